@@ -1,0 +1,116 @@
+//! Who is asking: the network a request comes from and what it says of itself.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::RequestId;
+
+/// The network by which attempts are counted: an IPv4 address, or the /64 of an IPv6 one.
+///
+/// A subscriber commands a whole /64, so counting single IPv6 addresses would count nothing. An
+/// IPv4 address in IPv6 clothes (`::ffff:a.b.c.d`) is the IPv4 address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientNetwork(IpNet);
+
+impl ClientNetwork {
+    /// The network of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self(Ipv4Net::from(v4).into()),
+            IpAddr::V6(v6) => {
+                let prefix = Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX));
+                Self(Ipv6Net::new_assert(prefix, 64).into())
+            }
+        }
+    }
+
+    /// Reads a network back from where it was stored.
+    #[must_use]
+    pub fn from_stored(net: IpNet) -> Self {
+        Self(net)
+    }
+
+    /// The network in CIDR terms: a /32 or a /64.
+    #[must_use]
+    pub fn as_net(&self) -> IpNet {
+        self.0
+    }
+}
+
+impl fmt::Display for ClientNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpNet::V4(v4) => v4.addr().fmt(f),
+            IpNet::V6(v6) => v6.fmt(f),
+        }
+    }
+}
+
+/// What a client calls itself, for its owner to recognise a session by: printable ASCII, at most
+/// 200 characters. It is shown, never decided by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserAgent(String);
+
+impl UserAgent {
+    const MAX_CHARS: usize = 200;
+
+    /// Keeps what is printable of a `User-Agent` header.
+    #[must_use]
+    pub fn clean(header: &[u8]) -> Option<Self> {
+        let printable = |b: &u8| b.is_ascii_graphic() || *b == b' ';
+        let text: String = (header.iter().copied())
+            .filter(printable)
+            .take(Self::MAX_CHARS)
+            .map(char::from)
+            .collect();
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    /// The cleaned text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The circumstances of one request.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The network that its attempts count for.
+    pub network: ClientNetwork,
+    /// What it calls itself.
+    pub user_agent: Option<UserAgent>,
+    /// The request's id.
+    pub request_id: RequestId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_ipv4_address_or_an_ipv6_64() {
+        for (address, network) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+            ("::1", "::/64"),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(ClientNetwork::of(address).to_string(), network);
+        }
+    }
+
+    #[test]
+    fn a_user_agent_loses_what_could_forge_a_log_line() {
+        let agent = UserAgent::clean(b" curl/8\r\n\x1b[31m\xff evil ").unwrap();
+        assert_eq!(agent.as_str(), "curl/8[31m evil");
+        assert!(UserAgent::clean(b" \t").is_none());
+        assert_eq!(UserAgent::clean(&[b'x'; 999]).unwrap().as_str().len(), 200);
+    }
+}

@@ -1,0 +1,152 @@
+//! Identifiers, each its own type, so that one cannot be passed where another belongs.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A user's number: `sub` in a token, as a decimal string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(pub i64);
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A session's id: `sid` in a token. A version 7 UUID, so that new rows land side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(pub Uuid);
+
+impl SessionId {
+    /// A new id. Its time part only orders; nothing decides by it.
+    #[must_use]
+    pub fn random() -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that makes session ids"
+        )]
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A two-factor challenge's id, which is also the 2FA token that the client holds.
+///
+/// A version 4 UUID: 122 random bits, and no order from which a stranger could guess a neighbour.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChallengeId(pub Uuid);
+
+impl ChallengeId {
+    /// A new random id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// Reads what a client sent: any text form of a UUID but nothing else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
+    }
+}
+
+/// Half of what confirms a sign-in, hence never printed whole.
+impl fmt::Debug for ChallengeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChallengeId({:.4}…)", self.0.simple().to_string())
+    }
+}
+
+/// How often a session's tokens were issued; 1 when it opens. A refresh token carries it as `gen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub i64);
+
+impl Generation {
+    /// The generation with which a session opens.
+    pub const FIRST: Self = Self(1);
+
+    /// Whether `self` is the one just before `current`.
+    #[must_use]
+    pub fn precedes(self, current: Self) -> bool {
+        self >= Self::FIRST && self.0.checked_add(1) == Some(current.0)
+    }
+}
+
+/// A signing key's id: `kid` in a token's header, its RFC 7638 thumbprint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(pub String);
+
+impl From<String> for KeyId {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What ties an answer, its log lines and its audit events together: the `X-Request-Id` header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// A new random id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().to_string())
+    }
+
+    /// Takes over an id that a trusted proxy chose: 1 to 128 of `[A-Za-z0-9._-]`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        ((1..=128).contains(&text.len()) && text.bytes().all(allowed))
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// The id as it stands in the header.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_taken_over_only_if_it_can_forge_nothing() {
+        assert!(RequestId::parse("abc-1.2_3").is_some());
+        assert!(RequestId::parse(&"x".repeat(128)).is_some());
+        for bad in ["", "a b", "a\nb", "é", "a/b", &"x".repeat(129)] {
+            assert!(RequestId::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_debug_form_of_a_challenge_id_does_not_give_the_token_away() {
+        let id = ChallengeId::random();
+        assert!(!format!("{id:?}").contains(&id.0.to_string()));
+    }
+}

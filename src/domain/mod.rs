@@ -1,0 +1,37 @@
+//! The vocabulary: what the rest of the program talks about, and the rules that need no database.
+//!
+//! Nothing here does I/O, waits, or knows a framework. A value of one of these types is valid by
+//! construction: parsing happens once, at the edge, and never again.
+
+mod audit;
+mod challenge;
+mod client;
+mod clock;
+mod email;
+mod ids;
+mod limit;
+mod master_key;
+mod password;
+mod session;
+mod signing_key;
+mod user;
+mod words;
+
+pub use audit::{AuditEvent, AuditKind, AuditReason, Outcome};
+pub use challenge::{Challenge, CodeNonce, OneTimeCode};
+pub use client::{Client, ClientNetwork, UserAgent};
+pub use clock::{Clock, Timestamp, whole_seconds};
+pub use email::{EmailAddress, InvalidEmailAddress};
+pub use ids::{ChallengeId, Generation, KeyId, RequestId, SessionId, UserId};
+pub use limit::{AttemptKey, Limit, LimitScope, Reservation, seconds_until};
+pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
+pub use password::{InvalidPassword, PasswordHash, PlainPassword, WeakPassword};
+pub use session::{
+    AuthenticationMethod, EndReason, Rotation, RotationFacts, RotationRule, Session,
+    decide_rotation,
+};
+pub use signing_key::{
+    KeyStage, Revocation, RevocationRefused, SigningKeyRecord, active_key, is_rotation_due,
+    pending_key, plan_revocation, stage_of, stages,
+};
+pub use user::{TwoFactor, UnknownTwoFactor, User};

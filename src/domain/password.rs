@@ -1,0 +1,152 @@
+//! A password as a person types it, and as it is stored: two types that never mix.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use unicode_normalization::UnicodeNormalization;
+
+/// A password in the clear, after NFKC. It cannot be printed, compared or serialised, and its
+/// memory is wiped when it goes.
+///
+/// It is never trimmed or cut: what was typed counts (NIST SP 800-63B-4, section 3.1.1.2, which
+/// also asks for the normalisation).
+#[derive(Clone)]
+pub struct PlainPassword(SecretString);
+
+/// Why a text cannot be a password at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPassword {
+    /// Nothing was typed.
+    #[error("must not be empty")]
+    Empty,
+    /// More than any person types, and a way to make hashing dear.
+    #[error("must be at most 1024 bytes long")]
+    TooLong,
+}
+
+/// Why a password may not be set, although signing in with it would be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WeakPassword {
+    /// Under eight bytes or eight code points.
+    #[error("the password must be at least 8 characters long")]
+    TooShort,
+    /// The address itself, or its local part.
+    #[error("the password must not be the email address")]
+    IsAddress,
+    /// One of those that every attacker tries first.
+    #[error("the password is among the most common ones")]
+    Common,
+}
+
+impl PlainPassword {
+    const MAX_BYTES: usize = 1024;
+
+    /// Takes a password as received.
+    pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
+        match text.len() {
+            0 => Err(InvalidPassword::Empty),
+            1..=Self::MAX_BYTES => Ok(Self(text.nfkc().collect::<String>().into())),
+            _ => Err(InvalidPassword::TooLong),
+        }
+    }
+
+    /// The bytes to hash.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose_secret().as_bytes()
+    }
+
+    /// Checks the rules for setting a password: at least eight code points, not the address, not
+    /// a common one (NIST SP 800-63B-4, section 3.1.1.2: a blocklist rather than character classes).
+    pub fn check_strength(&self, email: &super::EmailAddress) -> Result<(), WeakPassword> {
+        let text = self.0.expose_secret();
+        if text.len() < 8 || text.chars().count() < 8 {
+            return Err(WeakPassword::TooShort);
+        }
+        let lower = text.to_lowercase();
+        let local = email.as_str().split('@').next().unwrap_or_default();
+        if lower == email.as_str() || lower == local {
+            return Err(WeakPassword::IsAddress);
+        }
+        if COMMON_PASSWORDS.lines().any(|common| common == lower) {
+            return Err(WeakPassword::Common);
+        }
+        Ok(())
+    }
+}
+
+/// Passwords of eight characters and more from public lists of leaked ones, lower case, a line each.
+const COMMON_PASSWORDS: &str = include_str!("common-passwords.txt");
+
+impl fmt::Debug for PlainPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlainPassword(…)")
+    }
+}
+
+/// A password as stored: a PHC string or a legacy `$2y$` hash. Not printed: it can be attacked
+/// offline.
+#[derive(Clone)]
+pub struct PasswordHash(SecretString);
+
+impl PasswordHash {
+    /// Wraps what a hashing function or the database gave.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// The text to store or to verify against.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_normalised_but_never_trimmed_or_cut() {
+        let password = PlainPassword::parse(" ﬁ\u{212b} ").unwrap();
+        assert_eq!(password.expose(), " fi\u{c5} ".as_bytes());
+        assert!(PlainPassword::parse(&"x".repeat(1024)).is_ok());
+        assert_eq!(
+            PlainPassword::parse("").unwrap_err(),
+            InvalidPassword::Empty
+        );
+        assert_eq!(
+            PlainPassword::parse(&"x".repeat(1025)).unwrap_err(),
+            InvalidPassword::TooLong
+        );
+    }
+
+    #[test]
+    fn a_weak_password_is_refused_with_its_reason() {
+        let email = "longname@example.com".parse().unwrap();
+        let check = |text| PlainPassword::parse(text).unwrap().check_strength(&email);
+        assert_eq!(check("short"), Err(WeakPassword::TooShort));
+        assert_eq!(check("ääää"), Err(WeakPassword::TooShort));
+        assert_eq!(check("LongName@example.com"), Err(WeakPassword::IsAddress));
+        assert_eq!(check("longname"), Err(WeakPassword::IsAddress));
+        assert_eq!(check("Password123"), Err(WeakPassword::Common));
+        assert_eq!(check("violet-anvil-67"), Ok(()));
+    }
+
+    #[test]
+    fn neither_form_can_be_printed() {
+        let plain = PlainPassword::parse("hunter2hunter2").unwrap();
+        let stored = PasswordHash::new("$argon2id$v=19$abc".to_owned());
+        assert_eq!(
+            format!("{plain:?} {stored:?}"),
+            "PlainPassword(…) PasswordHash(…)"
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! A person who may sign in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{EmailAddress, PasswordHash, Timestamp, UserId};
+
+/// Whether signing in takes a code besides the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TwoFactor {
+    /// The password is enough.
+    Off,
+    /// A six-digit code is mailed.
+    Email,
+}
+
+impl TwoFactor {
+    /// The word for it on the command line and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Email => "email",
+        }
+    }
+}
+
+impl fmt::Display for TwoFactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+/// A word that names no second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be `email` or `off`")]
+pub struct UnknownTwoFactor;
+
+impl FromStr for TwoFactor {
+    type Err = UnknownTwoFactor;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            "email" => Ok(Self::Email),
+            _ => Err(UnknownTwoFactor),
+        }
+    }
+}
+
+/// A user as stored.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// The user's number.
+    pub user_id: UserId,
+    /// Where codes go, and the name to sign in with.
+    pub email: EmailAddress,
+    /// What a password is checked against; a user without one cannot sign in.
+    pub password_hash: Option<PasswordHash>,
+    /// Whether signing in takes a code.
+    pub two_factor: TwoFactor,
+    /// Goes up when the password changes; a challenge made before it is void.
+    pub credential_version: i32,
+    /// Wrong codes since the last right one.
+    pub second_factor_failures: i32,
+    /// When the user was made.
+    pub created_at: Timestamp,
+    /// When an operator shut the user out.
+    pub disabled_at: Option<Timestamp>,
+    /// When the password was last set.
+    pub password_changed_at: Option<Timestamp>,
+}
+
+impl User {
+    /// Whether an operator shut the user out.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.disabled_at.is_some()
+    }
+}

@@ -1,0 +1,3 @@
+//! The `backoffice-auth` program.
+
+fn main() {}
