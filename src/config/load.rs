@@ -1,0 +1,710 @@
+//! Where values come from: the layers, weakest first, merged into one flat list of keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::problem::{ConfigError, Problem};
+use super::reader::Reader;
+use super::show::Entry;
+use super::{Config, check, show, warn};
+
+/// Every key with its default: the one place where defaults live.
+pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// What a variable of ours begins with. One underscore more than a Kubernetes service of that name
+/// puts into the environment of every pod (`BACKOFFICE_AUTH_SERVICE_HOST`).
+const PREFIX: &str = "BACKOFFICE_AUTH__";
+
+/// The variable that every other tool reads for the same purpose.
+const DATABASE_URL: &str = "DATABASE_URL";
+
+/// Further apart than this, two keys are not a slip of the same hand.
+const NEAR: usize = 3;
+
+/// A configuration that was read and found right.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What was configured.
+    pub config: Config,
+    /// What is legal but weak: a sentence each, beginning with the key.
+    pub warnings: Vec<String>,
+    entries: Vec<Entry>,
+}
+
+/// What gave a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    Default,
+    File,
+    /// The variable of that name.
+    Environment(String),
+}
+
+/// A value, and what gave it. No `Debug`: it may be a secret.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+/// Dotted keys and their values.
+pub(super) type Settings = BTreeMap<String, Given>;
+
+impl Config {
+    /// Reads the configuration: the defaults, overridden by `file`, overridden by `environment`
+    /// (see [`process_environment`]).
+    ///
+    /// The error tells all that is wrong at once. Only a file that cannot be read stands alone:
+    /// what else is missing cannot be told without it.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, ConfigError> {
+        let mut reader = Layers::read(file, environment)?.into_reader();
+        let config = check::config(&mut reader);
+        let (entries, problems) = reader.finish();
+        match config {
+            Some(config) if problems.is_empty() => Ok(Loaded {
+                warnings: warn::warnings(&config),
+                config,
+                entries,
+            }),
+            _ => Err(ConfigError::new(problems)),
+        }
+    }
+}
+
+impl Loaded {
+    /// Every key as TOML, each with where its value came from; secrets as `***`.
+    #[must_use]
+    pub fn show(&self) -> String {
+        show::toml(&self.entries)
+    }
+
+    /// The same as JSON: `{"http.listen": {"value": …, "from": "default"}, …}`.
+    #[must_use]
+    pub fn show_json(&self) -> serde_json::Value {
+        show::json(&self.entries)
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File => f.write_str("file"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+        }
+    }
+}
+
+impl Origin {
+    pub(super) fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Environment(name) => Some(name),
+            Self::Default | Self::File => None,
+        }
+    }
+}
+
+/// The environment of this process, for [`Config::load`].
+///
+/// Values that are not UTF-8 arrive with U+FFFD in place of what is not, and are refused there if
+/// they are ours; `std::env::vars` would panic over anybody's.
+pub fn process_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        Some((name, value.to_string_lossy().into_owned()))
+    })
+}
+
+/// The variable that sets `key`.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
+}
+
+/// The layers while they are being merged.
+struct Layers {
+    known: BTreeSet<String>,
+    settings: Settings,
+    problems: Vec<Problem>,
+}
+
+impl Layers {
+    fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = Self::defaults();
+        let file = file.map(read_file).transpose();
+        if let Ok(Some(table)) = &file {
+            layers.merge_table(table);
+        }
+        // Sorted, so that the same mistakes always read the same.
+        layers.merge_environment(&environment.into_iter().collect());
+        match file {
+            Ok(_) => Ok(layers),
+            Err(problem) => Err(layers.without_file(problem)),
+        }
+    }
+
+    fn defaults() -> Self {
+        let table: Table = DEFAULTS.parse().expect("the embedded defaults are TOML");
+        let settings = layer(flatten(&table), &Origin::Default);
+        Self {
+            known: settings.keys().cloned().collect(),
+            settings,
+            problems: Vec::new(),
+        }
+    }
+
+    fn into_reader(self) -> Reader {
+        Reader::new(self.settings, self.problems)
+    }
+
+    /// What can be told when the file cannot be read: that, and what is wrong with the names in
+    /// the environment.
+    fn without_file(self, problem: Problem) -> ConfigError {
+        let mut problems = vec![problem];
+        problems.extend(self.problems);
+        ConfigError::new(problems)
+    }
+
+    fn merge_table(&mut self, table: &Table) {
+        let (known, unknown): (Vec<_>, Vec<_>) = flatten(table)
+            .into_iter()
+            .filter(|(key, value)| !self.is_empty_section(key, value))
+            .partition(|(key, _)| self.known.contains(key));
+        for (key, _) in unknown {
+            let message = self.unknown(&key, str::to_owned);
+            self.problem(key, message, None);
+        }
+        self.merge(layer(known, &Origin::File));
+    }
+
+    fn merge_environment(&mut self, environment: &BTreeMap<String, String>) {
+        let url = environment.get(DATABASE_URL).filter(|url| !url.is_empty());
+        if let Some(url) = url {
+            self.merge_variables(vec![("database.url".into(), DATABASE_URL, url)]);
+        }
+        let (known, unknown): (Vec<_>, Vec<_>) = environment
+            .iter()
+            .filter_map(|(name, value)| Some((key_of(name)?, name.as_str(), value.as_str())))
+            .partition(|(key, name, _)| self.known.contains(key) && variable(key) == *name);
+        for (key, name, _) in unknown {
+            let message = self.unknown(&key, variable);
+            self.problem(key, message, Some(name));
+        }
+        self.merge_variables(known);
+    }
+
+    fn merge_variables(&mut self, variables: Vec<(String, &str, &str)>) {
+        let mut settings = Settings::new();
+        for (key, name, value) in variables {
+            if value.contains(char::REPLACEMENT_CHARACTER) {
+                self.problem(key.clone(), "is not UTF-8".into(), Some(name));
+            }
+            let origin = Origin::Environment(name.to_owned());
+            let value = Value::String(value.to_owned());
+            settings.insert(key, Given { value, origin });
+        }
+        self.merge(settings);
+    }
+
+    /// Lays `layer` over what there is. A secret and its `_file` are one thing that can be said in
+    /// two ways, so either overrides both.
+    fn merge(&mut self, layer: Settings) {
+        for key in self.secrets() {
+            let file = format!("{key}_file");
+            if layer.contains_key(&key) || layer.contains_key(&file) {
+                self.settings.remove(&key);
+                self.settings.remove(&file);
+            }
+            if is_set(&layer, &key) && is_set(&layer, &file) {
+                let message = format!("is given twice, here and as {file}; keep one");
+                let name = layer[&key].origin.variable().map(str::to_owned);
+                self.problem(key, message, name.as_deref());
+            }
+        }
+        self.settings.extend(layer);
+    }
+
+    /// The keys that can also be given as `_file`.
+    fn secrets(&self) -> Vec<String> {
+        let keys = self
+            .known
+            .iter()
+            .filter_map(|key| key.strip_suffix("_file"));
+        keys.map(str::to_owned).collect()
+    }
+
+    fn is_empty_section(&self, key: &str, value: &Value) -> bool {
+        let section = format!("{key}.");
+        value.as_table().is_some_and(Table::is_empty)
+            && self.known.iter().any(|known| known.starts_with(&section))
+    }
+
+    fn problem(&mut self, key: String, message: String, variable: Option<&str>) {
+        self.problems.push(Problem {
+            key,
+            message,
+            variable: variable.map(str::to_owned),
+        });
+    }
+
+    fn unknown(&self, key: &str, spell: impl Fn(&str) -> String) -> String {
+        match self.nearest(key) {
+            Some(near) => format!("is not a known key; did you mean {}?", spell(near)),
+            None => "is not a known key".into(),
+        }
+    }
+
+    fn nearest(&self, key: &str) -> Option<&str> {
+        let distance = |known: &str| match known.strip_prefix(key) {
+            // `access_ttl` for `access_ttl_seconds`.
+            Some(rest) if rest.starts_with('_') => 1,
+            _ => strsim::osa_distance(known, key),
+        };
+        let distances = self.known.iter().map(|known| (distance(known), known));
+        let (distance, known) = distances.min()?;
+        (distance <= NEAR).then_some(known)
+    }
+}
+
+/// The key that a variable of ours sets, known or not.
+fn key_of(name: &str) -> Option<String> {
+    let rest = name.strip_prefix(PREFIX)?;
+    Some(rest.replace("__", ".").to_ascii_lowercase())
+}
+
+fn is_set(layer: &Settings, key: &str) -> bool {
+    let value = layer.get(key).map(|given| &given.value);
+    value.is_some_and(|value| value.as_str() != Some(""))
+}
+
+fn layer(pairs: Vec<(String, Value)>, origin: &Origin) -> Settings {
+    let given = |value| Given {
+        value,
+        origin: origin.clone(),
+    };
+    let pairs = pairs.into_iter();
+    pairs.map(|(key, value)| (key, given(value))).collect()
+}
+
+/// `[a.b] c = 1` as `a.b.c = 1`. A list is a value, also one of tables; a table without a key
+/// stands for itself, so that a misspelt one is noticed.
+fn flatten(table: &Table) -> Vec<(String, Value)> {
+    table.iter().flat_map(flatten_pair).collect()
+}
+
+fn flatten_pair((key, value): (&String, &Value)) -> Vec<(String, Value)> {
+    let key = segment(key);
+    match value {
+        Value::Table(table) if !table.is_empty() => {
+            let inner = flatten(table).into_iter();
+            inner
+                .map(|(rest, value)| (format!("{key}.{rest}"), value))
+                .collect()
+        }
+        value => vec![(key, value.clone())],
+    }
+}
+
+/// A key as TOML would write it, so that a quoted `"http.listen"` is not taken for two.
+fn segment(key: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if !key.is_empty() && key.bytes().all(bare) {
+        key.to_owned()
+    } else {
+        format!("{key:?}")
+    }
+}
+
+fn read_file(path: &Path) -> Result<Table, Problem> {
+    let problem = |message| Problem {
+        key: path.display().to_string(),
+        message,
+        variable: None,
+    };
+    let text =
+        fs::read_to_string(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+    text.parse()
+        .map_err(|error| problem(misparse(&text, &error)))
+}
+
+/// What the parser says and where, but neither the line itself nor what comes after a colon, where
+/// serde repeats the value: both may be a secret.
+fn misparse(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let message = error.message().split(':').next().unwrap_or_default();
+    format!("is not TOML: {message} at line {line}, column {column}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use secrecy::ExposeSecret as _;
+    use tempfile::NamedTempFile;
+
+    use super::super::MailTransportConfig;
+    use super::*;
+
+    const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    const URL: &str = "postgres://app:hunter2@db:5432/auth";
+
+    fn file(contents: &str) -> NamedTempFile {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(contents.as_bytes()).unwrap();
+        file
+    }
+
+    fn path(file: &NamedTempFile) -> &str {
+        file.path().to_str().unwrap()
+    }
+
+    /// A file with all that has no default, and `more`, written as dotted keys.
+    fn complete(more: &str) -> NamedTempFile {
+        file(&format!(
+            "database.url = '{URL}'
+             secrets.master_key = '{MASTER_KEY}'
+             tokens.issuer = 'https://auth.example.com'
+             mail.from = 'no-reply@example.com'
+             mail.smtp.host = 'smtp.example.com'
+             {more}"
+        ))
+    }
+
+    fn load(file: &NamedTempFile, environment: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+        let owned = |(name, value): &(&str, &str)| ((*name).into(), (*value).into());
+        Config::load(Some(file.path()), environment.iter().map(owned))
+    }
+
+    fn told(file: &NamedTempFile, environment: &[(&str, &str)]) -> String {
+        load(file, environment).unwrap_err().to_string()
+    }
+
+    fn database_url(file: &NamedTempFile, environment: &[(&str, &str)]) -> String {
+        let url = load(file, environment).unwrap().config.database.url;
+        url.expose_secret().to_owned()
+    }
+
+    #[test]
+    fn the_defaults_and_what_is_required_are_enough() {
+        let loaded = load(&complete(""), &[]).unwrap();
+        assert_eq!(loaded.config.mail.from, "no-reply@example.com");
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file_which_overrides_the_defaults() {
+        let file = complete("http = { listen = '127.0.0.1:1', drain_seconds = 1 }");
+        let environment = [
+            ("BACKOFFICE_AUTH__HTTP__LISTEN", "127.0.0.1:2"),
+            ("BACKOFFICE_AUTH__LIMITS__SIGNIN__ATTEMPTS", "9"),
+            ("BACKOFFICE_AUTH__HTTP__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ];
+        let config = load(&file, &environment).unwrap().config;
+        assert_eq!(config.http.listen.port(), 2);
+        assert_eq!(config.http.drain_delay.as_secs(), 1);
+        assert_eq!(config.http.management_listen.port(), 9090);
+        assert_eq!(config.limits.signin.attempts, 9);
+        assert_eq!(config.http.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn an_empty_variable_empties_a_list() {
+        let file = complete("http.trusted_proxies = ['10.0.0.0/8']");
+        let variable = ("BACKOFFICE_AUTH__HTTP__TRUSTED_PROXIES", "");
+        let config = load(&file, &[variable]).unwrap().config;
+        assert!(config.http.trusted_proxies.is_empty());
+    }
+
+    #[test]
+    fn database_url_stands_between_the_file_and_our_own_variable() {
+        let file = complete("");
+        let usual = ("DATABASE_URL", "postgres://usual/x");
+        let ours = ("BACKOFFICE_AUTH__DATABASE__URL", "postgres://ours/x");
+        assert_eq!(database_url(&file, &[usual]), usual.1);
+        assert_eq!(database_url(&file, &[ours, usual]), ours.1);
+        assert_eq!(database_url(&file, &[("DATABASE_URL", "")]), URL);
+    }
+
+    #[test]
+    fn a_password_in_a_variable_is_not_taken_for_a_number() {
+        for text in ["012345", "1e5", "true", " x", "a,b"] {
+            let environment = [
+                ("BACKOFFICE_AUTH__MAIL__SMTP__USERNAME", "007"),
+                ("BACKOFFICE_AUTH__MAIL__SMTP__PASSWORD", text),
+            ];
+            let mail = load(&complete(""), &environment).unwrap().config.mail;
+            let MailTransportConfig::Smtp(smtp) = mail.transport else {
+                panic!("mail leaves over SMTP");
+            };
+            let credentials = smtp.credentials.unwrap();
+            assert_eq!(credentials.username, "007");
+            assert_eq!(credentials.password.expose_secret(), text);
+        }
+    }
+
+    #[test]
+    fn a_secret_can_be_a_file() {
+        let (url, key) = (
+            file(&format!("{URL}\n")),
+            file(&format!(" {MASTER_KEY}\r\n\n")),
+        );
+        let environment = [
+            ("BACKOFFICE_AUTH__DATABASE__URL_FILE", path(&url)),
+            ("BACKOFFICE_AUTH__SECRETS__MASTER_KEY_FILE", path(&key)),
+        ];
+        let loaded = load(&complete(""), &environment).unwrap();
+        assert_eq!(loaded.config.database.url.expose_secret(), URL);
+        let shown = loaded.show();
+        assert!(
+            shown.contains(", holds postgres://app:***@db:5432/auth\n"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn the_stronger_layer_decides_between_a_secret_and_its_file() {
+        let secret = file("postgres://file/x");
+        let by_value = fs::read_to_string(complete("").path()).unwrap();
+        let file_key = format!("url_file = {:?}", path(&secret));
+        let by_path = file(&by_value.replace(&format!("url = '{URL}'"), &file_key));
+        let ours = ("BACKOFFICE_AUTH__DATABASE__URL_FILE", path(&secret));
+        let usual = ("DATABASE_URL", "postgres://usual/x");
+        assert_eq!(database_url(&by_path, &[]), "postgres://file/x");
+        assert_eq!(database_url(&by_path, &[usual]), "postgres://usual/x");
+        assert_eq!(database_url(&by_path, &[usual, ours]), "postgres://file/x");
+        assert_eq!(database_url(&complete(""), &[ours]), "postgres://file/x");
+    }
+
+    #[test]
+    fn a_secret_given_twice_in_one_layer_is_refused() {
+        assert_eq!(
+            told(&complete("secrets.master_key_file = '/x'"), &[]),
+            "secrets.master_key: is given twice, here and as secrets.master_key_file; keep one"
+        );
+        let environment = [
+            ("BACKOFFICE_AUTH__SECRETS__MASTER_KEY", "a"),
+            ("BACKOFFICE_AUTH__SECRETS__MASTER_KEY_FILE", "/x"),
+        ];
+        assert_eq!(
+            told(&complete(""), &environment),
+            "secrets.master_key: is given twice, here and as secrets.master_key_file; keep one \
+             (from BACKOFFICE_AUTH__SECRETS__MASTER_KEY)"
+        );
+    }
+
+    #[test]
+    fn a_secret_file_that_cannot_be_read_or_is_empty_is_told_by_its_path() {
+        let empty = file("\n");
+        for path in ["/nowhere/key", path(&empty)] {
+            let variable = "BACKOFFICE_AUTH__SECRETS__MASTER_KEY_FILE";
+            let told = told(&complete(""), &[(variable, path)]);
+            let begin = format!("secrets.master_key_file: names {path:?}, which ");
+            assert!(told.starts_with(&begin), "{told}");
+            assert!(told.ends_with(&format!(" (from {variable})")), "{told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let file = file(
+            "listen = 1
+             [http]
+             listn = 'x'
+             listen = 'localhost:80'
+             allowed_origins = ['*', 'https://ok.example']
+             [passwords]
+             memory_kib = 3
+             [database]
+             url = 5
+             [tokenz]
+             [mail]
+             smtp = {}",
+        );
+        let environment = [
+            ("BACKOFFICE_AUTH__LOG__FORMAT", "xml"),
+            ("BACKOFFICE_AUTH__LOG__FORMT", "json"),
+            ("BACKOFFICE_AUTH__TOKENS__ACCESS_TTL", "1"),
+            ("BACKOFFICE_AUTH__http__docs", "true"),
+            ("BACKOFFICE_AUTH__MAIL__FROM", "\u{fffd}@example.com"),
+            ("BACKOFFICE_AUTH__SECRETS__MASTER_KEY", "hunter2"),
+            ("BACKOFFICE_AUTH_SERVICE_HOST", "10.0.0.1"),
+            ("PATH", "/bin"),
+        ];
+        insta::assert_snapshot!(told(&file, &environment), @r#"
+        http.listn: is not a known key; did you mean http.listen?
+        listen: is not a known key
+        tokenz: is not a known key
+        log.formt: is not a known key; did you mean BACKOFFICE_AUTH__LOG__FORMAT? (from BACKOFFICE_AUTH__LOG__FORMT)
+        tokens.access_ttl: is not a known key; did you mean BACKOFFICE_AUTH__TOKENS__ACCESS_TTL_SECONDS? (from BACKOFFICE_AUTH__TOKENS__ACCESS_TTL)
+        http.docs: is not a known key; did you mean BACKOFFICE_AUTH__HTTP__DOCS? (from BACKOFFICE_AUTH__http__docs)
+        mail.from: is not UTF-8 (from BACKOFFICE_AUTH__MAIL__FROM)
+        http.listen: must be an address and a port, as 127.0.0.1:8080 or [::1]:8080, but is "localhost:80"
+        http.allowed_origins: must be exact origins, as https://office.example.com or http://localhost:3000, but holds "*"
+        database.url: must be text in quotes
+        secrets.master_key: must be 32 random bytes in base64, as `openssl rand -base64 32` prints them (from BACKOFFICE_AUTH__SECRETS__MASTER_KEY)
+        tokens.issuer: is required
+        passwords.memory_kib: must be between 8 and 4194304, but is 3
+        mail.smtp.host: is required, unless mail.transport is log
+        log.format: must be json or text, but is "xml" (from BACKOFFICE_AUTH__LOG__FORMAT)
+        "#);
+    }
+
+    #[test]
+    fn a_quoted_key_with_a_dot_is_not_a_section_and_a_key() {
+        assert_eq!(
+            told(&complete("\"log.filter\" = 'x'"), &[]),
+            "\"log.filter\": is not a known key; did you mean log.filter?"
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_stands_alone_but_for_names_in_the_environment() {
+        let environment = [("BACKOFFICE_AUTH__HTTP__LISTN".to_owned(), "x".to_owned())];
+        let error = Config::load(Some(Path::new("/nowhere/x.toml")), environment).unwrap_err();
+        let keys: Vec<_> = error
+            .problems()
+            .iter()
+            .map(|problem| &problem.key)
+            .collect();
+        assert_eq!(keys, ["/nowhere/x.toml", "http.listn"]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_told_by_line_and_column_and_not_repeated() {
+        for (text, at) in [
+            ("[http]\nlisten = 'x'\nhunter2", "line 3, column 8"),
+            ("url = hunter2", "line 1, column 7"),
+            ("\n  url = \"hunter2", "line 2, column 17"),
+            ("hunter2 = 1\nhunter2 = 2", "line 2, column 1"),
+            ("[hunter2]\n[hunter2]", "line 2, column 2"),
+            ("a = 1\na.hunter2 = 2", "line 2, column 1"),
+            ("url = 0xhunter2", "line 1, column 9"),
+            ("url = \"\\hunter2\"", "line 1, column 9"),
+            ("url = 99999999999999999999", "line 1, column 7"),
+        ] {
+            let told = told(&file(text), &[]);
+            assert!(
+                told.contains(": is not TOML: ") && told.ends_with(at),
+                "{told}"
+            );
+            assert!(
+                !told.contains("hunter2") && !told.contains("99999"),
+                "{told}"
+            );
+            assert_eq!(told.lines().count(), 1, "{told}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_ever_printed() {
+        let digest = "ab".repeat(32);
+        let clients = format!("orders:{digest}");
+        let right = [
+            ("BACKOFFICE_AUTH__MAIL__SMTP__USERNAME", "relay"),
+            ("BACKOFFICE_AUTH__MAIL__SMTP__PASSWORD", "hunter2"),
+            ("BACKOFFICE_AUTH__INTROSPECTION__CLIENTS", clients.as_str()),
+        ];
+        let loaded = load(&complete(""), &right).unwrap();
+        let mut printed = vec![
+            format!("{loaded:?}"),
+            loaded.show(),
+            loaded.show_json().to_string(),
+        ];
+        for wrong in [
+            ("DATABASE_URL", "mysql://app:hunter2@db/x"),
+            ("DATABASE_URL", "postgres://app:hunter2/@db/x"),
+            ("BACKOFFICE_AUTH__DATABASE__URL", "hunter2"),
+            ("BACKOFFICE_AUTH__SECRETS__MASTER_KEY", "hunter2"),
+            ("BACKOFFICE_AUTH__SECRETS__MASTER_KYE", "hunter2"),
+            ("BACKOFFICE_AUTH__MAIL__SMTP__PASSWORD", "hunter2"),
+            ("BACKOFFICE_AUTH__INTROSPECTION__CLIENTS", "orders:hunter2"),
+        ] {
+            let error = load(&complete(""), &[wrong]).unwrap_err();
+            printed.push(format!("{error}{error:?}"));
+        }
+        for text in printed {
+            for secret in ["hunter2", MASTER_KEY, &digest] {
+                assert!(!text.contains(secret), "{secret} in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_defaults_hold_exactly_the_keys_that_are_read() {
+        let table: Table = DEFAULTS.parse().unwrap();
+        let written: BTreeSet<_> = flatten(&table).into_iter().map(|(key, _)| key).collect();
+        let entries = load(&complete(""), &[]).unwrap().entries;
+        let mut read: BTreeSet<_> = entries.iter().map(|entry| entry.key.clone()).collect();
+        assert_eq!(read.len(), entries.len(), "each is shown once");
+        for secret in ["database.url", "secrets.master_key", "mail.smtp.password"] {
+            assert!(read.contains(secret));
+            read.insert(format!("{secret}_file"));
+        }
+        assert_eq!(written, read);
+    }
+
+    #[test]
+    fn what_is_shown_loads_again_once_the_secrets_are_filled_in() {
+        let password = file("pass\nword\n");
+        let before = complete(
+            "http.allowed_origins = ['https://a.example', 'http://b.example:8080']
+             tokens.audience = 'quoted \"#\" text'
+             limits.signin.attempts = 7",
+        );
+        let environment = [
+            ("DATABASE_URL", URL),
+            ("BACKOFFICE_AUTH__SECRETS__MASTER_KEY", MASTER_KEY),
+            ("BACKOFFICE_AUTH__MAIL__SMTP__USERNAME", "relay"),
+            (
+                "BACKOFFICE_AUTH__MAIL__SMTP__PASSWORD_FILE",
+                path(&password),
+            ),
+        ];
+        let shown = load(&before, &environment).unwrap().show();
+        let again = load(&file(&shown), &environment[..2]).unwrap().show();
+        let values = |shown: &str| shown.parse::<Table>().unwrap();
+        assert_eq!(values(&shown), values(&again));
+        assert_eq!(
+            values(&shown)["limits"]["signin"]["attempts"].as_integer(),
+            Some(7)
+        );
+    }
+
+    #[test]
+    fn what_is_shown_says_where_it_came_from() {
+        let variable = ("BACKOFFICE_AUTH__HTTP__DOCS", "true");
+        let loaded = load(&complete("log.format = 'text'"), &[variable]).unwrap();
+        let shown = loaded.show();
+        for line in [
+            "http.listen = \"127.0.0.1:8080\"  # default\n",
+            "http.docs = true  # environment BACKOFFICE_AUTH__HTTP__DOCS\n",
+            "log.format = \"text\"  # file\n",
+            "database.url = \"postgres://app:***@db:5432/auth\"  # file\n",
+            "secrets.master_key = \"***\"  # file\n",
+            "mail.smtp.password = \"\"  # default\n",
+            "mail.smtp.port = 465  # default\n",
+        ] {
+            assert!(shown.contains(line), "{line} in {shown}");
+        }
+        let json = loaded.show_json();
+        assert_eq!(json["limits.confirm.attempts"]["value"], 3);
+        assert_eq!(json["log.format"]["from"], "file");
+    }
+
+    #[test]
+    fn the_environment_of_the_process_can_be_read() {
+        assert!(process_environment().any(|(name, _)| name == "PATH"));
+    }
+}

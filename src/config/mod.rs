@@ -1,0 +1,263 @@
+//! The configuration: what can be set, as checked types. A [`Config`] that exists is valid.
+//!
+//! [`Config::load`] lays the given file and the environment over `config/default.toml`, the one
+//! place where defaults live, and tells everything that is wrong at once. No secret is ever
+//! printed, neither by a problem nor by [`Loaded::show`].
+//!
+//! A new key is a line in `config/default.toml`, a field here, and a line in `check.rs` that reads
+//! the one into the other; a test notices when one of them is missing.
+
+mod check;
+mod clients;
+mod load;
+mod problem;
+mod reader;
+mod secret;
+mod shape;
+mod show;
+mod warn;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::domain::{Limit, MasterKey};
+
+pub use load::{Loaded, process_environment};
+pub use problem::{ConfigError, Problem};
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The two listeners.
+    pub http: HttpConfig,
+    /// The database.
+    pub database: DatabaseConfig,
+    /// What must not be known.
+    pub secrets: SecretsConfig,
+    /// Tokens and sessions.
+    pub tokens: TokensConfig,
+    /// The second factor.
+    pub two_factor: TwoFactorConfig,
+    /// Password hashing.
+    pub passwords: PasswordsConfig,
+    /// How much is too much.
+    pub limits: LimitsConfig,
+    /// How codes leave.
+    pub mail: MailConfig,
+    /// Who may introspect.
+    pub introspection: IntrospectionConfig,
+    /// The signing keys.
+    pub keys: KeysConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
+    /// What is written to standard error.
+    pub log: LogConfig,
+}
+
+/// `http`: the two listeners.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// For browsers and services.
+    pub listen: SocketAddr,
+    /// For probes and scrapers.
+    pub management_listen: SocketAddr,
+    /// Whose forwarding headers count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Browser origins that may call, each `scheme://host[:port]` in lower case.
+    pub allowed_origins: Vec<String>,
+    /// Connections at a time; further ones wait in the system's backlog.
+    pub max_connections: usize,
+    /// How long a stopping server says "not ready" before it stops accepting.
+    pub drain_delay: Duration,
+    /// Whether `/docs` is served.
+    pub docs: bool,
+}
+
+/// `database`.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// `postgres://…`; holds a password, hence secret.
+    pub url: SecretString,
+    /// The size of the pool.
+    pub max_connections: u32,
+    /// Whether `serve` applies migrations.
+    pub migrate: bool,
+    /// Whether a pooler in front gives each transaction another connection.
+    pub transaction_pooling: bool,
+}
+
+/// `secrets`.
+#[derive(Debug, Clone)]
+pub struct SecretsConfig {
+    /// What all server-side keys follow from.
+    pub master_key: MasterKey,
+}
+
+/// `tokens`.
+#[derive(Debug, Clone)]
+pub struct TokensConfig {
+    /// `iss`, and the `aud` of refresh tokens: an `http` or `https` URL without query or fragment,
+    /// without a slash at its end.
+    pub issuer: String,
+    /// `aud` and `client_id` of access tokens.
+    pub audience: String,
+    /// Life of an access token.
+    pub access_ttl: Duration,
+    /// Life of a refresh token, and of a session that is not refreshed.
+    pub refresh_idle_ttl: Duration,
+    /// Life of a session.
+    pub session_ttl: Duration,
+    /// For how long after a rotation the token before it gets the same answer.
+    pub refresh_grace: Duration,
+}
+
+/// `two_factor`.
+#[derive(Debug, Clone)]
+pub struct TwoFactorConfig {
+    /// Life of a challenge and its code.
+    pub ttl: Duration,
+}
+
+/// `passwords`: Argon2id parameters and the hashing pool.
+#[derive(Debug, Clone, Copy)]
+pub struct PasswordsConfig {
+    /// Memory per hash, in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub iterations: u32,
+    /// Lanes.
+    pub parallelism: u32,
+    /// Hashes at a time.
+    pub workers: usize,
+    /// How many may wait for a worker, over all.
+    pub queue: usize,
+}
+
+/// `limits`.
+#[derive(Debug, Clone, Copy)]
+pub struct LimitsConfig {
+    /// Sign-ins per address and network.
+    pub signin: Limit,
+    /// Confirmations per user.
+    pub confirm: Limit,
+    /// Refreshes per session.
+    pub refresh: Limit,
+    /// Sign-ins per network, over all addresses.
+    pub signin_network_per_minute: u32,
+    /// Failed sign-ins per address, over all networks.
+    pub signin_account_failures_per_hour: u32,
+    /// Consecutive wrong codes after which an account's second factor is locked.
+    pub confirm_failures_per_account: u32,
+    /// Code mails per account in ten minutes.
+    pub mails_per_account: u32,
+    /// Requests that a network may make at once, per method.
+    pub flood_burst: u32,
+    /// Requests a second that a network may go on making, per method.
+    pub flood_per_second: u32,
+}
+
+/// `mail`.
+#[derive(Debug, Clone)]
+pub struct MailConfig {
+    /// How mail leaves.
+    pub transport: MailTransportConfig,
+    /// The sender, as `Name <address>` or an address alone; checked when the mailer is built.
+    pub from: String,
+}
+
+/// `mail.transport`.
+#[derive(Debug, Clone)]
+pub enum MailTransportConfig {
+    /// Over SMTP.
+    Smtp(SmtpConfig),
+    /// Into the log: for development alone.
+    Log,
+}
+
+/// `mail.smtp`.
+#[derive(Debug, Clone)]
+pub struct SmtpConfig {
+    /// The relay.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: SmtpTls,
+    /// Who signs in to the relay, if anybody.
+    pub credentials: Option<SmtpCredentials>,
+}
+
+/// `mail.smtp.tls`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// TLS from the first byte (port 465).
+    Required,
+    /// Upgraded by STARTTLS before anything is said, or given up (port 587).
+    StartTls,
+    /// In the clear: for a relay on the same machine.
+    None,
+}
+
+/// `mail.smtp.username` and `mail.smtp.password`.
+#[derive(Debug, Clone)]
+pub struct SmtpCredentials {
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: SecretString,
+}
+
+/// `introspection`.
+#[derive(Debug, Clone)]
+pub struct IntrospectionConfig {
+    /// Who may ask.
+    pub clients: Vec<IntrospectionClient>,
+}
+
+/// A service that may introspect tokens and read the feed of ended sessions.
+#[derive(Debug, Clone)]
+pub struct IntrospectionClient {
+    /// The name it signs in with.
+    pub id: String,
+    /// SHA-256 of its secret.
+    pub secret_sha256: [u8; 32],
+}
+
+/// `keys`.
+#[derive(Debug, Clone)]
+pub struct KeysConfig {
+    /// RSA modulus of a new key: 2048, 3072 or 4096.
+    pub bits: u32,
+    /// Age at which a key is replaced; zero: never by itself.
+    pub rotate_after: Duration,
+    /// How long a new key is published before it signs.
+    pub publish_before: Duration,
+}
+
+/// `audit`.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditConfig {
+    /// How long an event is kept; zero: for ever.
+    pub retention: Duration,
+}
+
+/// `log`.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// What is logged, in the syntax of `RUST_LOG`, which wins where it is set.
+    pub filter: String,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A JSON object a line.
+    Json,
+    /// For eyes.
+    Text,
+}

@@ -1,0 +1,294 @@
+//! What single values look like: pure, and each refusal says what the value must be.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+use crate::domain::EmailAddress;
+
+/// `127.0.0.1:8080`, `[::1]:8080`.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "must be an address and a port, as 127.0.0.1:8080 or [::1]:8080")
+}
+
+/// A network, or an address alone.
+pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>()
+        .or_else(|_| address())
+        .map(|network| network.trunc())
+        .map_err(|_| "must be networks or addresses, as 10.0.0.0/8 or ::1")
+}
+
+/// An origin as browsers send it (RFC 6454, section 6.2): lower case, no port that goes without
+/// saying.
+pub(super) fn origin(text: &str) -> Result<String, &'static str> {
+    const MUST: &str =
+        "must be exact origins, as https://office.example.com or http://localhost:3000";
+    let (_, authority) = text.split_once("://").ok_or(MUST)?;
+    let strange = |c: char| "/?#@\\*".contains(c) || !c.is_alphanumeric() && !c.is_ascii_graphic();
+    let url = Url::parse(text).map_err(|_| MUST)?;
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(MUST)?;
+    if authority.contains(strange) {
+        return Err(MUST);
+    }
+    let port = url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    Ok(format!(
+        "{}://{}{port}",
+        url.scheme(),
+        host.to_ascii_lowercase()
+    ))
+}
+
+/// The `iss` of tokens. Kept as it was written: others compare it byte for byte.
+pub(super) fn issuer(text: &str) -> Result<String, &'static str> {
+    const MUST: &str = "must be an http or https URL in lower case without user, query, fragment \
+                        or a slash at its end, as https://auth.example.com";
+    let url = Url::parse(text).map_err(|_| MUST)?;
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"?#@\\".contains(&byte));
+    // What parsing changes, besides adding the root's slash, another's parser may not.
+    let is_canonical = url.as_str().strip_suffix('/').unwrap_or(url.as_str()) == text;
+    if is_web && is_plain && is_canonical && !text.ends_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err(MUST)
+    }
+}
+
+/// A connection URL that the database driver can take apart. The text is a secret.
+pub(super) fn is_database_url(text: &str) -> Result<(), &'static str> {
+    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+        return Err("must begin with postgres:// or postgresql://");
+    }
+    let _ = Url::parse(text).map_err(|_| {
+        "must be a URL, as postgres://user:password@host:5432/database, with signs like / ? # @ in \
+         the password percent-encoded"
+    })?;
+    Ok(())
+}
+
+/// `Name <address>`, or an address alone.
+pub(super) fn sender(text: &str) -> Result<String, &'static str> {
+    const MUST: &str = "must be an address or a name and an address, as \
+                        Back Office <no-reply@example.com>";
+    let address = match text.rsplit_once('<') {
+        Some((_, rest)) => rest.strip_suffix('>').ok_or(MUST)?,
+        None => text,
+    };
+    let is_one_line = !text.contains(char::is_control);
+    match address.parse::<EmailAddress>() {
+        Ok(_) if is_one_line => Ok(text.to_owned()),
+        _ => Err(MUST),
+    }
+}
+
+/// A host name or address without a port.
+pub(super) fn host(text: &str) -> Result<String, &'static str> {
+    let is_name = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    };
+    if is_name(text) || text.parse::<IpAddr>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a host name or address without a port, as smtp.example.com")
+    }
+}
+
+/// Whether a host is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    match Host::parse(host) {
+        Ok(Host::Ipv4(address)) => address.is_loopback(),
+        Ok(Host::Ipv6(address)) => address.is_loopback(),
+        Ok(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Err(_) => host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
+    }
+}
+
+/// 32 bytes as 64 hexadecimal digits.
+pub(super) fn sha256(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    // `from_str_radix` would take a sign for a digit.
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_written_as_browsers_send_it() {
+        for (text, sent) in [
+            ("https://Office.Example.com", "https://office.example.com"),
+            (
+                "HTTPS://office.example.com:443",
+                "https://office.example.com",
+            ),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("http://[::1]:80", "http://[::1]"),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+            ("capacitor://LocalHost", "capacitor://localhost"),
+        ] {
+            assert_eq!(origin(text).as_deref(), Ok(sent));
+        }
+    }
+
+    #[test]
+    fn an_origin_is_exact_and_nothing_more() {
+        for text in [
+            "*",
+            "null",
+            "",
+            "office.example.com",
+            "https://",
+            "https://*.example.com",
+            "https://a.example/",
+            "https://a.example/x",
+            "https://a.example?x",
+            "https://a.example#x",
+            "https://u@a.example",
+            "https://a.example b",
+            "https://a.example\n",
+            "https://a.example:x",
+            "file:///x",
+        ] {
+            assert!(origin(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_a_plain_url() {
+        for text in [
+            "https://auth.example.com",
+            "https://auth.example.com:8443/tenant",
+            "http://127.0.0.1:8080",
+            "http://[::1]:8080",
+        ] {
+            assert_eq!(issuer(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "auth.example.com",
+            "ftp://auth.example.com",
+            "https://auth.example.com/",
+            "https://auth.example.com/x/",
+            "https://auth.example.com?x",
+            "https://auth.example.com#x",
+            "https://u:p@auth.example.com",
+            "https://Auth.example.com",
+            "HTTPS://auth.example.com",
+            "https://auth.example.com:443",
+            "https://auth.example.com/a/../b",
+            " https://auth.example.com",
+            "https://",
+        ] {
+            assert!(issuer(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_a_network_or_an_address() {
+        for (text, read) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("::1", "::1/128"),
+            ("fd00::/8", "fd00::/8"),
+        ] {
+            assert_eq!(network(text).unwrap().to_string(), read);
+        }
+        for text in ["", "10.0.0.0/33", "proxy", "10.0.0", "10.0.0.1:80"] {
+            assert!(network(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_database_url_is_postgres_and_can_be_taken_apart() {
+        assert!(is_database_url("postgres://a:b@c:5432/d").is_ok());
+        assert!(is_database_url("postgresql:///d?host=/run").is_ok());
+        for text in [
+            "mysql://a/b",
+            "a",
+            "postgres:/a",
+            "postgres://a:b/c@d/e",
+            "postgres://a b:99999/",
+        ] {
+            assert!(is_database_url(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_sender_has_an_address_on_one_line() {
+        for text in ["a@b.c", "Back Office <no-reply@localhost>", "<a@b.c>"] {
+            assert_eq!(sender(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "a",
+            "A <a@b.c",
+            "A <a>",
+            "A\r\nBcc: x <a@b.c>",
+            "a@b.c, d@e.f",
+        ] {
+            assert!(sender(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_relay_is_a_host_without_a_port() {
+        for text in ["smtp.example.com", "localhost", "10.0.0.1", "::1"] {
+            assert_eq!(host(text).as_deref(), Ok(text));
+        }
+        for text in ["smtp.example.com:587", "smtp://x", "a b", "u@h"] {
+            assert!(host(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_told_by_name_and_by_address() {
+        for host in [
+            "localhost",
+            "LOCALHOST",
+            "a.localhost",
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "[::1]",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["localhost.example", "10.0.0.1", "::2", "example.com", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_64_hexadecimal_digits() {
+        assert_eq!(sha256(&"0F".repeat(32)), Some([15; 32]));
+        for text in [
+            "",
+            "0f",
+            &"+f".repeat(32),
+            &"0g".repeat(32),
+            &"ä".repeat(32),
+        ] {
+            assert_eq!(sha256(text), None, "{text}");
+        }
+    }
+}

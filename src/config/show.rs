@@ -1,0 +1,48 @@
+//! What holds, and where it came from: for people as TOML, for programs as JSON.
+
+use serde_json::json;
+use toml::Value;
+
+use super::load::Origin;
+
+/// A key as it is shown. Holds no secret: they are redacted before they come here.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+    /// What the secret's file says, as far as it may be shown.
+    pub(super) holds: Option<String>,
+}
+
+/// A line per key, under its whole name: it can be searched, and loads as it stands once the
+/// secrets are filled in.
+pub(super) fn toml(entries: &[Entry]) -> String {
+    entries.iter().map(line).collect()
+}
+
+fn line(entry: &Entry) -> String {
+    let holds = entry.holds.as_ref();
+    let holds = holds
+        .map(|text| format!(", holds {text}"))
+        .unwrap_or_default();
+    format!(
+        "{} = {}  # {}{holds}\n",
+        entry.key, entry.value, entry.origin
+    )
+}
+
+pub(super) fn json(entries: &[Entry]) -> serde_json::Value {
+    let pairs = entries
+        .iter()
+        .map(|entry| (entry.key.clone(), object(entry)));
+    serde_json::Value::Object(pairs.collect())
+}
+
+fn object(entry: &Entry) -> serde_json::Value {
+    let mut object = json!({ "value": entry.value, "from": entry.origin.to_string() });
+    if let Some(holds) = &entry.holds {
+        object["holds"] = json!(holds);
+    }
+    object
+}
