@@ -68,3 +68,4 @@
 
 pub mod config;
 pub mod domain;
+pub mod store;

@@ -1,0 +1,158 @@
+//! The table `audit_events`.
+
+use ipnet::IpNet;
+
+use super::{Store, StoreError, Tx};
+use crate::domain::{AuditEvent, EmailAddress, RequestId, SessionId, Timestamp, UserId};
+
+/// A line of the audit log as stored.
+#[derive(Debug, Clone)]
+pub struct AuditRecord {
+    /// When it happened.
+    pub happened_at: Timestamp,
+    /// What happened.
+    pub kind: String,
+    /// How it ended.
+    pub outcome: String,
+    /// Why.
+    pub reason: String,
+    /// Whom it concerned.
+    pub user_id: Option<i64>,
+    /// The address that was given.
+    pub email: Option<String>,
+    /// The session it concerned.
+    pub session_id: Option<uuid::Uuid>,
+    /// The challenge it concerned.
+    pub challenge_id: Option<uuid::Uuid>,
+    /// The network it came from.
+    pub network: Option<IpNet>,
+    /// The request that it belongs to.
+    pub request_id: Option<String>,
+    /// The operator who did it.
+    pub actor: Option<String>,
+    /// What else helps to understand it.
+    pub detail: Option<String>,
+}
+
+macro_rules! insert_event {
+    ($event:expr) => {
+        sqlx::query!(
+            r#"
+            INSERT INTO audit_events (kind, outcome, reason, user_id, email, session_id,
+                                      challenge_id, network, request_id, actor, detail)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            "#,
+            $event.kind.as_str(),
+            $event.outcome.as_str(),
+            $event.reason.as_str(),
+            $event.user_id.map(|id: UserId| id.0),
+            $event.email.as_ref().map(EmailAddress::as_str),
+            $event.session_id.map(|id: SessionId| id.0),
+            $event.challenge_id.map(|id| id.0),
+            $event.network.map(|network| network.as_net()) as Option<IpNet>,
+            $event.request_id.as_ref().map(RequestId::as_str),
+            $event.actor,
+            $event.detail,
+        )
+    };
+}
+
+impl Store {
+    /// The last `count` events of a request, newest first.
+    pub async fn list_events_of_request(
+        &self,
+        request_id: &RequestId,
+        count: i64,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        let query = sqlx::query_as!(
+            AuditRecord,
+            r#"
+            SELECT happened_at, kind, outcome, reason, user_id, email, session_id, challenge_id,
+                   network AS "network: IpNet", request_id, actor, detail
+              FROM audit_events
+             WHERE request_id = $1
+             ORDER BY event_id DESC
+             LIMIT $2
+            "#,
+            request_id.as_str(),
+            count,
+        );
+        self.run(|c| Box::pin(query.fetch_all(c))).await
+    }
+
+    /// The last `count` events of an address and of the user who has it, newest first.
+    pub async fn list_events_of_user(
+        &self,
+        email: &EmailAddress,
+        user_id: Option<UserId>,
+        count: i64,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        let query = sqlx::query_as!(
+            AuditRecord,
+            r#"
+            SELECT happened_at AS "happened_at!", kind AS "kind!", outcome AS "outcome!",
+                   reason AS "reason!", user_id, email, session_id, challenge_id,
+                   network AS "network: IpNet", request_id, actor, detail
+              FROM ((SELECT * FROM audit_events
+                      WHERE email = $1
+                      ORDER BY event_id DESC
+                      LIMIT $3)
+                    UNION ALL
+                    (SELECT * FROM audit_events
+                      WHERE user_id = $2 AND email IS DISTINCT FROM $1
+                      ORDER BY event_id DESC
+                      LIMIT $3)) AS events
+             ORDER BY event_id DESC
+             LIMIT $3
+            "#,
+            email.as_str(),
+            user_id.map(|id| id.0),
+            count,
+        );
+        self.run(|c| Box::pin(query.fetch_all(c))).await
+    }
+
+    /// Writes down what changed nothing else: a refusal.
+    pub async fn record(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        self.run(|c| Box::pin(insert_event!(event).execute(c)))
+            .await?;
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// Writes down what this transaction does to each of `users`.
+    pub async fn record_for_users(
+        &mut self,
+        event: &AuditEvent,
+        users: &[(UserId, EmailAddress)],
+    ) -> Result<(), StoreError> {
+        let ids: Vec<_> = users.iter().map(|(id, _)| id.0).collect();
+        let emails: Vec<_> = (users.iter())
+            .map(|(_, email)| email.as_str().to_owned())
+            .collect();
+        let query = sqlx::query!(
+            r#"
+            INSERT INTO audit_events (kind, outcome, reason, actor, user_id, email)
+            SELECT $1, $2, $3, $4, u.user_id, u.email
+              FROM UNNEST($5::BIGINT[], $6::TEXT[]) AS u (user_id, email)
+            "#,
+            event.kind.as_str(),
+            event.outcome.as_str(),
+            event.reason.as_str(),
+            event.actor,
+            &ids,
+            &emails,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Writes down what this transaction does.
+    pub async fn record(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
+        self.suspect
+            .watch(insert_event!(event).execute(&mut *self.inner))
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! The table `challenges`.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{Store, StoreError, Tx, seconds, users};
+use crate::domain::{Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, UserId};
+
+/// Guesses at one challenge's code, however the limits are set.
+const MAX_ATTEMPTS: i32 = 10;
+
+/// A challenge to be made.
+#[derive(Debug)]
+pub struct NewChallenge {
+    /// Its id, which is the 2FA token.
+    pub challenge_id: ChallengeId,
+    /// Who is signing in.
+    pub user_id: UserId,
+    /// What its code follows from.
+    pub nonce: CodeNonce,
+    /// The user's credentials when the password was checked.
+    pub credential_version: i32,
+    /// How long it lives.
+    pub ttl: Duration,
+    /// Where it was asked for.
+    pub network: ClientNetwork,
+}
+
+/// An attempt at a code, counted before the code is looked at.
+#[derive(Debug)]
+pub struct SpentAttempt {
+    /// What the right code follows from.
+    pub nonce: CodeNonce,
+    /// Whether the challenge had attempts left.
+    pub is_within_challenge: bool,
+    /// Whether the account had wrong codes left.
+    pub is_within_account: bool,
+}
+
+/// A challenge that this caller, and nobody else, has used up.
+#[derive(Debug)]
+pub struct ConsumedChallenge {
+    /// Who is in.
+    pub user_id: UserId,
+    /// Their address.
+    pub email: EmailAddress,
+    /// The user's credentials, unchanged since the password was checked.
+    pub credential_version: i32,
+}
+
+impl Store {
+    /// Whose challenge this is, whatever its state.
+    pub async fn find_challenge_owner(
+        &self,
+        challenge_id: ChallengeId,
+    ) -> Result<Option<(UserId, EmailAddress)>, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            SELECT user_id, email FROM challenges JOIN users USING (user_id)
+             WHERE challenge_id = $1
+            "#,
+            challenge_id.0,
+        );
+        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        row.map(|row| Ok((UserId(row.user_id), users::email(&row.email)?)))
+            .transpose()
+    }
+
+    /// Counts an attempt at a live challenge, against the challenge and against the account, in one
+    /// committed statement; `None` if the challenge is unknown, used or expired.
+    ///
+    /// Both counts go up before the code is compared: whatever dies after this, the guess was paid
+    /// for. A right code then takes the account's count back to zero.
+    pub async fn spend_confirm_attempt(
+        &self,
+        challenge_id: ChallengeId,
+        max_account_failures: u32,
+    ) -> Result<Option<SpentAttempt>, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH spent AS (
+                UPDATE challenges
+                   SET attempts = LEAST(attempts, $3) + 1
+                 WHERE challenge_id = $1 AND consumed_at IS NULL
+                   AND expires_at > clock_timestamp()
+                RETURNING user_id, nonce, attempts
+            ), counted AS (
+                UPDATE users
+                   SET second_factor_failures = second_factor_failures + 1
+                  FROM spent
+                 WHERE users.user_id = spent.user_id AND second_factor_failures < $2
+                RETURNING users.user_id
+            )
+            SELECT nonce, attempts <= $3 AS "is_within_challenge!",
+                   EXISTS (SELECT FROM counted) AS "is_within_account!"
+              FROM spent
+            "#,
+            challenge_id.0,
+            i32::try_from(max_account_failures).unwrap_or(i32::MAX),
+            MAX_ATTEMPTS,
+        );
+        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        row.map(|row| {
+            Ok(SpentAttempt {
+                nonce: nonce(&row.nonce)?,
+                is_within_challenge: row.is_within_challenge,
+                is_within_account: row.is_within_account,
+            })
+        })
+        .transpose()
+    }
+}
+
+pub(super) fn nonce(bytes: &[u8]) -> Result<CodeNonce, StoreError> {
+    CodeNonce::from_stored(bytes).ok_or(StoreError::Unreadable("challenges.nonce"))
+}
+
+impl Tx {
+    /// Makes a challenge, unless the user was disabled or the password changed meanwhile.
+    pub async fn insert_challenge(
+        &mut self,
+        new: &NewChallenge,
+    ) -> Result<Option<Challenge>, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"
+            INSERT INTO challenges (challenge_id, user_id, nonce, credential_version, created_at,
+                                    expires_at, client_network)
+            SELECT $1, user_id, $3, $4, now, date_trunc('second', now) + make_interval(secs => $5),
+                   $6
+              FROM (SELECT user_id FROM users
+                     WHERE user_id = $2 AND credential_version = $4 AND disabled_at IS NULL
+                       FOR SHARE) AS u,
+                   (SELECT clock_timestamp() AS now) AS clock
+            RETURNING expires_at
+            "#,
+            new.challenge_id.0,
+            new.user_id.0,
+            new.nonce.as_bytes(),
+            new.credential_version,
+            seconds(new.ttl),
+            new.network.as_net() as IpNet,
+        );
+        let expires_at = self
+            .suspect
+            .watch(query.fetch_optional(&mut *self.inner))
+            .await?;
+        Ok(expires_at.map(|expires_at| Challenge {
+            challenge_id: new.challenge_id,
+            user_id: new.user_id,
+            nonce: new.nonce,
+            expires_at,
+        }))
+    }
+
+    /// Removes a user's challenges with their mails.
+    pub async fn delete_challenges_of(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        let query = sqlx::query!("DELETE FROM challenges WHERE user_id = $1", user_id.0);
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Uses up a live challenge whose user is enabled and has the same password as when it was
+    /// made; `None` otherwise. Of any number of callers one gets it.
+    pub async fn consume_challenge(
+        &mut self,
+        challenge_id: ChallengeId,
+    ) -> Result<Option<ConsumedChallenge>, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE challenges AS c
+               SET consumed_at = clock_timestamp()
+              FROM users AS u
+             WHERE c.challenge_id = $1
+               AND c.consumed_at IS NULL
+               AND c.expires_at > clock_timestamp()
+               AND u.user_id = c.user_id
+               AND u.credential_version = c.credential_version
+               AND u.disabled_at IS NULL
+            RETURNING u.user_id, u.email, u.credential_version
+            "#,
+            challenge_id.0,
+        );
+        let row = self
+            .suspect
+            .watch(query.fetch_optional(&mut *self.inner))
+            .await?;
+        row.map(|row| {
+            Ok(ConsumedChallenge {
+                user_id: UserId(row.user_id),
+                email: users::email(&row.email)?,
+                credential_version: row.credential_version,
+            })
+        })
+        .transpose()
+    }
+}

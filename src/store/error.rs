@@ -1,0 +1,109 @@
+//! What can go wrong with the database, told apart by whose fault it is.
+
+use sqlx::error::DatabaseError;
+
+/// A failed operation on the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database did not answer in time.
+    #[error("the database did not answer in time")]
+    TimedOut,
+    /// The database cannot be reached, or cannot serve now.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+    /// A constraint refused the change.
+    #[error("the constraint {0} was violated")]
+    Constraint(String),
+    /// The database holds what this program would never write.
+    #[error("unreadable value in {0}")]
+    Unreadable(&'static str),
+    /// The schema is not the one that this program expects.
+    #[error("the migrations cannot be applied")]
+    Migration(#[source] Box<sqlx::migrate::MigrateError>),
+    /// A defect of this program.
+    #[error("a statement failed")]
+    Defect(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether waiting may help: the answer is then 503, and nothing was decided.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unavailable(_))
+    }
+
+    /// Whether the server behind the connection can no longer be written to.
+    pub(super) fn is_wrong_server(&self) -> bool {
+        let Self::Unavailable(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        matches!(
+            sqlstate(&**error).as_str(),
+            "25006" | "57P01" | "57P02" | "57P03"
+        )
+    }
+}
+
+fn sqlstate(error: &dyn DatabaseError) -> String {
+    error.code().unwrap_or_default().into_owned()
+}
+
+/// Classes of SQLSTATE that speak of the server's state and not of the statement.
+///
+/// 08 connection, 53 resources (full disk, too many clients), 57 operator intervention, 58 system,
+/// 25006 read-only, 40 serialization and deadlock, 55P03 a lock not had in time.
+fn speaks_of_the_server(code: &str) -> bool {
+    ["08", "53", "57", "58", "40"]
+        .iter()
+        .any(|class| code.starts_with(class))
+        || matches!(code, "25006" | "55P03")
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => {
+                if let Some(constraint) = database.constraint() {
+                    Self::Constraint(constraint.to_owned())
+                } else if speaks_of_the_server(&sqlstate(&**database)) {
+                    Self::Unavailable(error)
+                } else {
+                    Self::Defect(error)
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            _ => Self::Defect(error),
+        }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::Execute(error) => Self::from(error),
+            other => Self::Migration(Box::new(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_speaks_of_the_server_counts_as_unavailable() {
+        for code in [
+            "08006", "53300", "53100", "57P01", "25006", "40P01", "58030", "55P03",
+        ] {
+            assert!(speaks_of_the_server(code), "{code}");
+        }
+        for code in ["42P01", "23505", "22001", "25001"] {
+            assert!(!speaks_of_the_server(code), "{code}");
+        }
+    }
+}

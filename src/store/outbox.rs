@@ -1,0 +1,237 @@
+//! The table `outbox`: code mails that are to leave.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use uuid::Uuid;
+
+use super::{Store, StoreError, Tx, challenges, seconds, users};
+use crate::domain::{
+    AuditKind, AuditReason, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, Outcome,
+    Timestamp, UserId,
+};
+
+/// A mail that this instance has leased and is to send.
+#[derive(Debug)]
+pub struct DueMail {
+    /// The challenge whose code it carries.
+    pub challenge_id: ChallengeId,
+    /// Whom it is for.
+    pub user_id: UserId,
+    /// Where it goes.
+    pub email: EmailAddress,
+    /// What the code follows from.
+    pub nonce: CodeNonce,
+    /// When the sign-in was.
+    pub signed_in_at: Timestamp,
+    /// Where the sign-in came from.
+    pub network: ClientNetwork,
+    /// When the code stops working.
+    pub expires_at: Timestamp,
+    /// The request that asked for it.
+    pub request_id: String,
+    /// Attempts, this one included.
+    pub attempts: i32,
+}
+
+/// A mail and how far it has come.
+#[derive(Debug, Clone)]
+pub struct MailRecord {
+    /// When the sign-in was.
+    pub created_at: Timestamp,
+    /// When the code stops working.
+    pub expires_at: Timestamp,
+    /// When the code was used.
+    pub consumed_at: Option<Timestamp>,
+    /// The request that asked for it.
+    pub request_id: String,
+    /// How often sending it was tried.
+    pub attempts: i32,
+    /// When the mail server took it.
+    pub sent_at: Option<Timestamp>,
+    /// When it was given up.
+    pub given_up_at: Option<Timestamp>,
+    /// What the mail server said last.
+    pub last_reply: Option<String>,
+}
+
+impl Store {
+    /// Leases up to `count` mails that are due. A lease that runs out, because its holder died,
+    /// makes the mail due again; a mail whose challenge is over is never due.
+    pub async fn lease_due_mails(
+        &self,
+        count: i64,
+        lease: Duration,
+    ) -> Result<Vec<DueMail>, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH due AS (
+                SELECT o.challenge_id
+                  FROM outbox AS o JOIN challenges AS c USING (challenge_id)
+                 WHERE o.sent_at IS NULL AND o.given_up_at IS NULL
+                   AND o.next_attempt_at <= clock_timestamp()
+                   AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
+                   AND c.expires_at > clock_timestamp() AND c.consumed_at IS NULL
+                 ORDER BY o.next_attempt_at
+                 LIMIT $1
+                   FOR UPDATE OF o SKIP LOCKED
+            )
+            UPDATE outbox AS o
+               SET leased_until = clock_timestamp() + make_interval(secs => $2),
+                   attempts = o.attempts + 1
+              FROM due, challenges AS c JOIN users AS u USING (user_id)
+             WHERE o.challenge_id = due.challenge_id AND c.challenge_id = o.challenge_id
+            RETURNING o.challenge_id, u.user_id, u.email, c.nonce, c.created_at,
+                      c.client_network AS "client_network: IpNet", c.expires_at, o.request_id,
+                      o.attempts
+            "#,
+            count,
+            seconds(lease),
+        );
+        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let mails = rows.into_iter().map(|row| {
+            Ok(DueMail {
+                challenge_id: ChallengeId(row.challenge_id),
+                user_id: UserId(row.user_id),
+                email: users::email(&row.email)?,
+                nonce: challenges::nonce(&row.nonce)?,
+                signed_in_at: row.created_at,
+                network: ClientNetwork::from_stored(row.client_network),
+                expires_at: row.expires_at,
+                request_id: row.request_id,
+                attempts: row.attempts,
+            })
+        });
+        mails.collect()
+    }
+
+    /// Gives up the mails whose challenges are over, and writes down those that were still waited
+    /// for.
+    pub async fn give_up_overdue_mails(&self) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH given_up AS (
+                UPDATE outbox AS o
+                   SET given_up_at = clock_timestamp()
+                  FROM challenges AS c
+                 WHERE c.challenge_id = o.challenge_id
+                   AND o.sent_at IS NULL AND o.given_up_at IS NULL
+                   AND (c.expires_at <= clock_timestamp() OR c.consumed_at IS NOT NULL)
+                RETURNING o.challenge_id, o.request_id, o.last_reply, c.user_id, c.consumed_at
+            )
+            INSERT INTO audit_events (kind, outcome, reason, user_id, email, challenge_id,
+                                      request_id, detail)
+            SELECT $1, $2, $3, g.user_id, u.email, g.challenge_id, g.request_id, g.last_reply
+              FROM given_up AS g JOIN users AS u USING (user_id)
+             WHERE g.consumed_at IS NULL
+            "#,
+            AuditKind::Mail.as_str(),
+            Outcome::Refused.as_str(),
+            AuditReason::MailExpired.as_str(),
+        );
+        self.run(|c| Box::pin(query.execute(c))).await?;
+        Ok(())
+    }
+
+    /// The mails of some challenges and of a user, newest first, at most `count`.
+    pub async fn list_mails(
+        &self,
+        challenge_ids: &[Uuid],
+        user_id: Option<UserId>,
+        count: i64,
+    ) -> Result<Vec<MailRecord>, StoreError> {
+        let query = sqlx::query_as!(
+            MailRecord,
+            r#"
+            SELECT c.created_at, c.expires_at, c.consumed_at, o.request_id, o.attempts, o.sent_at,
+                   o.given_up_at, o.last_reply
+              FROM outbox AS o JOIN challenges AS c USING (challenge_id)
+             WHERE c.challenge_id = ANY ($1) OR c.user_id = $2
+             ORDER BY c.created_at DESC
+             LIMIT $3
+            "#,
+            challenge_ids,
+            user_id.map(|id| id.0),
+            count,
+        );
+        self.run(|c| Box::pin(query.fetch_all(c))).await
+    }
+
+    /// Puts a mail off after a failure that may pass.
+    pub async fn postpone_mail(
+        &self,
+        challenge_id: ChallengeId,
+        delay: Duration,
+        reply: &str,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE outbox
+               SET next_attempt_at = clock_timestamp() + make_interval(secs => $2),
+                   leased_until = NULL, last_reply = $3
+             WHERE challenge_id = $1
+            "#,
+            challenge_id.0,
+            seconds(delay),
+            reply,
+        );
+        self.run(|c| Box::pin(query.execute(c))).await?;
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// Puts a challenge's mail into the outbox.
+    pub async fn insert_mail(
+        &mut self,
+        challenge_id: ChallengeId,
+        request_id: &str,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            INSERT INTO outbox (challenge_id, request_id, next_attempt_at)
+            VALUES ($1, $2, clock_timestamp())
+            "#,
+            challenge_id.0,
+            request_id,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Marks a mail as taken by the mail server.
+    pub async fn settle_sent_mail(
+        &mut self,
+        challenge_id: ChallengeId,
+        reply: &str,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE outbox SET sent_at = clock_timestamp(), last_reply = $2
+             WHERE challenge_id = $1
+            "#,
+            challenge_id.0,
+            reply,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Marks a mail as one that will never be taken.
+    pub async fn settle_refused_mail(
+        &mut self,
+        challenge_id: ChallengeId,
+        reply: &str,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE outbox SET given_up_at = clock_timestamp(), last_reply = $2
+             WHERE challenge_id = $1
+            "#,
+            challenge_id.0,
+            reply,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+}

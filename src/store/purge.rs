@@ -1,0 +1,181 @@
+//! Removing what no longer decides anything, in bounded batches.
+//!
+//! The ages are compared with `statement_timestamp()`: it stands still during a statement, so an
+//! index can be searched for it, which `clock_timestamp()` does not allow. The rows of a batch are
+//! picked in a materialised step: a subquery could be run again for every row.
+
+use std::time::Duration;
+
+use super::{Store, StoreError, Tx, seconds};
+
+/// The advisory lock that keeps purging to one instance at a time.
+const PURGE_LOCK: i64 = 0x6261_636b_7075_7267;
+
+/// A table that grows with use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purged {
+    /// Attempts that count for nothing any more.
+    Attempts,
+    /// Challenges, with their mails, a day after they expired: until then they help to explain
+    /// what happened to a code.
+    Challenges,
+    /// Sessions that have outlived themselves, or ended a week ago and whose last access token has
+    /// expired.
+    Sessions,
+    /// Networks from which nobody has signed in for 30 days.
+    KnownNetworks,
+}
+
+impl Purged {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Attempts,
+        Self::Challenges,
+        Self::Sessions,
+        Self::KnownNetworks,
+    ];
+}
+
+impl Store {
+    /// Removes up to `batch` rows that decide nothing any more, unless another instance is at it;
+    /// tells how many.
+    pub async fn purge(&self, table: Purged, batch: i64) -> Result<u64, StoreError> {
+        let Some(mut tx) = self.begin_purge().await? else {
+            return Ok(0);
+        };
+        let removed = match table {
+            Purged::Attempts => tx.purge_attempts(batch).await?,
+            Purged::Challenges => tx.purge_challenges(batch).await?,
+            Purged::Sessions => tx.purge_sessions(batch).await?,
+            Purged::KnownNetworks => tx.purge_known_networks(batch).await?,
+        };
+        tx.commit().await?;
+        Ok(removed)
+    }
+
+    /// Removes up to `batch` lines of the audit log that are older than `retention`, unless another
+    /// instance is at it; tells how many.
+    pub async fn purge_audit_events(
+        &self,
+        retention: Duration,
+        batch: i64,
+    ) -> Result<u64, StoreError> {
+        let Some(mut tx) = self.begin_purge().await? else {
+            return Ok(0);
+        };
+        let query = sqlx::query!(
+            r#"
+            WITH old AS MATERIALIZED (
+                SELECT event_id FROM audit_events
+                 WHERE happened_at <= statement_timestamp() - make_interval(secs => $1)
+                 LIMIT $2
+                   FOR UPDATE SKIP LOCKED
+            )
+            DELETE FROM audit_events USING old WHERE audit_events.event_id = old.event_id
+            "#,
+            seconds(retention),
+            batch,
+        );
+        let done = self.suspect.watch(query.execute(&mut *tx.inner)).await?;
+        tx.commit().await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Begins a round of purging, unless another instance is at it.
+    async fn begin_purge(&self) -> Result<Option<Tx>, StoreError> {
+        let mut tx = self.begin().await?;
+        let query = sqlx::query_scalar!(
+            r#"SELECT pg_try_advisory_xact_lock($1) AS "is_mine!""#,
+            PURGE_LOCK
+        );
+        let is_mine = self.suspect.watch(query.fetch_one(&mut *tx.inner)).await?;
+        Ok(is_mine.then_some(tx))
+    }
+
+    /// Removes signing keys a week after their last token expired, or after they were revoked: as
+    /// long as a row is there, nobody takes the same key over again.
+    ///
+    /// Not a part of a round of purging, which would make it wait for whoever changes the keys.
+    pub async fn purge_signing_keys(&self) -> Result<u64, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            DELETE FROM signing_keys
+             WHERE COALESCE(revoked_at, expires_at) <= clock_timestamp() - INTERVAL '7 days'
+            "#
+        );
+        let done = self.run(|c| Box::pin(query.execute(c))).await?;
+        Ok(done.rows_affected())
+    }
+}
+
+impl Tx {
+    async fn purge_attempts(&mut self, batch: i64) -> Result<u64, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH old AS MATERIALIZED (
+                SELECT attempt_key FROM attempts
+                 WHERE stale_at <= statement_timestamp()
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            )
+            DELETE FROM attempts USING old WHERE attempts.attempt_key = old.attempt_key
+            "#,
+            batch,
+        );
+        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn purge_challenges(&mut self, batch: i64) -> Result<u64, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH old AS MATERIALIZED (
+                SELECT challenge_id FROM challenges
+                 WHERE expires_at <= statement_timestamp() - INTERVAL '1 day'
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            )
+            DELETE FROM challenges USING old WHERE challenges.challenge_id = old.challenge_id
+            "#,
+            batch,
+        );
+        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn purge_sessions(&mut self, batch: i64) -> Result<u64, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH old AS MATERIALIZED (
+                SELECT session_id FROM sessions
+                 WHERE access_horizon_at <= statement_timestamp()
+                   AND (expires_at <= statement_timestamp()
+                        OR ended_at <= statement_timestamp() - INTERVAL '7 days')
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            )
+            DELETE FROM sessions USING old WHERE sessions.session_id = old.session_id
+            "#,
+            batch,
+        );
+        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn purge_known_networks(&mut self, batch: i64) -> Result<u64, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH old AS MATERIALIZED (
+                SELECT ctid FROM known_networks
+                 WHERE last_signin_at <= statement_timestamp() - INTERVAL '30 days'
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            )
+            DELETE FROM known_networks USING old WHERE known_networks.ctid = old.ctid
+            "#,
+            batch,
+        );
+        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(done.rows_affected())
+    }
+}

@@ -1,0 +1,621 @@
+//! The table `sessions`.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use uuid::Uuid;
+
+use super::{Store, StoreError, Tx, seconds, users};
+use crate::domain::{
+    AuthenticationMethod, Client, ClientNetwork, EmailAddress, EndReason, Generation, KeyId,
+    RotationFacts, RotationRule, Session, SessionId, Timestamp, UserId,
+};
+
+/// How long things live.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLives {
+    /// An access token.
+    pub access: Duration,
+    /// A refresh token, and a session that is not refreshed.
+    pub idle: Duration,
+    /// A session, however often it is refreshed.
+    pub session: Duration,
+}
+
+/// What a refresh token stands for.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented {
+    /// Its session.
+    pub session_id: SessionId,
+    /// The session's owner.
+    pub user_id: UserId,
+    /// The generation of the session for which it was issued.
+    pub generation: Generation,
+}
+
+/// A session to be opened.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// Whose.
+    pub user_id: UserId,
+    /// Their address.
+    pub email: &'a EmailAddress,
+    /// Their credentials' version when the password was checked.
+    pub credential_version: i32,
+    /// How they proved who they are.
+    pub method: AuthenticationMethod,
+    /// The key that signs now.
+    pub key_id: &'a KeyId,
+    /// Where they came from.
+    pub client: &'a Client,
+}
+
+/// What a refresh that was not simply granted goes by.
+#[derive(Debug)]
+pub struct SessionState {
+    /// What its current tokens follow from; absent if its user is gone.
+    pub session: Option<Session>,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What the rotation rule looks at.
+    pub facts: RotationFacts,
+    /// The database's clock.
+    pub now: Timestamp,
+}
+
+struct StateRow {
+    session_id: Uuid,
+    user_id: i64,
+    email: Option<String>,
+    generation: i64,
+    key_id: String,
+    amr: Vec<String>,
+    created_at: Timestamp,
+    rotated_at: Timestamp,
+    access_expires_at: Timestamp,
+    idle_expires_at: Timestamp,
+    is_ended: bool,
+    user_is_enabled: bool,
+    refresh_hits: Vec<Timestamp>,
+    refresh_blocked_until: Option<Timestamp>,
+    now: Timestamp,
+}
+
+impl TryFrom<StateRow> for SessionState {
+    type Error = StoreError;
+
+    fn try_from(row: StateRow) -> Result<Self, StoreError> {
+        let session = row.email.map(|email| SessionRow {
+            session_id: row.session_id,
+            user_id: row.user_id,
+            email,
+            generation: row.generation,
+            key_id: row.key_id,
+            amr: row.amr,
+            created_at: row.created_at,
+            rotated_at: row.rotated_at,
+            access_expires_at: row.access_expires_at,
+            idle_expires_at: row.idle_expires_at,
+        });
+        Ok(Self {
+            session: session.map(Session::try_from).transpose()?,
+            user_id: UserId(row.user_id),
+            facts: RotationFacts {
+                generation: Generation(row.generation),
+                rotated_at: row.rotated_at,
+                idle_expires_at: row.idle_expires_at,
+                is_ended: row.is_ended,
+                user_is_enabled: row.user_is_enabled,
+                hits: row.refresh_hits,
+                blocked_until: row.refresh_blocked_until,
+            },
+            now: row.now,
+        })
+    }
+}
+
+/// A session as its owner or an operator sees it.
+#[derive(Debug, Clone)]
+pub struct SessionRecord {
+    /// Its id.
+    pub session_id: SessionId,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it was last refreshed.
+    pub rotated_at: Timestamp,
+    /// When it dies unless it is refreshed.
+    pub idle_expires_at: Timestamp,
+    /// When it dies at the latest.
+    pub expires_at: Timestamp,
+    /// The network that opened it.
+    pub network: ClientNetwork,
+    /// What opened it calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// A session with how it ended.
+#[derive(Debug, Clone)]
+pub struct SessionHistory {
+    /// Its id.
+    pub session_id: Uuid,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it was last refreshed.
+    pub rotated_at: Timestamp,
+    /// When it dies, or died, unless it is refreshed.
+    pub idle_expires_at: Timestamp,
+    /// When it dies, or died, at the latest.
+    pub expires_at: Timestamp,
+    /// When it was ended.
+    pub ended_at: Option<Timestamp>,
+    /// Why it was ended.
+    pub end_reason: Option<String>,
+    /// The end of a block on refreshing it.
+    pub refresh_blocked_until: Option<Timestamp>,
+    /// The network that opened it.
+    pub network: IpNet,
+}
+
+/// A session that is over while tokens of it may still look good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedSession {
+    /// Which.
+    pub session_id: SessionId,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// From when all its access tokens are expired anyway.
+    pub horizon: Timestamp,
+}
+
+struct EndedRow {
+    session_id: Uuid,
+    ended_at: Timestamp,
+    access_horizon_at: Timestamp,
+}
+
+impl From<EndedRow> for EndedSession {
+    fn from(row: EndedRow) -> Self {
+        Self {
+            session_id: SessionId(row.session_id),
+            ended_at: row.ended_at,
+            horizon: row.access_horizon_at,
+        }
+    }
+}
+
+struct SessionRow {
+    session_id: Uuid,
+    user_id: i64,
+    email: String,
+    generation: i64,
+    key_id: String,
+    amr: Vec<String>,
+    created_at: Timestamp,
+    rotated_at: Timestamp,
+    access_expires_at: Timestamp,
+    idle_expires_at: Timestamp,
+}
+
+impl TryFrom<SessionRow> for Session {
+    type Error = StoreError;
+
+    fn try_from(row: SessionRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            session_id: SessionId(row.session_id),
+            user_id: UserId(row.user_id),
+            email: users::email(&row.email)?,
+            generation: Generation(row.generation),
+            key_id: KeyId(row.key_id),
+            method: method(&row.amr)?,
+            created_at: row.created_at,
+            rotated_at: row.rotated_at,
+            access_expires_at: row.access_expires_at,
+            idle_expires_at: row.idle_expires_at,
+        })
+    }
+}
+
+fn method(amr: &[String]) -> Result<AuthenticationMethod, StoreError> {
+    AuthenticationMethod::from_amr(amr).ok_or(StoreError::Unreadable("sessions.amr"))
+}
+
+/// Reads a session with its owner, locked or not.
+macro_rules! session_state {
+    ($session_id:expr, $lock:literal) => {
+        sqlx::query_as!(
+            StateRow,
+            r#"
+            SELECT s.session_id, s.user_id, u.email AS "email?", s.generation, s.key_id, s.amr,
+                   s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at,
+                   s.ended_at IS NOT NULL AS "is_ended!",
+                   COALESCE(u.disabled_at IS NULL AND u.user_id IS NOT NULL, FALSE)
+                       AS "user_is_enabled!",
+                   s.refresh_hits, s.refresh_blocked_until, clock_timestamp() AS "now!"
+              FROM (SELECT * FROM sessions WHERE session_id = $1 "#
+                + $lock
+                + r#") AS s
+              LEFT JOIN users AS u ON u.user_id = s.user_id
+            "#,
+            $session_id.0,
+        )
+    };
+}
+
+/// Moves a session on by one generation if, and only if, `presented` is current, the session and
+/// its user are alive, and the limit has room. Among any number of presenters one gets the row.
+///
+/// This is `Rotation::Advance` of the rotation rule, as a guard. One clock reading serves all
+/// columns, so that `exp - iat` is exact.
+macro_rules! advance {
+    ($of:expr, $key_id:expr, $lives:expr, $rule:expr) => {
+        sqlx::query_as!(
+            SessionRow,
+            r#"
+            UPDATE sessions AS s
+               SET (generation, key_id, rotated_at, access_expires_at, idle_expires_at,
+                    access_horizon_at, refresh_hits, refresh_blocked_until) = (
+                   SELECT s.generation + 1, $3, c.now,
+                          LEAST(c.second + make_interval(secs => $4), s.expires_at),
+                          LEAST(c.second + make_interval(secs => $5), s.expires_at),
+                          GREATEST(s.access_horizon_at,
+                                   LEAST(c.second + make_interval(secs => $4), s.expires_at)),
+                          CASE WHEN s.refresh_blocked_until IS NULL
+                               THEN (SELECT COALESCE(array_agg(hit ORDER BY hit), '{}')
+                                       FROM unnest(s.refresh_hits) AS hit
+                                      WHERE hit > c.now - make_interval(secs => $6)) || c.now
+                               ELSE ARRAY[c.now]
+                          END,
+                          NULL::TIMESTAMPTZ
+                     FROM (SELECT now, date_trunc('second', now) AS second
+                             FROM (SELECT clock_timestamp() AS now) AS clock) AS c)
+              FROM users AS u
+             WHERE s.session_id = $1
+               AND s.generation = $2
+               AND s.user_id = $8
+               AND s.ended_at IS NULL
+               AND s.idle_expires_at > clock_timestamp()
+               AND (s.refresh_blocked_until <= clock_timestamp()
+                    OR s.refresh_blocked_until IS NULL
+                       AND (SELECT count(*) FROM unnest(s.refresh_hits) AS hit
+                             WHERE hit > clock_timestamp() - make_interval(secs => $6)) < $7)
+               AND u.user_id = s.user_id
+               AND u.disabled_at IS NULL
+            RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id, s.amr,
+                      s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at
+            "#,
+            $of.session_id.0,
+            $of.generation.0,
+            $key_id.0,
+            seconds($lives.access),
+            seconds($lives.idle),
+            seconds($rule.limit.window),
+            i64::from($rule.limit.attempts),
+            $of.user_id.0,
+        )
+    };
+}
+
+impl Store {
+    /// Trades the current generation for the next: the usual refresh, in one statement.
+    pub async fn advance_session(
+        &self,
+        presented: Presented,
+        key_id: &KeyId,
+        lives: &SessionLives,
+        rule: &RotationRule,
+    ) -> Result<Option<Session>, StoreError> {
+        let query = advance!(presented, key_id, lives, rule);
+        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        row.map(Session::try_from).transpose()
+    }
+
+    /// What a refresh that was not simply granted goes by.
+    pub async fn find_session_state(
+        &self,
+        session_id: SessionId,
+    ) -> Result<Option<SessionState>, StoreError> {
+        let query = session_state!(session_id, "");
+        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        row.map(SessionState::try_from).transpose()
+    }
+
+    /// Whether a session has been neither ended nor outlived.
+    pub async fn is_session_live(&self, session_id: SessionId) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"
+            SELECT EXISTS (SELECT FROM sessions
+                            WHERE session_id = $1 AND ended_at IS NULL
+                              AND expires_at > clock_timestamp()) AS "is_live!"
+            "#,
+            session_id.0,
+        );
+        self.run(|c| Box::pin(query.fetch_one(c))).await
+    }
+
+    /// Sessions that ended at or after `since` and whose access tokens may be unexpired, in the
+    /// order of their ends, at most `count`; and the database's clock when it looked. Without
+    /// `since`: all of them, since no access token lives longer than a day.
+    pub async fn list_ended_sessions(
+        &self,
+        since: Option<Timestamp>,
+        count: i64,
+    ) -> Result<(Vec<EndedSession>, Timestamp), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            SELECT c.now AS "now!", s.session_id AS "session_id?", s.ended_at AS "ended_at?",
+                   s.access_horizon_at AS "access_horizon_at?"
+              FROM (SELECT clock_timestamp() AS now) AS c
+              LEFT JOIN sessions AS s
+                ON s.ended_at >= COALESCE($1, now() - INTERVAL '25 hours')
+               AND s.access_horizon_at > now()
+             ORDER BY s.ended_at, s.session_id
+             LIMIT $2
+            "#,
+            since,
+            count,
+        );
+        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| row.now);
+        let ended = rows.into_iter().filter_map(|row| {
+            Some(EndedSession {
+                session_id: SessionId(row.session_id?),
+                ended_at: row.ended_at?,
+                horizon: row.access_horizon_at?,
+            })
+        });
+        Ok((ended.collect(), now))
+    }
+
+    /// Ends up to `batch` sessions whose current tokens a key signed, and tells how many.
+    pub async fn end_sessions_of_key(&self, key_id: &KeyId, batch: i64) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        // Of a key that signed for most sessions the planner thinks that a walk through the table
+        // finds a batch soon; but each walk would pass all that the ones before it have ended.
+        let by_index =
+            sqlx::query!(r#"SELECT set_config('enable_seqscan', 'off', TRUE) AS "set!""#);
+        self.suspect
+            .watch(by_index.fetch_one(&mut *tx.inner))
+            .await?;
+        let query = sqlx::query!(
+            r#"
+            UPDATE sessions
+               SET ended_at = clock_timestamp(), end_reason = $3
+             WHERE session_id = ANY (ARRAY(
+                   SELECT session_id FROM sessions
+                    WHERE key_id = $1 AND ended_at IS NULL AND expires_at > clock_timestamp()
+                    LIMIT $2 FOR UPDATE SKIP LOCKED))
+            "#,
+            key_id.0,
+            batch,
+            EndReason::KeyRevoked.as_str(),
+        );
+        let done = self.suspect.watch(query.execute(&mut *tx.inner)).await?;
+        tx.commit().await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Some sessions, and those that the audit log names last for a user, newest first, at most
+    /// `count`: live ones and ended ones.
+    pub async fn list_session_histories(
+        &self,
+        session_ids: &[Uuid],
+        user_id: Option<UserId>,
+        count: i64,
+    ) -> Result<Vec<SessionHistory>, StoreError> {
+        let query = sqlx::query_as!(
+            SessionHistory,
+            r#"
+            SELECT session_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at,
+                   end_reason, refresh_blocked_until, client_network AS "network: IpNet"
+              FROM sessions
+             WHERE session_id = ANY ($1 || ARRAY(
+                   SELECT session_id FROM audit_events
+                    WHERE user_id = $2 AND session_id IS NOT NULL
+                    ORDER BY event_id DESC
+                    LIMIT $3))
+             ORDER BY created_at DESC
+             LIMIT $3
+            "#,
+            session_ids,
+            user_id.map(|id| id.0),
+            count,
+        );
+        self.run(|c| Box::pin(query.fetch_all(c))).await
+    }
+
+    /// A user's live sessions, newest first.
+    pub async fn list_sessions(&self, user_id: UserId) -> Result<Vec<SessionRecord>, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            SELECT session_id, created_at, rotated_at, idle_expires_at, expires_at,
+                   client_network AS "client_network: IpNet", user_agent
+              FROM sessions
+             WHERE user_id = $1 AND ended_at IS NULL AND idle_expires_at > clock_timestamp()
+             ORDER BY created_at DESC, session_id DESC
+            "#,
+            user_id.0,
+        );
+        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let records = rows.into_iter().map(|row| SessionRecord {
+            session_id: SessionId(row.session_id),
+            created_at: row.created_at,
+            rotated_at: row.rotated_at,
+            idle_expires_at: row.idle_expires_at,
+            expires_at: row.expires_at,
+            network: ClientNetwork::from_stored(row.client_network),
+            user_agent: row.user_agent,
+        });
+        Ok(records.collect())
+    }
+}
+
+impl Tx {
+    /// Opens a session, unless the user was disabled or the password changed meanwhile.
+    ///
+    /// The shared lock on the user's row makes this wait for a disabling or a change of password
+    /// under way, and makes that wait for this: no session slips in between it and its ending of
+    /// all sessions.
+    pub async fn insert_session(
+        &mut self,
+        new: &NewSession<'_>,
+        lives: &SessionLives,
+    ) -> Result<Option<Session>, StoreError> {
+        let amr: Vec<String> = new.method.amr().iter().map(ToString::to_string).collect();
+        let query = sqlx::query_as!(
+            SessionRow,
+            r#"
+            INSERT INTO sessions (session_id, user_id, key_id, amr, created_at, rotated_at,
+                                  access_expires_at, idle_expires_at, expires_at,
+                                  access_horizon_at, client_network, user_agent)
+            SELECT $1, u.user_id, $4, $5, c.now, c.now,
+                   c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)),
+                   c.second + make_interval(secs => LEAST($7::FLOAT8, $8::FLOAT8)),
+                   c.second + make_interval(secs => $8),
+                   c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)), $9, $10
+              FROM (SELECT user_id FROM users
+                     WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
+                       FOR SHARE) AS u,
+                   (SELECT now, date_trunc('second', now) AS second
+                      FROM (SELECT clock_timestamp() AS now) AS clock) AS c
+            RETURNING session_id, user_id, $11::TEXT AS "email!", generation, key_id, amr,
+                      created_at, rotated_at, access_expires_at, idle_expires_at
+            "#,
+            SessionId::random().0,
+            new.user_id.0,
+            new.credential_version,
+            new.key_id.0,
+            &amr,
+            seconds(lives.access),
+            seconds(lives.idle),
+            seconds(lives.session),
+            new.client.network.as_net() as IpNet,
+            new.client
+                .user_agent
+                .as_ref()
+                .map(crate::domain::UserAgent::as_str),
+            new.email.as_str(),
+        );
+        let row = self
+            .suspect
+            .watch(query.fetch_optional(&mut *self.inner))
+            .await?;
+        row.map(Session::try_from).transpose()
+    }
+
+    /// The same as [`Store::find_session_state`], and locks the session. The clock is read after
+    /// the lock was had, since it may be waited for.
+    pub async fn lock_session(
+        &mut self,
+        session_id: SessionId,
+    ) -> Result<Option<SessionState>, StoreError> {
+        let query = session_state!(session_id, "FOR UPDATE");
+        let row = self
+            .suspect
+            .watch(query.fetch_optional(&mut *self.inner))
+            .await?;
+        row.map(SessionState::try_from).transpose()
+    }
+
+    /// The same as [`Store::advance_session`], on a session that this transaction has locked.
+    pub async fn advance_session(
+        &mut self,
+        presented: Presented,
+        key_id: &KeyId,
+        lives: &SessionLives,
+        rule: &RotationRule,
+    ) -> Result<Option<Session>, StoreError> {
+        let query = advance!(presented, key_id, lives, rule);
+        let row = self
+            .suspect
+            .watch(query.fetch_optional(&mut *self.inner))
+            .await?;
+        row.map(Session::try_from).transpose()
+    }
+
+    /// Writes down a refresh that counts but got nothing; with `blocked_until`, starts a block.
+    pub async fn count_refresh(
+        &mut self,
+        session_id: SessionId,
+        hits: &[Timestamp],
+        blocked_until: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE sessions
+               SET refresh_hits = $2, refresh_blocked_until = $3
+             WHERE session_id = $1
+            "#,
+            session_id.0,
+            hits,
+            blocked_until,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Lets all live sessions of a user refresh again.
+    pub async fn lift_refresh_limits(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE sessions
+               SET refresh_hits = '{}', refresh_blocked_until = NULL
+             WHERE user_id = $1 AND ended_at IS NULL
+            "#,
+            user_id.0,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Ends a live session, of `owner` if one is named; `None` if there is none. Of any number of
+    /// callers one ends it.
+    pub async fn end_session(
+        &mut self,
+        session_id: SessionId,
+        owner: Option<UserId>,
+        reason: EndReason,
+    ) -> Result<Option<EndedSession>, StoreError> {
+        let query = sqlx::query_as!(
+            EndedRow,
+            r#"
+            UPDATE sessions
+               SET ended_at = clock_timestamp(), end_reason = $3
+             WHERE session_id = $1 AND ended_at IS NULL AND expires_at > clock_timestamp()
+               AND ($2::BIGINT IS NULL OR user_id = $2)
+            RETURNING session_id, ended_at AS "ended_at!", access_horizon_at
+            "#,
+            session_id.0,
+            owner.map(|id| id.0),
+            reason.as_str(),
+        );
+        let row = self
+            .suspect
+            .watch(query.fetch_optional(&mut *self.inner))
+            .await?;
+        Ok(row.map(EndedSession::from))
+    }
+
+    /// Ends all live sessions of a user, and tells which they were.
+    pub async fn end_sessions_of(
+        &mut self,
+        user_id: UserId,
+        reason: EndReason,
+    ) -> Result<Vec<EndedSession>, StoreError> {
+        let query = sqlx::query_as!(
+            EndedRow,
+            r#"
+            UPDATE sessions
+               SET ended_at = clock_timestamp(), end_reason = $2
+             WHERE user_id = $1 AND ended_at IS NULL AND expires_at > clock_timestamp()
+            RETURNING session_id, ended_at AS "ended_at!", access_horizon_at
+            "#,
+            user_id.0,
+            reason.as_str(),
+        );
+        let rows = self
+            .suspect
+            .watch(query.fetch_all(&mut *self.inner))
+            .await?;
+        Ok(rows.into_iter().map(EndedSession::from).collect())
+    }
+}

@@ -1,0 +1,181 @@
+//! The table `signing_keys`.
+
+use std::time::Duration;
+
+use super::{Store, StoreError, Tx, seconds};
+use crate::domain::{KeyId, SigningKeyRecord, Timestamp};
+
+/// A signing key to be stored.
+#[derive(Debug)]
+pub struct NewSigningKey<'a> {
+    /// `kid`.
+    pub key_id: &'a KeyId,
+    /// `SubjectPublicKeyInfo`, DER.
+    pub public_key: &'a [u8],
+    /// PKCS#8, sealed.
+    pub sealed_private_key: Option<&'a [u8]>,
+    /// How long it is published before it signs.
+    pub publish_before: Duration,
+}
+
+/// A row of [`list_signing_keys`]: no key at all is one row with nothing but the clock.
+struct ClockedRow {
+    key_id: Option<String>,
+    public_key: Option<Vec<u8>>,
+    sealed_private_key: Option<Vec<u8>>,
+    created_at: Option<Timestamp>,
+    activates_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+    now: Timestamp,
+}
+
+impl ClockedRow {
+    fn into_record(self) -> Option<SigningKeyRecord> {
+        Some(SigningKeyRecord {
+            key_id: KeyId(self.key_id?),
+            public_key: self.public_key?,
+            sealed_private_key: self.sealed_private_key,
+            created_at: self.created_at?,
+            activates_at: self.activates_at?,
+            expires_at: self.expires_at,
+            revoked_at: self.revoked_at,
+        })
+    }
+}
+
+/// The keys, oldest first, and the clock by which their stages are told, in one reading.
+macro_rules! list_signing_keys {
+    () => {
+        sqlx::query_as!(
+            ClockedRow,
+            r#"
+            SELECT key_id AS "key_id?", public_key AS "public_key?", sealed_private_key,
+                   created_at AS "created_at?", activates_at AS "activates_at?", expires_at,
+                   revoked_at, now AS "now!"
+              FROM (SELECT clock_timestamp() AS now) AS clock
+              LEFT JOIN signing_keys ON TRUE
+             ORDER BY activates_at, key_id
+            "#
+        )
+    };
+}
+
+fn keys_and_clock(rows: Vec<ClockedRow>) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
+    let now = rows.first().map(|row| row.now);
+    let now = now.ok_or(StoreError::Unreadable("signing_keys"))?;
+    let keys = rows.into_iter().filter_map(ClockedRow::into_record);
+    Ok((keys.collect(), now))
+}
+
+impl Store {
+    /// All keys, oldest first, and the database's clock.
+    pub async fn list_signing_keys(
+        &self,
+    ) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
+        let query = list_signing_keys!();
+        keys_and_clock(self.run(|c| Box::pin(query.fetch_all(c))).await?)
+    }
+}
+
+impl Tx {
+    /// Keeps every other instance from changing the keys until this transaction ends.
+    pub async fn lock_signing_keys(&mut self) -> Result<(), StoreError> {
+        let query = sqlx::query!("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE");
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// The same as [`Store::list_signing_keys`], for a transaction that has locked them.
+    pub async fn list_signing_keys(
+        &mut self,
+    ) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
+        let query = list_signing_keys!();
+        let rows = self.suspect.watch(query.fetch_all(&mut *self.inner));
+        keys_and_clock(rows.await?)
+    }
+
+    /// Stores a key, and tells from when it signs. A key that is already there violates
+    /// `signing_keys_pkey`.
+    pub async fn insert_signing_key(
+        &mut self,
+        key: &NewSigningKey<'_>,
+    ) -> Result<Timestamp, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"
+            INSERT INTO signing_keys (key_id, public_key, sealed_private_key, activates_at)
+            VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+            RETURNING activates_at
+            "#,
+            key.key_id.0,
+            key.public_key,
+            key.sealed_private_key,
+            seconds(key.publish_before),
+        );
+        self.suspect.watch(query.fetch_one(&mut *self.inner)).await
+    }
+
+    /// Sets the end of the keys that `successor` takes over from: its first second, and the longest
+    /// life that a token signed just before it can have.
+    pub async fn retire_signing_keys_before(
+        &mut self,
+        successor: &KeyId,
+        token_life: Duration,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE signing_keys AS k
+               SET expires_at = successor.activates_at + make_interval(secs => $2)
+              FROM signing_keys AS successor
+             WHERE successor.key_id = $1
+               AND k.key_id <> successor.key_id
+               AND k.activates_at <= successor.activates_at
+               AND k.sealed_private_key IS NOT NULL
+               AND k.revoked_at IS NULL
+               AND k.expires_at IS NULL
+            "#,
+            successor.0,
+            seconds(token_life),
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Leaves a key in office whose successor will not come.
+    pub async fn keep_signing_key(&mut self, key_id: &KeyId) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            "UPDATE signing_keys SET expires_at = NULL WHERE key_id = $1",
+            key_id.0,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Lets a published key sign at once. The keys before it keep the later end that they have.
+    pub async fn activate_signing_key(&mut self, key_id: &KeyId) -> Result<Timestamp, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"
+            UPDATE signing_keys
+               SET activates_at = LEAST(activates_at, clock_timestamp())
+             WHERE key_id = $1
+            RETURNING activates_at
+            "#,
+            key_id.0,
+        );
+        self.suspect.watch(query.fetch_one(&mut *self.inner)).await
+    }
+
+    /// Lets a key neither sign nor verify any more.
+    pub async fn revoke_signing_key(&mut self, key_id: &KeyId) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE signing_keys
+               SET revoked_at = clock_timestamp()
+             WHERE key_id = $1 AND revoked_at IS NULL
+            "#,
+            key_id.0,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+}
