@@ -69,3 +69,4 @@
 pub mod config;
 pub mod domain;
 pub mod store;
+pub mod token;

@@ -1,0 +1,316 @@
+//! The key ring: what signs, what verifies, and what verifiers may learn.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKey};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse,
+    RSAKeyParameters, RSAKeyType, ThumbprintHash,
+};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header};
+use serde::Serialize;
+
+use super::{Sealer, UnsealError};
+use crate::domain::{KeyId, SigningKeyRecord, Timestamp, active_key, stage_of};
+
+/// Why a key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyRingError {
+    /// The seal does not open.
+    #[error(transparent)]
+    Unseal(#[from] UnsealError),
+    /// Not an RSA key of 2048 to 8192 bits.
+    #[error("not an RSA key in PEM form, of 2048, 3072 or 4096 bits")]
+    NotRsa,
+    /// There is no key that signs.
+    #[error("there is no active signing key")]
+    NoActiveKey,
+    /// The key signs, but its own public part does not verify it.
+    #[error("the signing key {0} failed its self-test")]
+    SelfTest(KeyId),
+}
+
+/// A key made or imported, ready to be stored.
+#[derive(Debug)]
+pub struct SealedKey {
+    /// `kid`.
+    pub key_id: KeyId,
+    /// `SubjectPublicKeyInfo`, DER.
+    pub public_key: Vec<u8>,
+    /// PKCS#8, sealed; `None` if only the public part is known.
+    pub sealed_private_key: Option<Vec<u8>>,
+}
+
+/// What a PEM file turned out to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportedKey {
+    /// A key that can sign.
+    Private,
+    /// A key that only verifies.
+    Public,
+}
+
+impl SealedKey {
+    /// Makes a new RSA key of `bits`, one of 2048, 3072 and 4096. Takes a moment of CPU.
+    pub fn generate(bits: u32, sealer: &Sealer) -> Result<Self, KeyRingError> {
+        let size = match bits {
+            2048 => KeySize::Rsa2048,
+            3072 => KeySize::Rsa3072,
+            4096 => KeySize::Rsa4096,
+            _ => return Err(KeyRingError::NotRsa),
+        };
+        Self::of_pair(
+            &KeyPair::generate(size).map_err(|_| KeyRingError::NotRsa)?,
+            sealer,
+        )
+    }
+
+    /// Reads a PEM file: a private key in PKCS#8 or PKCS#1, or a public one.
+    pub fn import(pem: &[u8], sealer: &Sealer) -> Result<(Self, ImportedKey), KeyRingError> {
+        if let Ok(key) = EncodingKey::from_rsa_pem(pem)
+            && let Ok(pair) = RsaKeyPair::from_der(key.as_bytes())
+        {
+            return Ok((Self::of_pair(&pair, sealer)?, ImportedKey::Private));
+        }
+        let key = DecodingKey::from_rsa_pem(pem).map_err(|_| KeyRingError::NotRsa)?;
+        let der = key.try_get_as_bytes().map_err(|_| KeyRingError::NotRsa)?;
+        let public = PublicKey::from_der(der).map_err(|_| KeyRingError::NotRsa)?;
+        check_size(public.modulus_len())?;
+        let key_id = thumbprint(&public)?;
+        let public_key = public_der(&public)?;
+        Ok((
+            Self {
+                key_id,
+                public_key,
+                sealed_private_key: None,
+            },
+            ImportedKey::Public,
+        ))
+    }
+
+    fn of_pair(pair: &RsaKeyPair, sealer: &Sealer) -> Result<Self, KeyRingError> {
+        check_size(pair.public_modulus_len())?;
+        let public = pair.public_key();
+        let key_id = thumbprint(public)?;
+        let private = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(pair)
+            .map_err(|_| KeyRingError::NotRsa)?;
+        Ok(Self {
+            sealed_private_key: Some(sealer.seal(&key_id, private.as_ref())),
+            public_key: public_der(public)?,
+            key_id,
+        })
+    }
+}
+
+fn check_size(modulus_bytes: usize) -> Result<(), KeyRingError> {
+    if matches!(modulus_bytes * 8, 2048 | 3072 | 4096) {
+        Ok(())
+    } else {
+        Err(KeyRingError::NotRsa)
+    }
+}
+
+fn public_der(public: &PublicKey) -> Result<Vec<u8>, KeyRingError> {
+    AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(public)
+        .map(|der| der.as_ref().to_vec())
+        .map_err(|_| KeyRingError::NotRsa)
+}
+
+/// RFC 7638: the same key has the same id wherever it is imported.
+fn thumbprint(public: &PublicKey) -> Result<KeyId, KeyRingError> {
+    let print = jwk(public, None).thumbprint(ThumbprintHash::SHA256);
+    print.map(KeyId).map_err(|_| KeyRingError::NotRsa)
+}
+
+fn jwk(public: &PublicKey, key_id: Option<&KeyId>) -> Jwk {
+    let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    Jwk {
+        common: CommonParameters {
+            public_key_use: Some(PublicKeyUse::Signature),
+            key_algorithm: Some(KeyAlgorithm::RS256),
+            key_id: key_id.map(|id| id.0.clone()),
+            ..CommonParameters::default()
+        },
+        algorithm: AlgorithmParameters::RSA(RSAKeyParameters {
+            key_type: RSAKeyType::RSA,
+            n: part(public.modulus().big_endian_without_leading_zero()),
+            e: part(public.exponent().big_endian_without_leading_zero()),
+        }),
+    }
+}
+
+/// A key that signs, parsed once: parsing it for each signature would cost more than the signature.
+pub(super) struct Signer(RsaKeyPair);
+
+impl Signer {
+    /// The compact serialisation (RFC 7515, section 7.1).
+    pub(super) fn sign(&self, header: &Header, claims: &impl Serialize) -> String {
+        let part = |json: Vec<u8>| URL_SAFE_NO_PAD.encode(json);
+        let header = serde_json::to_vec(header).expect("a header has string keys");
+        let claims = serde_json::to_vec(claims).expect("claims have string keys");
+        let mut token = format!("{}.{}", part(header), part(claims));
+        let mut signature = vec![0; self.0.public_modulus_len()];
+        self.0
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                token.as_bytes(),
+                &mut signature,
+            )
+            .expect("a parsed RSA key signs any message");
+        token.push('.');
+        token.push_str(&URL_SAFE_NO_PAD.encode(signature));
+        token
+    }
+}
+
+struct RingKey {
+    signer: Option<Signer>,
+    verifier: DecodingKey,
+    jwk: Jwk,
+}
+
+/// The public keys, for those who verify.
+#[derive(Debug, Clone)]
+pub struct PublicKeys {
+    /// A JWK Set (RFC 7517).
+    pub keys: serde_json::Value,
+    /// Names this very set: an entity tag (RFC 9110, section 8.8.3).
+    pub etag: String,
+}
+
+impl PublicKeys {
+    fn of(keys: &HashMap<KeyId, RingKey>) -> Self {
+        let mut jwks: Vec<Jwk> = keys.values().map(|key| key.jwk.clone()).collect();
+        jwks.sort_by(|a, b| a.common.key_id.cmp(&b.common.key_id));
+        let keys = serde_json::to_value(JwkSet { keys: jwks }).expect("a JWK is JSON");
+        let hash = digest(&SHA256, keys.to_string().as_bytes());
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(hash));
+        Self { keys, etag }
+    }
+}
+
+/// The keys at one moment.
+pub struct Ring {
+    keys: HashMap<KeyId, RingKey>,
+    active: KeyId,
+    public: PublicKeys,
+}
+
+impl Ring {
+    /// Opens the keys that the database holds, at `now` by its clock.
+    ///
+    /// The active key is tried: a token that its own public part would refuse is never issued.
+    pub fn open(
+        records: &[SigningKeyRecord],
+        now: Timestamp,
+        sealer: &Sealer,
+    ) -> Result<Self, KeyRingError> {
+        let active = active_key(records, now)
+            .ok_or(KeyRingError::NoActiveKey)?
+            .key_id
+            .clone();
+        let good = records
+            .iter()
+            .filter(|record| stage_of(record, records, now).verifies());
+        let keys = good
+            .map(|record| Ok((record.key_id.clone(), open_key(record, sealer)?)))
+            .collect::<Result<HashMap<_, _>, KeyRingError>>()?;
+        let ring = Self {
+            public: PublicKeys::of(&keys),
+            keys,
+            active,
+        };
+        ring.self_test()?;
+        Ok(ring)
+    }
+
+    fn self_test(&self) -> Result<(), KeyRingError> {
+        let key = self
+            .keys
+            .get(&self.active)
+            .ok_or(KeyRingError::NoActiveKey)?;
+        let failed = || KeyRingError::SelfTest(self.active.clone());
+        let signer = key.signer.as_ref().ok_or_else(failed)?;
+        let token = signer.sign(&Header::new(jsonwebtoken::Algorithm::RS256), &"self-test");
+        let (message, signature) = token.rsplit_once('.').ok_or_else(failed)?;
+        let algorithm = jsonwebtoken::Algorithm::RS256;
+        match jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.verifier, algorithm)
+        {
+            Ok(true) => Ok(()),
+            _ => Err(failed()),
+        }
+    }
+
+    /// The key that signs now.
+    #[must_use]
+    pub fn active(&self) -> &KeyId {
+        &self.active
+    }
+
+    /// The public keys.
+    #[must_use]
+    pub fn public_keys(&self) -> &PublicKeys {
+        &self.public
+    }
+
+    pub(super) fn signing(&self, key_id: &KeyId) -> Option<&Signer> {
+        self.keys.get(key_id)?.signer.as_ref()
+    }
+
+    pub(super) fn verifying(&self, key_id: &KeyId) -> Option<&DecodingKey> {
+        self.keys.get(key_id).map(|key| &key.verifier)
+    }
+}
+
+fn open_key(record: &SigningKeyRecord, sealer: &Sealer) -> Result<RingKey, KeyRingError> {
+    let public = PublicKey::from_der(&record.public_key).map_err(|_| KeyRingError::NotRsa)?;
+    let open = |sealed: &Vec<u8>| -> Result<Signer, KeyRingError> {
+        let private = sealer.unseal(&record.key_id, sealed)?;
+        RsaKeyPair::from_pkcs8(&private)
+            .map(Signer)
+            .map_err(|_| KeyRingError::NotRsa)
+    };
+    Ok(RingKey {
+        signer: record.sealed_private_key.as_ref().map(open).transpose()?,
+        verifier: DecodingKey::from_rsa_der(&record.public_key),
+        jwk: jwk(&public, Some(&record.key_id)),
+    })
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("active", &self.active)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The keys in force: read on every request, replaced as a whole when the database has others.
+#[derive(Debug)]
+pub struct KeyRing(RwLock<Arc<Ring>>);
+
+impl KeyRing {
+    pub(super) fn new(ring: Ring) -> Self {
+        Self(RwLock::new(Arc::new(ring)))
+    }
+
+    /// The keys in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<Ring> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other keys in force.
+    pub fn replace(&self, ring: Ring) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
+}

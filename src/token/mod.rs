@@ -1,0 +1,304 @@
+//! Access and refresh tokens: RS256 JWTs that follow from a session and a key, and nothing else.
+//!
+//! Signing the same session's generation with the same key gives the same bytes (PKCS#1 v1.5 is
+//! deterministic, and no claim depends on when or where it is signed), so a pair that was lost on
+//! the way can be given again without having been stored.
+//!
+//! Verification is as strict as issuing is uniform (RFC 8725): one algorithm, keys from the ring
+//! alone, an explicit `typ` for each kind, every claim required and typed, no leeway.
+
+mod claims;
+mod keys;
+mod seal;
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, Header, Validation};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::config::TokensConfig;
+use crate::domain::{Clock, Generation, KeyId, Session, SessionId, Timestamp, whole_seconds};
+
+use claims::TokenHeader;
+pub use claims::{AccessClaims, RefreshClaims};
+pub use keys::{ImportedKey, KeyRing, KeyRingError, PublicKeys, Ring, SealedKey};
+pub use seal::{Sealer, UnsealError};
+
+/// No token of ours is longer; nothing longer is looked at.
+const MAX_TOKEN_BYTES: usize = 4096;
+
+/// Why a token is refused. For logs: a client learns only that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidToken {
+    /// Not three parts of base64url, or too long.
+    #[error("malformed")]
+    Malformed,
+    /// A header that we do not write: another algorithm or type, a `crit`.
+    #[error("header")]
+    Header,
+    /// A key that is not in the ring.
+    #[error("key")]
+    UnknownKey,
+    /// A signature that does not hold, or an issuer or audience that is not ours.
+    #[error("signature, issuer or audience")]
+    Unverified,
+    /// A claim that is missing or of the wrong type.
+    #[error("claims")]
+    Claims,
+    /// Past its `exp`.
+    #[error("expired")]
+    Expired,
+}
+
+/// The key that a session names is not in the ring: revoked, or too new for this instance's view.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the signing key {0} is not in the ring")]
+pub struct MissingKey(pub KeyId);
+
+/// A signed token with its times.
+#[derive(Clone)]
+pub struct IssuedToken {
+    /// The compact form.
+    pub token: String,
+    /// `iat`.
+    pub created_at: Timestamp,
+    /// `exp`.
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedToken")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a generation of a session gets.
+#[derive(Debug, Clone)]
+pub struct TokenPair {
+    /// For the services.
+    pub access: IssuedToken,
+    /// For the next pair.
+    pub refresh: IssuedToken,
+}
+
+/// Issues and verifies tokens.
+#[derive(Debug)]
+pub struct Tokens {
+    ring: KeyRing,
+    issuer: String,
+    audience: String,
+    clock: Clock,
+    access_rules: Validation,
+    refresh_rules: Validation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Access,
+    Refresh,
+}
+
+impl Kind {
+    /// RFC 9068, section 2.1, for access tokens; for refresh tokens a type of our own, so that
+    /// neither passes for the other (RFC 8725, section 3.11).
+    fn typ(self) -> &'static str {
+        match self {
+            Self::Access => "at+jwt",
+            Self::Refresh => "rt+jwt",
+        }
+    }
+
+    /// An id that follows from what the token stands for.
+    fn token_id(self, session_id: SessionId, generation: Generation) -> Uuid {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(self.typ().as_bytes());
+        context.update(session_id.0.as_bytes());
+        context.update(&generation.0.to_be_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&context.finish().as_ref()[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+}
+
+impl Tokens {
+    /// Tokens under `config`, signed and verified by the keys of `ring`.
+    #[must_use]
+    pub fn new(config: &TokensConfig, ring: Ring, clock: Clock) -> Self {
+        Self {
+            ring: KeyRing::new(ring),
+            access_rules: rules(&config.issuer, &config.audience),
+            // A refresh token is for us alone.
+            refresh_rules: rules(&config.issuer, &config.issuer),
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            clock,
+        }
+    }
+
+    /// The keys, to be replaced when the database has others.
+    #[must_use]
+    pub fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    /// Who signs: `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The pair of a session's generation.
+    pub fn issue(&self, session: &Session) -> Result<TokenPair, MissingKey> {
+        let ring = self.ring.current();
+        let key = ring
+            .signing(&session.key_id)
+            .ok_or_else(|| MissingKey(session.key_id.clone()))?;
+        let issued = |token, expires_at| IssuedToken {
+            token,
+            created_at: whole_seconds(session.rotated_at),
+            expires_at: whole_seconds(expires_at),
+        };
+        let access = key.sign(
+            &header(Kind::Access, &session.key_id),
+            &self.access_claims(session),
+        );
+        let refresh = key.sign(
+            &header(Kind::Refresh, &session.key_id),
+            &self.refresh_claims(session),
+        );
+        Ok(TokenPair {
+            access: issued(access, session.access_expires_at),
+            refresh: issued(refresh, session.idle_expires_at),
+        })
+    }
+
+    fn access_claims(&self, session: &Session) -> AccessClaims {
+        AccessClaims {
+            iss: self.issuer.clone(),
+            sub: session.user_id,
+            aud: self.audience.clone(),
+            client_id: self.audience.clone(),
+            iat: session.rotated_at.timestamp(),
+            exp: session.access_expires_at.timestamp(),
+            jti: Kind::Access.token_id(session.session_id, session.generation),
+            sid: session.session_id,
+            auth_time: session.created_at.timestamp(),
+            amr: session
+                .method
+                .amr()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            email: session.email.clone(),
+        }
+    }
+
+    fn refresh_claims(&self, session: &Session) -> RefreshClaims {
+        RefreshClaims {
+            iss: self.issuer.clone(),
+            sub: session.user_id,
+            aud: self.issuer.clone(),
+            iat: session.rotated_at.timestamp(),
+            exp: session.idle_expires_at.timestamp(),
+            jti: Kind::Refresh.token_id(session.session_id, session.generation),
+            sid: session.session_id,
+            generation: session.generation,
+        }
+    }
+
+    /// Checks an access token: signature, type, issuer, audience, claims, and `exp`. Whether its
+    /// session has ended is another question.
+    pub fn verify_access(&self, token: &str) -> Result<AccessClaims, InvalidToken> {
+        let claims: AccessClaims = self.verify(token, Kind::Access, &self.access_rules)?;
+        self.check_expiry(claims.exp)?;
+        Ok(claims)
+    }
+
+    /// Checks a refresh token in the same way, but for its `exp`: one that is ours and has expired
+    /// still tells which session it is about, by which attempts are counted.
+    pub fn verify_refresh(&self, token: &str) -> Result<RefreshClaims, InvalidToken> {
+        self.verify(token, Kind::Refresh, &self.refresh_rules)
+    }
+
+    /// Whether a refresh token that was verified has expired.
+    pub fn check_refresh_expiry(&self, claims: &RefreshClaims) -> Result<(), InvalidToken> {
+        self.check_expiry(claims.exp)
+    }
+
+    fn verify<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        kind: Kind,
+        rules: &Validation,
+    ) -> Result<C, InvalidToken> {
+        let key_id = check_header(token, kind)?;
+        let ring = self.ring.current();
+        let key = ring.verifying(&key_id).ok_or(InvalidToken::UnknownKey)?;
+        match jsonwebtoken::decode(token, key, rules) {
+            Ok(data) => Ok(data.claims),
+            Err(error) if matches!(error.kind(), jsonwebtoken::errors::ErrorKind::Json(_)) => {
+                Err(InvalidToken::Claims)
+            }
+            Err(_) => Err(InvalidToken::Unverified),
+        }
+    }
+
+    /// `exp` equal to now has passed (RFC 7519, section 4.1.4: "on or after").
+    fn check_expiry(&self, exp: i64) -> Result<(), InvalidToken> {
+        if exp <= self.clock.now().timestamp() {
+            Err(InvalidToken::Expired)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What `jsonwebtoken` is to check. Expiry is not among it: it would ask the machine's clock, allow
+/// a leeway and round; the typed claims and [`Tokens::check_expiry`] do not.
+fn rules(issuer: &str, audience: &str) -> Validation {
+    let mut rules = Validation::new(Algorithm::RS256);
+    rules.set_required_spec_claims(&["exp", "iss", "sub", "aud"]);
+    rules.set_issuer(&[issuer]);
+    rules.set_audience(&[audience]);
+    rules.validate_exp = false;
+    rules.leeway = 0;
+    rules
+}
+
+fn header(kind: Kind, key_id: &KeyId) -> Header {
+    let mut header = Header::new(Algorithm::RS256);
+    header.typ = Some(kind.typ().to_owned());
+    header.kid = Some(key_id.0.clone());
+    header
+}
+
+/// Looks at a header before anything is computed: all that is not what we write is refused, and
+/// `jku`, `x5u` and `jwk` are not even read.
+fn check_header(token: &str, kind: Kind) -> Result<KeyId, InvalidToken> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(InvalidToken::Malformed);
+    }
+    let (encoded, rest) = token.split_once('.').ok_or(InvalidToken::Malformed)?;
+    let json = decode_part(encoded)?;
+    let (claims, _) = rest.split_once('.').ok_or(InvalidToken::Malformed)?;
+    decode_part(claims)?;
+    let header: TokenHeader = serde_json::from_str(&json).map_err(|_| InvalidToken::Header)?;
+    if header.alg != "RS256" || header.typ != kind.typ() || header.has_crit {
+        return Err(InvalidToken::Header);
+    }
+    Ok(KeyId(header.kid))
+}
+
+/// A part of a token is text in UTF-8, also where nobody would look.
+fn decode_part(encoded: &str) -> Result<String, InvalidToken> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(encoded)
+        .map_err(|_| InvalidToken::Malformed)?;
+    String::from_utf8(bytes).map_err(|_| InvalidToken::Malformed)
+}
