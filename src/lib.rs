@@ -68,5 +68,6 @@
 
 pub mod config;
 pub mod domain;
+pub mod password;
 pub mod store;
 pub mod token;

@@ -1,0 +1,12 @@
+//! Checking and making password hashes, in a pool that bounds memory, CPU and waiting.
+//!
+//! An Argon2id hash takes 19 MiB and tens of milliseconds on purpose. So there are as many slots as
+//! workers, each with memory of its own that is reused; a bounded number of requests waits for one,
+//! in order; the rest is refused at once. A slot moves into the task that computes with it: a
+//! client that hangs up frees nothing early.
+
+mod pool;
+mod scheme;
+
+pub use pool::{HashingError, HashingPool, Verdict};
+pub use scheme::{UnsupportedHash, check_importable};

@@ -1,0 +1,185 @@
+//! The hash formats: Argon2id as made here, and what older services left behind.
+
+use argon2::password_hash::phc;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+use crate::config::PasswordsConfig;
+use crate::domain::{PasswordHash, PlainPassword};
+
+/// What new hashes are made with.
+const KIND: (Algorithm, Version) = (Algorithm::Argon2id, Version::V0x13);
+
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
+
+/// The dearest hash that is taken over: a sign-in must not cost more than a few seconds.
+const MAX_IMPORTED_MEMORY_KIB: u32 = 262_144;
+const MAX_IMPORTED_PASSES: u32 = 10;
+const MAX_IMPORTED_BCRYPT_COST: u32 = 13;
+
+/// Why a stored hash cannot be checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnsupportedHash {
+    /// Neither a PHC string of Argon2 nor `$2y$`/`$2b$`.
+    #[error("not an argon2 or bcrypt hash")]
+    Unknown,
+    /// It would take too much memory or time to check.
+    #[error("its cost is too high")]
+    TooDear,
+}
+
+/// A stored hash, parsed.
+pub(super) enum Scheme<'a> {
+    Argon2 {
+        /// The context does not tell it.
+        kind: (Algorithm, Version),
+        context: Argon2<'static>,
+        salt: Vec<u8>,
+        hash: Vec<u8>,
+    },
+    Bcrypt(&'a str),
+}
+
+impl<'a> Scheme<'a> {
+    pub(super) fn parse(stored: &'a PasswordHash) -> Result<Self, UnsupportedHash> {
+        let text = stored.expose();
+        if ["$2y$", "$2b$", "$2a$"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+        {
+            return Ok(Self::Bcrypt(text));
+        }
+        let parsed = phc::PasswordHash::new(text).map_err(|_| UnsupportedHash::Unknown)?;
+        let algorithm =
+            Algorithm::try_from(parsed.algorithm.as_str()).map_err(|_| UnsupportedHash::Unknown)?;
+        let version = match parsed.version {
+            Some(version) => Version::try_from(version).map_err(|_| UnsupportedHash::Unknown)?,
+            None => Version::V0x10,
+        };
+        let params = Params::try_from(&parsed).map_err(|_| UnsupportedHash::Unknown)?;
+        let (Some(salt), Some(hash)) = (parsed.salt, parsed.hash) else {
+            return Err(UnsupportedHash::Unknown);
+        };
+        Ok(Self::Argon2 {
+            kind: (algorithm, version),
+            context: Argon2::new(algorithm, version, params),
+            salt: salt.as_ref().to_vec(),
+            hash: hash.as_bytes().to_vec(),
+        })
+    }
+
+    /// Whether the scheme looks at a part of this password alone: bcrypt ignores what comes after
+    /// 72 bytes. What was typed there is not known to be right, and must not be made to count.
+    pub(super) fn cuts(&self, password: &PlainPassword) -> bool {
+        matches!(self, Self::Bcrypt(_)) && password.expose().len() > 72
+    }
+
+    /// Whether this is not what [`make`] would make today.
+    pub(super) fn is_outdated(&self, config: &PasswordsConfig) -> bool {
+        let Self::Argon2 {
+            kind,
+            context,
+            hash,
+            ..
+        } = self
+        else {
+            return true;
+        };
+        let params = context.params();
+        let is_as_made_now = *kind == KIND
+            && params.m_cost() >= config.memory_kib
+            && params.t_cost() >= config.iterations
+            && params.p_cost() == config.parallelism
+            && hash.len() == HASH_BYTES;
+        !is_as_made_now
+    }
+
+    /// Computes the hash of `password` in `memory` and compares.
+    pub(super) fn verify(&self, password: &PlainPassword, memory: &mut [Block]) -> bool {
+        match self {
+            Self::Argon2 {
+                context,
+                salt,
+                hash,
+                ..
+            } => {
+                let mut computed = vec![0; hash.len()];
+                fill(context, password, salt, &mut computed, memory)
+                    && verify_slices_are_equal(&computed, hash).is_ok()
+            }
+            Self::Bcrypt(text) => bcrypt::verify(password.expose(), text).unwrap_or(false),
+        }
+    }
+}
+
+/// Computes in the slot's memory; a hash that needs more than the slot has gets its own for once.
+fn fill(
+    context: &Argon2<'_>,
+    password: &PlainPassword,
+    salt: &[u8],
+    out: &mut [u8],
+    memory: &mut [Block],
+) -> bool {
+    let computed = if context.params().block_count() <= memory.len() {
+        context.hash_password_into_with_memory(password.expose(), salt, out, memory)
+    } else {
+        context.hash_password_into(password.expose(), salt, out)
+    };
+    computed.is_ok()
+}
+
+/// The context that new hashes are made with.
+pub(super) fn context(config: &PasswordsConfig) -> Argon2<'static> {
+    let params = Params::new(
+        config.memory_kib,
+        config.iterations,
+        config.parallelism,
+        Some(HASH_BYTES),
+    )
+    .expect("a checked configuration holds valid Argon2 parameters");
+    Argon2::new(KIND.0, KIND.1, params)
+}
+
+/// Makes the hash of a password, as a PHC string.
+pub(super) fn make(
+    context: &Argon2<'_>,
+    password: &PlainPassword,
+    memory: &mut [Block],
+) -> PasswordHash {
+    let (mut salt, mut hash) = ([0; SALT_BYTES], [0; HASH_BYTES]);
+    rand::fill(&mut salt).expect("the operating system gives randomness");
+    let filled = fill(context, password, &salt, &mut hash, memory);
+    assert!(filled, "Argon2 takes any password of up to 1024 bytes");
+    let params = context.params();
+    PasswordHash::new(format!(
+        "$argon2id$v=19$m={},t={},p={}${}${}",
+        params.m_cost(),
+        params.t_cost(),
+        params.p_cost(),
+        STANDARD_NO_PAD.encode(salt),
+        STANDARD_NO_PAD.encode(hash),
+    ))
+}
+
+/// Whether a hash of another service can be taken over: a known format of bounded cost.
+pub fn check_importable(stored: &PasswordHash) -> Result<(), UnsupportedHash> {
+    let is_cheap_enough = match Scheme::parse(stored)? {
+        Scheme::Argon2 { context, .. } => {
+            context.params().m_cost() <= MAX_IMPORTED_MEMORY_KIB
+                && context.params().t_cost() <= MAX_IMPORTED_PASSES
+        }
+        Scheme::Bcrypt(text) => {
+            let parts: bcrypt::HashParts = text.parse().map_err(|_| UnsupportedHash::Unknown)?;
+            parts.get_cost() <= MAX_IMPORTED_BCRYPT_COST
+        }
+    };
+    if is_cheap_enough {
+        Ok(())
+    } else {
+        Err(UnsupportedHash::TooDear)
+    }
+}
