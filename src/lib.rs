@@ -68,6 +68,7 @@
 
 pub mod config;
 pub mod domain;
+pub mod limits;
 pub mod password;
 pub mod store;
 pub mod token;

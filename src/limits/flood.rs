@@ -1,0 +1,104 @@
+//! The flood layer: a keyed `governor` limiter in this process.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use crate::domain::ClientNetwork;
+
+/// Networks are counted in this many buckets, so that a million networks take no more memory than
+/// these. Two that share one share its allowance; which ones do is random per process, so that
+/// nobody can choose to share a victim's.
+const BUCKETS: u64 = 1 << 17;
+
+/// How much of what kind of request a network may send.
+#[derive(Debug, Clone, Copy)]
+pub struct FloodLimit {
+    /// Requests at once.
+    pub burst: u32,
+    /// Requests a second after that.
+    pub per_second: u32,
+}
+
+/// Refuses what no person sends.
+pub struct Flood {
+    limiter: RateLimiter<u32, DashMapStateStore<u32>, DefaultClock>,
+    clock: DefaultClock,
+    hasher: RandomState,
+}
+
+impl Flood {
+    /// A limiter that has seen nothing yet.
+    #[must_use]
+    pub fn new(limit: FloodLimit) -> Self {
+        let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(limit.per_second))
+            .allow_burst(at_least_one(limit.burst));
+        Self {
+            limiter: RateLimiter::dashmap(quota),
+            clock: DefaultClock::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Counts a request for `method` from a network; an error says after how long there is room.
+    pub fn check(&self, method: &str, network: ClientNetwork) -> Result<(), Duration> {
+        let bucket = self.hasher.hash_one((method, network)) % BUCKETS;
+        let bucket = u32::try_from(bucket).unwrap_or_default();
+        self.limiter
+            .check_key(&bucket)
+            .map_err(|full| full.wait_time_from(self.clock.now()))
+    }
+}
+
+impl fmt::Debug for Flood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flood")
+            .field("buckets", &self.limiter.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    fn network(n: u32) -> ClientNetwork {
+        ClientNetwork::of(IpAddr::V4(Ipv4Addr::from_bits(n)))
+    }
+
+    #[test]
+    fn a_network_gets_its_burst_for_each_method_and_then_a_wait() {
+        let flood = Flood::new(FloodLimit {
+            burst: 3,
+            per_second: 1,
+        });
+        for method in ["signin", "refresh"] {
+            for _ in 0..3 {
+                assert_eq!(flood.check(method, network(1)), Ok(()));
+            }
+            let wait = flood.check(method, network(1)).unwrap_err();
+            assert!(wait <= Duration::from_secs(1));
+        }
+        assert_eq!(flood.check("signin", network(2)), Ok(()));
+    }
+
+    #[test]
+    fn a_million_networks_take_no_more_than_the_buckets() {
+        let flood = Flood::new(FloodLimit {
+            burst: 100,
+            per_second: 50,
+        });
+        for n in 0..1_000_000 {
+            let _ = flood.check("signin", network(n));
+        }
+        assert!(flood.limiter.len() as u64 <= BUCKETS);
+    }
+}
