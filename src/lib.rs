@@ -69,6 +69,7 @@
 pub mod config;
 pub mod domain;
 pub mod limits;
+pub mod mail;
 pub mod password;
 pub mod store;
 pub mod token;

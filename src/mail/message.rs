@@ -1,0 +1,306 @@
+//! What a mail says.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
+use lettre::{Address, error};
+use minijinja::{Environment, UndefinedBehavior, context};
+
+use crate::domain::{ChallengeId, ClientNetwork, EmailAddress, OneTimeCode, Timestamp};
+
+/// The mail that carries a code, before it is put into words.
+///
+/// Each part redacts itself, hence so does `Debug`. The code is not wiped from memory after
+/// sending: the library that speaks SMTP keeps its own copies.
+#[derive(Debug, Clone)]
+pub struct CodeMail {
+    /// Who is signing in.
+    pub to: EmailAddress,
+    /// The code.
+    pub code: OneTimeCode,
+    /// The challenge that the code answers.
+    pub challenge_id: ChallengeId,
+    /// When the password was given. Also the mail's date, so that a retry is the same message.
+    pub requested_at: Timestamp,
+    /// Where from.
+    pub network: ClientNetwork,
+    /// Until when the code works.
+    pub expires_at: Timestamp,
+}
+
+/// A mail in words.
+pub(super) struct Content {
+    pub(super) subject: String,
+    pub(super) text: String,
+    pub(super) html: String,
+}
+
+/// The words, with holes for what differs.
+pub(super) struct Templates(Environment<'static>);
+
+impl Templates {
+    /// The words that come with the program.
+    pub(super) fn embedded() -> Result<Self, minijinja::Error> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        for (name, source) in [
+            (
+                "code.subject.txt",
+                include_str!("templates/code.subject.txt"),
+            ),
+            ("code.txt", include_str!("templates/code.txt")),
+            // The ending `.html` is what switches escaping on.
+            ("code.html", include_str!("templates/code.html")),
+        ] {
+            environment.add_template(name, source)?;
+        }
+        Ok(Self(environment))
+    }
+
+    /// Fills the holes.
+    pub(super) fn render(&self, mail: &CodeMail) -> Result<Content, minijinja::Error> {
+        let context = context! {
+            code => mail.code.expose(),
+            requested_at => in_words(mail.requested_at),
+            network => mail.network.to_string(),
+            expires_at => in_words(mail.expires_at),
+        };
+        let render = |name| self.0.get_template(name)?.render(&context);
+        let subject = render("code.subject.txt")?;
+        Ok(Content {
+            // A header is one line, whatever the template's last line ends with.
+            subject: subject.split_whitespace().collect::<Vec<_>>().join(" "),
+            text: render("code.txt")?,
+            html: render("code.html")?,
+        })
+    }
+}
+
+impl CodeMail {
+    /// Puts the words into an envelope.
+    ///
+    /// It is the same message for every attempt at the same challenge.
+    pub(super) fn compose(
+        &self,
+        from: Mailbox,
+        to: Address,
+        content: &Content,
+    ) -> Result<Message, error::Error> {
+        let fingerprint = fingerprint(self.challenge_id);
+        let message_id = format!("<{fingerprint}@{}>", from.email.domain());
+        // RFC 3834, section 5: keeps out-of-office notes from coming back.
+        let auto_submitted = HeaderName::new_from_ascii_str("Auto-Submitted");
+        Message::builder()
+            .from(from)
+            .to(to.into())
+            .subject(content.subject.clone())
+            .date(self.requested_at.into())
+            .message_id(Some(message_id))
+            .raw_header(HeaderValue::new(
+                auto_submitted,
+                "auto-generated".to_owned(),
+            ))
+            .multipart(
+                MultiPart::alternative()
+                    .boundary(fingerprint)
+                    .singlepart(SinglePart::plain(content.text.clone()))
+                    .singlepart(SinglePart::html(content.html.clone())),
+            )
+    }
+}
+
+/// Names a challenge without giving it away: its id is half of what confirms a sign-in.
+///
+/// 160 bits of a SHA-256 in the letters `a` to `p`. Hexadecimal could hold six digits in a row,
+/// which filters and people would take for the code.
+fn fingerprint(challenge_id: ChallengeId) -> String {
+    let hash = digest(&SHA256, challenge_id.0.as_bytes());
+    let nibbles = hash.as_ref()[..20].iter().flat_map(|b| [b >> 4, b & 15]);
+    nibbles.map(|nibble| char::from(b'a' + nibble)).collect()
+}
+
+/// `24 November 2026, 08:46 UTC`.
+fn in_words(at: Timestamp) -> String {
+    at.format("%-d %B %Y, %H:%M UTC").to_string()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::IpAddr;
+
+    use chrono::{TimeDelta, TimeZone as _, Utc};
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{CodeNonce, MasterKey, Purpose};
+
+    /// A mail as they all are.
+    pub(in crate::mail) fn mail() -> CodeMail {
+        let at = Utc.with_ymd_and_hms(2026, 11, 24, 8, 46, 59).unwrap();
+        mail_of(at, "203.0.113.7".parse().unwrap(), [7; 16])
+    }
+
+    fn mail_of(at: Timestamp, address: IpAddr, nonce: [u8; 16]) -> CodeMail {
+        let key = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+            .unwrap()
+            .derive(Purpose::OneTimeCodes);
+        let challenge_id = ChallengeId(Uuid::from_bytes(nonce));
+        let nonce = CodeNonce::from_stored(&nonce).unwrap();
+        CodeMail {
+            to: "foo@bar.com".parse().unwrap(),
+            code: OneTimeCode::derive(&key, challenge_id, nonce),
+            challenge_id,
+            requested_at: at,
+            network: ClientNetwork::of(address),
+            expires_at: at + TimeDelta::minutes(10),
+        }
+    }
+
+    fn content(mail: &CodeMail) -> Content {
+        Templates::embedded().unwrap().render(mail).unwrap()
+    }
+
+    fn formatted(mail: &CodeMail) -> String {
+        let from = "Back Office <no-reply@example.com>".parse().unwrap();
+        let to = mail.to.as_str().parse().unwrap();
+        let message = mail.compose(from, to, &content(mail)).unwrap();
+        String::from_utf8(message.formatted()).unwrap()
+    }
+
+    /// Every run of exactly six digits.
+    fn codes_in(text: &str) -> Vec<&str> {
+        text.split(|c: char| !c.is_ascii_digit())
+            .filter(|run| run.len() == 6)
+            .collect()
+    }
+
+    #[test]
+    fn subject_and_bodies_tell_which_sign_in_the_code_is_for() {
+        let Content {
+            subject,
+            text,
+            html,
+        } = content(&mail());
+        for part in [&subject, &text, &html] {
+            assert!(part.contains("24 November 2026, 08:46 UTC"), "{part}");
+            assert!(part.contains("203.0.113.7"), "{part}");
+        }
+        for part in [&text, &html] {
+            assert!(part.contains("until 24 November 2026, 08:56 UTC"), "{part}");
+            assert!(part.contains("Nobody will ever ask you for it"), "{part}");
+            assert!(part.contains("Was this not you?"), "{part}");
+            assert!(part.contains(mail().code.expose()), "{part}");
+        }
+        assert!(!subject.contains(mail().code.expose()));
+    }
+
+    #[test]
+    fn the_message_is_two_readable_alternatives_and_says_that_a_machine_wrote_it() {
+        let message = formatted(&mail());
+        let (headers, body) = message.split_once("\r\n\r\n").unwrap();
+        for header in [
+            "From: \"Back Office\" <no-reply@example.com>",
+            "To: foo@bar.com",
+            "Date: Tue, 24 Nov 2026 08:46:59 +0000",
+            "Auto-Submitted: auto-generated",
+            "MIME-Version: 1.0",
+            "Content-Type: multipart/alternative;",
+        ] {
+            assert!(headers.contains(header), "{header}\n{headers}");
+        }
+        assert_eq!(body.matches("Content-Transfer-Encoding: 7bit").count(), 2);
+        let plain = body.find("Content-Type: text/plain").unwrap();
+        assert!(plain < body.find("Content-Type: text/html").unwrap());
+        assert!(message.is_ascii() && message.lines().all(|line| line.len() < 77));
+    }
+
+    #[test]
+    fn the_html_loads_nothing_and_leads_nowhere() {
+        let html = content(&mail()).html;
+        for word in ["http", "href", "src=", "url(", "<img", "<script", "<link"] {
+            assert!(!html.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn every_attempt_at_a_challenge_is_the_same_message_and_does_not_name_it() {
+        let once = mail();
+        let other = CodeMail {
+            challenge_id: ChallengeId::random(),
+            ..once.clone()
+        };
+        assert_eq!(formatted(&once), formatted(&once));
+        assert_ne!(formatted(&once), formatted(&other));
+        let id = other.challenge_id.0;
+        let message = formatted(&other);
+        assert!(message.contains("@example.com>\r\n"));
+        assert!(!message.contains(&id.to_string()) && !message.contains(&id.simple().to_string()));
+    }
+
+    #[test]
+    fn the_debug_form_gives_neither_code_nor_challenge_nor_address_away() {
+        let debug = format!("{:?}", mail());
+        assert!(!debug.contains(mail().code.expose()) && !debug.contains("foo@bar.com"));
+        assert!(!debug.contains(&mail().challenge_id.0.simple().to_string()));
+    }
+
+    #[test]
+    fn a_subject_stays_one_line_and_html_is_escaped_whatever_the_template() {
+        let mut templates = Templates::embedded().unwrap();
+        let subject = "a\r\nBcc: eve@example.com\r\n\r\n{{ network }}";
+        templates
+            .0
+            .add_template("code.subject.txt", subject)
+            .unwrap();
+        let html = "{{ '<b>' ~ code }}";
+        templates.0.add_template("code.html", html).unwrap();
+        let content = templates.render(&mail()).unwrap();
+        assert_eq!(content.subject, "a Bcc: eve@example.com 203.0.113.7");
+        assert!(content.html.starts_with("&lt;b&gt;"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_adds_a_header_or_a_recipient(text in "[ -~\\r\\n]{1,20}@[ -~\\r\\n]{1,20}") {
+            if let Ok(to) = text.parse::<EmailAddress>()
+                && let Ok(address) = to.as_str().parse::<Address>()
+            {
+                let from = "no-reply@example.com".parse().unwrap();
+                let mail = CodeMail { to: to.clone(), ..mail() };
+                let message = mail.compose(from, address, &content(&mail)).unwrap();
+                let envelope: Vec<_> = message.envelope().to().iter().map(ToString::to_string).collect();
+                prop_assert_eq!(envelope, vec![to.to_string()]);
+                let formatted = String::from_utf8(message.formatted()).unwrap();
+                let (headers, _) = formatted.split_once("\r\n\r\n").unwrap();
+                let names: Vec<_> = headers
+                    .lines()
+                    .filter(|line| !line.starts_with(' '))
+                    .map(|line| line.split(':').next().unwrap())
+                    .collect();
+                prop_assert_eq!(names, [
+                    "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted",
+                    "MIME-Version", "Content-Type",
+                ]);
+            }
+        }
+
+        #[test]
+        fn the_code_is_the_only_run_of_six_digits(
+            seconds in 0..253_402_300_000_i64,
+            address: IpAddr,
+            nonce: [u8; 16],
+        ) {
+            let at = Utc.timestamp_opt(seconds, 0).unwrap();
+            let mail = mail_of(at, address, nonce);
+            let code = mail.code.expose();
+            let Content { subject, text, html } = content(&mail);
+            prop_assert_eq!(codes_in(&subject), Vec::<&str>::new());
+            prop_assert_eq!(codes_in(&text), vec![code]);
+            prop_assert_eq!(codes_in(&html), vec![code]);
+            let message = formatted(&mail);
+            prop_assert_eq!(codes_in(&message), vec![code, code]);
+            prop_assert_eq!(message.matches("Content-Transfer-Encoding: 7bit").count(), 2);
+        }
+    }
+}
