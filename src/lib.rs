@@ -66,6 +66,7 @@
 //! 7. The words for others: the API reference in `README.md`, and `docs/security.md` if something
 //!    new is promised. Then `.ci/run`.
 
+pub mod auth;
 pub mod config;
 pub mod domain;
 pub mod limits;

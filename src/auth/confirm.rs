@@ -1,0 +1,188 @@
+//! Confirming a sign-in: a challenge and its code for a session.
+
+use crate::domain::{
+    AuditEvent, AuditKind, AuditReason, AuthenticationMethod, ChallengeId, Client, EmailAddress,
+    OneTimeCode, Outcome, UserId,
+};
+use crate::store::{SpentAttempt, StoreError};
+use crate::token::{MissingKey, TokenPair};
+
+use super::{Auth, Limited, NotReserved, limited};
+
+/// Why a confirmation got nothing.
+#[derive(Debug)]
+pub enum ConfirmError {
+    /// There is no such challenge, or what was sent is no challenge's id.
+    Unknown,
+    /// The challenge was used or has expired.
+    Over,
+    /// The challenge has had all its guesses.
+    Exhausted,
+    /// The account has had all its wrong codes; an operator must unlock it.
+    SecondFactorLocked,
+    /// The code is wrong.
+    WrongCode,
+    /// The user was disabled or the password changed since the challenge was made, or another
+    /// request used it in this very moment.
+    ChangedMeanwhile,
+    /// Too many attempts.
+    Limited(Limited),
+    /// The database failed.
+    Store(StoreError),
+    /// The key to sign with is not here yet.
+    MissingKey(MissingKey),
+}
+
+impl ConfirmError {
+    /// The reason for it in the audit log, for refusals that are written there.
+    fn reason(&self) -> Option<AuditReason> {
+        match self {
+            Self::Unknown => Some(AuditReason::UnknownChallenge),
+            Self::Over => Some(AuditReason::ChallengeOver),
+            Self::Exhausted => Some(AuditReason::ChallengeExhausted),
+            Self::SecondFactorLocked => Some(AuditReason::SecondFactorLocked),
+            Self::WrongCode => Some(AuditReason::WrongCode),
+            Self::ChangedMeanwhile => Some(AuditReason::ChangedMeanwhile),
+            Self::Limited(_) | Self::Store(_) | Self::MissingKey(_) => None,
+        }
+    }
+}
+
+impl From<StoreError> for ConfirmError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NotReserved> for ConfirmError {
+    fn from(error: NotReserved) -> Self {
+        match error {
+            NotReserved::Limited(limited) => Self::Limited(limited),
+            NotReserved::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Whose challenge it is.
+struct Owner {
+    challenge_id: ChallengeId,
+    user_id: UserId,
+    email: EmailAddress,
+}
+
+impl Auth {
+    /// Trades a challenge and its code for a session.
+    ///
+    /// An attempt is counted against the user before the challenge is looked into, and against the
+    /// challenge and the account before the code is compared. Using the challenge up decides who of
+    /// several gets the session.
+    pub async fn confirm(
+        &self,
+        client: &Client,
+        token: &str,
+        code: &str,
+    ) -> Result<TokenPair, ConfirmError> {
+        let Some(owner) = self.find_owner(token).await? else {
+            return self.refuse_unknown(client).await;
+        };
+        let key = self.0.attempt_keys.confirm(owner.user_id, &owner.email);
+        let blocked = || about(&owner, limited(AuditKind::Confirm, &key, client));
+        self.reserve(&key, &self.0.rules.confirm, blocked).await?;
+        let outcome = self.confirm_reserved(client, &owner, code).await;
+        if let Err(error) = &outcome
+            && let Some(reason) = error.reason()
+        {
+            let event = AuditEvent::by_client(AuditKind::Confirm, Outcome::Refused, reason, client);
+            self.0.store.record(&about(&owner, event)).await?;
+        }
+        outcome
+    }
+
+    async fn find_owner(&self, token: &str) -> Result<Option<Owner>, StoreError> {
+        let Some(challenge_id) = ChallengeId::parse(token) else {
+            return Ok(None);
+        };
+        let owner = self.0.store.find_challenge_owner(challenge_id).await?;
+        Ok(owner.map(|(user_id, email)| Owner {
+            challenge_id,
+            user_id,
+            email,
+        }))
+    }
+
+    /// What is no challenge counts for the network it came from.
+    async fn refuse_unknown(&self, client: &Client) -> Result<TokenPair, ConfirmError> {
+        let key = self.0.attempt_keys.confirm_unknown(client.network);
+        let blocked = || limited(AuditKind::Confirm, &key, client);
+        self.reserve(&key, &self.0.rules.confirm, blocked).await?;
+        let reason = AuditReason::UnknownChallenge;
+        let event = AuditEvent::by_client(AuditKind::Confirm, Outcome::Refused, reason, client);
+        self.0.store.record(&event).await?;
+        Err(ConfirmError::Unknown)
+    }
+
+    async fn confirm_reserved(
+        &self,
+        client: &Client,
+        owner: &Owner,
+        code: &str,
+    ) -> Result<TokenPair, ConfirmError> {
+        let max = self.0.rules.max_wrong_codes;
+        let spent = self
+            .0
+            .store
+            .spend_confirm_attempt(owner.challenge_id, max)
+            .await?;
+        self.check_code(owner.challenge_id, spent.as_ref(), code)?;
+
+        let mut tx = self.0.store.begin().await?;
+        let consumed = tx.consume_challenge(owner.challenge_id).await?;
+        let consumed = consumed.ok_or(ConfirmError::ChangedMeanwhile)?;
+        tx.reset_second_factor_failures(consumed.user_id).await?;
+        let opened = self
+            .open_session(
+                &mut tx,
+                client,
+                consumed.user_id,
+                &consumed.email,
+                consumed.credential_version,
+                AuthenticationMethod::PasswordAndCode,
+            )
+            .await?;
+        let session = opened.ok_or(ConfirmError::ChangedMeanwhile)?;
+        tx.commit().await?;
+        self.0
+            .tokens
+            .issue(&session)
+            .map_err(ConfirmError::MissingKey)
+    }
+
+    fn check_code(
+        &self,
+        challenge_id: ChallengeId,
+        spent: Option<&SpentAttempt>,
+        code: &str,
+    ) -> Result<(), ConfirmError> {
+        let spent = spent.ok_or(ConfirmError::Over)?;
+        let right = OneTimeCode::derive(&self.0.code_key, challenge_id, spent.nonce);
+        let is_right = right.matches(code);
+        if !spent.is_within_account {
+            Err(ConfirmError::SecondFactorLocked)
+        } else if !spent.is_within_challenge {
+            Err(ConfirmError::Exhausted)
+        } else if !is_right {
+            Err(ConfirmError::WrongCode)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn about(owner: &Owner, event: AuditEvent) -> AuditEvent {
+    AuditEvent {
+        challenge_id: Some(owner.challenge_id),
+        user_id: Some(owner.user_id),
+        email: Some(owner.email.clone()),
+        ..event
+    }
+}

@@ -1,0 +1,103 @@
+//! Taking over users from an older service: all of a file or nothing.
+
+use std::collections::HashSet;
+
+use crate::domain::{AuditEvent, AuditKind, AuditReason, EmailAddress, UserId};
+use crate::store::{NewUser, StoreError};
+
+use super::Users;
+
+/// Users stored by one statement.
+const BATCH: usize = 1_000;
+
+/// Clashes that are looked into; the others are only counted.
+const MAX_EXPLAINED: usize = 20;
+
+/// Why users were not imported.
+#[derive(Debug)]
+pub enum ImportError {
+    /// Some of them have an address or a number that somebody has already.
+    Taken {
+        /// How many.
+        count: usize,
+        /// The first ones.
+        clashes: Vec<Clash>,
+    },
+    /// The database failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for ImportError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A user who cannot be imported beside those that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clash {
+    /// Its place among those to import.
+    pub index: usize,
+    /// What somebody else has.
+    pub taken: Taken,
+}
+
+/// What two users cannot share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The address.
+    Address,
+    /// The number.
+    Number,
+}
+
+impl Users {
+    /// Makes all of `users`, or none if one of them clashes with somebody who is there already.
+    /// Among each other they must not clash.
+    ///
+    /// Numbers that are given from now on are beyond the imported ones.
+    pub async fn import(&self, users: &[NewUser]) -> Result<(), ImportError> {
+        let mut tx = self.store.begin().await?;
+        if let Some(highest) = users.iter().filter_map(|user| user.user_id).max() {
+            tx.skip_user_numbers(highest).await?;
+        }
+        let event =
+            AuditEvent::by_operator(AuditKind::UserChanged, AuditReason::Imported, &self.actor);
+        let mut left_out = Vec::new();
+        for (batch, start) in users.chunks(BATCH).zip((0..).step_by(BATCH)) {
+            let made = tx.insert_users(batch).await?;
+            tx.record_for_users(&event, &made).await?;
+            let missing = missing(batch, &made).into_iter();
+            left_out.extend(missing.map(|index| start + index));
+        }
+        if left_out.is_empty() {
+            return Ok(tx.commit().await?);
+        }
+        drop(tx);
+        Err(self.explain_clashes(users, &left_out).await?)
+    }
+
+    async fn explain_clashes(
+        &self,
+        users: &[NewUser],
+        left_out: &[usize],
+    ) -> Result<ImportError, StoreError> {
+        let mut clashes = Vec::new();
+        for &index in left_out.iter().take(MAX_EXPLAINED) {
+            let owner = self.store.find_user(&users[index].email).await?;
+            let taken = owner.map_or(Taken::Number, |_| Taken::Address);
+            clashes.push(Clash { index, taken });
+        }
+        Ok(ImportError::Taken {
+            count: left_out.len(),
+            clashes,
+        })
+    }
+}
+
+/// The places of those in `batch` that were not made.
+fn missing(batch: &[NewUser], made: &[(UserId, EmailAddress)]) -> Vec<usize> {
+    let made: HashSet<&EmailAddress> = made.iter().map(|(_, email)| email).collect();
+    let is_missing = |index: &usize| !made.contains(&batch[*index].email);
+    (0..batch.len()).filter(is_missing).collect()
+}

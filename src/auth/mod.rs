@@ -1,0 +1,185 @@
+//! The use cases. They read like the contract, and know neither HTTP nor SQL.
+//!
+//! Each returns an error enum of its own whose variants say why; what a client learns of it is
+//! decided elsewhere, in one place.
+
+mod confirm;
+mod ended;
+mod explain;
+mod import;
+mod keys;
+mod refresh;
+mod services;
+mod session;
+mod sessions;
+mod signin;
+mod signout;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::config::{Config, IntrospectionClient};
+use crate::domain::{
+    AttemptKey, AuditEvent, AuditKind, Client, DerivedKey, Limit, MasterKey, Outcome, Purpose,
+    Reservation, RotationRule, Timestamp,
+};
+use crate::limits::{AttemptKeys, Ceilings};
+use crate::password::HashingPool;
+use crate::store::{SessionLives, Store, StoreError};
+use crate::token::{PublicKeys, Tokens};
+
+use ended::EndedSessions;
+
+pub use confirm::ConfirmError;
+pub use explain::{Explain, Explanation, MailState, Obstacle};
+pub use import::{Clash, ImportError, Taken};
+pub use keys::{Activation, Imported, KeysError, ListedKey, Look, Revoked, SigningKeys, Successor};
+pub use refresh::RefreshError;
+pub use services::{Introspection, Revocations, UnknownClient};
+pub use sessions::{AuthenticateError, EndSessionError};
+pub use signin::{SignedIn, SigninError, SigninRefusal};
+pub use signout::SignoutError;
+pub use users::{UserError, Users};
+
+/// The use cases with all they need; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Auth(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    store: Store,
+    tokens: Arc<Tokens>,
+    pool: HashingPool,
+    attempt_keys: AttemptKeys,
+    code_key: DerivedKey,
+    rules: Rules,
+    mail_is_due: Arc<Notify>,
+    ended: EndedSessions,
+    clients: Vec<IntrospectionClient>,
+}
+
+/// The settings that the use cases go by.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    signin: Limit,
+    confirm: Limit,
+    ceilings: Ceilings,
+    max_wrong_codes: u32,
+    code_ttl: Duration,
+    lives: SessionLives,
+    rotation: RotationRule,
+    key_publish_time: Duration,
+}
+
+impl Rules {
+    fn new(config: &Config) -> Self {
+        Self {
+            signin: config.limits.signin,
+            confirm: config.limits.confirm,
+            ceilings: Ceilings::new(&config.limits),
+            max_wrong_codes: config.limits.confirm_failures_per_account,
+            code_ttl: config.two_factor.ttl,
+            lives: SessionLives {
+                access: config.tokens.access_ttl,
+                idle: config.tokens.refresh_idle_ttl,
+                session: config.tokens.session_ttl,
+            },
+            rotation: RotationRule {
+                grace: config.tokens.refresh_grace,
+                limit: config.limits.refresh,
+            },
+            key_publish_time: config.keys.publish_before,
+        }
+    }
+}
+
+/// A refusal for too many attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// The true rest of the block.
+    pub retry_after: Duration,
+}
+
+/// Why an attempt could not be reserved.
+enum NotReserved {
+    Limited(Limited),
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotReserved {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Auth {
+    /// Puts the use cases together. `mail_is_due` is told when a mail was put into the outbox.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        store: Store,
+        tokens: Arc<Tokens>,
+        pool: HashingPool,
+        mail_is_due: Arc<Notify>,
+    ) -> Self {
+        let master_key: &MasterKey = &config.secrets.master_key;
+        Self(Arc::new(Parts {
+            store,
+            tokens,
+            pool,
+            attempt_keys: AttemptKeys::new(master_key),
+            code_key: master_key.derive(Purpose::OneTimeCodes),
+            rules: Rules::new(config),
+            mail_is_due,
+            ended: EndedSessions::default(),
+            clients: config.introspection.clients.clone(),
+        }))
+    }
+
+    /// The public keys that verify our tokens.
+    #[must_use]
+    pub fn jwks(&self) -> PublicKeys {
+        self.0.tokens.ring().current().public_keys().clone()
+    }
+
+    /// Who signs: `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.0.tokens.issuer()
+    }
+
+    /// For how long a new key is published before it signs.
+    #[must_use]
+    pub fn key_publish_time(&self) -> Duration {
+        self.0.rules.key_publish_time
+    }
+
+    /// Reserves an attempt, or tells the audit log once that a block has started.
+    async fn reserve(
+        &self,
+        key: &AttemptKey,
+        limit: &Limit,
+        blocked: impl FnOnce() -> AuditEvent,
+    ) -> Result<Timestamp, NotReserved> {
+        match self.0.store.reserve_attempt(key, limit).await? {
+            Reservation::Granted { at } => Ok(at),
+            Reservation::Refused {
+                retry_after,
+                started_now,
+            } => {
+                if started_now {
+                    self.0.store.record(&blocked()).await?;
+                }
+                Err(NotReserved::Limited(Limited { retry_after }))
+            }
+        }
+    }
+}
+
+/// The event that a limit was reached.
+fn limited(kind: AuditKind, key: &AttemptKey, client: &Client) -> AuditEvent {
+    AuditEvent::by_client(kind, Outcome::Refused, key.scope, client)
+}

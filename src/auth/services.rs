@@ -1,0 +1,79 @@
+//! What other services may ask: whether a token is good, and which sessions have ended.
+
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::{Auth, AuthenticateError};
+use crate::domain::Timestamp;
+use crate::store::{EndedSession, StoreError};
+use crate::token::AccessClaims;
+
+/// Entries of one answer of the feed.
+const PAGE: i64 = 10_000;
+
+/// How far back a cursor reaches behind the answer that gave it: an end is dated by its statement,
+/// but seen only after its commit. So an entry can come more than once, and none is missed.
+const OVERLAP: Duration = Duration::from_secs(10);
+
+/// Nobody who may introspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown client or wrong secret")]
+pub struct UnknownClient;
+
+/// What is said of a token (RFC 7662, section 2.2).
+#[derive(Debug)]
+pub enum Introspection {
+    /// It is a good access token of a live session.
+    Active(Box<AccessClaims>),
+    /// It is anything else, and why is not said.
+    Inactive,
+}
+
+/// A page of the feed of ended sessions.
+#[derive(Debug)]
+pub struct Revocations {
+    /// In the order of their ends.
+    pub ended: Vec<EndedSession>,
+    /// What to ask for the next time.
+    pub cursor: Timestamp,
+}
+
+impl Auth {
+    /// Checks who asks. The secret is compared in constant time; names are not secret.
+    pub fn authenticate_client(&self, id: &str, secret: &str) -> Result<(), UnknownClient> {
+        let hash = digest(&SHA256, secret.as_bytes());
+        let known = self.0.clients.iter().filter(|client| {
+            let is_secret = verify_slices_are_equal(&client.secret_sha256, hash.as_ref()).is_ok();
+            client.id == id && is_secret
+        });
+        if known.count() == 1 {
+            Ok(())
+        } else {
+            Err(UnknownClient)
+        }
+    }
+
+    /// Says whether a token is good.
+    pub async fn introspect(&self, token: &str) -> Result<Introspection, StoreError> {
+        match self.authenticate(token).await {
+            Ok(claims) => Ok(Introspection::Active(Box::new(claims))),
+            Err(AuthenticateError::Invalid(_) | AuthenticateError::Over) => {
+                Ok(Introspection::Inactive)
+            }
+            Err(AuthenticateError::Store(error)) => Err(error),
+        }
+    }
+
+    /// Sessions that ended since a cursor (all that matter, without one), and the next cursor.
+    pub async fn revocations(&self, since: Option<Timestamp>) -> Result<Revocations, StoreError> {
+        let (ended, now) = self.0.store.list_ended_sessions(since, PAGE).await?;
+        let settled = now - OVERLAP;
+        let cursor = match ended.last() {
+            Some(last) if ended.len() as u64 >= PAGE.unsigned_abs() => last.ended_at.min(settled),
+            _ => settled,
+        };
+        Ok(Revocations { ended, cursor })
+    }
+}

@@ -1,0 +1,50 @@
+//! Opening a session: the last step of both ways to sign in.
+
+use crate::domain::{
+    AuditEvent, AuditKind, AuditReason, AuthenticationMethod, Client, EmailAddress, Outcome,
+    Session, UserId,
+};
+use crate::store::{NewSession, StoreError, Tx};
+
+use super::Auth;
+
+impl Auth {
+    /// Opens a session within `tx`, remembers the network and writes it down; `None` if the user
+    /// was disabled or the password changed meanwhile.
+    pub(super) async fn open_session(
+        &self,
+        tx: &mut Tx,
+        client: &Client,
+        user_id: UserId,
+        email: &EmailAddress,
+        credential_version: i32,
+        method: AuthenticationMethod,
+    ) -> Result<Option<Session>, StoreError> {
+        let ring = self.0.tokens.ring().current();
+        let new = NewSession {
+            user_id,
+            email,
+            credential_version,
+            method,
+            key_id: ring.active(),
+            client,
+        };
+        let opened = tx.insert_session(&new, &self.0.rules.lives).await?;
+        let Some(session) = opened else {
+            return Ok(None);
+        };
+        tx.upsert_known_network(user_id, client.network).await?;
+        let kind = match method {
+            AuthenticationMethod::Password => AuditKind::Signin,
+            AuthenticationMethod::PasswordAndCode => AuditKind::Confirm,
+        };
+        tx.record(&AuditEvent {
+            user_id: Some(user_id),
+            email: Some(email.clone()),
+            session_id: Some(session.session_id),
+            ..AuditEvent::by_client(kind, Outcome::Granted, AuditReason::SessionOpened, client)
+        })
+        .await?;
+        Ok(Some(session))
+    }
+}

@@ -1,0 +1,176 @@
+//! Checking an access token, and what its owner may see and end.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Auth;
+use super::ended::Sight;
+use crate::domain::{
+    AuditEvent, AuditKind, Client, EndReason, Outcome, SessionId, Timestamp, UserId,
+};
+use crate::store::{EndedSession, SessionRecord, StoreError};
+use crate::token::{AccessClaims, InvalidToken};
+
+/// How far back each reading of the ended sessions reaches behind the one before: an end is dated
+/// by its statement, but seen only after its commit.
+const OVERLAP: Duration = Duration::from_secs(10);
+
+/// More sessions than end within the overlap, and few enough for one answer.
+const READ_AT_ONCE: i64 = 50_000;
+
+/// Why an access token is not accepted.
+#[derive(Debug)]
+pub enum AuthenticateError {
+    /// Not an access token of ours, or past its `exp`.
+    Invalid(InvalidToken),
+    /// Its session is over.
+    Over,
+    /// The view of ended sessions is stale and the database failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for AuthenticateError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Why a session was not ended.
+#[derive(Debug)]
+pub enum EndSessionError {
+    /// The caller is not let in.
+    Authenticate(AuthenticateError),
+    /// The caller has no such live session.
+    NotFound,
+    /// The database failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for EndSessionError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<AuthenticateError> for EndSessionError {
+    fn from(error: AuthenticateError) -> Self {
+        Self::Authenticate(error)
+    }
+}
+
+impl Auth {
+    /// Checks an access token and that its session has not ended. Writes nothing, and asks the
+    /// database only if this instance's view of ended sessions is stale.
+    pub async fn authenticate(&self, token: &str) -> Result<AccessClaims, AuthenticateError> {
+        let claims = self
+            .0
+            .tokens
+            .verify_access(token)
+            .map_err(AuthenticateError::Invalid)?;
+        let is_live = match self.0.ended.look(claims.sid) {
+            Sight::Live => true,
+            Sight::Ended => false,
+            Sight::Unknown => self.0.store.is_session_live(claims.sid).await?,
+        };
+        if is_live {
+            Ok(claims)
+        } else {
+            Err(AuthenticateError::Over)
+        }
+    }
+
+    /// The live sessions of a token's owner, newest first, and which of them is the token's own.
+    pub async fn list_own_sessions(
+        &self,
+        token: &str,
+    ) -> Result<(Vec<SessionRecord>, SessionId), AuthenticateError> {
+        let claims = self.authenticate(token).await?;
+        Ok((self.0.store.list_sessions(claims.sub).await?, claims.sid))
+    }
+
+    /// Ends one session of a token's owner.
+    pub async fn end_own_session(
+        &self,
+        client: &Client,
+        token: &str,
+        session_id: SessionId,
+    ) -> Result<(), EndSessionError> {
+        let owner = self.authenticate(token).await?.sub;
+        let mut tx = self.0.store.begin().await?;
+        let ended = tx
+            .end_session(session_id, Some(owner), EndReason::SignedOut)
+            .await?;
+        let ended = ended.ok_or(EndSessionError::NotFound)?;
+        tx.record(&ended_by(client, owner, ended)).await?;
+        tx.commit().await?;
+        self.note_ended([ended]);
+        Ok(())
+    }
+
+    /// Ends all sessions of a token's owner, the token's own included.
+    pub async fn end_own_sessions(
+        &self,
+        client: &Client,
+        token: &str,
+    ) -> Result<(), AuthenticateError> {
+        let owner = self.authenticate(token).await?.sub;
+        let mut tx = self.0.store.begin().await?;
+        let ended = tx.end_sessions_of(owner, EndReason::SignedOut).await?;
+        for session in &ended {
+            tx.record(&ended_by(client, owner, *session)).await?;
+        }
+        tx.commit().await?;
+        self.note_ended(ended);
+        Ok(())
+    }
+
+    /// Lets this instance know at once of sessions that it ended itself.
+    pub(super) fn note_ended(&self, ended: impl IntoIterator<Item = EndedSession>) {
+        for session in ended {
+            self.0.ended.note(session.session_id, session.horizon);
+        }
+    }
+
+    /// Reads the sessions that ended since the last reading into this instance's view; gives what
+    /// to pass as `since` the next time. For the worker that keeps the view fresh.
+    pub async fn renew_ended_sessions(
+        &self,
+        since: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let read_at = Instant::now();
+        let (ended, now) = self
+            .0
+            .store
+            .list_ended_sessions(since, READ_AT_ONCE)
+            .await?;
+        let is_partial = ended.len() as u64 >= READ_AT_ONCE.unsigned_abs();
+        let settled = now - OVERLAP;
+        let last = ended.last().map(|session| session.ended_at.min(settled));
+        if is_partial {
+            // Not all of it is read yet: what is known counts, but the view is not fresh.
+            self.note_ended(ended);
+            return Ok(last);
+        }
+        let ended = ended
+            .into_iter()
+            .map(|session| (session.session_id, session.horizon));
+        self.0.ended.renew(read_at, ended, now);
+        Ok(Some(settled))
+    }
+
+    /// How old this instance's view of ended sessions is.
+    #[must_use]
+    pub fn ended_sessions_age(&self) -> Option<Duration> {
+        self.0.ended.age()
+    }
+}
+
+fn ended_by(client: &Client, owner: UserId, ended: EndedSession) -> AuditEvent {
+    let (kind, reason) = (AuditKind::SessionEnded, EndReason::SignedOut);
+    AuditEvent {
+        user_id: Some(owner),
+        session_id: Some(ended.session_id),
+        ..AuditEvent::by_client(kind, Outcome::Granted, reason, client)
+    }
+}

@@ -1,0 +1,324 @@
+//! Signing in: an email address and a password for a session, or for a challenge.
+
+use crate::domain::{
+    AuditEvent, AuditKind, AuditReason, AuthenticationMethod, Challenge, ChallengeId, Client,
+    CodeNonce, EmailAddress, Outcome, PasswordHash, PlainPassword, Reservation, Timestamp,
+    TwoFactor, User,
+};
+use crate::password::{HashingError, Verdict};
+use crate::store::{NewChallenge, StoreError, Tx};
+use crate::token::{MissingKey, TokenPair};
+
+use super::{Auth, Limited, NotReserved, limited};
+
+/// What a right password got.
+#[derive(Debug)]
+pub enum SignedIn {
+    /// A session.
+    Session(TokenPair),
+    /// A challenge; its code is on the way.
+    Challenge(Challenge),
+}
+
+/// Why a sign-in was refused, when the answer to the client is that it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SigninRefusal {
+    /// Nobody has this address.
+    UnknownAddress,
+    /// The password is wrong.
+    WrongPassword,
+    /// An operator disabled the user.
+    UserDisabled,
+    /// The user has no password to sign in with.
+    NoPassword,
+    /// The user was disabled or the password changed while it was being checked.
+    ChangedMeanwhile,
+}
+
+impl SigninRefusal {
+    /// The word for it in logs and in the audit log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        AuditReason::from(self).as_str()
+    }
+}
+
+impl From<SigninRefusal> for AuditReason {
+    fn from(refusal: SigninRefusal) -> Self {
+        match refusal {
+            SigninRefusal::UnknownAddress => Self::UnknownAddress,
+            SigninRefusal::WrongPassword => Self::WrongPassword,
+            SigninRefusal::UserDisabled => Self::UserDisabled,
+            SigninRefusal::NoPassword => Self::NoPassword,
+            SigninRefusal::ChangedMeanwhile => Self::ChangedMeanwhile,
+        }
+    }
+}
+
+/// Why a sign-in got nothing.
+#[derive(Debug)]
+pub enum SigninError {
+    /// The address and password do not go together.
+    Refused(SigninRefusal),
+    /// Too many attempts.
+    Limited(Limited),
+    /// The password could not be checked now.
+    Hashing(HashingError),
+    /// The database failed.
+    Store(StoreError),
+    /// The key to sign with is not here yet.
+    MissingKey(MissingKey),
+}
+
+impl From<StoreError> for SigninError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NotReserved> for SigninError {
+    fn from(error: NotReserved) -> Self {
+        match error {
+            NotReserved::Limited(limited) => Self::Limited(limited),
+            NotReserved::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl Auth {
+    /// Checks an address and a password. Opens a session, or a challenge whose code is mailed.
+    ///
+    /// The attempt is counted before anything is looked up. From there to the verdict the same
+    /// statements and the same hashing happen whether the address is known or not.
+    pub async fn signin(
+        &self,
+        client: &Client,
+        email: &EmailAddress,
+        password: &PlainPassword,
+    ) -> Result<SignedIn, SigninError> {
+        self.reserve_signin(client, email).await?;
+        let failure = self.reserve_failure(client, email).await?;
+        let user = self.0.store.find_user(email).await?;
+        let stored = user.as_ref().and_then(|user| user.password_hash.clone());
+        let verdict = match self.0.pool.verify(password.clone(), stored).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                self.release_failure(email, failure).await?;
+                return Err(SigninError::Hashing(error));
+            }
+        };
+        match admit(user, verdict) {
+            Ok((user, is_outdated)) => {
+                self.release_failure(email, failure).await?;
+                if is_outdated {
+                    self.upgrade_hash_later(&user, password);
+                }
+                self.welcome(client, &user).await
+            }
+            Err((user, refusal)) => {
+                let event = refused(client, email, user.as_ref(), refusal);
+                self.0.store.record(&event).await?;
+                Err(SigninError::Refused(refusal))
+            }
+        }
+    }
+
+    async fn reserve_signin(
+        &self,
+        client: &Client,
+        email: &EmailAddress,
+    ) -> Result<(), NotReserved> {
+        let key = self.0.attempt_keys.signin(email, client.network);
+        let blocked = || AuditEvent {
+            email: Some(email.clone()),
+            ..limited(AuditKind::Signin, &key, client)
+        };
+        self.reserve(&key, &self.0.rules.signin, blocked).await?;
+        let key = self.0.attempt_keys.signin_network(client.network);
+        let blocked = || limited(AuditKind::Signin, &key, client);
+        self.reserve(&key, &self.0.rules.ceilings.signin_network, blocked)
+            .await?;
+        Ok(())
+    }
+
+    /// Counts a failure in advance, to be taken back if it turns out to be none. The account's
+    /// ceiling stops nobody who comes from a network that its owner is known from: it would be a
+    /// way to lock the owner out.
+    async fn reserve_failure(
+        &self,
+        client: &Client,
+        email: &EmailAddress,
+    ) -> Result<Option<Timestamp>, NotReserved> {
+        let is_known = self.0.store.is_known_network(email, client.network).await?;
+        let key = self.0.attempt_keys.signin_failures(email);
+        let ceiling = &self.0.rules.ceilings.signin_failures;
+        match self.0.store.reserve_attempt(&key, ceiling).await? {
+            Reservation::Granted { at } => Ok(Some(at)),
+            Reservation::Refused { .. } if is_known => Ok(None),
+            Reservation::Refused { retry_after, .. } => {
+                Err(NotReserved::Limited(Limited { retry_after }))
+            }
+        }
+    }
+
+    async fn release_failure(
+        &self,
+        email: &EmailAddress,
+        failure: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let Some(at) = failure else { return Ok(()) };
+        self.0
+            .store
+            .release_attempt(&self.0.attempt_keys.signin_failures(email), at)
+            .await
+    }
+
+    /// The password is right: on to a session or to a challenge.
+    async fn welcome(&self, client: &Client, user: &User) -> Result<SignedIn, SigninError> {
+        let mut tx = self.0.store.begin().await?;
+        let signed_in = match user.two_factor {
+            TwoFactor::Off => self.open_session_of(&mut tx, client, user).await?,
+            TwoFactor::Email => {
+                let challenge = self.open_challenge(&mut tx, client, user).await?;
+                challenge.map(SignedIn::Challenge)
+            }
+        };
+        let Some(signed_in) = signed_in else {
+            drop(tx);
+            let refusal = SigninRefusal::ChangedMeanwhile;
+            let event = refused(client, &user.email, Some(user), refusal);
+            self.0.store.record(&event).await?;
+            return Err(SigninError::Refused(refusal));
+        };
+        tx.commit().await?;
+        self.0.mail_is_due.notify_one();
+        Ok(signed_in)
+    }
+
+    async fn open_session_of(
+        &self,
+        tx: &mut Tx,
+        client: &Client,
+        user: &User,
+    ) -> Result<Option<SignedIn>, SigninError> {
+        let method = AuthenticationMethod::Password;
+        let (user_id, version) = (user.user_id, user.credential_version);
+        let opened = self
+            .open_session(tx, client, user_id, &user.email, version, method)
+            .await?;
+        let pair = opened.map(|session| self.0.tokens.issue(&session));
+        Ok(pair
+            .transpose()
+            .map_err(SigninError::MissingKey)?
+            .map(SignedIn::Session))
+    }
+
+    /// Makes a challenge, and puts its mail into the outbox in the same transaction.
+    ///
+    /// Past the mail budget the answer is as ever and nothing is sent: whoever floods a mailbox
+    /// must not learn when to stop.
+    async fn open_challenge(
+        &self,
+        tx: &mut Tx,
+        client: &Client,
+        user: &User,
+    ) -> Result<Option<Challenge>, StoreError> {
+        let rules = &self.0.rules;
+        let new = NewChallenge {
+            challenge_id: ChallengeId::random(),
+            user_id: user.user_id,
+            nonce: CodeNonce::random(),
+            credential_version: user.credential_version,
+            ttl: rules.code_ttl,
+            network: client.network,
+        };
+        let Some(challenge) = tx.insert_challenge(&new).await? else {
+            return Ok(None);
+        };
+        let budget = self.0.attempt_keys.mail(user.user_id, &user.email);
+        let is_mailed = tx.reserve_mail(&budget, &rules.ceilings.mails).await?;
+        if is_mailed {
+            tx.insert_mail(challenge.challenge_id, client.request_id.as_str())
+                .await?;
+        }
+        let reason = if is_mailed {
+            AuditReason::Challenged
+        } else {
+            AuditReason::ChallengedWithoutMail
+        };
+        tx.record(&AuditEvent {
+            challenge_id: Some(challenge.challenge_id),
+            user_id: Some(user.user_id),
+            email: Some(user.email.clone()),
+            ..AuditEvent::by_client(AuditKind::Signin, Outcome::Granted, reason, client)
+        })
+        .await?;
+        Ok(Some(challenge))
+    }
+
+    /// Replaces a weaker hash, off the answer's path. If there is no room for it now, the next
+    /// sign-in tries again.
+    fn upgrade_hash_later(&self, user: &User, password: &PlainPassword) {
+        let Some(old) = user.password_hash.clone().filter(|_| self.0.pool.is_idle()) else {
+            return;
+        };
+        let (auth, user_id, password) = (self.clone(), user.user_id, password.clone());
+        tokio::spawn(async move {
+            if let Err(error) = auth.upgrade_hash(user_id, old, password).await {
+                tracing::warn!(%user_id, %error, "a password hash was not upgraded");
+            }
+        });
+    }
+
+    async fn upgrade_hash(
+        &self,
+        user_id: crate::domain::UserId,
+        old: PasswordHash,
+        password: PlainPassword,
+    ) -> Result<(), UpgradeError> {
+        let new = self.0.pool.hash(password).await?;
+        self.0
+            .store
+            .upgrade_password_hash(user_id, &old, &new)
+            .await?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum UpgradeError {
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Decides after the work was done, so that no reason shows in the time it took.
+fn admit(
+    user: Option<User>,
+    verdict: Verdict,
+) -> Result<(User, bool), (Option<User>, SigninRefusal)> {
+    let Some(user) = user else {
+        return Err((None, SigninRefusal::UnknownAddress));
+    };
+    let refusal = match verdict {
+        _ if user.password_hash.is_none() => SigninRefusal::NoPassword,
+        Verdict::Mismatch => SigninRefusal::WrongPassword,
+        Verdict::Match { .. } if user.is_disabled() => SigninRefusal::UserDisabled,
+        Verdict::Match { is_outdated } => return Ok((user, is_outdated)),
+    };
+    Err((Some(user), refusal))
+}
+
+fn refused(
+    client: &Client,
+    email: &EmailAddress,
+    user: Option<&User>,
+    refusal: SigninRefusal,
+) -> AuditEvent {
+    AuditEvent {
+        user_id: user.map(|user| user.user_id),
+        email: Some(email.clone()),
+        ..AuditEvent::by_client(AuditKind::Signin, Outcome::Refused, refusal, client)
+    }
+}

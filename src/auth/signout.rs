@@ -1,0 +1,52 @@
+//! Signing out: the session ends, and all its tokens with it.
+
+use crate::domain::{AuditEvent, AuditKind, Client, EndReason, Outcome};
+use crate::store::StoreError;
+use crate::token::InvalidToken;
+
+use super::Auth;
+
+/// Why a sign-out did nothing.
+#[derive(Debug)]
+pub enum SignoutError {
+    /// Not an access token of ours, or past its `exp`.
+    Invalid(InvalidToken),
+    /// Its session is over already.
+    Over,
+    /// The database failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for SignoutError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Auth {
+    /// Ends the session of an access token. Of several at once, one succeeds.
+    pub async fn signout(&self, client: &Client, token: &str) -> Result<(), SignoutError> {
+        let claims = self
+            .0
+            .tokens
+            .verify_access(token)
+            .map_err(SignoutError::Invalid)?;
+        let mut tx = self.0.store.begin().await?;
+        let ended = tx
+            .end_session(claims.sid, Some(claims.sub), EndReason::SignedOut)
+            .await?;
+        if ended.is_none() {
+            return Err(SignoutError::Over);
+        }
+        let (kind, reason) = (AuditKind::SessionEnded, EndReason::SignedOut);
+        tx.record(&AuditEvent {
+            user_id: Some(claims.sub),
+            session_id: Some(claims.sid),
+            ..AuditEvent::by_client(kind, Outcome::Granted, reason, client)
+        })
+        .await?;
+        tx.commit().await?;
+        self.note_ended(ended);
+        Ok(())
+    }
+}
