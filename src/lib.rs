@@ -74,3 +74,4 @@ pub mod mail;
 pub mod password;
 pub mod store;
 pub mod token;
+pub mod workers;

@@ -1,0 +1,71 @@
+//! Follows the signing keys in the database, so that a rotation or a revocation reaches every
+//! instance, and replaces the signing key when it has grown old.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{KeysError, SigningKeys};
+use crate::domain::{KeyId, KeyStage};
+use crate::token::Tokens;
+
+/// How often the keys are read: a revoked key is refused everywhere within a second.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often sessions of revoked keys are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Keeps the ring of `tokens` as the database has it, until `stop`. While the database is away, or
+/// holds a key that cannot be opened, the ring stays as it is.
+pub async fn follow_keys(keys: Arc<SigningKeys>, tokens: Arc<Tokens>, stop: CancellationToken) {
+    let mut seen = Vec::new();
+    let mut is_failing = false;
+    while stop
+        .run_until_cancelled(tokio::time::sleep(INTERVAL))
+        .await
+        .is_some()
+    {
+        match look(&keys, &tokens, &mut seen).await {
+            Ok(()) => is_failing = false,
+            // Once, and not twice a second.
+            Err(error) if !is_failing => {
+                is_failing = true;
+                tracing::warn!(%error, "the signing keys cannot be followed");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+async fn look(
+    keys: &SigningKeys,
+    tokens: &Tokens,
+    seen: &mut Vec<(KeyId, KeyStage)>,
+) -> Result<(), KeysError> {
+    let look = keys.look(seen).await?;
+    if let Some(ring) = look.ring {
+        tracing::info!(active = %ring.active(), "the signing keys were read");
+        tokens.ring().replace(ring);
+    }
+    if look.is_rotation_due
+        && let Some(key_id) = keys.rotate_if_due().await?
+    {
+        tracing::info!(%key_id, "the signing key is old: another one was published to follow it");
+    }
+    Ok(())
+}
+
+/// Ends the sessions that revoked keys still have, until `stop`: whoever revokes a key ends them,
+/// but may be cut short, and an instance may refresh one before it learns of the revocation.
+pub async fn end_sessions_of_revoked_keys(keys: Arc<SigningKeys>, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
+        .await
+        .is_some()
+    {
+        if let Err(error) = keys.end_sessions_of_revoked().await {
+            tracing::warn!(%error, "the sessions of revoked keys could not be ended");
+        }
+    }
+}
