@@ -69,6 +69,7 @@
 pub mod auth;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod limits;
 pub mod mail;
 pub mod password;

@@ -1,0 +1,212 @@
+//! One line a request, and its count: what was asked, what came of it, how long it took, and why
+//! it was refused.
+//!
+//! Everything logged while a request is worked on happens inside its span, which carries the
+//! request's id. The route is logged as the template, never as the path that was asked for: a
+//! path can hold anything, a token too.
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::time::Instant;
+use tracing::{Instrument, Level, Span};
+
+use super::problem::Problem;
+use crate::domain::Client;
+
+/// Runs a request inside its span and logs its outcome.
+pub async fn log(request: Request, next: Next) -> Response {
+    let entry = Entry::open(&request);
+    let response = next.run(request).instrument(entry.span.clone()).await;
+    entry.close(&response);
+    response
+}
+
+/// A line that is still to be written.
+struct Entry {
+    span: Span,
+    /// For the metrics: few values, whatever is asked for.
+    method: &'static str,
+    route: String,
+    started: Instant,
+    answered: bool,
+}
+
+impl Entry {
+    fn open(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>();
+        let route = route.map_or("-", MatchedPath::as_str);
+        let client = request.extensions().get::<Client>();
+        let span = tracing::info_span!(
+            "request",
+            method = %request.method(),
+            route,
+            request_id = client.map(|c| tracing::field::display(&c.request_id)),
+            network = client.map(|c| tracing::field::display(&c.network)),
+        );
+        Self {
+            span,
+            method: known(request.method()),
+            route: route.to_owned(),
+            started: Instant::now(),
+            answered: false,
+        }
+    }
+
+    fn close(mut self, response: &Response) {
+        self.answered = true;
+        let status = response.status();
+        let problem = response.extensions().get::<Problem>();
+        let code = problem.map(|problem| problem.code().as_str());
+        let cause = problem.and_then(Problem::cause);
+        self.count(status, code.unwrap_or_default());
+        let (status, micros) = (status.as_u16(), self.micros());
+        self.span.in_scope(|| match level(response.status()) {
+            Level::ERROR => tracing::error!(status, micros, code, cause, "failed"),
+            Level::WARN => tracing::warn!(status, micros, code, cause, "unavailable"),
+            _ => tracing::info!(status, micros, code, cause, "answered"),
+        });
+    }
+
+    fn count(&self, status: StatusCode, code: &'static str) {
+        let (method, route) = (self.method, self.route.clone());
+        let status = status.as_str().to_owned();
+        metrics::counter!(
+            "backoffice_auth_requests_total",
+            "method" => method, "route" => route.clone(), "status" => status, "code" => code
+        )
+        .increment(1);
+        metrics::histogram!("backoffice_auth_request_duration_seconds", "route" => route)
+            .record(self.started.elapsed());
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A method by a name of ours: what clients make up must not become labels.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// Dropped without an answer: the client, or the server's end, cut the request short.
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if !self.answered {
+            let micros = self.micros();
+            self.span.in_scope(|| tracing::info!(micros, "abandoned"));
+        }
+    }
+}
+
+/// A defect of ours is an error; that we cannot serve now is a warning; a refusal is business.
+fn level(status: StatusCode) -> Level {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => Level::WARN,
+        status if status.is_server_error() => Level::ERROR,
+        _ => Level::INFO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::http::problem::Code;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged while a path is asked for, on a router where `/cut` never answers.
+    async fn logged(path: &str) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let broken = || async { Problem::internal("disk on fire") };
+        let refused = || async { Problem::new(Code::InvalidRefreshToken).because("reused") };
+        let router = Router::new()
+            .route("/broken", get(broken))
+            .route("/refused/{token}", get(refused))
+            .route("/cut", get(std::future::pending::<()>))
+            .layer(from_fn(log));
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        tokio::select! {
+            biased;
+            _ = router.oneshot(request) => {}
+            () = std::future::ready(()) => {}
+        }
+        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_defect_is_logged_once_as_an_error_with_its_cause() {
+        let text = logged("/broken").await;
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.trim_start().starts_with("ERROR"), "{text}");
+        assert!(
+            text.contains(r#"code="internal" cause="disk on fire""#),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_logged_with_its_reason_and_route_but_not_its_path() {
+        let text = logged("/refused/secret").await;
+        assert!(text.trim_start().starts_with("INFO"), "{text}");
+        assert!(text.contains("status=401"), "{text}");
+        assert!(text.contains(r#"cause="reused""#), "{text}");
+        assert!(text.contains("/refused/{token}"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_cut_short_is_logged_too() {
+        let text = logged("/cut").await;
+        assert!(text.contains("abandoned"), "{text}");
+    }
+
+    #[test]
+    fn only_what_is_our_fault_is_an_error() {
+        for (status, expected) in [
+            (200, Level::INFO),
+            (401, Level::INFO),
+            (429, Level::INFO),
+            (500, Level::ERROR),
+            (503, Level::WARN),
+        ] {
+            assert_eq!(level(StatusCode::from_u16(status).unwrap()), expected);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The one place where a reason becomes a status.
+//!
+//! Each match is exhaustive and has no `_` arm, so that a new reason asks here, at compile time,
+//! what the world may learn of it. The reason itself goes into the log alone.
+
+use super::problem::{Code, Problem};
+use crate::auth::{
+    AuthenticateError, ConfirmError, EndSessionError, Limited, RefreshError, SigninError,
+    SignoutError,
+};
+use crate::password::HashingError;
+use crate::store::StoreError;
+use crate::token::{InvalidToken, MissingKey};
+
+impl From<SigninError> for Problem {
+    fn from(error: SigninError) -> Self {
+        match error {
+            // One answer for all: a stranger must not learn which addresses have an account.
+            SigninError::Refused(refusal) => {
+                Self::new(Code::InvalidCredentials).because(refusal.as_str())
+            }
+            SigninError::Limited(limited) => limited.into(),
+            SigninError::Hashing(HashingError::Overloaded { retry_after }) => {
+                Self::new(Code::Overloaded).retry_after(retry_after)
+            }
+            SigninError::Hashing(error @ HashingError::Failed) => Self::internal(error),
+            SigninError::Store(error) => error.into(),
+            SigninError::MissingKey(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConfirmError> for Problem {
+    fn from(error: ConfirmError) -> Self {
+        let refused = |reason: &'static str| Self::new(Code::InvalidTwoFactor).because(reason);
+        match error {
+            // One answer for all: a guess must not tell a dead challenge from a wrong code.
+            ConfirmError::Unknown => refused("unknown challenge"),
+            ConfirmError::Over => refused("challenge used or expired"),
+            ConfirmError::Exhausted => refused("challenge exhausted"),
+            ConfirmError::SecondFactorLocked => refused("second factor locked"),
+            ConfirmError::WrongCode => refused("wrong code"),
+            ConfirmError::ChangedMeanwhile => refused("user or challenge changed meanwhile"),
+            ConfirmError::Limited(limited) => limited.into(),
+            ConfirmError::Store(error) => error.into(),
+            ConfirmError::MissingKey(error) => error.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for Problem {
+    fn from(error: RefreshError) -> Self {
+        let refused = || Self::new(Code::InvalidRefreshToken);
+        match error {
+            // One answer for all: a caller must not learn which sessions exist.
+            RefreshError::Invalid(reason) => refused().because(reason),
+            RefreshError::Unknown => refused().because("unknown session"),
+            RefreshError::Dead => refused().because("session over"),
+            RefreshError::Reused => refused().because("token reused, session ended"),
+            RefreshError::Limited(limited) => limited.into(),
+            RefreshError::Store(error) => error.into(),
+            RefreshError::MissingKey(error) => error.into(),
+        }
+    }
+}
+
+impl From<SignoutError> for Problem {
+    fn from(error: SignoutError) -> Self {
+        match error {
+            SignoutError::Invalid(reason) => reason.into(),
+            SignoutError::Over => Self::new(Code::InvalidAccessToken).because("session over"),
+            SignoutError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuthenticateError> for Problem {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::Invalid(reason) => reason.into(),
+            AuthenticateError::Over => Self::new(Code::InvalidAccessToken).because("session over"),
+            AuthenticateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EndSessionError> for Problem {
+    fn from(error: EndSessionError) -> Self {
+        match error {
+            EndSessionError::Authenticate(error) => error.into(),
+            // One answer for "not yours", "not there" and "over": ids of others are not confirmed.
+            EndSessionError::NotFound => Self::new(Code::NotFound).because("no such live session"),
+            EndSessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// An access token that does not hold. A refresh token never comes this way.
+impl From<InvalidToken> for Problem {
+    fn from(reason: InvalidToken) -> Self {
+        Self::new(Code::InvalidAccessToken).because(reason)
+    }
+}
+
+impl From<Limited> for Problem {
+    fn from(limited: Limited) -> Self {
+        Self::too_many_attempts(limited.retry_after)
+    }
+}
+
+/// Nothing was decided, so nothing is refused: never a 401 because the database is away.
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() {
+            Self::new(Code::Unavailable).because(error)
+        } else {
+            Self::internal(error)
+        }
+    }
+}
+
+/// The session was opened under a key that this instance will know in a moment.
+impl From<MissingKey> for Problem {
+    fn from(error: MissingKey) -> Self {
+        Self::new(Code::Unavailable).because(error)
+    }
+}

@@ -1,0 +1,184 @@
+//! `POST /oauth2/introspect`: whether a token is good (RFC 7662), for services.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use serde::Serialize;
+use url::form_urlencoded;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::basic::ServiceClient;
+use super::body;
+use super::openapi::{SERVICES, always_false, always_true, examples};
+use super::problem::{Code, FieldError, Problem};
+use crate::auth::{Auth, Introspection};
+use crate::domain::SessionId;
+use crate::token::AccessClaims;
+
+/// The form of `POST /oauth2/introspect`. A `token_type_hint` is ignored: one kind is introspected.
+#[derive(ToSchema)]
+pub struct IntrospectForm {
+    /// The token.
+    token: String,
+}
+
+impl IntrospectForm {
+    /// Reads a form that has exactly one token.
+    fn parse(form: &[u8]) -> Result<Self, &'static str> {
+        let mut tokens = form_urlencoded::parse(form).filter(|(name, _)| name == "token");
+        match (tokens.next(), tokens.next()) {
+            (None, _) => Err("is required"),
+            (Some((_, token)), None) => Ok(Self {
+                token: token.into_owned(),
+            }),
+            (Some(_), Some(_)) => Err("must be given once"),
+        }
+    }
+}
+
+/// The answer: `active`, and for an active token what it says.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum IntrospectResponse {
+    /// A good access token of a live session.
+    Active(Box<ActiveToken>),
+    /// Anything else, and why is not said.
+    Inactive(InactiveToken),
+}
+
+/// What a good access token says.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ActiveToken {
+    /// Always `true` here.
+    #[schema(schema_with = always_true)]
+    active: bool,
+    /// `Bearer`.
+    token_type: &'static str,
+    /// The user's address.
+    username: String,
+    /// The issuer.
+    iss: String,
+    /// The user's number in decimal.
+    sub: String,
+    /// Who it is for.
+    aud: String,
+    /// The application it was issued to.
+    client_id: String,
+    /// When it was issued, in seconds since 1970.
+    iat: i64,
+    /// When it expires.
+    exp: i64,
+    /// Its own id.
+    jti: Uuid,
+    /// The session's id.
+    #[schema(value_type = Uuid)]
+    sid: SessionId,
+    /// When the session was opened.
+    auth_time: i64,
+    /// How its owner proved who they are (RFC 8176).
+    amr: Vec<String>,
+    /// The user's address.
+    email: String,
+}
+
+/// All that is said of a token that is not good.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InactiveToken {
+    /// Always `false` here.
+    #[schema(schema_with = always_false)]
+    active: bool,
+}
+
+impl From<Introspection> for IntrospectResponse {
+    fn from(introspection: Introspection) -> Self {
+        match introspection {
+            Introspection::Inactive => Self::Inactive(InactiveToken { active: false }),
+            Introspection::Active(claims) => Self::Active(Box::new((*claims).into())),
+        }
+    }
+}
+
+impl From<AccessClaims> for ActiveToken {
+    fn from(claims: AccessClaims) -> Self {
+        Self {
+            active: true,
+            token_type: "Bearer",
+            username: claims.email.to_string(),
+            iss: claims.iss,
+            sub: claims.sub.to_string(),
+            aud: claims.aud,
+            client_id: claims.client_id,
+            iat: claims.iat,
+            exp: claims.exp,
+            jti: claims.jti,
+            sid: claims.sid,
+            auth_time: claims.auth_time,
+            amr: claims.amr,
+            email: claims.email.to_string(),
+        }
+    }
+}
+
+/// Says whether a token is good. A refresh token never is: it is for us alone.
+///
+/// Token introspection by RFC 7662, for services that are known here.
+#[utoipa::path(
+    post,
+    path = "/oauth2/introspect",
+    operation_id = "introspect",
+    tag = SERVICES,
+    security(("service" = [])),
+    request_body(
+        content = IntrospectForm,
+        content_type = "application/x-www-form-urlencoded",
+        description = "A form, as RFC 7662 says. Other fields are ignored.",
+        example = examples::introspect_form,
+    ),
+    responses((
+        status = OK,
+        description = "Whether the token is good",
+        body = IntrospectResponse,
+        examples(
+            ("a good token" = (value = json!(examples::active_token()))),
+            ("any other" = (value = json!(examples::inactive_token()))),
+        ),
+    )),
+)]
+pub async fn introspect(
+    State(auth): State<Auth>,
+    _: ServiceClient,
+    request: Request,
+) -> Result<Json<IntrospectResponse>, Problem> {
+    if !is_form(request.headers()) {
+        return Err(not_a_form());
+    }
+    let form = body::read_in_time(request.into_body()).await?;
+    let form = IntrospectForm::parse(&form).map_err(|message| {
+        Problem::invalid(vec![FieldError {
+            field: "token",
+            message: message.to_owned(),
+        }])
+    })?;
+    Ok(Json(auth.introspect(&form.token).await?.into()))
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else {
+        return false;
+    };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next();
+    let essence = essence.unwrap_or_default().trim_ascii();
+    essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        && !headers.contains_key(CONTENT_ENCODING)
+}
+
+/// 415 for a body that is not a form.
+pub(super) fn not_a_form() -> Problem {
+    Problem::new(Code::UnsupportedMediaType).with_header(
+        ACCEPT,
+        HeaderValue::from_static("application/x-www-form-urlencoded"),
+    )
+}

@@ -1,0 +1,124 @@
+//! The layers that every request passes, each with its reason. [`stack`](super::stack) says in
+//! which order.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST,
+    REFERRER_POLICY, RETRY_AFTER, SERVER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use ipnet::IpNet;
+use tower_http::cors::CorsLayer;
+
+use super::body::MAX_BODY_BYTES;
+use super::client::{X_REQUEST_ID, recognise};
+use super::problem::{Code, Problem, render};
+
+/// Recognises the client and gives the request its id; writes the id on every response, and the
+/// bodies of problems, which carry it too.
+pub async fn identify(
+    State(trusted): State<Arc<[IpNet]>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let client = recognise(&request, &trusted);
+    let id = client.request_id.clone();
+    request.extensions_mut().insert(client);
+    let mut response = render(next.run(request).await, &id);
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    response
+}
+
+/// Refuses an HTTP/1.1 request that does not say once for whom it is (RFC 9112, section 3.2): two
+/// servers on its way could take it for two different ones.
+pub async fn refuse_ambiguous_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if request.version() == Version::HTTP_11 && hosts != 1 {
+        return Problem::new(Code::MalformedRequest)
+            .because("not exactly one Host")
+            .into_response();
+    }
+    next.run(request).await
+}
+
+/// Tells browsers and caches to keep nothing, guess nothing, load nothing and frame nothing,
+/// unless the handler knows better; and does not tell what is running here.
+pub async fn harden(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.remove(SERVER);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    insert_absent(headers, CACHE_CONTROL, "no-store");
+    let policy = "default-src 'none'; frame-ancestors 'none'";
+    insert_absent(headers, CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+fn insert_absent(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers
+        .entry(name)
+        .or_insert(HeaderValue::from_static(value));
+}
+
+/// Lets pages of these origins call us and read what they need of the answers. `None` where no
+/// origin may: then nothing is said, and browsers refuse by themselves.
+///
+/// Credentials are not allowed: tokens travel in headers that a page sets on purpose, so there is
+/// no cookie to misuse.
+#[must_use]
+pub fn cors(origins: &[String]) -> Option<CorsLayer> {
+    let origins: Vec<_> = (origins.iter())
+        .filter_map(|origin| HeaderValue::from_str(origin).ok())
+        .collect();
+    let layer = || {
+        CorsLayer::new()
+            .allow_origin(origins.clone())
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+            .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE])
+            .max_age(Duration::from_hours(1))
+    };
+    (!origins.is_empty()).then(layer)
+}
+
+/// Turns a panic into a 500: the caller learns nothing of it, the log everything.
+#[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that `CatchPanicLayer` asks for"
+)]
+pub fn refuse_panic(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(panic.downcast_ref::<&str>().copied());
+    Problem::internal(format!("panicked: {}", text.unwrap_or("(no text)"))).into_response()
+}
+
+/// Refuses a body that declares itself too long, on routes that read none too: otherwise the
+/// connection would have to swallow it.
+pub async fn refuse_large_bodies(request: Request, next: Next) -> Response {
+    let declared = request.headers().get(CONTENT_LENGTH);
+    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Problem::new(Code::BodyTooLarge).into_response();
+    }
+    next.run(request).await
+}
+
+/// 404, for every path without a route.
+pub async fn not_found() -> Problem {
+    Problem::new(Code::NotFound)
+}
+
+/// 405, for every route without this method. The router adds `Allow`.
+pub async fn method_not_allowed() -> Problem {
+    Problem::new(Code::MethodNotAllowed)
+}

@@ -1,0 +1,393 @@
+//! The wire: what arrives, what leaves, and the rules that hold for every request.
+//!
+//! [`server`] accepts connections and lets them go; [`public_router`] makes the table of routes and
+//! what each passes; [`problem`] is the one shape of a refusal and `error` the one place where a
+//! reason becomes one; [`body`], [`bearer`], [`basic`] and [`client`] are what a handler extracts.
+//! Then a file for each endpoint: request, response, handler. [`openapi`] describes them to
+//! programs, [`docs`] to people.
+
+pub mod access_log;
+pub mod basic;
+pub mod bearer;
+pub mod body;
+pub mod client;
+pub mod confirm;
+mod connection;
+pub mod docs;
+mod error;
+pub mod flood;
+pub mod health;
+pub mod introspect;
+pub mod middleware;
+pub mod openapi;
+pub mod problem;
+pub mod refresh;
+pub mod revocations;
+pub mod server;
+pub mod session;
+pub mod sessions;
+pub mod signin;
+pub mod signout;
+pub mod tokens;
+pub mod verify;
+pub mod well_known;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use ipnet::IpNet;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower::ServiceBuilder;
+use tower::util::option_layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
+
+use crate::auth::Auth;
+use crate::config::HttpConfig;
+use crate::limits::{Flood, FloodLimit};
+use flood::FloodGate;
+use health::Health;
+use openapi::Rendered;
+
+/// The text format of Prometheus.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The base path of the methods.
+pub const API: &str = "/api/v2";
+
+/// All that browsers and services reach.
+pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Router {
+    let (callers, described) = callers(flood).split_for_parts();
+    let description = Rendered::new(described, auth.issuer());
+    let description = get(openapi::show).with_state(description);
+    let callers = callers.route("/api/openapi.json", description);
+    let mut router = for_callers(callers, config)
+        // A proxy asks here about requests of every kind, so nothing of them is looked at but the
+        // token: no CORS, which would let preflights in, and no limit on bodies.
+        .merge(verify::router());
+    if config.docs {
+        router = router.merge(docs::router());
+    }
+    stack(router.with_state(auth), config)
+}
+
+/// The routes that callers reach, each at the path that its handler names, under what it passes.
+fn callers(flood: &Arc<Flood>) -> OpenApiRouter<Auth> {
+    let gate = |method| {
+        let flood = Arc::clone(flood);
+        from_fn_with_state(FloodGate { flood, method }, flood::refuse_floods)
+    };
+    let methods = OpenApiRouter::new()
+        .routes(routes!(signin::signin).map(|route| route.route_layer(gate("signin"))))
+        .routes(routes!(confirm::confirm).map(|route| route.route_layer(gate("confirm"))))
+        .routes(routes!(refresh::refresh).map(|route| route.route_layer(gate("refresh"))))
+        .routes(routes!(signout::signout).map(|route| route.route_layer(gate("signout"))));
+    let sessions = OpenApiRouter::new()
+        .routes(routes!(sessions::list, sessions::end_all))
+        .routes(routes!(sessions::end))
+        .route_layer(gate("sessions"));
+    // Services ask these often and from one address: a token check is no attempt at anything.
+    let checks = OpenApiRouter::new()
+        .routes(routes!(session::show))
+        .routes(routes!(revocations::list));
+    OpenApiRouter::new()
+        .nest(API, methods.merge(sessions).merge(checks))
+        .routes(routes!(introspect::introspect))
+        .routes(routes!(well_known::jwks))
+        .routes(routes!(well_known::metadata))
+}
+
+/// What the routes that callers reach say of themselves.
+fn described_routes() -> OpenApi {
+    let unused = FloodLimit {
+        burst: 1,
+        per_second: 1,
+    };
+    callers(&Arc::new(Flood::new(unused))).into_openapi()
+}
+
+/// What probes and scrapers reach.
+pub fn management_router(health: Arc<Health>, metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .with_state(health)
+        .route(
+            "/metrics",
+            get(async move || ([(CONTENT_TYPE, METRICS_TYPE)], metrics.render())),
+        )
+}
+
+/// Puts what every request passes around a router with all its routes. From the outside in:
+///
+/// 1. `identify`: all that follows needs the client and the request's id, and whatever comes
+///    back, from wherever, must carry the id.
+/// 2. `harden`: sees every response, also those that layers below it make.
+/// 3. `access_log`: outside of whatever refuses, so that each refusal has its line.
+/// 4. catch a panic: inside the log, so that it is logged with its request.
+/// 5. refuse a request that does not say for whom it is.
+/// 6. the routes, each with what it alone needs, and the answer where there is none.
+pub fn stack(router: Router, config: &HttpConfig) -> Router {
+    let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(trusted, middleware::identify))
+        .layer(from_fn(middleware::harden))
+        .layer(from_fn(access_log::log))
+        .layer(CatchPanicLayer::custom(middleware::refuse_panic))
+        .layer(from_fn(middleware::refuse_ambiguous_host));
+    router.fallback(middleware::not_found).layer(layers)
+}
+
+/// Puts around routes what callers of them pass. From the outside in:
+///
+/// 1. `cors`: answers preflights, which carry no token and must not count as attempts; outside
+///    of what refuses, because a page may read refusals too.
+/// 2. refuse large bodies: before a route does anything. The limit for axum's own extractors goes
+///    with it.
+/// 3. the routes, and 405 where a route has no such method.
+fn for_callers<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    config: &HttpConfig,
+) -> Router<S> {
+    let layers = ServiceBuilder::new()
+        .layer(option_layer(middleware::cors(&config.allowed_origins)))
+        .layer(from_fn(middleware::refuse_large_bodies))
+        .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES));
+    router
+        .method_not_allowed_fallback(middleware::method_not_allowed)
+        .layer(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use axum::body::{Body, to_bytes};
+    use axum::extract::{ConnectInfo, Request};
+    use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH};
+    use axum::http::{HeaderMap, Method, StatusCode};
+    use axum::routing::{get, post};
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::body::ApiJson;
+    use super::signin::SigninRequest;
+    use super::*;
+    use crate::domain::Client;
+
+    fn router() -> Router {
+        let config = HttpConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            management_listen: ([127, 0, 0, 1], 0).into(),
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            allowed_origins: vec!["https://office.example".to_owned()],
+            max_connections: 10,
+            drain_delay: Duration::ZERO,
+            docs: false,
+        };
+        let signin = |ApiJson(body): ApiJson<SigninRequest>| async move { body.email.to_string() };
+        let router = Router::new()
+            .route("/signin", post(signin))
+            .route("/whoami", get(whoami).delete(whoami))
+            .route(
+                "/cached",
+                get(|| async { ([(CACHE_CONTROL, "public")], "") }),
+            )
+            .route("/panic", get(panics));
+        stack(for_callers(router, &config), &config)
+    }
+
+    async fn whoami(client: Client) -> String {
+        format!("{} {}", client.network, client.request_id)
+    }
+
+    async fn panics() {
+        panic!("of secrets");
+    }
+
+    struct Answer {
+        status: StatusCode,
+        headers: HeaderMap,
+        body: String,
+    }
+
+    impl Answer {
+        fn header(&self, name: &str) -> &str {
+            self.headers[name].to_str().unwrap()
+        }
+
+        /// The body as a problem, after checking that it carries the header's id.
+        fn problem(&self) -> Value {
+            let problem: Value = serde_json::from_str(&self.body).unwrap();
+            assert_eq!(self.header("content-type"), "application/problem+json");
+            assert_eq!(problem["requestId"], self.header("x-request-id"));
+            assert_eq!(problem["status"], self.status.as_u16());
+            problem
+        }
+    }
+
+    async fn send(request: axum::http::request::Builder, body: &'static str) -> Answer {
+        let request = request.header("host", "localhost");
+        let mut request: Request = request.body(Body::from(body)).unwrap();
+        let peer = SocketAddr::from(([10, 0, 0, 1], 443));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let (parts, body) = router().oneshot(request).await.unwrap().into_parts();
+        let body = to_bytes(body, 99_999).await.unwrap();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_documented_curl_call_gets_through() {
+        let request = Request::post("/signin")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("user-agent", "curl/8");
+        let answer = send(
+            request,
+            r#"{"email": "foo@bar.com", "password": "Secret123"}"#,
+        )
+        .await;
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (StatusCode::OK, "foo@bar.com")
+        );
+    }
+
+    #[tokio::test]
+    async fn every_answer_is_hardened_and_carries_an_id() {
+        for (method, path, status) in [
+            (Method::GET, "/whoami", 200),
+            (Method::GET, "/nowhere", 404),
+            (Method::GET, "/signin", 405),
+            (Method::POST, "/signin", 400),
+            (Method::GET, "/panic", 500),
+        ] {
+            let answer = send(Request::builder().method(method).uri(path), "").await;
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.header("x-request-id").len(), 36);
+            assert_eq!(answer.header("cache-control"), "no-store");
+            assert_eq!(answer.header("x-content-type-options"), "nosniff");
+            assert_eq!(answer.header("referrer-policy"), "no-referrer");
+            assert_eq!(
+                answer.header("content-security-policy"),
+                "default-src 'none'; frame-ancestors 'none'"
+            );
+            assert!(!answer.headers.contains_key("server"));
+            if status >= 400 {
+                answer.problem();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_may_allow_caching() {
+        let answer = send(Request::get("/cached"), "").await;
+        assert_eq!(answer.header("cache-control"), "public");
+    }
+
+    #[tokio::test]
+    async fn a_handler_sees_the_client_that_the_trusted_proxy_names() {
+        let request = Request::get("/whoami")
+            .header("x-forwarded-for", "1.1.1.1, 203.0.113.7")
+            .header("x-request-id", "edge-1");
+        let answer = send(request, "").await;
+        assert_eq!(answer.body, "203.0.113.7 edge-1");
+        assert_eq!(answer.header("x-request-id"), "edge-1");
+    }
+
+    #[tokio::test]
+    async fn a_path_without_the_method_is_a_405_that_lists_those_it_has() {
+        let answer = send(Request::get("/signin"), "").await;
+        assert_eq!(answer.problem()["code"], "method_not_allowed");
+        assert_eq!(answer.header(ALLOW.as_str()), "POST");
+        let answer = send(Request::put("/whoami"), "").await;
+        assert_eq!(answer.header(ALLOW.as_str()), "GET,HEAD,DELETE");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_that_does_not_say_what_panicked() {
+        let answer = send(Request::get("/panic"), "").await;
+        assert_eq!(answer.problem()["code"], "internal");
+        assert!(!answer.body.contains("secrets"), "{}", answer.body);
+    }
+
+    #[tokio::test]
+    async fn a_problem_declares_its_true_length() {
+        let answer = send(Request::get("/nowhere"), "").await;
+        let length = answer.header(CONTENT_LENGTH.as_str());
+        assert_eq!(length, answer.body.len().to_string());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_declares_itself_too_long_is_refused_before_the_route() {
+        for path in ["/whoami", "/signin"] {
+            let answer = send(Request::get(path).header("content-length", "16385"), "").await;
+            assert_eq!(answer.problem()["code"], "body_too_large", "{path}");
+        }
+        let answer = send(
+            Request::get("/whoami").header("content-length", "16384"),
+            "",
+        )
+        .await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_request_names_its_host_exactly_once() {
+        let answer = send(Request::get("/whoami").header("host", "other"), "").await;
+        assert_eq!(answer.problem()["code"], "malformed_request");
+    }
+
+    #[tokio::test]
+    async fn a_422_names_every_bad_field() {
+        let answer = send(Request::post("/signin"), r#"{"email": "nobody"}"#).await;
+        assert_eq!(
+            answer.problem()["errors"],
+            json!([
+                {"field": "email", "message": "must have exactly one @ with something on both sides"},
+                {"field": "password", "message": "is required"},
+            ])
+        );
+    }
+
+    #[tokio::test]
+    async fn a_page_of_an_allowed_origin_may_call_and_read_refusals() {
+        let preflight = Request::options("/signin")
+            .header("origin", "https://office.example")
+            .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "authorization,content-type",
+            );
+        let answer = send(preflight, "").await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            "https://office.example"
+        );
+        let request = Request::post("/signin").header("origin", "https://office.example");
+        let answer = send(request, "").await;
+        assert_eq!(answer.problem()["code"], "malformed_request");
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            "https://office.example"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_page_of_another_origin_may_not() {
+        let request = Request::get("/whoami").header("origin", "https://evil.example");
+        let answer = send(request, "").await;
+        assert!(!answer.headers.contains_key("access-control-allow-origin"));
+    }
+}

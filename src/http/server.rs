@@ -1,0 +1,328 @@
+//! The serve loop: accepts connections within bounds, and lets them go without breaking a promise.
+//!
+//! `axum::serve` sets no timeout and no cap, so this is hyper-util's connection under our own
+//! loop. What a single connection may take is in `connection.rs`.
+//!
+//! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 431):
+//! those answers never reach the middleware, so they carry no request id.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use super::connection::Timeouts;
+use super::connection::{self, Shared};
+
+/// The largest head, in HTTP/1 and HTTP/2 alike.
+const MAX_HEAD_BYTES: u16 = 16 * 1024;
+
+/// Requests at a time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
+
+/// How often, and for how long, an HTTP/2 peer is asked whether it lives.
+const PING: Duration = Duration::from_secs(20);
+
+/// How long to wait before accepting again when the system has run out of something. It will not
+/// have more at once, and a busy loop would take what is left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How much a listener takes on.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerLimits {
+    /// Connections at a time; further ones wait in the system's backlog.
+    pub max_connections: usize,
+    /// How long a connection may take.
+    pub timeouts: Timeouts,
+    /// How long requests may go on after the listener has closed.
+    pub drain: Duration,
+}
+
+impl ServerLimits {
+    /// The usual limits for so many connections. Idle ones live longer than the 60 s for which
+    /// load balancers keep theirs: whoever reuses a connection must not find it closing.
+    #[must_use]
+    pub fn new(max_connections: usize) -> Self {
+        Self {
+            max_connections,
+            timeouts: Timeouts {
+                head: Duration::from_secs(10),
+                idle: Duration::from_secs(75),
+                write: Duration::from_secs(30),
+            },
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// How a server is told to end, in two steps. Clones are the same.
+///
+/// First [`drain`](Self::drain): it goes on as before, but HTTP/1 answers say `Connection: close`,
+/// so that connections go elsewhere while balancers notice that we are not ready. (HTTP/2 has no
+/// such word; there the second step does it.) Then [`stop`](Self::stop): the listener closes, and
+/// so does every connection once its requests are answered.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    draining: CancellationToken,
+    pub(super) stop: CancellationToken,
+    /// Ends connections at once: the drain took too long.
+    pub(super) cut: CancellationToken,
+}
+
+impl Shutdown {
+    /// Begins the first step.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Begins the second step, and the first if it was left out.
+    pub fn stop(&self) {
+        self.drain();
+        self.stop.cancel();
+    }
+
+    /// Whether the first step has begun: time to say "not ready".
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+}
+
+/// Serves until told to [`stop`](Shutdown::stop), then finishes what is in flight, at most for
+/// `limits.drain`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ServerLimits,
+    shutdown: Shutdown,
+) {
+    // A child, because two listeners may share one shutdown and each drains in its own time.
+    let shutdown = Shutdown {
+        cut: shutdown.cut.child_token(),
+        ..shutdown
+    };
+    let shared = Arc::new(Shared {
+        router,
+        http: protocols(),
+        timeouts: limits.timeouts,
+        shutdown: shutdown.clone(),
+    });
+    let connections = TaskTracker::new();
+    let accepting = accept_all(listener, limits.max_connections, &connections, &shared);
+    shutdown.stop.run_until_cancelled(accepting).await;
+    finish(&connections, limits.drain, &shutdown.cut).await;
+}
+
+/// Accepts one connection after the other, each once there is room for it.
+async fn accept_all(
+    listener: TcpListener,
+    max_connections: usize,
+    connections: &TaskTracker,
+    shared: &Arc<Shared>,
+) {
+    let room = Arc::new(Semaphore::new(max_connections));
+    while let Ok(place) = room.clone().acquire_owned().await {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                survive(&error).await;
+                continue;
+            }
+        };
+        send_at_once(&stream);
+        let served = connection::serve(stream, peer, shared.clone());
+        connections.spawn(async move {
+            served.await;
+            drop(place);
+        });
+    }
+}
+
+/// An answer is one small write: there is nothing to gain from waiting for more.
+fn send_at_once(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
+    }
+}
+
+/// A connection that failed before it was accepted is nobody's business; anything else (no more
+/// file descriptors, no memory) is told and waited out.
+async fn survive(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
+        tracing::error!(error = error as &dyn std::error::Error, "cannot accept");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Waits for the connections to end, and ends them when they take too long.
+async fn finish(connections: &TaskTracker, drain: Duration, cut: &CancellationToken) {
+    connections.close();
+    if timeout(drain, connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "cut short at the end");
+        cut.cancel();
+        connections.wait().await;
+    }
+}
+
+/// What is spoken on a connection, and within what bounds.
+pub(super) fn protocols() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .header_read_timeout(None)
+        .half_close(true)
+        .max_buf_size(MAX_HEAD_BYTES.into());
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES.into())
+        .max_send_buf_size(64 * 1024)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    http
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// A server on a port of its own, with a route that waits for `gate` and tells `entered`.
+    struct Running {
+        address: std::net::SocketAddr,
+        shutdown: Shutdown,
+        entered: Arc<Notify>,
+        gate: Arc<Notify>,
+        server: JoinHandle<()>,
+    }
+
+    impl Running {
+        async fn start(limits: ServerLimits) -> Self {
+            let (entered, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let wait = {
+                let (entered, gate) = (entered.clone(), gate.clone());
+                move || async move {
+                    entered.notify_one();
+                    gate.notified().await;
+                    "done"
+                }
+            };
+            let router = Router::new()
+                .route("/wait", get(wait))
+                .route("/", get(|| async { "here" }));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let shutdown = Shutdown::default();
+            let server = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
+            Self {
+                address,
+                shutdown,
+                entered,
+                gate,
+                server,
+            }
+        }
+
+        async fn ask(&self, path: &str) -> TcpStream {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream
+        }
+    }
+
+    /// All that is left to read. A reset counts as an end.
+    async fn rest(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        text
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_answered_after_the_listener_has_closed() {
+        let running = Running::start(ServerLimits::new(10)).await;
+        let asking = running.ask("/wait").await;
+        running.entered.notified().await;
+        running.shutdown.stop();
+        while TcpStream::connect(running.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        running.gate.notify_one();
+        let answer = rest(asking).await;
+        assert!(answer.contains("connection: close"), "{answer}");
+        assert!(answer.ends_with("done"), "{answer}");
+        running.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_never_ends_does_not_hold_up_the_end() {
+        let limits = ServerLimits {
+            drain: Duration::from_millis(10),
+            ..ServerLimits::new(10)
+        };
+        let running = Running::start(limits).await;
+        let asking = running.ask("/wait").await;
+        running.entered.notified().await;
+        running.shutdown.stop();
+        running.server.await.unwrap();
+        assert_eq!(rest(asking).await, "");
+    }
+
+    #[tokio::test]
+    async fn while_draining_requests_are_answered_and_connections_closed() {
+        let running = Running::start(ServerLimits::new(10)).await;
+        running.shutdown.drain();
+        for _ in 0..2 {
+            let answer = rest(running.ask("/").await).await;
+            assert!(answer.contains("connection: close"), "{answer}");
+            assert!(answer.ends_with("here"), "{answer}");
+        }
+        running.shutdown.stop();
+        running.server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_over_the_cap_waits_for_another_to_end() {
+        let running = Running::start(ServerLimits::new(1)).await;
+        let first = running.ask("/wait").await;
+        running.entered.notified().await;
+        let second = running.ask("/wait").await;
+        let early = timeout(Duration::from_millis(50), running.entered.notified()).await;
+        assert!(early.is_err(), "the second got in");
+        drop(first);
+        running.gate.notify_one();
+        running.entered.notified().await;
+        running.gate.notify_one();
+        running.shutdown.drain();
+        assert!(rest(second).await.ends_with("done"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_refused_while_it_sends_is_not_reset() {
+        let running = Running::start(ServerLimits::new(10)).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+        for _ in 0..100 {
+            stream.write_all(&[b'x'; 1000]).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `POST /signout`: ends the session of an access token.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::bearer::BearerToken;
+use super::openapi::SIGN_IN;
+use super::problem::Problem;
+use crate::auth::Auth;
+use crate::domain::Client;
+
+/// Ends the session of an access token.
+///
+/// Its access and refresh tokens are refused from then on.
+#[utoipa::path(
+    post,
+    path = "/signout",
+    operation_id = "signout",
+    tag = SIGN_IN,
+    security(("accessToken" = [])),
+    responses((status = OK, description = "Signed out; the answer has no body")),
+)]
+pub async fn signout(
+    State(auth): State<Auth>,
+    client: Client,
+    token: BearerToken,
+) -> Result<StatusCode, Problem> {
+    auth.signout(&client, token.expose()).await?;
+    Ok(StatusCode::OK)
+}
