@@ -66,13 +66,17 @@
 //! 7. The words for others: the API reference in `README.md`, and `docs/security.md` if something
 //!    new is promised. Then `.ci/run`.
 
+pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod dev;
 pub mod domain;
 pub mod http;
 pub mod limits;
 pub mod mail;
 pub mod password;
 pub mod store;
+pub mod telemetry;
 pub mod token;
 pub mod workers;

@@ -1,3 +1,7 @@
-//! The `backoffice-auth` program.
+//! The `backoffice-auth` program: reads the command line, runs it, exits.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    backoffice_auth::cli::run(std::env::args_os())
+}

@@ -1,0 +1,227 @@
+//! The composition root: from a configuration to a running server, and back to nothing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{Auth, KeysError, SigningKeys};
+use crate::config::Config;
+use crate::domain::{Clock, Purpose};
+use crate::http;
+use crate::http::health::Health;
+use crate::http::server::{self, ServerLimits, Shutdown};
+use crate::limits::{Flood, FloodLimit};
+use crate::mail::{MailConfigError, Mailer};
+use crate::password::HashingPool;
+use crate::store::{Store, StoreError};
+use crate::telemetry;
+use crate::token::Tokens;
+use crate::workers::{
+    MailSender, end_sessions_of_revoked_keys, follow_ended_sessions, follow_keys, purge,
+};
+
+/// How long requests in flight get to finish, once no new ones are accepted.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 4096;
+
+/// Connections of probes and scrapers at a time.
+const MAX_PROBES: usize = 64;
+
+/// How long workers get to put down what they are doing.
+const WORKERS_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database did not answer.
+    #[error("cannot reach the database; check database.url and that it is running")]
+    Database(#[source] StoreError),
+    /// The migrations failed.
+    #[error("the migrations cannot be applied")]
+    Migrations(#[source] StoreError),
+    /// Migrations are missing and may not be applied.
+    #[error("the database lacks migrations; run `backoffice-auth migrate`")]
+    NotMigrated,
+    /// The signing keys cannot be used.
+    #[error("the signing keys cannot be used")]
+    Keys(#[from] KeysError),
+    /// The mail settings do not work.
+    #[error(transparent)]
+    Mail(#[from] MailConfigError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct App {
+    public: SocketAddr,
+    management: SocketAddr,
+    drain_delay: Duration,
+    store: Store,
+    /// Ends the public listener.
+    shutdown: Shutdown,
+    serving: TaskTracker,
+    /// Ends the management listener, which says "not ready" until the end.
+    probes: Shutdown,
+    stop_workers: CancellationToken,
+    workers: TaskTracker,
+}
+
+impl App {
+    /// Starts: connects, migrates, opens the keys, listens. When this returns, requests are served.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        let store = open_store(config).await?;
+        let keys = SigningKeys::new(store.clone(), config);
+        keys.ensure_first().await?;
+        let tokens = Arc::new(Tokens::new(&config.tokens, keys.open_ring().await?, clock));
+        let mailer = Mailer::new(&config.mail)?;
+        let public = listen(config.http.listen)?;
+        let management = listen(config.http.management_listen)?;
+
+        let mail_is_due = Arc::new(Notify::new());
+        let auth = Auth::new(
+            config,
+            store.clone(),
+            Arc::clone(&tokens),
+            HashingPool::new(config.passwords),
+            Arc::clone(&mail_is_due),
+        );
+        let app = Self {
+            public: address(&public, config.http.listen)?,
+            management: address(&management, config.http.management_listen)?,
+            drain_delay: config.http.drain_delay,
+            store: store.clone(),
+            shutdown: Shutdown::default(),
+            serving: TaskTracker::new(),
+            probes: Shutdown::default(),
+            stop_workers: CancellationToken::new(),
+            workers: TaskTracker::new(),
+        };
+        let code_key = config.secrets.master_key.derive(Purpose::OneTimeCodes);
+        let sender = MailSender::new(store.clone(), mailer, code_key, mail_is_due);
+        app.work(|stop| sender.run(stop));
+        let keys = Arc::new(keys);
+        app.work(|stop| follow_keys(Arc::clone(&keys), tokens, stop));
+        app.work(|stop| end_sessions_of_revoked_keys(keys, stop));
+        app.work(|stop| follow_ended_sessions(auth.clone(), stop));
+        app.work(|stop| purge(store, config.audit, stop));
+        app.serve_public(public, auth, config);
+        app.serve_management(management);
+        Ok(app)
+    }
+
+    /// Starts a worker, which ends when its token says so.
+    fn work<W>(&self, worker: impl FnOnce(CancellationToken) -> W)
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        self.workers.spawn(worker(self.stop_workers.clone()));
+    }
+
+    fn serve_public(&self, listener: TcpListener, auth: Auth, config: &Config) {
+        let flood = Flood::new(FloodLimit {
+            burst: config.limits.flood_burst,
+            per_second: config.limits.flood_per_second,
+        });
+        let router = http::public_router(auth, &Arc::new(flood), &config.http);
+        let limits = ServerLimits {
+            drain: DRAIN,
+            ..ServerLimits::new(config.http.max_connections)
+        };
+        let served = server::serve(listener, router, limits, self.shutdown.clone());
+        self.serving.spawn(served);
+    }
+
+    /// Nothing waits for the last probe: this listener ends with the process.
+    fn serve_management(&self, listener: TcpListener) {
+        let health = Arc::new(Health::new(self.store.clone(), self.shutdown.clone()));
+        let router = http::management_router(health, telemetry::metrics().clone());
+        let limits = ServerLimits::new(MAX_PROBES);
+        tokio::spawn(server::serve(listener, router, limits, self.probes.clone()));
+    }
+
+    /// Where browsers and services are served.
+    #[must_use]
+    pub fn public_addr(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Where probes and scrapers are served.
+    #[must_use]
+    pub fn management_addr(&self) -> SocketAddr {
+        self.management
+    }
+
+    /// Stops: says "not ready", gives load balancers time to notice, stops accepting, lets
+    /// requests in flight finish, then the workers. Takes at most the drain delay and
+    /// seven seconds.
+    pub async fn stop(self) {
+        self.shutdown.drain();
+        tokio::time::sleep(self.drain_delay).await;
+        self.shutdown.stop();
+        self.serving.close();
+        self.serving.wait().await;
+        self.stop_workers.cancel();
+        self.probes.stop();
+        self.workers.close();
+        if tokio::time::timeout(WORKERS_DEADLINE, self.workers.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("a worker did not stop in time; what it held will be taken up again");
+        }
+        let _ = tokio::time::timeout(WORKERS_DEADLINE, self.store.close()).await;
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let store = Store::connect(&config.database)
+        .await
+        .map_err(StartError::Database)?;
+    if config.database.migrate {
+        store.migrate().await.map_err(StartError::Migrations)?;
+    } else if !store.is_ready().await.map_err(StartError::Database)? {
+        return Err(StartError::NotMigrated);
+    }
+    Ok(store)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    bind(address).map_err(|source| StartError::Listen { address, source })
+}
+
+/// `TcpListener::bind` asks for a backlog of 128, which a burst overflows: each connection lost so
+/// costs its client a second or more.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // Without it a restart would have to wait for the connections of the run before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen {
+        address: asked,
+        source,
+    })
+}

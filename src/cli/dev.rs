@@ -1,0 +1,50 @@
+//! `dev`: everything with nothing set up.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::output::say;
+use super::serve::{runtime, told_to_stop};
+use crate::config::process_environment;
+use crate::dev::{Demo, Mail, Workshop};
+use crate::telemetry;
+
+/// Where all state lives.
+const FOLDER: &str = ".dev";
+
+pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        config.is_none(),
+        "dev writes its own configuration; to run with another one, use `serve`"
+    );
+    runtime()?.block_on(async {
+        say!("Starting PostgreSQL, the mailbox and the server …");
+        let workshop = Workshop::open(Path::new(FOLDER), process_environment()).await?;
+        telemetry::start_logging(&workshop.config.log).context("logging cannot be started")?;
+        let demo = Demo::start(workshop).await?;
+        let printer = tokio::spawn(print_codes(demo.mails()));
+        say!("{}", demo.welcome().trim_end());
+        told_to_stop().await?;
+        say!("\nStopping.");
+        printer.abort();
+        demo.stop().await;
+        Ok(())
+    })
+}
+
+async fn print_codes(mut mails: Receiver<Arc<Mail>>) {
+    loop {
+        match mails.recv().await {
+            Ok(mail) => {
+                let code = mail.code.as_deref().unwrap_or("(none)");
+                say!("\n  Mail to {}. The code is {code}\n", mail.to.join(", "));
+            }
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The command line: one file per family of commands, each thin: parse, call, print.
+//!
+//! Exit status 0 is success, 1 refused or failed (one line on standard error says why), 2 usage.
+
+#![expect(clippy::print_stderr, reason = "printing is what it is for")]
+
+mod config;
+mod dev;
+mod explain;
+mod healthcheck;
+mod import;
+mod key;
+mod output;
+mod secret_input;
+mod serve;
+mod user;
+mod words;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use output::say;
+
+use crate::config::{Config, Loaded, process_environment};
+use crate::store::Store;
+
+/// Signs people in and out of a Back Office.
+///
+/// Settings come from built-in defaults, then from --config FILE, then from the environment
+/// (`BACKOFFICE_AUTH__DATABASE__URL` is `database.url`). `config show` prints them all.
+#[derive(Debug, Parser)]
+#[command(name = "backoffice-auth", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration file (TOML)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server; applies migrations first unless `database.migrate` is false
+    Serve,
+    /// Run everything with nothing set up: own PostgreSQL, mailbox, keys and demo users, on loopback
+    Dev,
+    /// Apply the database migrations and stop
+    Migrate,
+    /// Manage users
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Manage the signing keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print the OpenAPI description of the interface
+    Openapi,
+    /// Tell why a person cannot sign in or a request was refused, from the audit log
+    Explain(explain::ExplainArgs),
+    /// Ask this machine's server whether it is ready; for container health checks
+    Healthcheck,
+}
+
+/// Runs the program.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("backoffice-auth: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Config(command) => config::run(&command, file),
+        Command::Dev => dev::run(file),
+        Command::Serve => serve::run(&Config::load(file, process_environment())?),
+        Command::Openapi => {
+            say!("{}", crate::http::openapi::printed());
+            Ok(())
+        }
+        Command::Healthcheck => healthcheck::run(&load(file)?),
+        Command::Migrate => block_on(migrate(&load(file)?)),
+        Command::User(command) => block_on(user::run(command, &load(file)?)),
+        Command::Explain(args) => block_on(explain::run(&args, &load(file)?)),
+        Command::Key(command) => block_on(key::run(command, &load(file)?)),
+    }
+}
+
+/// An error with its causes; a cause that the one before it repeats is said once.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+    let Loaded { config, .. } = Config::load(file, process_environment())?;
+    Ok(config)
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    runtime.block_on(work)
+}
+
+async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let store = connect(config).await?;
+    store.migrate().await.context("the migrations failed")?;
+    say!("The database is up to date.");
+    Ok(())
+}
+
+async fn connect(config: &Config) -> anyhow::Result<Store> {
+    Store::connect(&config.database)
+        .await
+        .context("cannot reach the database; check database.url and that it is running")
+}
+
+/// Connects, and refuses a database that lacks migrations with what to do about it.
+async fn connect_migrated(config: &Config) -> anyhow::Result<Store> {
+    let store = connect(config).await?;
+    let is_ready = store.is_ready().await.unwrap_or(false);
+    anyhow::ensure!(
+        is_ready,
+        "the database is read-only or lacks migrations; run `backoffice-auth migrate`"
+    );
+    Ok(store)
+}
+
+/// Who is typing, for the audit log.
+fn actor() -> String {
+    let names = ["SUDO_USER", "USER", "LOGNAME"].into_iter();
+    let name = names
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|name| !name.is_empty());
+    name.unwrap_or_else(|| "unknown".to_owned())
+        .chars()
+        .take(64)
+        .collect()
+}

@@ -1,0 +1,51 @@
+//! `serve`: runs the server until it is told to stop.
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::config::Loaded;
+use crate::domain::Clock;
+use crate::telemetry;
+
+pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
+    telemetry::start_logging(&loaded.config.log).context("logging cannot be started")?;
+    // Each connection takes a file descriptor, and the usual soft limit is 1024.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    runtime()?.block_on(serve(loaded))
+}
+
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")
+}
+
+async fn serve(loaded: &Loaded) -> anyhow::Result<()> {
+    let app = App::start(&loaded.config, Clock::system()).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        public = %app.public_addr(),
+        management = %app.management_addr(),
+        "ready"
+    );
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let signal = told_to_stop().await?;
+    tracing::info!(signal, "stopping");
+    app.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for SIGTERM or Ctrl-C, and tells which it was.
+pub(super) async fn told_to_stop() -> anyhow::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

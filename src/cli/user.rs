@@ -1,0 +1,331 @@
+//! `user`: what operators do to users.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::output::{self, say};
+use super::{actor, connect_migrated, import, secret_input};
+use crate::auth::Users;
+use crate::config::{Config, PasswordsConfig};
+use crate::domain::{EmailAddress, PlainPassword, TwoFactor, User, UserId};
+use crate::limits::AttemptKeys;
+use crate::password::HashingPool;
+use crate::store::SessionRecord;
+
+/// Users read at a time by `list`.
+const PAGE: i64 = 500;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Make a user; without --password-stdin and a terminal, a strong password is made and printed
+    Create {
+        #[command(flatten)]
+        user: OneUser,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// Whether signing in takes a mailed code
+        #[arg(long, value_name = "email|off", default_value = "email")]
+        two_factor: TwoFactor,
+    },
+    /// List all users
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a user
+    Show(OneUser),
+    /// Set a user's password and end the sessions
+    Password {
+        #[command(flatten)]
+        user: OneUser,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Set whether signing in takes a mailed code
+    TwoFactor {
+        #[command(flatten)]
+        user: OneUser,
+        /// `email` or `off`
+        #[arg(value_name = "email|off")]
+        two_factor: TwoFactor,
+    },
+    /// Shut a user out and end the sessions
+    Disable(OneUser),
+    /// Let a user in again
+    Enable(OneUser),
+    /// Lift every limit and block on a user, the lock of the second factor included
+    Unlock(OneUser),
+    /// List a user's live sessions
+    Sessions(OneUser),
+    /// End a user's sessions
+    Signout(OneUser),
+    /// Remove a user and end the sessions
+    Delete(OneUser),
+    /// Take over users from a file of JSON lines: all of them, or none if one line is bad
+    ///
+    /// A line is {"email": …, "passwordHash": …} and, if need be, "id" (a number), "twoFactor"
+    /// ("email", which is the default, or "off") and "disabled" (true or false). Hashes are argon2 or
+    /// bcrypt ($2y$, $2b$) of bounded cost; each is replaced by one of today's kind at the next good
+    /// sign-in. A field of any other name is refused: it could be a misspelt one of these.
+    Import {
+        /// The file; `-` reads standard input
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OneUser {
+    /// The user's address
+    email: EmailAddress,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl OneUser {
+    fn say(&self, what: &str) {
+        if self.json {
+            output::json(&json!({ "email": self.email, "result": what }));
+        } else {
+            say!("{}: {what}.", self.email);
+        }
+    }
+}
+
+pub(super) async fn run(command: UserCommand, config: &Config) -> anyhow::Result<()> {
+    let store = connect_migrated(config).await?;
+    let users = Users::new(store, AttemptKeys::new(&config.secrets.master_key), actor());
+    match command {
+        UserCommand::Create {
+            user,
+            password_stdin,
+            two_factor,
+        } => {
+            create(&users, config, &user, password_stdin, two_factor).await?;
+        }
+        UserCommand::List { json } => list(&users, json).await?,
+        UserCommand::Show(user) => show(&users, &user).await?,
+        UserCommand::Password {
+            user,
+            password_stdin,
+        } => {
+            users.find(&user.email).await?;
+            let password = new_password(password_stdin)?;
+            users
+                .change_password(&single_pool(config), &user.email, password)
+                .await?;
+            user.say("password changed, sessions ended");
+        }
+        UserCommand::TwoFactor { user, two_factor } => {
+            users.change_two_factor(&user.email, two_factor).await?;
+            user.say(&format!("second factor is {two_factor}"));
+        }
+        UserCommand::Disable(user) => {
+            users.disable(&user.email).await?;
+            user.say("disabled, sessions ended");
+        }
+        UserCommand::Enable(user) => {
+            users.enable(&user.email).await?;
+            user.say("enabled");
+        }
+        UserCommand::Unlock(user) => {
+            users.unlock(&user.email).await?;
+            user.say("unlocked");
+        }
+        UserCommand::Sessions(user) => sessions(&users, &user).await?,
+        UserCommand::Signout(user) => {
+            let ended = users.sign_out(&user.email).await?;
+            user.say(&format!("{ended} sessions ended"));
+        }
+        UserCommand::Delete(user) => {
+            users.delete(&user.email).await?;
+            user.say("deleted, sessions ended");
+        }
+        UserCommand::Import { file, json } => import::run(&users, &file, json).await?,
+    }
+    Ok(())
+}
+
+/// One hash is made and no more, so one worker's memory is enough.
+fn single_pool(config: &Config) -> HashingPool {
+    HashingPool::new(PasswordsConfig {
+        workers: 1,
+        queue: 0,
+        ..config.passwords
+    })
+}
+
+async fn create(
+    users: &Users,
+    config: &Config,
+    user: &OneUser,
+    password_stdin: bool,
+    two_factor: TwoFactor,
+) -> anyhow::Result<()> {
+    let (made, password) = if password_stdin {
+        (None, secret_input::from_stdin()?)
+    } else {
+        let typed = if secret_input::has_terminal() {
+            secret_input::from_prompt()?
+        } else {
+            None
+        };
+        if let Some(password) = typed {
+            (None, password)
+        } else {
+            let (text, password) = secret_input::generate();
+            (Some(text), password)
+        }
+    };
+    let pool = single_pool(config);
+    let user_id = users
+        .create(&pool, &user.email, password, two_factor)
+        .await?;
+    if user.json {
+        let mut created =
+            json!({ "id": user_id, "email": user.email, "twoFactor": two_factor.as_str() });
+        if let Some(made) = &made {
+            created["password"] = json!(made);
+        }
+        output::json(&created);
+    } else {
+        say!(
+            "{}: created with number {user_id}, second factor {two_factor}.",
+            user.email
+        );
+        if let Some(made) = &made {
+            say!("Password (shown this once): {made}");
+        }
+    }
+    Ok(())
+}
+
+fn new_password(password_stdin: bool) -> anyhow::Result<PlainPassword> {
+    if password_stdin {
+        return secret_input::from_stdin();
+    }
+    anyhow::ensure!(
+        secret_input::has_terminal(),
+        "there is no terminal to ask on; give the password on standard input with --password-stdin"
+    );
+    secret_input::from_prompt()?.context("no password was typed")
+}
+
+async fn list(users: &Users, as_json: bool) -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    let mut after = UserId(i64::MIN);
+    loop {
+        let page = users.list(after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.user_id;
+        all.extend(page);
+    }
+    if as_json {
+        output::json(&Value::Array(all.iter().map(user_json).collect()));
+    } else {
+        let rows: Vec<[String; 5]> = all.iter().map(user_row).collect();
+        output::table(["ID", "EMAIL", "SECOND FACTOR", "STATE", "CREATED"], &rows);
+    }
+    Ok(())
+}
+
+async fn show(users: &Users, user: &OneUser) -> anyhow::Result<()> {
+    let found = users.find(&user.email).await?;
+    if user.json {
+        output::json(&user_json(&found));
+        return Ok(());
+    }
+    let password = match (&found.password_hash, found.password_changed_at) {
+        (None, _) => "none; cannot sign in".to_owned(),
+        (Some(_), Some(at)) => format!("set {}", output::instant(at)),
+        (Some(_), None) => "set".to_owned(),
+    };
+    let blocks = users.blocks(&user.email).await?;
+    say!("number:          {}", found.user_id);
+    say!("email:           {}", found.email);
+    say!("state:           {}", state(&found));
+    say!("password:        {password}");
+    say!("second factor:   {}", found.two_factor);
+    say!("wrong in a row:  {} codes", found.second_factor_failures);
+    say!("created:         {}", output::instant(found.created_at));
+    for (scope, until) in blocks {
+        say!("blocked:         {scope}, until {}", output::instant(until));
+    }
+    Ok(())
+}
+
+async fn sessions(users: &Users, user: &OneUser) -> anyhow::Result<()> {
+    let sessions = users.sessions(&user.email).await?;
+    if user.json {
+        output::json(&Value::Array(sessions.iter().map(session_json).collect()));
+    } else {
+        let rows: Vec<[String; 5]> = sessions.iter().map(session_row).collect();
+        output::table(
+            ["SESSION", "OPENED", "LAST USED", "NETWORK", "USER AGENT"],
+            &rows,
+        );
+    }
+    Ok(())
+}
+
+fn state(user: &User) -> &'static str {
+    if user.is_disabled() {
+        "disabled"
+    } else {
+        "enabled"
+    }
+}
+
+fn user_row(user: &User) -> [String; 5] {
+    [
+        user.user_id.to_string(),
+        user.email.to_string(),
+        user.two_factor.to_string(),
+        state(user).to_owned(),
+        output::instant(user.created_at),
+    ]
+}
+
+pub(super) fn user_json(user: &User) -> Value {
+    json!({
+        "id": user.user_id,
+        "email": user.email,
+        "twoFactor": user.two_factor.as_str(),
+        "disabled": user.is_disabled(),
+        "hasPassword": user.password_hash.is_some(),
+        "wrongCodesInARow": user.second_factor_failures,
+        "createdAt": output::instant(user.created_at),
+        "disabledAt": user.disabled_at.map(output::instant),
+        "passwordChangedAt": user.password_changed_at.map(output::instant),
+    })
+}
+
+fn session_row(session: &SessionRecord) -> [String; 5] {
+    [
+        session.session_id.to_string(),
+        output::instant(session.created_at),
+        output::instant(session.rotated_at),
+        session.network.to_string(),
+        session.user_agent.clone().unwrap_or_default(),
+    ]
+}
+
+fn session_json(session: &SessionRecord) -> Value {
+    json!({
+        "id": session.session_id,
+        "createdAt": output::instant(session.created_at),
+        "lastUsedAt": output::instant(session.rotated_at),
+        "expiresAt": output::instant(session.expires_at),
+        "network": session.network.to_string(),
+        "userAgent": session.user_agent,
+    })
+}

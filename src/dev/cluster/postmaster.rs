@@ -1,0 +1,278 @@
+//! PostgreSQL's first process and the shell that stops it when its owner dies.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::account::Account;
+use super::error::ClusterError;
+use super::home::Home;
+use super::{Durability, Programs, ROLE, poll};
+
+/// How long a start may take, the repair of data after a crash included.
+const STARTING: Duration = Duration::from_secs(30);
+
+/// How long a stop may take: longer than the watchdog's patience before it insists.
+const STOPPING: Duration = Duration::from_secs(20);
+
+/// How many ports are tried: each may be taken between our look and PostgreSQL's.
+const PORTS: usize = 5;
+
+/// Runs PostgreSQL (`"$@"`) for as long as we hold the other end of standard input: however we die,
+/// the system closes that end, and PostgreSQL is told to stop, fast at first and then at once.
+///
+/// Standard output is the cluster's lock, which PostgreSQL's processes hold on to. Signals for the
+/// whole group must not end the shell before PostgreSQL.
+const WATCHDOG: &str = r#"
+exec 3<&0
+"$@" </dev/null 3<&- &
+postmaster=$!
+{
+    read -r _ <&3
+    kill -INT "$postmaster"
+    for second in 1 2 3 4 5 6 7 8 9 10; do sleep 1 >&2 3<&-; done
+    kill -QUIT "$postmaster"
+} &
+watcher=$!
+trap '' HUP INT TERM
+wait "$postmaster"
+status=$?
+kill -KILL "$watcher"
+exit "$status"
+"#;
+
+/// Feeds `initdb` the password, which is thus in no file but ours, and keeps the lock (standard
+/// output) open for as long as it runs.
+const INITDB: &str = r#"exec 3>&1 >/dev/null; cat | "$@" --pwfile=/dev/stdin"#;
+
+/// A running PostgreSQL. Dropping it stops it.
+#[derive(Debug)]
+pub(super) struct Postmaster {
+    watchdog: Child,
+    pipe: Option<ChildStdin>,
+    port: u16,
+}
+
+impl Postmaster {
+    /// Starts PostgreSQL on `port`, or on any that is free, and waits until it is ready.
+    pub(super) fn start(
+        home: &Home,
+        programs: &Programs,
+        durability: Durability,
+        port: Option<u16>,
+    ) -> Result<Self, ClusterError> {
+        let mut tries = if port.is_some() { 1 } else { PORTS };
+        loop {
+            tries -= 1;
+            let port = port.map_or_else(free_port, Ok);
+            let port = port.map_err(ClusterError::at(Path::new("127.0.0.1")))?;
+            match Self::try_start(home, programs, durability, port) {
+                Err(ClusterError::Ended { .. }) if tries > 0 && lost_its_port(home) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn try_start(
+        home: &Home,
+        programs: &Programs,
+        durability: Durability,
+        port: u16,
+    ) -> Result<Self, ClusterError> {
+        let lock = home.lock()?;
+        // A crash leaves the file behind, and then it says "ready" of a process that is no more.
+        let stale = fs::read_to_string(home.data().join("postmaster.pid")).ok();
+        let mut command = shell(home.account(), WATCHDOG);
+        command
+            .arg(programs.path("postgres"))
+            .arg("-D")
+            .arg(home.data())
+            .args(settings(durability, port))
+            .stdout(lock)
+            .stderr(home.new_log()?);
+        let mut watchdog = command.spawn().map_err(ClusterError::at(&home.data()))?;
+        let pipe = watchdog.stdin.take();
+        let mut started = Self {
+            watchdog,
+            pipe,
+            port,
+        };
+        started.wait_until_ready(home, stale.as_deref())?;
+        Ok(started)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Waits for PostgreSQL's own word, in its lock file, that it takes connections.
+    fn wait_until_ready(&mut self, home: &Home, stale: Option<&str>) -> Result<(), ClusterError> {
+        let file = home.data().join("postmaster.pid");
+        let ready = poll(STARTING, || {
+            let status = fs::read_to_string(&file).ok();
+            if status.as_deref() != stale && status.is_some_and(|status| says_ready(&status)) {
+                return Some(true);
+            }
+            self.has_ended().then_some(false)
+        });
+        let log = || tail(&home.log());
+        match ready {
+            Some(true) => Ok(()),
+            Some(false) => Err(ClusterError::Ended { log: log() }),
+            None => Err(ClusterError::NotReady {
+                seconds: STARTING.as_secs(),
+                log: log(),
+            }),
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        // What cannot be waited for is not there.
+        !matches!(self.watchdog.try_wait(), Ok(None))
+    }
+
+    /// Stops PostgreSQL and tells whether it did stop.
+    pub(super) fn stop(&mut self) -> bool {
+        self.pipe = None;
+        poll(STOPPING, || self.has_ended().then_some(())).is_some()
+    }
+}
+
+impl Drop for Postmaster {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The id of the process that the data's lock file names.
+pub(super) fn process_id(data: &Path) -> Option<u32> {
+    let status = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    status.lines().next()?.trim().parse().ok()
+}
+
+/// Makes the data, whole or not at all: what a killed `initdb` left is swept away first.
+pub(super) fn init(
+    home: &Home,
+    programs: &Programs,
+    durability: Durability,
+    password: &SecretString,
+) -> Result<(), ClusterError> {
+    let lock = home.lock()?;
+    let new = home.folder().join("data.new");
+    make_empty(&new, home.account()).map_err(ClusterError::at(&new))?;
+    run_initdb(home, programs, durability, password, &new, lock)?;
+    fs::rename(&new, home.data()).map_err(ClusterError::at(&new))
+}
+
+fn make_empty(folder: &Path, account: Account) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::DirBuilder::new().mode(0o700).create(folder)?;
+    account.own(folder)
+}
+
+fn run_initdb(
+    home: &Home,
+    programs: &Programs,
+    durability: Durability,
+    password: &SecretString,
+    data: &Path,
+    lock: File,
+) -> Result<(), ClusterError> {
+    let initdb = programs.path("initdb");
+    let mut command = shell(home.account(), INITDB);
+    command
+        .arg(&initdb)
+        .arg("-D")
+        .arg(data)
+        .args(["--username", ROLE, "--encoding=UTF8", "--locale=C"])
+        .args(["--auth=scram-sha-256", "--no-instructions"])
+        .args((durability == Durability::Throwaway).then_some("--no-sync"))
+        .stdout(lock)
+        .stderr(home.new_log()?);
+    let mut child = command.spawn().map_err(ClusterError::at(&initdb))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // If nobody reads, `initdb` has failed, and that is what is told.
+        let _ = stdin.write_all(password.expose_secret().as_bytes());
+    }
+    let status = child.wait().map_err(ClusterError::at(&initdb))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(ClusterError::Initdb {
+        log: tail(&home.log()),
+    })
+}
+
+/// A shell that runs `script`, its input held by us, in a process group of its own: what is typed
+/// on a terminal must reach us and not PostgreSQL.
+fn shell(account: Account, script: &str) -> Command {
+    let mut command = account.command(Path::new("/bin/sh"));
+    command
+        .args(["-c", script, "sh"])
+        .stdin(Stdio::piped())
+        .process_group(0);
+    command
+}
+
+/// PostgreSQL's settings, as arguments.
+///
+/// There is no Unix socket: its path would have to be short, and TCP with a password is as private.
+fn settings(durability: Durability, port: u16) -> Vec<String> {
+    let common = [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "shared_buffers=32MB",
+        "logging_collector=off",
+        "log_destination=stderr",
+    ];
+    let special: &[&str] = match durability {
+        Durability::Kept => &["max_connections=100"],
+        Durability::Throwaway => &[
+            "max_connections=300",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+        ],
+    };
+    let common = common.iter().chain(special).map(ToString::to_string);
+    common
+        .chain([format!("port={port}")])
+        .flat_map(|setting| ["-c".to_owned(), setting])
+        .collect()
+}
+
+fn free_port() -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Whether the start that just failed did so because somebody has the port.
+pub(super) fn lost_its_port(home: &Home) -> bool {
+    home.log().contains("could not create any TCP/IP sockets")
+}
+
+/// Whether the text of `postmaster.pid` says that connections are taken; `pg_ctl` looks at the
+/// same line.
+fn says_ready(status: &str) -> bool {
+    status.lines().nth(7).is_some_and(|l| l.trim() == "ready")
+}
+
+/// The end of a log, on one line.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().rev().take(5).map(str::trim).collect();
+    let lines: Vec<&str> = lines.into_iter().rev().collect();
+    match lines[..] {
+        [] => "it said nothing".to_owned(),
+        _ => lines.join(" | "),
+    }
+}

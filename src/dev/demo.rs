@@ -1,0 +1,235 @@
+//! The demo: a private PostgreSQL, a mailbox, keys, two users and the server, from nothing.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::sync::broadcast;
+
+use super::{Cluster, Durability, Mail, Mailbox};
+use crate::app::{App, StartError};
+use crate::auth::{UserError, Users};
+use crate::config::Config;
+use crate::domain::{Clock, PlainPassword, TwoFactor};
+use crate::limits::AttemptKeys;
+use crate::password::HashingPool;
+use crate::store::Store;
+
+/// The page's own example, for both users. It would be refused for anybody else.
+const PASSWORD: &str = "Secret123";
+
+const USERS: [(&str, TwoFactor); 2] = [
+    ("foo@bar.com", TwoFactor::Email),
+    ("ops@bar.com", TwoFactor::Off),
+];
+
+/// Where the mailbox page is, unless something else is there.
+const MAILBOX_PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
+
+const LISTEN_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__LISTEN";
+const MANAGEMENT_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN";
+
+/// What a first run needs, minus the server: a database, a mailbox, and a configuration for them.
+#[derive(Debug)]
+pub struct Workshop {
+    cluster: Cluster,
+    mailbox: Mailbox,
+    /// What was written to `config.toml`, with the environment on top.
+    pub config: Config,
+    folder: PathBuf,
+}
+
+/// Everything, running.
+#[derive(Debug)]
+pub struct Demo {
+    workshop: Workshop,
+    app: App,
+}
+
+impl Workshop {
+    /// Starts PostgreSQL and the mailbox, and writes `config.toml` into `folder`, where all state
+    /// lives. The environment overrides that file, but for `DATABASE_URL`: the demo has a database
+    /// of its own.
+    pub async fn open(
+        folder: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> anyhow::Result<Self> {
+        make_private_folder(folder)?;
+        let folder = fs::canonicalize(folder).context("the folder cannot be found")?;
+        let environment: Vec<_> = environment
+            .into_iter()
+            .filter(|(name, _)| name != "DATABASE_URL")
+            .collect();
+        let set = |variable, default: &'static str| {
+            let set = environment.iter().find(|(name, _)| name == variable);
+            set.map_or(default, |(_, value)| value)
+        };
+        let listen = set(LISTEN_VARIABLE, "127.0.0.1:8080");
+        let management = set(MANAGEMENT_VARIABLE, "127.0.0.1:9090");
+
+        let cluster_folder = folder.join("postgres");
+        let start = move || Cluster::start(&cluster_folder, Durability::Kept);
+        let cluster = tokio::task::spawn_blocking(start).await??;
+        let mailbox = start_mailbox()
+            .await
+            .context("the mailbox cannot be started")?;
+        let text = config_text(
+            &folder,
+            [listen, management],
+            &cluster.url("postgres"),
+            mailbox.smtp_addr(),
+        )?;
+        let file = folder.join("config.toml");
+        write_private(&file, &text).context("the configuration cannot be written")?;
+        let config = Config::load(Some(&file), environment)?.config;
+        for listen in [config.http.listen, config.http.management_listen] {
+            let is_loopback = listen.ip().to_canonical().is_loopback();
+            ensure!(
+                is_loopback,
+                "dev listens on loopback alone, and {listen} is not: use `serve`"
+            );
+        }
+        Ok(Self {
+            cluster,
+            mailbox,
+            config,
+            folder,
+        })
+    }
+}
+
+impl Demo {
+    /// Starts the server on what the workshop holds, and makes the demo users.
+    pub async fn start(workshop: Workshop) -> anyhow::Result<Self> {
+        let started = App::start(&workshop.config, Clock::system()).await;
+        let app = match started {
+            Err(error @ StartError::Listen { .. }) => {
+                return Err(error).context(format!("to listen elsewhere, set {LISTEN_VARIABLE}"));
+            }
+            started => started?,
+        };
+        make_users(&workshop.config).await?;
+        Ok(Self { workshop, app })
+    }
+
+    /// Mails as they arrive.
+    #[must_use]
+    pub fn mails(&self) -> broadcast::Receiver<Arc<Mail>> {
+        self.workshop.mailbox.subscribe()
+    }
+
+    /// What runs where, and the lines to try.
+    #[must_use]
+    pub fn welcome(&self) -> String {
+        let page = self
+            .workshop
+            .mailbox
+            .page_addr()
+            .map(|page| page.to_string());
+        include_str!("welcome.txt")
+            .replace("{public}", &self.app.public_addr().to_string())
+            .replace("{management}", &self.app.management_addr().to_string())
+            .replace("{mailbox}", &page.unwrap_or_default())
+            .replace(
+                "{config}",
+                &self
+                    .workshop
+                    .folder
+                    .join("config.toml")
+                    .display()
+                    .to_string(),
+            )
+            .replace(
+                "{database}",
+                &self.workshop.cluster.folder().display().to_string(),
+            )
+    }
+
+    /// Stops the server, then the mailbox, then PostgreSQL.
+    pub async fn stop(self) {
+        self.app.stop().await;
+        drop(self.workshop.mailbox);
+        let cluster = self.workshop.cluster;
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(|| cluster.stop()).await {
+            tracing::warn!(%error, "PostgreSQL did not stop as it should");
+        }
+    }
+}
+
+async fn start_mailbox() -> io::Result<Mailbox> {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    match Mailbox::start(anywhere, Some(MAILBOX_PAGE), Clock::system()).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Mailbox::start(anywhere, Some(anywhere), Clock::system()).await
+        }
+        started => started,
+    }
+}
+
+/// The file is TOML, and a basic TOML string is a JSON one.
+fn config_text(
+    folder: &Path,
+    [listen, management]: [&str; 2],
+    database_url: &str,
+    smtp: SocketAddr,
+) -> anyhow::Result<String> {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let key_file = folder.join("master_key");
+    if !key_file.exists() {
+        write_private(&key_file, &new_master_key()?).context("the key cannot be written")?;
+    }
+    Ok(include_str!("config.toml.txt")
+        .replace("{listen}", &quoted(listen))
+        .replace("{management_listen}", &quoted(management))
+        .replace("{issuer}", &quoted(&format!("http://{listen}")))
+        .replace("{database_url}", &quoted(database_url))
+        .replace("{master_key_file}", &quoted(&key_file.to_string_lossy()))
+        .replace("{smtp_host}", &quoted(&smtp.ip().to_string()))
+        .replace("{smtp_port}", &smtp.port().to_string()))
+}
+
+fn new_master_key() -> anyhow::Result<String> {
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).context("the operating system gives no randomness")?;
+    Ok(STANDARD.encode(key))
+}
+
+fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+}
+
+/// Writes a file that nobody else can read, all of it or nothing.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let _ = fs::remove_file(&part);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&part, path)
+}
+
+async fn make_users(config: &Config) -> anyhow::Result<()> {
+    let store = Store::connect(&config.database).await?;
+    let attempt_keys = AttemptKeys::new(&config.secrets.master_key);
+    let users = Users::new(store.clone(), attempt_keys, "dev".to_owned());
+    let pool = HashingPool::new(config.passwords);
+    for (email, two_factor) in USERS {
+        let email = email.parse().context("a demo address")?;
+        if matches!(users.find(&email).await, Err(UserError::Unknown)) {
+            let hash = pool.hash(PlainPassword::parse(PASSWORD)?).await?;
+            users.insert(&email, hash, two_factor).await?;
+        }
+    }
+    store.close().await;
+    Ok(())
+}
