@@ -1,0 +1,474 @@
+//! The signing keys of a server that runs: how one follows another, and how one dies.
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
+use backoffice_auth::domain::KeyId;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use crate::support::{Answer, Jwt, Pair, Person, Program, TestApp, secs, until};
+
+const ALICE: &str = "alice@example.com";
+
+/// SHA-256 of `s3cret`.
+const CLIENT: &str = "orders:1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
+
+/// How long a new key is published before it signs.
+const PUBLISHED: u64 = 600;
+
+const DAY: u64 = 86_400;
+
+/// The keys as an operator has them.
+async fn keys_of(app: &TestApp) -> SigningKeys {
+    SigningKeys::new(app.store().await, &app.config)
+}
+
+async fn rotate(app: &TestApp, activation: Activation) -> KeyId {
+    let rotated = keys_of(app).await.rotate(activation, "tests").await;
+    rotated.unwrap().key_id
+}
+
+/// The key that signed a pair.
+fn signer(pair: &Pair) -> KeyId {
+    let kids = [&pair.access, &pair.refresh].map(|token| Jwt::read(token).header["kid"].clone());
+    assert_eq!(kids[0], kids[1]);
+    KeyId(kids[0].as_str().unwrap().to_owned())
+}
+
+/// The keys that an instance publishes.
+async fn published(app: &TestApp) -> Vec<KeyId> {
+    let jwks = app.jwks().await;
+    let keys = jwks["keys"].as_array().unwrap().iter();
+    keys.map(|key| KeyId(key["kid"].as_str().unwrap().to_owned()))
+        .collect()
+}
+
+/// Waits until an instance signs with this key.
+async fn until_signs(person: &Person<'_>, app: &TestApp, key_id: &KeyId) {
+    until("the key signs", async || {
+        let pair = person.elsewhere().at(app).signin().await.pair();
+        signer(&pair) == *key_id
+    })
+    .await;
+}
+
+/// Waits until an instance publishes these keys and no others.
+async fn until_published(app: &TestApp, key_ids: &[&KeyId]) {
+    until("the keys are published", async || {
+        let found = published(app).await;
+        found.len() == key_ids.len() && key_ids.iter().all(|id| found.contains(id))
+    })
+    .await;
+}
+
+async fn session(person: &Person<'_>, app: &TestApp, token: &str) -> Answer {
+    let request = app.request("GET", "/api/v2/session", &person.network);
+    app.send(request.bearer_auth(token)).await
+}
+
+/// The number of keys, whatever became of them.
+async fn count(app: &TestApp) -> i64 {
+    app.count("SELECT count(*) FROM signing_keys").await
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
+fn private_pem(key: &KeyPair) -> String {
+    let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
+    pem("PRIVATE KEY", der.as_ref())
+}
+
+fn public_pem(key: &KeyPair) -> String {
+    let der: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
+    pem("PUBLIC KEY", der.as_ref())
+}
+
+#[tokio::test]
+async fn a_new_key_is_published_at_once_and_signs_when_its_time_has_come() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, before) = app.signed_in(ALICE).await;
+    let old = signer(&before);
+    let new = rotate(&app, Activation::AfterPublishing).await;
+    for instance in [&app, &other] {
+        until_published(instance, &[&old, &new]).await;
+        let pair = alice.at(instance).signin().await.pair();
+        assert_eq!(signer(&pair), old);
+    }
+    app.age_keys(secs(PUBLISHED)).await;
+    for instance in [&app, &other] {
+        until_signs(&alice, instance, &new).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_can_sign_as_soon_as_the_settings_say() {
+    let app = TestApp::with(&[("keys.publish_seconds", "0")]).await;
+    let alice = app.user(ALICE).await;
+    let new = rotate(&app, Activation::AfterPublishing).await;
+    until_signs(&alice, &app, &new).await;
+}
+
+#[tokio::test]
+async fn what_the_key_before_signed_stays_good_after_the_takeover() {
+    let app = TestApp::start().await;
+    let (alice, before) = app.signed_in(ALICE).await;
+    let new = rotate(&app, Activation::Now).await;
+    until_signs(&alice, &app, &new).await;
+    session(&alice, &app, &before.access).await.ok();
+    assert!(Jwt::read(&before.access).is_signed_by(&app.jwks().await));
+    let after = alice.refresh(&before.refresh).await.pair();
+    assert_eq!(signer(&after), new);
+    assert!(Jwt::read(&after.access).is_signed_by(&app.jwks().await));
+}
+
+#[tokio::test]
+async fn a_key_is_forgotten_by_every_instance_once_its_last_token_has_expired() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (_, before) = app.signed_in(ALICE).await;
+    let new = rotate(&app, Activation::Now).await;
+    let tokens = &app.config.tokens;
+    let life = tokens.access_ttl.max(tokens.refresh_idle_ttl);
+    app.age_keys(life.checked_sub(secs(60)).unwrap()).await;
+    until_published(&app, &[&signer(&before), &new]).await;
+    app.age_keys(secs(60)).await;
+    for instance in [&app, &other] {
+        until_published(instance, &[&new]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_across_a_takeover_gets_the_same_pair_byte_for_byte() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, first) = app.signed_in(ALICE).await;
+    let second = alice.refresh(&first.refresh).await.pair();
+    let new = rotate(&app, Activation::Now).await;
+    for instance in [&app, &other] {
+        until_signs(&alice, instance, &new).await;
+        let repeated = alice.at(instance).refresh(&first.refresh).await.pair();
+        assert_eq!(repeated.body, second.body);
+    }
+}
+
+/// Red without `refuse_second` behind the lock in `rotate`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn operators_who_rotate_at_once_make_one_successor() {
+    let app = TestApp::start().await;
+    let keys = keys_of(&app).await;
+    let rotations = (0..4).map(|_| keys.rotate(Activation::AfterPublishing, "tests"));
+    let results = join_all(rotations).await;
+    let (made, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    assert_eq!((made.len(), count(&app).await), (1, 2));
+    for refusal in refused {
+        let error = refusal.unwrap_err();
+        assert!(matches!(error, KeysError::Pending { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn while_a_key_waits_to_take_over_there_is_no_second_one() {
+    let app = TestApp::start().await;
+    let pending = rotate(&app, Activation::AfterPublishing).await;
+    let keys = keys_of(&app).await;
+    let again = keys.rotate(Activation::AfterPublishing, "tests").await;
+    let told = again.unwrap_err().to_string();
+    let start = format!("the key {pending} is published already and signs from ");
+    assert!(told.starts_with(&start), "{told}");
+    let pem = private_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
+    let imported = keys.import(pem.as_bytes(), "tests").await;
+    assert!(matches!(imported, Err(KeysError::Pending { .. })));
+    assert_eq!(count(&app).await, 2);
+}
+
+#[tokio::test]
+async fn a_key_that_waits_can_be_told_to_sign_at_once() {
+    let app = TestApp::start().await;
+    let alice = app.user(ALICE).await;
+    let pending = rotate(&app, Activation::AfterPublishing).await;
+    assert_eq!(rotate(&app, Activation::Now).await, pending);
+    until_signs(&alice, &app, &pending).await;
+    assert_eq!(count(&app).await, 2);
+}
+
+#[tokio::test]
+async fn a_key_grown_old_is_followed_by_one_whatever_the_number_of_instances() {
+    let app = TestApp::with(&[("keys.rotate_days", "30")]).await;
+    let other = app.second_instance().await;
+    app.age_keys(secs(30 * DAY)).await;
+    // An instance that publishes both has looked again after it had its turn to make one.
+    for instance in [&app, &other] {
+        until("a successor is published", async || {
+            published(instance).await.len() > 1
+        })
+        .await;
+    }
+    assert_eq!(count(&app).await, 2);
+    let lines = app.audit().await;
+    let rotations = lines.iter().filter(|line| line.ends_with("key_rotated"));
+    assert_eq!(rotations.count(), 1);
+}
+
+/// Red when `rotate_if_due` looks before the lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_those_who_find_a_key_old_at_once_one_makes_the_next() {
+    // The server itself leaves the keys alone.
+    let app = TestApp::with(&[("keys.rotate_days", "0")]).await;
+    let mut config = app.config.clone();
+    config.keys.rotate_after = secs(30 * DAY);
+    let keys = SigningKeys::new(app.store().await, &config);
+    app.age_keys(secs(30 * DAY - 60)).await;
+    assert_eq!(keys.rotate_if_due().await.unwrap(), None);
+    app.age_keys(secs(60)).await;
+    let made = join_all((0..4).map(|_| keys.rotate_if_due())).await;
+    let made = made.into_iter().filter_map(Result::unwrap);
+    assert_eq!((made.count(), count(&app).await), (1, 2));
+}
+
+#[tokio::test]
+async fn an_imported_key_is_published_and_then_signs() {
+    let app = TestApp::start().await;
+    let (alice, before) = app.signed_in(ALICE).await;
+    let pem = private_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
+    let imported = keys_of(&app).await.import(pem.as_bytes(), "tests").await;
+    let Ok(Imported::Private(new)) = imported else {
+        panic!("{imported:?}");
+    };
+    until_published(&app, &[&signer(&before), &new.key_id]).await;
+    app.age_keys(secs(PUBLISHED)).await;
+    until_signs(&alice, &app, &new.key_id).await;
+}
+
+#[tokio::test]
+async fn a_public_key_is_published_and_is_nobodys_successor() {
+    let app = TestApp::start().await;
+    let (alice, before) = app.signed_in(ALICE).await;
+    let pem = public_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
+    let imported = keys_of(&app).await.import(pem.as_bytes(), "tests").await;
+    let Ok(Imported::Public(public)) = imported else {
+        panic!("{imported:?}");
+    };
+    app.age_keys(secs(PUBLISHED)).await;
+    let old = signer(&before);
+    until_published(&app, &[&old, &public]).await;
+    assert_eq!(signer(&alice.signin().await.pair()), old);
+    let new = rotate(&app, Activation::Now).await;
+    until_signs(&alice, &app, &new).await;
+}
+
+#[tokio::test]
+async fn a_key_is_taken_over_once_even_if_it_was_revoked_since() {
+    let app = TestApp::start().await;
+    let keys = keys_of(&app).await;
+    let pem = private_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
+    let imported = keys.import(pem.as_bytes(), "tests").await;
+    let Ok(Imported::Private(key)) = imported else {
+        panic!("{imported:?}");
+    };
+    keys.revoke(&key.key_id, "tests").await.unwrap();
+    let again = keys.import(pem.as_bytes(), "tests").await;
+    assert!(matches!(again, Err(KeysError::Known)), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_tokens_of_a_revoked_key_are_refused_on_every_instance() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let revoked = signer(&pair);
+    let done = keys_of(&app).await.revoke(&revoked, "tests").await;
+    let new = done.unwrap().made.unwrap();
+    for instance in [&app, &other] {
+        until_published(instance, &[&new]).await;
+        session(&alice, instance, &pair.access)
+            .await
+            .problem(401, "invalid_access_token");
+        let there = alice.at(instance);
+        there
+            .refresh(&pair.refresh)
+            .await
+            .problem(401, "invalid_refresh_token");
+        assert_eq!(signer(&there.signin().await.pair()), new);
+    }
+}
+
+/// The sessions that the feed tells as ended.
+async fn feed(app: &TestApp) -> Vec<String> {
+    let request = app.request("GET", "/api/v2/revocations", "203.0.113.1");
+    let page = app.send(request.basic_auth("orders", Some("s3cret"))).await;
+    let page = page.ok();
+    let entries = page["revocations"].as_array().unwrap().iter();
+    entries
+        .map(|entry| entry["sessionId"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn session_id(pair: &Pair) -> String {
+    let claims = Jwt::read(&pair.access).claims;
+    claims["sid"].as_str().unwrap().to_owned()
+}
+
+/// How many sessions have ended with their key.
+async fn ended_with_key(app: &TestApp) -> i64 {
+    app.count("SELECT count(*) FROM sessions WHERE end_reason = 'key_revoked'")
+        .await
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_revoked_key_end_and_no_others() {
+    let app = TestApp::with(&[("introspection.clients", CLIENT)]).await;
+    let (alice, dying) = app.signed_in(ALICE).await;
+    let old = signer(&dying);
+    let new = rotate(&app, Activation::Now).await;
+    until_signs(&alice, &app, &new).await;
+    let stays = alice.signin().await.pair();
+    let revoked = keys_of(&app).await.revoke(&old, "tests").await.unwrap();
+    assert_eq!(revoked.made, None);
+    assert_eq!(
+        i64::try_from(revoked.ended_sessions).unwrap(),
+        ended_with_key(&app).await
+    );
+    let told = feed(&app).await;
+    assert!(told.contains(&session_id(&dying)));
+    assert!(!told.contains(&session_id(&stays)));
+    session(&alice, &app, &stays.access).await.ok();
+}
+
+#[tokio::test]
+async fn what_a_revocation_left_behind_is_ended_later() {
+    let app = TestApp::start().await;
+    let (_, pair) = app.signed_in(ALICE).await;
+    let keys = keys_of(&app).await;
+    keys.revoke(&signer(&pair), "tests").await.unwrap();
+    // As if an instance had refreshed it before it learned of the revocation.
+    app.execute("UPDATE sessions SET ended_at = NULL, end_reason = NULL")
+        .await;
+    keys.end_sessions_of_revoked().await.unwrap();
+    assert_eq!(ended_with_key(&app).await, 1);
+}
+
+#[tokio::test]
+async fn when_the_signing_key_is_revoked_its_successor_signs_at_once() {
+    let app = TestApp::start().await;
+    let (alice, before) = app.signed_in(ALICE).await;
+    let pending = rotate(&app, Activation::AfterPublishing).await;
+    let keys = keys_of(&app).await;
+    let revoked = keys.revoke(&signer(&before), "tests").await.unwrap();
+    assert_eq!(revoked.made, None);
+    until_published(&app, &[&pending]).await;
+    assert_eq!(signer(&alice.signin().await.pair()), pending);
+}
+
+#[tokio::test]
+async fn when_a_successor_is_revoked_the_signing_key_stays_without_an_end() {
+    let app = TestApp::start().await;
+    let (alice, before) = app.signed_in(ALICE).await;
+    let active = signer(&before);
+    let pending = rotate(&app, Activation::AfterPublishing).await;
+    until_published(&app, &[&active, &pending]).await;
+    let with_an_end = "SELECT count(*) FROM signing_keys WHERE expires_at IS NOT NULL";
+    assert_eq!(app.count(with_an_end).await, 1);
+    let revoked = keys_of(&app).await.revoke(&pending, "tests").await.unwrap();
+    assert_eq!((revoked.made, revoked.ended_sessions), (None, 0));
+    assert_eq!(app.count(with_an_end).await, 0);
+    until_published(&app, &[&active]).await;
+    session(&alice, &app, &before.access).await.ok();
+    assert_eq!(signer(&alice.signin().await.pair()), active);
+    // And there can be another one.
+    rotate(&app, Activation::AfterPublishing).await;
+}
+
+#[tokio::test]
+async fn neither_an_unknown_key_nor_a_revoked_one_can_be_revoked() {
+    let app = TestApp::start().await;
+    let keys = keys_of(&app).await;
+    let told = async |key_id: &KeyId| {
+        let refused = keys.revoke(key_id, "tests").await;
+        refused.unwrap_err().to_string()
+    };
+    assert_eq!(
+        told(&KeyId("nobody".to_owned())).await,
+        "there is no key with this id; `key list` shows those that there are"
+    );
+    let revoked = published(&app).await.remove(0);
+    keys.revoke(&revoked, "tests").await.unwrap();
+    let again = told(&revoked).await;
+    let start = "this key was revoked already, on ";
+    assert!(again.starts_with(start), "{again}");
+    assert_eq!(count(&app).await, 2);
+}
+
+/// Red without the guard on `revoked_at` behind the lock in `revoke`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_operators_who_revoke_a_key_at_once_one_does() {
+    let app = TestApp::start().await;
+    let keys = keys_of(&app).await;
+    let key_id = published(&app).await.remove(0);
+    let results = join_all((0..4).map(|_| keys.revoke(&key_id, "tests"))).await;
+    let done = results.iter().filter(|result| result.is_ok()).count();
+    assert_eq!((done, count(&app).await), (1, 2));
+}
+
+#[tokio::test]
+async fn under_another_master_key_no_key_is_changed_and_the_server_runs_on() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let active = signer(&pair);
+    let other = [(
+        "secrets.master_key",
+        "//////////////////////////////////////////4=",
+    )];
+    let program = Program::on(app.database_url(), &other);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key.pem");
+    let pem = private_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
+    std::fs::write(&file, pem).unwrap();
+    for line in [
+        "key rotate".to_owned(),
+        "key rotate --now".to_owned(),
+        format!("key import {}", file.display()),
+        format!("key revoke {active}"),
+    ] {
+        let run = program.run(&line).await;
+        assert!(run.refused().contains("master key"), "{line}: {run:?}");
+    }
+    assert_eq!(count(&app).await, 1);
+    let listed: Value = program.run("key list --json").await.json();
+    assert_eq!(listed[0]["stage"], "active");
+    assert_eq!(signer(&alice.refresh(&pair.refresh).await.pair()), active);
+}
+
+#[tokio::test]
+async fn keys_are_removed_a_week_after_their_end() {
+    let app = TestApp::with(&[("keys.rotate_days", "0")]).await;
+    let store = app.store().await;
+    rotate(&app, Activation::Now).await;
+    app.execute("UPDATE signing_keys SET expires_at = now() WHERE expires_at IS NOT NULL")
+        .await;
+    app.age_keys(secs(7 * DAY - 60)).await;
+    assert_eq!(store.purge_signing_keys().await.unwrap(), 0);
+    app.age_keys(secs(60)).await;
+    assert_eq!(store.purge_signing_keys().await.unwrap(), 1);
+    assert_eq!(count(&app).await, 1);
+}
+
+#[tokio::test]
+async fn revoked_keys_are_removed_a_week_after_that_and_those_that_sign_never() {
+    let app = TestApp::with(&[("keys.rotate_days", "0")]).await;
+    let store = app.store().await;
+    let revoked = published(&app).await.remove(0);
+    let made = keys_of(&app).await.revoke(&revoked, "tests").await.unwrap();
+    app.age_keys(secs(7 * DAY - 60)).await;
+    assert_eq!(store.purge_signing_keys().await.unwrap(), 0);
+    app.age_keys(secs(3650 * DAY)).await;
+    assert_eq!(store.purge_signing_keys().await.unwrap(), 1);
+    until_published(&app, &[&made.made.unwrap()]).await;
+}

@@ -1,0 +1,30 @@
+//! The server from the outside: real HTTP, a real PostgreSQL with a database for each test, real
+//! SMTP to a mailbox. Each test is a sentence of what the world may rely on.
+//!
+//! Nothing here sleeps to let things happen: time passes because the rows in the database are made
+//! older ([`support::TestApp::age`]) or the process clock is moved, and what must be waited for is
+//! an event with a time limit.
+
+#![expect(unreachable_pub, reason = "a test has no outside to hide from")]
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
+mod support;
+
+mod cli;
+mod confirm;
+mod explain;
+mod import;
+mod keys;
+mod lifecycle;
+mod limits;
+mod mail;
+mod operators;
+mod outage;
+mod page;
+mod purge;
+mod refresh;
+mod requests;
+mod services;
+mod signin;
+mod signout;
+mod tokens;

@@ -1,0 +1,367 @@
+//! `POST /api/v2/refresh`.
+
+use std::collections::HashSet;
+
+use insta::assert_json_snapshot;
+use serde_json::json;
+
+use crate::support::{Answer, Held, Jwt, Person, TestApp, assert_keys, post, race, secs};
+
+fn request(token: &str) -> Vec<u8> {
+    let body = json!({"refreshToken": token}).to_string();
+    post("/api/v2/refresh", &[], body.as_bytes())
+}
+
+/// Refreshes until a session is in its grace no more, and its first token thus an old one.
+async fn outlive_grace(app: &TestApp) {
+    app.age_sessions(secs(30)).await;
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_traded_for_the_next_pair() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    let answer = alice.refresh(&first.refresh).await;
+    assert_keys(&answer.ok(), &["accessToken", "refreshToken"]);
+    let second = answer.pair();
+    assert_ne!(first.access, second.access);
+    assert_ne!(first.refresh, second.refresh);
+    let third = alice.refresh(&second.refresh).await.pair();
+    alice.signout(&third.access).await.ok_and_empty();
+}
+
+#[tokio::test]
+async fn an_access_token_stays_good_after_a_refresh() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    alice.refresh(&first.refresh).await.pair();
+    alice.signout(&first.access).await.ok_and_empty();
+}
+
+#[tokio::test]
+async fn a_refresh_outlives_the_access_token() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    app.clock().advance(secs(901));
+    alice
+        .signout(&first.access)
+        .await
+        .problem(401, "invalid_access_token");
+    alice.refresh(&first.refresh).await.pair();
+}
+
+#[tokio::test]
+async fn within_the_grace_the_token_before_gets_the_current_pair_byte_for_byte() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    let second = alice.refresh(&first.refresh).await.pair();
+    for instance in [&app, &other, &app] {
+        let repeated = alice.at(instance).refresh(&first.refresh).await.pair();
+        assert_eq!(repeated.body, second.body);
+    }
+    // Nor did the repeats move the session on.
+    alice.refresh(&second.refresh).await.pair();
+}
+
+#[tokio::test]
+async fn the_grace_is_counted_from_the_rotation_and_repeats_do_not_stretch_it() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    alice.refresh(&first.refresh).await.pair();
+    for _ in 0..2 {
+        app.age_sessions(secs(14)).await;
+        alice.refresh(&first.refresh).await.pair();
+    }
+    app.age_sessions(secs(2)).await;
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn the_grace_can_be_set_to_nothing() {
+    let app = TestApp::with(&[("tokens.refresh_grace_seconds", "0")]).await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    alice.refresh(&first.refresh).await.pair();
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn a_token_used_again_after_the_grace_ends_the_session() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    let second = alice.refresh(&first.refresh).await.pair();
+    outlive_grace(&app).await;
+
+    let refused = alice.refresh(&first.refresh).await;
+    assert_json_snapshot!(refused.problem(401, "invalid_refresh_token"), @r#"
+    {
+      "code": "invalid_refresh_token",
+      "detail": "The refresh token is not valid. Sign in again.",
+      "requestId": "(id)",
+      "status": 401,
+      "title": "Unauthorized",
+      "type": "about:blank"
+    }
+    "#);
+    alice
+        .refresh(&second.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    for access in [&first.access, &second.access] {
+        alice
+            .signout(access)
+            .await
+            .problem(401, "invalid_access_token");
+    }
+    assert!(
+        app.audit()
+            .await
+            .contains(&"refresh refused reuse".to_owned())
+    );
+    let ended = "SELECT count(*) FROM sessions WHERE end_reason = 'reuse' AND ended_at IS NOT NULL";
+    assert_eq!(app.count(ended).await, 1);
+}
+
+#[tokio::test]
+async fn a_token_two_generations_old_ends_the_session_even_within_the_grace() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    let second = alice.refresh(&first.refresh).await.pair();
+    let third = alice.refresh(&second.refresh).await.pair();
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    alice
+        .refresh(&third.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn reuse_ends_no_session_but_its_own() {
+    let app = TestApp::start().await;
+    let (alice, stolen) = app.signed_in("alice@example.com").await;
+    let untouched = alice.signin().await.pair();
+    alice.refresh(&stolen.refresh).await.pair();
+    outlive_grace(&app).await;
+    alice
+        .refresh(&stolen.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    alice.refresh(&untouched.refresh).await.pair();
+}
+
+/// Red without `s.generation = $2` in `advance!`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fifty_tabs_that_wake_at_once_with_one_token_get_one_pair() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    for round in 0..3 {
+        let (alice, first) = app.signed_in(&format!("alice{round}@example.com")).await;
+        let mut held = Vec::new();
+        for n in 0..50 {
+            let instance = if n % 2 == 0 { &app } else { &other };
+            // A network for each round, as the flood layer counts too.
+            let headers = [("X-Forwarded-For", alice.network.as_str())];
+            let body = json!({"refreshToken": first.refresh}).to_string();
+            let request = post("/api/v2/refresh", &headers, body.as_bytes());
+            held.push(Held::open(instance.public_addr(), &request).await);
+        }
+        let pairs: Vec<_> = race(held).await.iter().map(Answer::pair).collect();
+        let bodies: HashSet<_> = pairs.iter().map(|pair| &pair.body).collect();
+        assert_eq!(bodies.len(), 1);
+        alice.refresh(&pairs[0].refresh).await.pair();
+    }
+}
+
+/// Red without `s.ended_at IS NULL` in `advance!`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn once_a_sign_out_is_answered_no_token_of_the_session_refreshes_it() {
+    let app = TestApp::with(&[("limits.refresh.attempts", "1000")]).await;
+    let other = app.second_instance().await;
+    app.user("alice@example.com").await;
+    for _ in 0..20 {
+        let alice = app.stranger("alice@example.com");
+        let first = alice.signin().await.pair();
+        let bearer = format!("Bearer {}", first.access);
+        let signout = post("/api/v2/signout", &[("Authorization", &bearer)], b"");
+        let refresh = request(&first.refresh);
+        let held = vec![
+            Held::open(other.public_addr(), &refresh).await,
+            Held::open(app.public_addr(), &refresh).await,
+            Held::open(other.public_addr(), &signout).await,
+            Held::open(app.public_addr(), &refresh).await,
+        ];
+        let answers = race(held).await;
+        answers[2].ok_and_empty();
+        let mut pairs = vec![first];
+        for answer in [&answers[0], &answers[1], &answers[3]] {
+            if answer.status == 200 {
+                pairs.push(answer.pair());
+            } else {
+                answer.problem(401, "invalid_refresh_token");
+            }
+        }
+        for pair in pairs {
+            alice
+                .refresh(&pair.refresh)
+                .await
+                .problem(401, "invalid_refresh_token");
+            alice
+                .signout(&pair.access)
+                .await
+                .problem(401, "invalid_access_token");
+        }
+    }
+}
+
+#[tokio::test]
+async fn anything_but_a_live_refresh_token_gets_the_same_answer_byte_for_byte() {
+    let app = TestApp::with(&[("limits.refresh.attempts", "1000")]).await;
+    let (alice, pair) = app.signed_in("alice@example.com").await;
+    let (bob, ended) = app.signed_in("bob@example.com").await;
+    bob.signout(&ended.access).await.ok_and_empty();
+    let (carol, disabled) = app.signed_in("carol@example.com").await;
+    let users = app.users().await;
+    users.disable(&carol.email.parse().unwrap()).await.unwrap();
+    let (dave, deleted) = app.signed_in("dave@example.com").await;
+    users.delete(&dave.email.parse().unwrap()).await.unwrap();
+
+    let (head, signature) = pair.refresh.rsplit_once('.').unwrap();
+    let (header, _) = head.split_once('.').unwrap();
+    let mut answers = Vec::new();
+    for token in [
+        "",
+        "x",
+        "a.b.c",
+        &"x".repeat(8000),
+        &pair.access,
+        &format!("{head}."),
+        &format!("{header}.{signature}"),
+        &format!("{}A", pair.refresh),
+        &format!(" {}", pair.refresh),
+        &ended.refresh,
+        &disabled.refresh,
+        &deleted.refresh,
+    ] {
+        answers.push(alice.refresh(token).await);
+    }
+    let seen: HashSet<String> = answers.iter().map(Answer::seen).collect();
+    assert_eq!(seen.len(), 1, "{seen:#?}");
+    answers[0].problem(401, "invalid_refresh_token");
+    alice.refresh(&pair.refresh).await.pair();
+}
+
+#[tokio::test]
+async fn a_user_who_is_enabled_again_does_not_get_the_old_sessions_back() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in("alice@example.com").await;
+    let (users, email) = (app.users().await, alice.email.parse().unwrap());
+    users.disable(&email).await.unwrap();
+    users.enable(&email).await.unwrap();
+    alice
+        .refresh(&pair.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+}
+
+/// Red without `u.disabled_at IS NULL` in `advance!`.
+#[tokio::test]
+async fn the_users_state_is_asked_at_every_refresh_and_not_only_when_it_changes() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in("alice@example.com").await;
+    app.execute("UPDATE users SET disabled_at = now()").await;
+    alice
+        .refresh(&pair.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    app.execute("UPDATE users SET disabled_at = NULL").await;
+    alice.refresh(&pair.refresh).await.pair();
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_expired_in_the_second_of_its_exp() {
+    let app = TestApp::with(&[("tokens.refresh_idle_ttl_seconds", "100")]).await;
+    let (alice, pair) = app.signed_in("alice@example.com").await;
+    app.clock().advance(secs(100));
+    alice
+        .refresh(&pair.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_refreshed_idles_out() {
+    let app = TestApp::with(&[("tokens.refresh_idle_ttl_seconds", "100")]).await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    app.age_sessions(secs(90)).await;
+    let second = alice.refresh(&first.refresh).await.pair();
+    app.age_sessions(secs(90)).await;
+    let third = alice.refresh(&second.refresh).await.pair();
+    app.age_sessions(secs(100)).await;
+    // The process clock stood still: it is the database that says so.
+    alice
+        .refresh(&third.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn a_session_ends_at_its_time_however_often_it_is_refreshed() {
+    let app = TestApp::with(&[
+        ("tokens.session_ttl_seconds", "1000"),
+        ("tokens.refresh_idle_ttl_seconds", "500"),
+    ])
+    .await;
+    let (alice, mut pair) = app.signed_in("alice@example.com").await;
+    for _ in 0..3 {
+        app.age_sessions(secs(300)).await;
+        pair = alice.refresh(&pair.refresh).await.pair();
+    }
+    app.age_sessions(secs(100)).await;
+    alice
+        .refresh(&pair.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    alice
+        .signout(&pair.access)
+        .await
+        .problem(401, "invalid_access_token");
+}
+
+#[tokio::test]
+async fn no_token_outlives_its_session() {
+    let app = TestApp::with(&[("tokens.session_ttl_seconds", "1000")]).await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    let life = |token: &str| {
+        let claims = Jwt::read(token).claims;
+        claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap()
+    };
+    assert_eq!((life(&first.access), life(&first.refresh)), (900, 1000));
+    app.age_sessions(secs(600)).await;
+    let second = alice.refresh(&first.refresh).await.pair();
+    // A second may have passed between the two.
+    let (access, refresh) = (life(&second.access), life(&second.refresh));
+    assert!(
+        access == refresh && (398..=400).contains(&access),
+        "{access} {refresh}"
+    );
+}
+
+#[tokio::test]
+async fn tokens_in_the_query_are_ignored() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in("alice@example.com").await;
+    let path = format!("/api/v2/refresh?refreshToken={}", pair.refresh);
+    let answer = app.post(&path, &alice.network, &json!({})).await;
+    answer.problem(422, "invalid_request");
+    let there: Person<'_> = alice.elsewhere();
+    there.refresh(&pair.refresh).await.pair();
+}

@@ -1,0 +1,23 @@
+//! A private PostgreSQL for a run of the tests.
+
+use std::path::Path;
+
+use backoffice_auth::dev::{Cluster, ClusterError, Durability};
+
+/// Runs at a time, each with a folder of its own.
+const FOLDERS: usize = 32;
+
+/// Starts a cluster in a folder of this checkout. The folder is used again by the next run, so that
+/// nothing piles up; what holds it now is another run, and then it is the next folder's turn.
+pub fn start(name: &str) -> Cluster {
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for number in 0..FOLDERS {
+        let folder = tmp.join(format!("{name}-{number}"));
+        match Cluster::start(&folder, Durability::Throwaway) {
+            Ok(cluster) => return cluster,
+            Err(ClusterError::Busy { .. }) => {}
+            Err(error) => panic!("{error} (all in {} may be removed)", folder.display()),
+        }
+    }
+    panic!("{FOLDERS} runs of the tests are at it already");
+}

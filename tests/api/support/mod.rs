@@ -1,0 +1,44 @@
+//! What the tests are made of: the running server, the people who use it, and what they get.
+
+mod answer;
+mod app;
+pub mod cluster;
+mod database;
+mod jwt;
+mod person;
+mod program;
+mod raw;
+
+pub use answer::{Answer, Pair, assert_keys, seconds};
+pub use app::{MASTER_KEY, TestApp};
+pub use database::Database;
+pub use jwt::Jwt;
+pub use person::{PASSWORD, Person, other_than};
+pub use program::Program;
+pub use raw::{Held, parse, post, race, send};
+
+use std::time::Duration;
+
+/// How long anything may take that is waited for. Far more than it takes: reaching it is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A length of time in the unit of the settings.
+pub const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Waits for what must happen.
+pub async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
+    let happened = tokio::time::timeout(PATIENCE, happens).await;
+    happened.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+/// Asks again and again until the answer is yes.
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let asking = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(what, asking).await;
+}
