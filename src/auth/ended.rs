@@ -75,13 +75,6 @@ impl EndedSessions {
         let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
         view.ended.insert(session_id, horizon);
     }
-
-    /// How long ago the last reading that succeeded was begun.
-    #[must_use]
-    pub(super) fn age(&self) -> Option<Duration> {
-        let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        view.read_at.map(|at| at.elapsed())
-    }
 }
 
 #[cfg(test)]

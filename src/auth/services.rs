@@ -1,7 +1,5 @@
 //! What other services may ask: whether a token is good, and which sessions have ended.
 
-use std::time::Duration;
-
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -12,10 +10,6 @@ use crate::token::AccessClaims;
 
 /// Entries of one answer of the feed.
 const PAGE: i64 = 10_000;
-
-/// How far back a cursor reaches behind the answer that gave it: an end is dated by its statement,
-/// but seen only after its commit. So an entry can come more than once, and none is missed.
-const OVERLAP: Duration = Duration::from_secs(10);
 
 /// Nobody who may introspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,12 +62,10 @@ impl Auth {
 
     /// Sessions that ended since a cursor (all that matter, without one), and the next cursor.
     pub async fn revocations(&self, since: Option<Timestamp>) -> Result<Revocations, StoreError> {
-        let (ended, now) = self.0.store.list_ended_sessions(since, PAGE).await?;
-        let settled = now - OVERLAP;
-        let cursor = match ended.last() {
-            Some(last) if ended.len() as u64 >= PAGE.unsigned_abs() => last.ended_at.min(settled),
-            _ => settled,
-        };
-        Ok(Revocations { ended, cursor })
+        let page = self.read_ended(since, PAGE).await?;
+        Ok(Revocations {
+            ended: page.ended,
+            cursor: page.cursor,
+        })
     }
 }

@@ -13,7 +13,7 @@ use crate::store::{EndedSession, SessionRecord, StoreError};
 use crate::token::{AccessClaims, InvalidToken};
 
 /// How far back each reading of the ended sessions reaches behind the one before: an end is dated
-/// by its statement, but seen only after its commit.
+/// by its statement, but seen only after its commit. So an end can be read more than once.
 const OVERLAP: Duration = Duration::from_secs(10);
 
 /// More sessions than end within the overlap, and few enough for one answer.
@@ -57,6 +57,17 @@ impl From<AuthenticateError> for EndSessionError {
     fn from(error: AuthenticateError) -> Self {
         Self::Authenticate(error)
     }
+}
+
+/// Sessions that ended, in the order of their ends.
+pub(super) struct EndedPage {
+    pub(super) ended: Vec<EndedSession>,
+    /// What to read from the next time.
+    pub(super) cursor: Timestamp,
+    /// Whether there are no more of them now.
+    is_complete: bool,
+    /// The database's clock when it looked.
+    now: Timestamp,
 }
 
 impl Auth {
@@ -139,30 +150,37 @@ impl Auth {
         since: Option<Timestamp>,
     ) -> Result<Option<Timestamp>, StoreError> {
         let read_at = Instant::now();
-        let (ended, now) = self
-            .0
-            .store
-            .list_ended_sessions(since, READ_AT_ONCE)
-            .await?;
-        let is_partial = ended.len() as u64 >= READ_AT_ONCE.unsigned_abs();
-        let settled = now - OVERLAP;
-        let last = ended.last().map(|session| session.ended_at.min(settled));
-        if is_partial {
+        let page = self.read_ended(since, READ_AT_ONCE).await?;
+        if page.is_complete {
+            let ended = page.ended.into_iter();
+            let ended = ended.map(|session| (session.session_id, session.horizon));
+            self.0.ended.renew(read_at, ended, page.now);
+        } else {
             // Not all of it is read yet: what is known counts, but the view is not fresh.
-            self.note_ended(ended);
-            return Ok(last);
+            self.note_ended(page.ended);
         }
-        let ended = ended
-            .into_iter()
-            .map(|session| (session.session_id, session.horizon));
-        self.0.ended.renew(read_at, ended, now);
-        Ok(Some(settled))
+        Ok(Some(page.cursor))
     }
 
-    /// How old this instance's view of ended sessions is.
-    #[must_use]
-    pub fn ended_sessions_age(&self) -> Option<Duration> {
-        self.0.ended.age()
+    /// Reads at most `count` sessions that ended since a cursor, and where to go on.
+    pub(super) async fn read_ended(
+        &self,
+        since: Option<Timestamp>,
+        count: i64,
+    ) -> Result<EndedPage, StoreError> {
+        let (ended, now) = self.0.store.list_ended_sessions(since, count).await?;
+        let settled = now - OVERLAP;
+        let is_complete = (ended.len() as u64) < count.unsigned_abs();
+        let cursor = match ended.last() {
+            Some(last) if !is_complete => last.ended_at.min(settled),
+            _ => settled,
+        };
+        Ok(EndedPage {
+            ended,
+            cursor,
+            is_complete,
+            now,
+        })
     }
 }
 

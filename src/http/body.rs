@@ -25,6 +25,9 @@ use super::problem::{Code, FieldError, Problem};
 /// The largest body that is read; the largest honest one is well under 8 KiB.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
+/// The content type of a form, and what curl calls whatever `-d` sends.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
 /// How long a body may take to arrive, counted from when its head is in.
 const MAX_BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -116,14 +119,14 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn is_accepted_type(value: &HeaderValue) -> bool {
-    let essence = value.as_bytes().split(|b| *b == b';').next();
-    let essence = essence.unwrap_or_default().trim_ascii();
-    [
-        &b"application/json"[..],
-        b"application/x-www-form-urlencoded",
-    ]
-    .iter()
-    .any(|accepted| essence.eq_ignore_ascii_case(accepted))
+    is_of_type(value, "application/json") || is_of_type(value, FORM)
+}
+
+/// Whether a `Content-Type` is this one, with whatever parameters.
+pub(super) fn is_of_type(value: &HeaderValue, essence: &str) -> bool {
+    let given = value.as_bytes().split(|b| *b == b';').next();
+    let given = given.unwrap_or_default().trim_ascii();
+    given.eq_ignore_ascii_case(essence.as_bytes())
 }
 
 /// Reads a body within the time and up to the limit.

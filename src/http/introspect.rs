@@ -169,16 +169,11 @@ fn is_form(headers: &HeaderMap) -> bool {
     let (Some(value), None) = (types.next(), types.next()) else {
         return false;
     };
-    let essence = value.as_bytes().split(|byte| *byte == b';').next();
-    let essence = essence.unwrap_or_default().trim_ascii();
-    essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-        && !headers.contains_key(CONTENT_ENCODING)
+    body::is_of_type(value, body::FORM) && !headers.contains_key(CONTENT_ENCODING)
 }
 
 /// 415 for a body that is not a form.
 pub(super) fn not_a_form() -> Problem {
-    Problem::new(Code::UnsupportedMediaType).with_header(
-        ACCEPT,
-        HeaderValue::from_static("application/x-www-form-urlencoded"),
-    )
+    Problem::new(Code::UnsupportedMediaType)
+        .with_header(ACCEPT, HeaderValue::from_static(body::FORM))
 }
