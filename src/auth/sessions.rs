@@ -184,7 +184,8 @@ impl Auth {
     }
 }
 
-fn ended_by(client: &Client, owner: UserId, ended: EndedSession) -> AuditEvent {
+/// The event that its owner ended a session.
+pub(super) fn ended_by(client: &Client, owner: UserId, ended: EndedSession) -> AuditEvent {
     let (kind, reason) = (AuditKind::SessionEnded, EndReason::SignedOut);
     AuditEvent {
         user_id: Some(owner),

@@ -1,10 +1,11 @@
 //! Signing out: the session ends, and all its tokens with it.
 
-use crate::domain::{AuditEvent, AuditKind, Client, EndReason, Outcome};
+use crate::domain::{Client, EndReason};
 use crate::store::StoreError;
 use crate::token::InvalidToken;
 
 use super::Auth;
+use super::sessions::ended_by;
 
 /// Why a sign-out did nothing.
 #[derive(Debug)]
@@ -34,19 +35,11 @@ impl Auth {
         let mut tx = self.0.store.begin().await?;
         let ended = tx
             .end_session(claims.sid, Some(claims.sub), EndReason::SignedOut)
-            .await?;
-        if ended.is_none() {
-            return Err(SignoutError::Over);
-        }
-        let (kind, reason) = (AuditKind::SessionEnded, EndReason::SignedOut);
-        tx.record(&AuditEvent {
-            user_id: Some(claims.sub),
-            session_id: Some(claims.sid),
-            ..AuditEvent::by_client(kind, Outcome::Granted, reason, client)
-        })
-        .await?;
+            .await?
+            .ok_or(SignoutError::Over)?;
+        tx.record(&ended_by(client, claims.sub, ended)).await?;
         tx.commit().await?;
-        self.note_ended(ended);
+        self.note_ended([ended]);
         Ok(())
     }
 }
