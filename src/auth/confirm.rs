@@ -7,7 +7,7 @@ use crate::domain::{
 use crate::store::{SpentAttempt, StoreError};
 use crate::token::{MissingKey, TokenPair};
 
-use super::{Auth, Limited, NotReserved, limited};
+use super::{Auth, Limited, NotReserved};
 
 /// Why a confirmation got nothing.
 #[derive(Debug)]
@@ -86,14 +86,13 @@ impl Auth {
             return self.refuse_unknown(client).await;
         };
         let key = self.0.attempt_keys.confirm(owner.user_id, &owner.email);
-        let blocked = || about(&owner, limited(AuditKind::Confirm, &key, client));
-        self.reserve(&key, &self.0.rules.confirm, blocked).await?;
+        let event = |reason| about(&owner, refused(client, reason));
+        self.reserve(&key, &self.0.rules.confirm, event).await?;
         let outcome = self.confirm_reserved(client, &owner, code).await;
         if let Err(error) = &outcome
             && let Some(reason) = error.reason()
         {
-            let event = AuditEvent::by_client(AuditKind::Confirm, Outcome::Refused, reason, client);
-            self.0.store.record(&about(&owner, event)).await?;
+            self.0.store.record(&event(reason)).await?;
         }
         outcome
     }
@@ -113,11 +112,12 @@ impl Auth {
     /// What is no challenge counts for the network it came from.
     async fn refuse_unknown(&self, client: &Client) -> Result<TokenPair, ConfirmError> {
         let key = self.0.attempt_keys.confirm_unknown(client.network);
-        let blocked = || limited(AuditKind::Confirm, &key, client);
-        self.reserve(&key, &self.0.rules.confirm, blocked).await?;
-        let reason = AuditReason::UnknownChallenge;
-        let event = AuditEvent::by_client(AuditKind::Confirm, Outcome::Refused, reason, client);
-        self.0.store.record(&event).await?;
+        let event = |reason| refused(client, reason);
+        self.reserve(&key, &self.0.rules.confirm, event).await?;
+        self.0
+            .store
+            .record(&event(AuditReason::UnknownChallenge))
+            .await?;
         Err(ConfirmError::Unknown)
     }
 
@@ -176,6 +176,10 @@ impl Auth {
             Ok(())
         }
     }
+}
+
+fn refused(client: &Client, reason: AuditReason) -> AuditEvent {
+    AuditEvent::by_client(AuditKind::Confirm, Outcome::Refused, reason, client)
 }
 
 fn about(owner: &Owner, event: AuditEvent) -> AuditEvent {

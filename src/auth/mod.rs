@@ -9,6 +9,7 @@ mod explain;
 mod import;
 mod keys;
 mod refresh;
+mod reserve;
 mod services;
 mod session;
 mod sessions;
@@ -22,22 +23,21 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::config::{Config, IntrospectionClient};
-use crate::domain::{
-    AttemptKey, AuditEvent, AuditKind, Client, DerivedKey, Limit, MasterKey, Outcome, Purpose,
-    Reservation, RotationRule, Timestamp,
-};
-use crate::limits::{AttemptKeys, Ceilings};
+use crate::domain::{DerivedKey, Limit, MasterKey, Purpose, RotationRule};
+use crate::limits::{AttemptKeys, Ceilings, RecordBudget};
 use crate::password::HashingPool;
-use crate::store::{SessionLives, Store, StoreError};
+use crate::store::{SessionLives, Store};
 use crate::token::{PublicKeys, Tokens};
 
 use ended::EndedSessions;
+use reserve::{NotReserved, lasting};
 
 pub use confirm::ConfirmError;
 pub use explain::{Explain, Explanation, MailState, Obstacle};
 pub use import::{Clash, ImportError, Taken};
 pub use keys::{Activation, Imported, KeysError, ListedKey, Look, Revoked, SigningKeys, Successor};
 pub use refresh::RefreshError;
+pub use reserve::Limited;
 pub use services::{Introspection, Revocations, UnknownClient};
 pub use sessions::{AuthenticateError, EndSessionError};
 pub use signin::{SignedIn, SigninError, SigninRefusal};
@@ -54,6 +54,7 @@ struct Parts {
     tokens: Arc<Tokens>,
     pool: HashingPool,
     attempt_keys: AttemptKeys,
+    record_budget: RecordBudget,
     code_key: DerivedKey,
     rules: Rules,
     mail_is_due: Arc<Notify>,
@@ -96,25 +97,6 @@ impl Rules {
     }
 }
 
-/// A refusal for too many attempts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limited {
-    /// The true rest of the block.
-    pub retry_after: Duration,
-}
-
-/// Why an attempt could not be reserved.
-enum NotReserved {
-    Limited(Limited),
-    Store(StoreError),
-}
-
-impl From<StoreError> for NotReserved {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
 impl Auth {
     /// Puts the use cases together. `mail_is_due` is told when a mail was put into the outbox.
     #[must_use]
@@ -131,6 +113,7 @@ impl Auth {
             tokens,
             pool,
             attempt_keys: AttemptKeys::new(master_key),
+            record_budget: RecordBudget::new(),
             code_key: master_key.derive(Purpose::OneTimeCodes),
             rules: Rules::new(config),
             mail_is_due,
@@ -156,30 +139,4 @@ impl Auth {
     pub fn key_publish_time(&self) -> Duration {
         self.0.rules.key_publish_time
     }
-
-    /// Reserves an attempt, or tells the audit log once that a block has started.
-    async fn reserve(
-        &self,
-        key: &AttemptKey,
-        limit: &Limit,
-        blocked: impl FnOnce() -> AuditEvent,
-    ) -> Result<Timestamp, NotReserved> {
-        match self.0.store.reserve_attempt(key, limit).await? {
-            Reservation::Granted { at } => Ok(at),
-            Reservation::Refused {
-                retry_after,
-                started_now,
-            } => {
-                if started_now {
-                    self.0.store.record(&blocked()).await?;
-                }
-                Err(NotReserved::Limited(Limited { retry_after }))
-            }
-        }
-    }
-}
-
-/// The event that a limit was reached.
-fn limited(kind: AuditKind, key: &AttemptKey, client: &Client) -> AuditEvent {
-    AuditEvent::by_client(kind, Outcome::Refused, key.scope, client)
 }

@@ -7,7 +7,7 @@ use crate::domain::{
 use crate::store::{Presented, SessionState, StoreError, Tx};
 use crate::token::{InvalidToken, MissingKey, TokenPair};
 
-use super::{Auth, Limited, NotReserved, limited};
+use super::{Auth, Limited, NotReserved, lasting};
 
 /// Why a refresh got nothing.
 #[derive(Debug)]
@@ -54,15 +54,16 @@ impl Auth {
             Ok(claims) => claims,
             Err(reason) => return self.refuse_foreign(client, reason).await,
         };
-        if let Err(reason) = self.0.tokens.check_refresh_expiry(&claims) {
-            let error = RefreshError::Invalid(reason);
-            return self.refuse_over(client, claims.sid, error).await;
-        }
         let presented = Presented {
             session_id: claims.sid,
             user_id: claims.sub,
             generation: claims.generation,
         };
+        if let Err(reason) = self.0.tokens.check_refresh_expiry(&claims) {
+            let error = RefreshError::Invalid(reason);
+            let event = refused_of(client, presented, AuditReason::TokenExpired);
+            return self.refuse_over(presented.session_id, event, error).await;
+        }
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
         let ring = self.0.tokens.ring().current();
         let advanced = self
@@ -83,7 +84,11 @@ impl Auth {
         reason: InvalidToken,
     ) -> Result<TokenPair, RefreshError> {
         let key = self.0.attempt_keys.refresh_unknown(client.network);
-        self.count_refusal(client, &key, RefreshError::Invalid(reason))
+        let event = AuditEvent {
+            detail: Some(reason.to_string()),
+            ..refused(client, AuditReason::ForeignToken)
+        };
+        self.count_refusal(&key, event, RefreshError::Invalid(reason))
             .await
     }
 
@@ -91,23 +96,29 @@ impl Auth {
     /// who come back to an office after a weekend must not shut each other out.
     async fn refuse_over(
         &self,
-        client: &Client,
         session_id: SessionId,
+        event: AuditEvent,
         error: RefreshError,
     ) -> Result<TokenPair, RefreshError> {
         let key = self.0.attempt_keys.refresh_over(session_id);
-        self.count_refusal(client, &key, error).await
+        self.count_refusal(&key, event, error).await
     }
 
+    /// Counts a refusal and writes it down, as `event` or as one by the limit.
     async fn count_refusal(
         &self,
-        client: &Client,
         key: &AttemptKey,
+        event: AuditEvent,
         error: RefreshError,
     ) -> Result<TokenPair, RefreshError> {
-        let blocked = || limited(AuditKind::Refresh, key, client);
-        self.reserve(key, &self.0.rules.rotation.limit, blocked)
+        let limited = |reason| AuditEvent {
+            reason,
+            detail: None,
+            ..event.clone()
+        };
+        self.reserve(key, &self.0.rules.rotation.limit, limited)
             .await?;
+        self.0.store.record(&event).await?;
         Err(error)
     }
 
@@ -121,12 +132,13 @@ impl Auth {
         let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
         let state = self.0.store.find_session_state(session_id).await?;
         let Some(state) = state.filter(|state| state.user_id == presented.user_id) else {
-            let error = RefreshError::Unknown;
-            return self.refuse_over(client, session_id, error).await;
+            return self.refuse_forgotten(client, presented).await;
         };
         match decide_rotation(&state.facts, presented.generation, state.now, rule) {
             Rotation::Repeat => self.issue(&state.session.ok_or(RefreshError::Dead)?),
-            Rotation::Blocked { until } => Err(blocked(until, state.now)),
+            Rotation::Blocked { until } => {
+                Err(self.blocked(client, presented, until, state.now).await)
+            }
             Rotation::Advance | Rotation::StartBlock | Rotation::Reused | Rotation::Dead => {
                 self.settle_locked(client, presented).await
             }
@@ -141,31 +153,39 @@ impl Auth {
     ) -> Result<TokenPair, RefreshError> {
         let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
         let mut tx = self.0.store.begin().await?;
-        let state = tx
-            .lock_session(session_id)
-            .await?
-            .ok_or(RefreshError::Unknown)?;
-        let now = state.now;
-        let event = |reason: AuditReason| AuditEvent {
-            user_id: Some(state.user_id),
-            session_id: Some(session_id),
-            ..AuditEvent::by_client(AuditKind::Refresh, Outcome::Refused, reason, client)
+        let Some(state) = tx.lock_session(session_id).await? else {
+            drop(tx);
+            return self.refuse_forgotten(client, presented).await;
         };
+        let now = state.now;
+        let event = |reason| refused_of(client, presented, reason);
         match decide_rotation(&state.facts, presented.generation, now, rule) {
             Rotation::Repeat => self.issue(&state.session.ok_or(RefreshError::Dead)?),
-            Rotation::Blocked { until } => Err(blocked(until, now)),
+            Rotation::Blocked { until } => {
+                drop(tx);
+                Err(self.blocked(client, presented, until, now).await)
+            }
             Rotation::Advance => {
-                let session = self.advance_locked(tx, presented).await?;
-                self.issue(&session)
+                if let Some(session) = self.advance_locked(tx, presented).await? {
+                    return self.issue(&session);
+                }
+                // The user was disabled in this very moment.
+                let reason = AuditReason::SessionOver;
+                self.0.store.record(&event(reason)).await?;
+                Err(RefreshError::Dead)
             }
             Rotation::StartBlock => {
-                let block = rule.limit.block.unwrap_or(rule.limit.window);
-                let until = Some(now + block);
-                tx.count_refresh(session_id, &state.facts.hits, until)
+                let reason = AuditReason::LimitedRefresh;
+                let retry_after = rule.limit.block.unwrap_or(rule.limit.window);
+                let until = now + retry_after;
+                tx.count_refresh(session_id, &state.facts.hits, Some(until))
                     .await?;
-                tx.record(&event(AuditReason::LimitedRefresh)).await?;
+                tx.record(&lasting(event(reason), until)).await?;
                 tx.commit().await?;
-                Err(RefreshError::Limited(Limited { retry_after: block }))
+                Err(RefreshError::Limited(Limited {
+                    reason,
+                    retry_after,
+                }))
             }
             Rotation::Reused => {
                 let ended = tx.end_session(session_id, None, EndReason::Reuse).await?;
@@ -188,14 +208,41 @@ impl Auth {
         &self,
         mut tx: Tx,
         presented: Presented,
-    ) -> Result<Session, RefreshError> {
+    ) -> Result<Option<Session>, StoreError> {
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
         let ring = self.0.tokens.ring().current();
         let session = tx
             .advance_session(presented, ring.active(), lives, rule)
             .await?;
         tx.commit().await?;
-        session.ok_or(RefreshError::Dead)
+        Ok(session)
+    }
+
+    async fn refuse_forgotten(
+        &self,
+        client: &Client,
+        presented: Presented,
+    ) -> Result<TokenPair, RefreshError> {
+        let event = refused_of(client, presented, AuditReason::UnknownSession);
+        self.refuse_over(presented.session_id, event, RefreshError::Unknown)
+            .await
+    }
+
+    /// A block on the session is on already.
+    async fn blocked(
+        &self,
+        client: &Client,
+        presented: Presented,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> RefreshError {
+        let reason = AuditReason::LimitedRefresh;
+        let event = lasting(refused_of(client, presented, reason), until);
+        self.record_if_room(&event).await;
+        RefreshError::Limited(Limited {
+            reason,
+            retry_after: seconds_until(until, now),
+        })
     }
 
     async fn count_refused(
@@ -219,8 +266,14 @@ impl Auth {
     }
 }
 
-fn blocked(until: Timestamp, now: Timestamp) -> RefreshError {
-    RefreshError::Limited(Limited {
-        retry_after: seconds_until(until, now),
-    })
+fn refused(client: &Client, reason: AuditReason) -> AuditEvent {
+    AuditEvent::by_client(AuditKind::Refresh, Outcome::Refused, reason, client)
+}
+
+fn refused_of(client: &Client, presented: Presented, reason: AuditReason) -> AuditEvent {
+    AuditEvent {
+        user_id: Some(presented.user_id),
+        session_id: Some(presented.session_id),
+        ..refused(client, reason)
+    }
 }

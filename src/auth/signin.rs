@@ -3,13 +3,13 @@
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, AuthenticationMethod, Challenge, ChallengeId, Client,
     CodeNonce, EmailAddress, Outcome, PasswordHash, PlainPassword, Reservation, Timestamp,
-    TwoFactor, User,
+    TwoFactor, User, UserId,
 };
 use crate::password::{HashingError, Verdict};
 use crate::store::{NewChallenge, StoreError, Tx};
 use crate::token::{MissingKey, TokenPair};
 
-use super::{Auth, Limited, NotReserved, limited};
+use super::{Auth, Limited, NotReserved};
 
 /// What a right password got.
 #[derive(Debug)]
@@ -104,6 +104,8 @@ impl Auth {
             Ok(verdict) => verdict,
             Err(error) => {
                 self.release_failure(email, failure).await?;
+                self.record_if_room(&refused(client, email, None, AuditReason::Overloaded))
+                    .await;
                 return Err(SigninError::Hashing(error));
             }
         };
@@ -116,6 +118,7 @@ impl Auth {
                 self.welcome(client, &user).await
             }
             Err((user, refusal)) => {
+                self.count_failure(email, failure).await?;
                 let event = refused(client, email, user.as_ref(), refusal);
                 self.0.store.record(&event).await?;
                 Err(SigninError::Refused(refusal))
@@ -128,20 +131,16 @@ impl Auth {
         client: &Client,
         email: &EmailAddress,
     ) -> Result<(), NotReserved> {
+        let event = |reason| refused(client, email, None, reason);
         let key = self.0.attempt_keys.signin(email, client.network);
-        let blocked = || AuditEvent {
-            email: Some(email.clone()),
-            ..limited(AuditKind::Signin, &key, client)
-        };
-        self.reserve(&key, &self.0.rules.signin, blocked).await?;
+        self.reserve(&key, &self.0.rules.signin, event).await?;
         let key = self.0.attempt_keys.signin_network(client.network);
-        let blocked = || limited(AuditKind::Signin, &key, client);
-        self.reserve(&key, &self.0.rules.ceilings.signin_network, blocked)
+        self.reserve(&key, &self.0.rules.ceilings.signin_network, event)
             .await?;
         Ok(())
     }
 
-    /// Counts a failure in advance, to be taken back if it turns out to be none. The account's
+    /// Makes room for a failure, which is taken back if it turns out to be none. The account's
     /// ceiling stops nobody who comes from a network that its owner is known from: it would be a
     /// way to lock the owner out.
     async fn reserve_failure(
@@ -149,16 +148,26 @@ impl Auth {
         client: &Client,
         email: &EmailAddress,
     ) -> Result<Option<Timestamp>, NotReserved> {
-        let is_known = self.0.store.is_known_network(email, client.network).await?;
         let key = self.0.attempt_keys.signin_failures(email);
         let ceiling = &self.0.rules.ceilings.signin_failures;
-        match self.0.store.reserve_attempt(&key, ceiling).await? {
-            Reservation::Granted { at } => Ok(Some(at)),
-            Reservation::Refused { .. } if is_known => Ok(None),
-            Reservation::Refused { retry_after, .. } => {
-                Err(NotReserved::Limited(Limited { retry_after }))
-            }
+        let reservation = self.0.store.reserve_failure(&key, ceiling).await?;
+        if let Reservation::Refused { .. } = reservation
+            && self.0.store.is_known_network(email, client.network).await?
+        {
+            return Ok(None);
         }
+        let event = |reason| refused(client, email, None, reason);
+        self.granted(reservation, key.scope, event).await.map(Some)
+    }
+
+    async fn count_failure(
+        &self,
+        email: &EmailAddress,
+        failure: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let Some(at) = failure else { return Ok(()) };
+        let key = self.0.attempt_keys.signin_failures(email);
+        self.0.store.count_failure(&key, at).await
     }
 
     async fn release_failure(
@@ -167,10 +176,8 @@ impl Auth {
         failure: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         let Some(at) = failure else { return Ok(()) };
-        self.0
-            .store
-            .release_attempt(&self.0.attempt_keys.signin_failures(email), at)
-            .await
+        let key = self.0.attempt_keys.signin_failures(email);
+        self.0.store.release_attempt(&key, at).await
     }
 
     /// The password is right: on to a session or to a challenge.
@@ -272,7 +279,7 @@ impl Auth {
 
     async fn upgrade_hash(
         &self,
-        user_id: crate::domain::UserId,
+        user_id: UserId,
         old: PasswordHash,
         password: PlainPassword,
     ) -> Result<(), UpgradeError> {
@@ -314,11 +321,11 @@ fn refused(
     client: &Client,
     email: &EmailAddress,
     user: Option<&User>,
-    refusal: SigninRefusal,
+    reason: impl Into<AuditReason>,
 ) -> AuditEvent {
     AuditEvent {
         user_id: user.map(|user| user.user_id),
         email: Some(email.clone()),
-        ..AuditEvent::by_client(AuditKind::Signin, Outcome::Refused, refusal, client)
+        ..AuditEvent::by_client(AuditKind::Signin, Outcome::Refused, reason, client)
     }
 }

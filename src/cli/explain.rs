@@ -55,9 +55,11 @@ pub(super) async fn run(args: &ExplainArgs, config: &Config) -> anyhow::Result<(
             let found = explain.request(request_id).await?;
             ensure!(
                 !found.events.is_empty(),
-                "nothing is on record for this request: it was granted as a matter of course, or \
-                 refused without being counted for anybody, or by a limit that was on already; \
-                 `explain EMAIL` tells the limits that are on"
+                "nothing is on record for this request; what is not: a refresh that was granted, a \
+                 request that was malformed or had no token, 503, a flood (429 with cause `flood`), \
+                 and whoever goes on knocking at a limit. The server's log has each request's \
+                 line, with its cause: look there for this id. `explain EMAIL` tells the limits \
+                 that are on"
             );
             found
         }
@@ -195,7 +197,12 @@ fn event_title(event: &AuditRecord) -> String {
     let Some(kind) = AuditKind::from_stored(&event.kind) else {
         return event.kind.clone();
     };
-    let attempts = [AuditKind::Signin, AuditKind::Confirm, AuditKind::Refresh];
+    let attempts = [
+        AuditKind::Signin,
+        AuditKind::Confirm,
+        AuditKind::Refresh,
+        AuditKind::Signout,
+    ];
     let outcome = match Outcome::from_stored(&event.outcome) {
         _ if !attempts.contains(&kind) => "",
         Some(Outcome::Refused) => " refused",

@@ -15,6 +15,8 @@ words! {
         Confirm = "confirm",
         /// A refresh was refused (granted ones are counted, not recorded).
         Refresh = "refresh",
+        /// A sign-out was refused (a granted one ends a session).
+        Signout = "signout",
         /// A session ended.
         SessionEnded = "session_ended",
         /// An operator changed a user.
@@ -57,6 +59,9 @@ words! {
         /// used the challenge up.
         ChangedMeanwhile = "changed_meanwhile",
 
+        /// More sign-ins came at once than passwords can be checked.
+        Overloaded = "overloaded",
+
         /// What was sent is no challenge of ours.
         UnknownChallenge = "unknown_challenge",
         /// The challenge was used or has expired.
@@ -68,23 +73,29 @@ words! {
         /// The code was wrong.
         WrongCode = "wrong_code",
 
-        /// A block started: sign-ins to the address from the network.
+        /// A limit is reached: sign-ins to the address from the network.
         LimitedSignin = "limited_signin",
-        /// A limit was reached: sign-ins from the network.
+        /// A limit is reached: sign-ins from the network.
         LimitedSigninNetwork = "limited_signin_network",
-        /// A limit was reached: failed sign-ins to the address.
+        /// A limit is reached: failed sign-ins to the address.
         LimitedSigninFailures = "limited_signin_failures",
-        /// A block started: codes tried by the user.
+        /// A limit is reached: codes tried by the user.
         LimitedConfirm = "limited_confirm",
-        /// A block started: unknown challenges from the network.
+        /// A limit is reached: unknown challenges from the network.
         LimitedConfirmUnknown = "limited_confirm_unknown",
-        /// A block started: refreshes of the session.
+        /// A limit is reached: refreshes of the session.
         LimitedRefresh = "limited_refresh",
-        /// A block started: refreshes with tokens that are not ours, from the network.
+        /// A limit is reached: refreshes with tokens that are not ours, from the network.
         LimitedRefreshUnknown = "limited_refresh_unknown",
-        /// A limit was reached: code mails to the user.
+        /// A limit is reached: code mails to the user.
         LimitedMail = "limited_mail",
 
+        /// What was sent is no such token of ours.
+        ForeignToken = "foreign_token",
+        /// The token had expired.
+        TokenExpired = "token_expired",
+        /// The session is not stored any more.
+        UnknownSession = "unknown_session",
         /// The session had ended or idled out, or its user was disabled.
         SessionOver = "session_over",
         /// An old refresh token was used; the session was ended.
@@ -189,7 +200,8 @@ pub struct AuditEvent {
     pub request_id: Option<RequestId>,
     /// The operator who did it, as the operating system knows them.
     pub actor: Option<String>,
-    /// What else helps to understand it: a key's id, what a mail server said.
+    /// What else helps to understand it: until when a limit refuses, what a token lacks, a key's
+    /// id, what a mail server said.
     pub detail: Option<String>,
 }
 

@@ -79,6 +79,8 @@ pub enum Reservation {
     },
     /// It is refused, and so is every other until `retry_after` has passed.
     Refused {
+        /// When that will be, by the database's clock.
+        until: Timestamp,
         /// The true rest of the block, rounded up to whole seconds, at least one.
         retry_after: Duration,
         /// Whether this very attempt started the block, so that it is told once.

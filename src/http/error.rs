@@ -104,7 +104,7 @@ impl From<InvalidToken> for Problem {
 
 impl From<Limited> for Problem {
     fn from(limited: Limited) -> Self {
-        Self::too_many_attempts(limited.retry_after)
+        Self::too_many_attempts(limited.retry_after).because(limited.reason.as_str())
     }
 }
 

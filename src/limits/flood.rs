@@ -1,20 +1,13 @@
 //! The flood layer: a keyed `governor` limiter in this process.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
+use governor::Quota;
 
+use super::buckets::Buckets;
 use crate::domain::ClientNetwork;
-
-/// Networks are counted in this many buckets, so that a million networks take no more memory than
-/// these. Two that share one share its allowance; which ones do is random per process, so that
-/// nobody can choose to share a victim's.
-const BUCKETS: u64 = 1 << 17;
 
 /// How much of what kind of request a network may send.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +19,7 @@ pub struct FloodLimit {
 }
 
 /// Refuses what no person sends.
-pub struct Flood {
-    limiter: RateLimiter<u32, DashMapStateStore<u32>, DefaultClock>,
-    clock: DefaultClock,
-    hasher: RandomState,
-}
+pub struct Flood(Buckets);
 
 impl Flood {
     /// A limiter that has seen nothing yet.
@@ -39,27 +28,19 @@ impl Flood {
         let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(limit.per_second))
             .allow_burst(at_least_one(limit.burst));
-        Self {
-            limiter: RateLimiter::dashmap(quota),
-            clock: DefaultClock::default(),
-            hasher: RandomState::new(),
-        }
+        Self(Buckets::new(quota))
     }
 
     /// Counts a request for `method` from a network; an error says after how long there is room.
     pub fn check(&self, method: &str, network: ClientNetwork) -> Result<(), Duration> {
-        let bucket = self.hasher.hash_one((method, network)) % BUCKETS;
-        let bucket = u32::try_from(bucket).unwrap_or_default();
-        self.limiter
-            .check_key(&bucket)
-            .map_err(|full| full.wait_time_from(self.clock.now()))
+        self.0.check((method, network))
     }
 }
 
 impl fmt::Debug for Flood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flood")
-            .field("buckets", &self.limiter.len())
+            .field("buckets", &self.0.len())
             .finish_non_exhaustive()
     }
 }
@@ -68,6 +49,7 @@ impl fmt::Debug for Flood {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
+    use super::super::buckets::BUCKETS;
     use super::*;
 
     fn network(n: u32) -> ClientNetwork {
@@ -99,6 +81,6 @@ mod tests {
         for n in 0..1_000_000 {
             let _ = flood.check("signin", network(n));
         }
-        assert!(flood.limiter.len() as u64 <= BUCKETS);
+        assert!(flood.0.len() as u64 <= BUCKETS);
     }
 }

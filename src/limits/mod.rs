@@ -3,13 +3,16 @@
 //! The limits that users are promised are counted in the database, so that they hold over all
 //! instances together. In front of them a [`Flood`] limiter in this process throws out what no
 //! person sends, before a body is read, the database asked or a password hashed. It only ever
-//! refuses more.
+//! refuses more. What is refused without being counted is written down within a [`RecordBudget`].
 
+mod buckets;
 mod flood;
 mod keys;
+mod record;
 
 pub use flood::{Flood, FloodLimit};
 pub use keys::AttemptKeys;
+pub use record::RecordBudget;
 
 use std::time::Duration;
 

@@ -5,6 +5,11 @@ use std::time::Duration;
 use super::{Store, StoreError, Tx, seconds};
 use crate::domain::{AttemptKey, Limit, LimitScope, Reservation, Timestamp, seconds_until};
 
+/// How long an attempt can be in flight: longer than a place in the hashing queue is waited for,
+/// than a hash takes and than the database may take, together. One that is older was cut short, and
+/// counts as one that failed.
+const MAX_FLIGHT: Duration = Duration::from_secs(10);
+
 /// What is counted under one key.
 #[derive(Debug, Clone)]
 pub struct AttemptRecord {
@@ -12,7 +17,7 @@ pub struct AttemptRecord {
     pub hash: [u8; 32],
     /// Which limit it belongs to.
     pub scope: LimitScope,
-    /// The attempts, oldest first; some may have left the window.
+    /// The attempts that count for good, oldest first; some may have left the window.
     pub hits: Vec<Timestamp>,
     /// The end of a block that was started.
     pub blocked_until: Option<Timestamp>,
@@ -66,7 +71,8 @@ fn granted_or_started(
 ) -> Reservation {
     match blocked_until {
         None => Reservation::Granted { at: newest },
-        Some(_) => Reservation::Refused {
+        Some(until) => Reservation::Refused {
+            until,
             retry_after: limit.block.unwrap_or(limit.window),
             started_now: true,
         },
@@ -85,37 +91,109 @@ impl Store {
             .await?;
         match row {
             Some(row) => Ok(granted_or_started(row.newest, row.blocked_until, limit)),
-            None => self.refusal(key, limit.window).await,
+            None => self.refusal(key, limit).await,
         }
     }
 
-    /// How long a refusal still lasts: to the end of the block, or until the oldest attempt leaves
-    /// the window.
-    async fn refusal(&self, key: &AttemptKey, window: Duration) -> Result<Reservation, StoreError> {
-        let query = sqlx::query!(
+    /// Reserves an attempt under a ceiling of failures, before it is known whether it is one. Until
+    /// [`Store::count_failure`] or [`Store::release_attempt`] says so it is in flight: it takes up
+    /// room like a failure, but nobody is told to wait for as long as a failure counts.
+    ///
+    /// Its instant is its name, so no two have the same.
+    pub async fn reserve_failure(
+        &self,
+        key: &AttemptKey,
+        ceiling: &Limit,
+    ) -> Result<Reservation, StoreError> {
+        let query = sqlx::query_scalar!(
             r#"
-            SELECT COALESCE(blocked_until, hits[1] + make_interval(secs => $2)) AS until,
-                   clock_timestamp() AS "now!"
-              FROM attempts
-             WHERE attempt_key = $1
+            INSERT INTO attempts AS a (attempt_key, scope, account_key, hits, in_flight, stale_at)
+            SELECT $1, $2, $3, '{}', ARRAY[now], now + make_interval(secs => $4)
+              FROM (SELECT clock_timestamp() AS now) AS clock
+            ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
+               SET (hits, in_flight, stale_at) = (
+                   SELECT ARRAY(SELECT hit FROM unnest(a.hits) AS hit
+                                 WHERE hit > c.now - make_interval(secs => $4) ORDER BY hit),
+                          ARRAY(SELECT hit FROM unnest(a.in_flight) AS hit
+                                 WHERE hit > c.now - make_interval(secs => $4) ORDER BY hit)
+                              || c.now,
+                          c.now + make_interval(secs => $4)
+                     FROM (SELECT GREATEST(clock_timestamp(),
+                                           a.in_flight[cardinality(a.in_flight)]
+                                               + INTERVAL '1 microsecond') AS now) AS c)
+             WHERE (SELECT count(*) FROM unnest(a.hits || a.in_flight) AS hit
+                     WHERE hit > clock_timestamp() - make_interval(secs => $4)) < $5
+            RETURNING in_flight[cardinality(in_flight)] AS "at!"
             "#,
             &key.hash,
-            seconds(window),
+            key.scope.as_str(),
+            key.account.as_ref().map(<[u8; 32]>::as_slice),
+            seconds(ceiling.window),
+            i64::from(ceiling.attempts),
         );
-        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
-        let retry_after = row
-            .and_then(|row| Some(seconds_until(row.until?, row.now)))
-            .unwrap_or(Duration::from_secs(1));
+        match self.run(|c| Box::pin(query.fetch_optional(c))).await? {
+            Some(at) => Ok(Reservation::Granted { at }),
+            None => self.refusal(key, ceiling).await,
+        }
+    }
+
+    /// How long a refusal still lasts: to the end of the block; or until so many attempts have left
+    /// the window that there is room; or, where what is in flight takes up the room, until the first
+    /// of that is decided.
+    async fn refusal(&self, key: &AttemptKey, limit: &Limit) -> Result<Reservation, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            SELECT COALESCE(
+                       a.blocked_until,
+                       (SELECT hit + make_interval(secs => $2)
+                          FROM (SELECT unnest(a.hits)
+                                 UNION ALL
+                                SELECT cut_short FROM unnest(a.in_flight) AS cut_short
+                                 WHERE cut_short <= c.now - make_interval(secs => $4)) AS h (hit)
+                         WHERE hit > c.now - make_interval(secs => $2)
+                         ORDER BY hit DESC
+                        OFFSET $3 LIMIT 1),
+                       (SELECT min(hit) + make_interval(secs => $4)
+                          FROM unnest(a.in_flight) AS hit
+                         WHERE hit > c.now - make_interval(secs => $4)),
+                       c.now) AS "until!",
+                   c.now AS "now!"
+              FROM (SELECT clock_timestamp() AS now) AS c
+              LEFT JOIN attempts AS a ON a.attempt_key = $1
+            "#,
+            &key.hash,
+            seconds(limit.window),
+            i64::from(limit.attempts) - 1,
+            seconds(MAX_FLIGHT),
+        );
+        let row = self.run(|c| Box::pin(query.fetch_one(c))).await?;
         Ok(Reservation::Refused {
-            retry_after,
+            until: row.until,
+            retry_after: seconds_until(row.until, row.now),
             started_now: false,
         })
+    }
+
+    /// Counts an attempt for good: what was reserved as a failure is one.
+    pub async fn count_failure(&self, key: &AttemptKey, at: Timestamp) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE attempts
+               SET hits = ARRAY(SELECT hit FROM unnest(hits || $2::TIMESTAMPTZ) AS hit ORDER BY hit),
+                   in_flight = array_remove(in_flight, $2)
+             WHERE attempt_key = $1 AND $2 = ANY (in_flight)
+            "#,
+            &key.hash,
+            at,
+        );
+        self.run(|c| Box::pin(query.execute(c))).await?;
+        Ok(())
     }
 
     /// Takes an attempt back: what was reserved as a failure turned out to be none.
     pub async fn release_attempt(&self, key: &AttemptKey, at: Timestamp) -> Result<(), StoreError> {
         let query = sqlx::query!(
-            "UPDATE attempts SET hits = array_remove(hits, $2) WHERE attempt_key = $1",
+            "UPDATE attempts SET in_flight = array_remove(in_flight, $2) WHERE attempt_key = $1",
             &key.hash,
             at,
         );
@@ -151,13 +229,18 @@ impl Store {
         let query = sqlx::query!(
             r#"
             SELECT now AS "now!", attempt_key AS "attempt_key?", scope AS "scope?",
-                   hits AS "hits?", blocked_until
+                   ARRAY(SELECT unnest(hits)
+                          UNION ALL
+                         SELECT hit FROM unnest(in_flight) AS hit
+                          WHERE hit <= now - make_interval(secs => $3)
+                          ORDER BY 1) AS "hits!", blocked_until
               FROM (SELECT clock_timestamp() AS now) AS clock
               LEFT JOIN attempts ON account_key = $1 OR attempt_key = ANY ($2)
              ORDER BY scope, attempt_key
             "#,
             account.as_ref().map(<[u8; 32]>::as_slice),
             &hashes,
+            seconds(MAX_FLIGHT),
         );
         let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
         let now = rows.first().map(|row| row.now);
@@ -166,7 +249,7 @@ impl Store {
             Some(AttemptRecord {
                 hash: row.attempt_key?.try_into().ok()?,
                 scope: LimitScope::from_stored(&row.scope?)?,
-                hits: row.hits?,
+                hits: row.hits,
                 blocked_until: row.blocked_until,
             })
         });

@@ -95,6 +95,30 @@ async fn a_disabled_user_is_told_with_what_lets_them_in_again() {
 }
 
 #[tokio::test]
+async fn what_an_operator_did_on_the_command_line_is_told_with_their_name() {
+    let app = TestApp::start().await;
+    app.user(ALICE).await;
+    let operator = program(&app, &[]);
+    for command in ["disable", "enable", "unlock", "signout", "delete"] {
+        operator.run(&format!("user {command} {ALICE}")).await.ok();
+    }
+    let found = explained(&app, ALICE).await;
+    for reason in [
+        "disabled",
+        "enabled",
+        "unlocked",
+        "sessions_ended",
+        "deleted",
+    ] {
+        assert_eq!(event(&found, reason)["actor"], "operator", "{reason}");
+    }
+    operator.run("key rotate").await.ok();
+    let keys = "SELECT count(*) FROM audit_events
+                 WHERE kind = 'keys_changed' AND reason = 'key_rotated' AND actor = 'operator'";
+    assert_eq!(app.count(keys).await, 1);
+}
+
+#[tokio::test]
 async fn a_second_factor_that_is_locked_is_told() {
     let setting = [("limits.confirm_failures_per_account", "1")];
     let app = TestApp::with(&setting).await;

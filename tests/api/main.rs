@@ -10,6 +10,7 @@
 
 mod support;
 
+mod ceilings;
 mod cli;
 mod confirm;
 mod explain;
@@ -23,6 +24,7 @@ mod outage;
 mod page;
 mod purge;
 mod refresh;
+mod refusals;
 mod requests;
 mod services;
 mod signin;

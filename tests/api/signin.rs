@@ -250,6 +250,11 @@ async fn a_full_hashing_queue_is_503_overloaded_and_says_when_to_come_back() {
     assert!(!served.is_empty() && !turned_away.is_empty());
     let body = turned_away[0].problem(503, "overloaded");
     assert!(body["retryAfter"].as_u64().unwrap() < 30);
+    let recorded = app.audit().await;
+    let recorded = recorded
+        .iter()
+        .filter(|line| *line == "signin refused overloaded");
+    assert_eq!(recorded.count(), turned_away.len());
 }
 
 #[tokio::test]

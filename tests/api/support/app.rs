@@ -383,6 +383,7 @@ impl TestApp {
         self.shift(
             "UPDATE attempts
                 SET hits = ARRAY(SELECT hit - $1 FROM unnest(hits) AS hit),
+                    in_flight = ARRAY(SELECT hit - $1 FROM unnest(in_flight) AS hit),
                     blocked_until = blocked_until - $1, stale_at = stale_at - $1",
             by,
         )

@@ -1,0 +1,225 @@
+//! The wide ceilings: exact, true to the second, and no reason for anybody innocent to wait long.
+
+use serde_json::json;
+
+use crate::support::{Answer, Held, PASSWORD, Person, TestApp, other_than, post, race, secs};
+
+/// As long as an attempt can be in flight, in seconds.
+const FLIGHT: u64 = 10;
+
+/// The bytes of a sign-in from a network where nobody was before.
+fn signin(app: &TestApp, email: &str, password: &str) -> Vec<u8> {
+    let body = json!({"email": email, "password": password}).to_string();
+    let network = app.new_network();
+    let headers = [("X-Forwarded-For", network.as_str())];
+    post("/api/v2/signin", &headers, body.as_bytes())
+}
+
+/// So many sign-ins to an address at the same instant, on two instances in turn.
+async fn signins_at_once(
+    instances: [&TestApp; 2],
+    email: &str,
+    password: &str,
+    count: usize,
+) -> Vec<Answer> {
+    let mut held = Vec::new();
+    for instance in instances.into_iter().cycle().take(count) {
+        let request = signin(instances[0], email, password);
+        held.push(Held::open(instance.public_addr(), &request).await);
+    }
+    race(held).await
+}
+
+/// Red when the oldest attempt of all is what must leave the window.
+#[tokio::test]
+async fn after_a_ceiling_was_lowered_retry_after_is_true_to_the_second() {
+    let app = TestApp::with(&[("limits.signin_network_per_minute", "7")]).await;
+    let lowered = [("limits.signin_network_per_minute", "3")];
+    let lowered = app.try_second_instance(&lowered).await.unwrap();
+    let network = app.new_network();
+    let person = |n: u32| Person::new(&app, &format!("u{n}@example.com"), network.clone());
+    for n in 0..6 {
+        person(n).signin().await.problem(401, "invalid_credentials");
+        app.age_attempts(secs(5)).await;
+    }
+    // They are 30, 25, 20, 15, 10 and 5 seconds old, and the fourth one has to leave.
+    let rest = person(6).at(&lowered).signin().await.limited();
+    assert!((43..=45).contains(&rest), "{rest}");
+    app.age_attempts(secs(rest - 2)).await;
+    person(7).at(&lowered).signin().await.limited();
+    app.age_attempts(secs(2)).await;
+    let through = person(8).at(&lowered).signin().await;
+    through.problem(401, "invalid_credentials");
+    person(9).at(&lowered).signin().await.limited();
+}
+
+/// Red when `reserve_failure` does not count what is in flight, or counts what its snapshot shows
+/// instead of the locked row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_failures_at_once_on_two_instances_exactly_so_many_as_the_ceiling_get_through() {
+    let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "3")]).await;
+    let other = app.second_instance().await;
+    for round in 0..20 {
+        let email = format!("nobody{round}@example.com");
+        let answers = signins_at_once([&app, &other], &email, "wrong", 8).await;
+        let (through, refused): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|answer| answer.status != 429);
+        assert_eq!(through.len(), 3);
+        for answer in through {
+            answer.problem(401, "invalid_credentials");
+        }
+        for answer in refused {
+            // All that was ahead was in flight, or all of it had failed.
+            let rest = answer.limited();
+            assert!(rest <= FLIGHT || rest >= 3_590, "{rest}");
+        }
+    }
+    let counted = "SELECT count(*) FROM attempts
+                    WHERE scope = 'signin_failures' AND cardinality(hits) = 3 AND in_flight = '{}'";
+    assert_eq!(app.count(counted).await, 20);
+}
+
+/// Red when what was reserved counts for good until it is released.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn good_sign_ins_at_once_on_two_instances_tell_nobody_to_wait_for_long() {
+    let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "2")]).await;
+    let other = app.second_instance().await;
+    let alice = app.user("alice@example.com").await;
+    for _ in 0..20 {
+        for answer in signins_at_once([&app, &other], &alice.email, PASSWORD, 8).await {
+            if answer.status == 200 {
+                answer.pair();
+            } else {
+                let rest = answer.limited();
+                assert!(rest <= FLIGHT, "{rest}");
+            }
+        }
+        // Nothing stays behind.
+        alice.elsewhere().signin().await.pair();
+    }
+    let left = "SELECT sum(cardinality(hits) + cardinality(in_flight))::BIGINT FROM attempts
+                 WHERE scope = 'signin_failures'";
+    assert_eq!(app.count(left).await, 0);
+}
+
+/// A process that dies between a reservation and its end leaves it as it is.
+#[tokio::test]
+async fn what_is_in_flight_refuses_for_seconds_and_counts_as_a_failure_if_it_never_ends() {
+    let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "3")]).await;
+    let alice = app.user("alice@example.com").await;
+    alice.signin().await.pair();
+    let reserved = "UPDATE attempts
+                       SET in_flight = ARRAY(SELECT clock_timestamp() FROM generate_series(1, 3))
+                     WHERE scope = 'signin_failures'";
+    assert_eq!(app.execute(reserved).await, 1);
+    let rest = alice.elsewhere().signin().await.limited();
+    assert!((FLIGHT - 3..=FLIGHT).contains(&rest), "{rest}");
+    // Its owner is never stopped.
+    alice.signin().await.pair();
+
+    app.age_attempts(secs(FLIGHT)).await;
+    let rest = alice.elsewhere().signin().await.limited();
+    assert!((3_587..=3_590).contains(&rest), "{rest}");
+    app.age_attempts(secs(rest)).await;
+    alice.elsewhere().signin().await.pair();
+}
+
+/// Red when anything is looked up before the attempt is reserved.
+#[tokio::test]
+async fn a_refusal_by_a_block_costs_no_hash_and_looks_nobody_up() {
+    let app = TestApp::with(&[("limits.signin_network_per_minute", "6")]).await;
+    let alice = app.user("alice@example.com").await;
+    let crowd = app.stranger("crowd@example.com");
+    for n in 0..6 {
+        alice.signin_with("wrong").await;
+        alice.refresh("not ours").await;
+        alice.confirm("not ours", "123456").await;
+        let address = format!("u{n}@example.com");
+        Person::new(&app, &address, crowd.network.clone())
+            .signin()
+            .await;
+    }
+    // Whoever looks into one of these waits until the database's deadline, and is answered 503; a
+    // password is hashed only after its user was looked up.
+    let mut lock = app.sql().begin().await.unwrap();
+    let tables = "LOCK TABLE users, sessions, challenges, known_networks";
+    sqlx::query(tables).execute(&mut *lock).await.unwrap();
+    alice.signin().await.limited();
+    crowd.signin().await.limited();
+    alice.refresh("not ours").await.limited();
+    alice.confirm("not ours", "123456").await.limited();
+    drop(lock);
+}
+
+/// Red when `reserve!` counts the hits of its snapshot instead of those of the locked row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_sign_ins_at_once_from_one_network_exactly_so_many_as_the_ceiling_get_through() {
+    let app = TestApp::with(&[("limits.signin_network_per_minute", "4")]).await;
+    let other = app.second_instance().await;
+    for _ in 0..20 {
+        let network = app.new_network();
+        let headers = [("X-Forwarded-For", network.as_str())];
+        let mut held = Vec::new();
+        for (n, instance) in [&app, &other].into_iter().cycle().take(8).enumerate() {
+            let email = format!("nobody{n}@example.com");
+            let body = json!({"email": email, "password": PASSWORD}).to_string();
+            let request = post("/api/v2/signin", &headers, body.as_bytes());
+            held.push(Held::open(instance.public_addr(), &request).await);
+        }
+        let answers = race(held).await;
+        let (through, refused): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|answer| answer.status == 401);
+        assert_eq!(through.len(), 4);
+        for answer in refused {
+            let rest = answer.limited();
+            assert!((57..=60).contains(&rest), "{rest}");
+        }
+    }
+}
+
+/// Red when `reserve!` counts the hits of its snapshot instead of those of the locked row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_challenges_at_once_on_two_instances_exactly_so_many_as_the_budget_are_mailed() {
+    let app = TestApp::with(&[("limits.mails_per_account", "2")]).await;
+    let other = app.second_instance().await;
+    for round in 0..20 {
+        let email = format!("alice{round}@example.com");
+        app.user_with_code(&email).await;
+        for answer in signins_at_once([&app, &other], &email, PASSWORD, 6).await {
+            assert_eq!(answer.ok()["2faRequired"], true);
+        }
+    }
+    assert_eq!(app.count("SELECT count(*) FROM outbox").await, 40);
+    let most = "SELECT max(n) FROM (SELECT count(*) AS n FROM outbox JOIN challenges
+                                     USING (challenge_id) GROUP BY user_id) AS mails";
+    assert_eq!(app.count(most).await, 2);
+}
+
+/// Red without the bound in `spend_confirm_attempt`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_wrong_codes_at_once_on_two_instances_exactly_so_many_as_the_budget_are_compared() {
+    let app = TestApp::with(&[
+        ("limits.confirm.attempts", "1000"),
+        ("limits.confirm_failures_per_account", "4"),
+    ])
+    .await;
+    let other = app.second_instance().await;
+    for round in 0..20 {
+        let email = format!("alice{round}@example.com");
+        let alice = app.user_with_code(&email).await;
+        let (token, code) = alice.challenge_and_code().await;
+        let body = json!({"token": token, "code": other_than(&code)}).to_string();
+        let request = post("/api/v2/2fa/confirm", &[], body.as_bytes());
+        let mut held = Vec::new();
+        for instance in [&app, &other].into_iter().cycle().take(8) {
+            held.push(Held::open(instance.public_addr(), &request).await);
+        }
+        for answer in race(held).await {
+            answer.problem(401, "invalid_two_factor");
+        }
+    }
+    let compared = "SELECT count(*) FROM audit_events WHERE reason = 'wrong_code'";
+    assert_eq!(app.count(compared).await, 80);
+    let locked = "SELECT count(*) FROM audit_events WHERE reason = 'second_factor_locked'";
+    assert_eq!(app.count(locked).await, 80);
+}
