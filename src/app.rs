@@ -23,7 +23,8 @@ use crate::store::{Store, StoreError};
 use crate::telemetry;
 use crate::token::Tokens;
 use crate::workers::{
-    MailSender, end_sessions_of_revoked_keys, follow_ended_sessions, follow_keys, purge,
+    MailSender, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
+    follow_keys, purge,
 };
 
 /// How long requests in flight get to finish, once no new ones are accepted.
@@ -119,6 +120,7 @@ impl App {
         app.work(|stop| follow_keys(Arc::clone(&keys), tokens, stop));
         app.work(|stop| end_sessions_of_revoked_keys(keys, stop));
         app.work(|stop| follow_ended_sessions(auth.clone(), stop));
+        app.work(|stop| follow_hash_kinds(auth.clone(), stop));
         app.work(|stop| purge(store, config.audit, stop));
         app.serve_public(public, auth, config);
         app.serve_management(management);

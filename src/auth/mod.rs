@@ -6,6 +6,7 @@
 mod confirm;
 mod ended;
 mod explain;
+mod hashes;
 mod import;
 mod keys;
 mod refresh;
@@ -34,6 +35,7 @@ use reserve::{NotReserved, lasting};
 
 pub use confirm::ConfirmError;
 pub use explain::{Explain, Explanation, MailState, Obstacle};
+pub use hashes::HashKindsError;
 pub use import::{Clash, ImportError, Taken};
 pub use keys::{Activation, Imported, KeysError, ListedKey, Look, Revoked, SigningKeys, Successor};
 pub use refresh::RefreshError;

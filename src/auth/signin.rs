@@ -89,7 +89,8 @@ impl Auth {
     /// Checks an address and a password. Opens a session, or a challenge whose code is mailed.
     ///
     /// The attempt is counted before anything is looked up. From there to the verdict the same
-    /// statements and the same hashing happen whether the address is known or not.
+    /// statements happen whether the address is known or not, and a refusal is held back until it
+    /// has taken as long as any other.
     pub async fn signin(
         &self,
         client: &Client,
@@ -100,8 +101,8 @@ impl Auth {
         let failure = self.reserve_failure(client, email).await?;
         let user = self.0.store.find_user(email).await?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-        let verdict = match self.0.pool.verify(password.clone(), stored).await {
-            Ok(verdict) => verdict,
+        let check = match self.0.pool.verify(password.clone(), stored).await {
+            Ok(check) => check,
             Err(error) => {
                 self.release_failure(email, failure).await?;
                 self.record_if_room(&refused(client, email, None, AuditReason::Overloaded))
@@ -109,7 +110,7 @@ impl Auth {
                 return Err(SigninError::Hashing(error));
             }
         };
-        match admit(user, verdict) {
+        let outcome = match admit(user, check.verdict) {
             Ok((user, is_outdated)) => {
                 self.release_failure(email, failure).await?;
                 if is_outdated {
@@ -123,7 +124,11 @@ impl Auth {
                 self.0.store.record(&event).await?;
                 Err(SigninError::Refused(refusal))
             }
+        };
+        if let Err(SigninError::Refused(_)) = &outcome {
+            self.0.pool.hold_back(&check).await;
         }
+        outcome
     }
 
     async fn reserve_signin(

@@ -5,8 +5,9 @@
 //! in order; the rest is refused at once. A slot moves into the task that computes with it: a
 //! client that hangs up frees nothing early.
 
+mod hold;
 mod pool;
 mod scheme;
 
-pub use pool::{HashingError, HashingPool, Verdict};
+pub use pool::{Check, HashingError, HashingPool, Verdict};
 pub use scheme::{UnsupportedHash, check_importable};

@@ -1,5 +1,6 @@
 //! The hashing pool.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,8 @@ use argon2::{Argon2, Block};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::scheme::{self, Scheme};
+use super::hold::Hold;
+use super::scheme::{self, Cost, Scheme};
 use crate::config::PasswordsConfig;
 use crate::domain::{PasswordHash, PlainPassword};
 
@@ -42,6 +44,15 @@ pub enum Verdict {
     Mismatch,
 }
 
+/// A check that was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// What it found.
+    pub verdict: Verdict,
+    /// When it got its turn.
+    started: Instant,
+}
+
 /// Bounded workers for password hashes; cheap to clone.
 #[derive(Clone)]
 pub struct HashingPool(Arc<Pool>);
@@ -59,6 +70,7 @@ struct Pool {
     waiting: AtomicUsize,
     /// How long a hash took of late, in microseconds.
     typical: AtomicU64,
+    hold: Hold,
 }
 
 /// The memory of one worker.
@@ -88,6 +100,30 @@ impl Pool {
         let ahead = self.waiting.load(Ordering::Relaxed) as u64;
         let rounds = ahead.div_ceil(self.config.workers as u64);
         Duration::from_micros(rounds.saturating_mul(self.typical.load(Ordering::Relaxed)))
+    }
+
+    fn check(
+        &self,
+        password: &PlainPassword,
+        stored: Option<&PasswordHash>,
+        slot: &mut Slot,
+    ) -> Verdict {
+        let readable = stored.and_then(|stored| Scheme::parse(stored).ok());
+        let Some(scheme) = readable else {
+            let decoy = Scheme::parse(&self.decoy).expect("it was made here");
+            std::hint::black_box(decoy.verify(password, slot));
+            return Verdict::Mismatch;
+        };
+        let started = Instant::now();
+        let is_match = scheme.verify(password, slot);
+        self.hold.learn(scheme.cost(), started.elapsed());
+        if is_match {
+            Verdict::Match {
+                is_outdated: scheme.is_outdated(&self.config) && !scheme.cuts(password),
+            }
+        } else {
+            Verdict::Mismatch
+        }
     }
 
     /// A running mean, so that one slow hash does not shut the door.
@@ -128,6 +164,7 @@ impl HashingPool {
         let decoy = scheme::make(&context, &decoy, &mut idle[0]);
         Self(Arc::new(Pool {
             config,
+            hold: Hold::new(scheme::todays_cost(&context)),
             context,
             decoy,
             admission: Arc::new(Semaphore::new(config.workers + config.queue)),
@@ -138,31 +175,44 @@ impl HashingPool {
         }))
     }
 
-    /// Checks a password. Without a stored hash, or with one that cannot be read, the same work is
-    /// done through the same queue, and nothing matches.
+    /// Checks a password. Without a stored hash, or with one that cannot be read, the work of one
+    /// of today is done through the same queue, and nothing matches.
     pub async fn verify(
         &self,
         password: PlainPassword,
         stored: Option<PasswordHash>,
-    ) -> Result<Verdict, HashingError> {
-        self.compute(move |pool, slot| {
-            let readable = stored
-                .as_ref()
-                .and_then(|stored| Scheme::parse(stored).ok());
-            let Some(scheme) = readable else {
-                let decoy = Scheme::parse(&pool.decoy).expect("it was made here");
-                std::hint::black_box(decoy.verify(&password, slot));
-                return Verdict::Mismatch;
-            };
-            if scheme.verify(&password, slot) {
-                Verdict::Match {
-                    is_outdated: scheme.is_outdated(&pool.config) && !scheme.cuts(&password),
-                }
-            } else {
-                Verdict::Mismatch
-            }
-        })
-        .await
+    ) -> Result<Check, HashingError> {
+        let turn = self.turn().await?;
+        let started = Instant::now();
+        let check =
+            move |pool: &Pool, slot: &mut Slot| pool.check(&password, stored.as_ref(), slot);
+        let verdict = compute(turn, check).await?;
+        Ok(Check { verdict, started })
+    }
+
+    /// Waits until a refusal that follows from a check may leave: its time after the turn must not
+    /// tell what kind of hash was checked. Holds no worker meanwhile.
+    pub async fn hold_back(&self, check: &Check) {
+        let hold = self.0.hold.pass(check.started.elapsed());
+        tokio::time::sleep_until(check.started + hold).await;
+    }
+
+    /// Learns which kinds of hashes are in use, each told by what stands before its salt, and
+    /// measures what the dearest of them cost. What cannot be read costs what today's do.
+    pub async fn learn_kinds(&self, kinds: &[String]) -> Result<(), HashingError> {
+        let samples: HashMap<Cost, PasswordHash> = (kinds.iter())
+            .map(|kind| scheme::sample(kind))
+            .chain([self.0.decoy.clone()])
+            .filter_map(|sample| Some((Scheme::parse(&sample).ok()?.cost(), sample)))
+            .collect();
+        let used: HashSet<Cost> = samples.keys().copied().collect();
+        for cost in self.0.hold.keep(&used) {
+            let sample = samples[&cost].clone();
+            let password = PlainPassword::parse("nobody's").expect("it is short");
+            self.compute(move |pool, slot| pool.check(&password, Some(&sample), slot))
+                .await?;
+        }
+        Ok(())
     }
 
     /// Makes the hash to store for a password.
@@ -187,15 +237,7 @@ impl HashingPool {
         &self,
         job: impl FnOnce(&Pool, &mut Slot) -> T + Send + 'static,
     ) -> Result<T, HashingError> {
-        let mut turn = self.turn().await?;
-        let task = tokio::task::spawn_blocking(move || {
-            let started = Instant::now();
-            let pool = Arc::clone(&turn.pool);
-            let result = job(&pool, &mut turn.slot);
-            pool.note_duration(started.elapsed());
-            result
-        });
-        task.await.map_err(|_| HashingError::Failed)
+        compute(self.turn().await?, job).await
     }
 
     async fn turn(&self) -> Result<Turn, HashingError> {
@@ -223,6 +265,21 @@ impl HashingPool {
             _permits: [turn, admitted],
         })
     }
+}
+
+/// Computes in a slot, which goes back when it is done, whoever has stopped waiting meanwhile.
+async fn compute<T: Send + 'static>(
+    mut turn: Turn,
+    job: impl FnOnce(&Pool, &mut Slot) -> T + Send + 'static,
+) -> Result<T, HashingError> {
+    let task = tokio::task::spawn_blocking(move || {
+        let started = Instant::now();
+        let pool = Arc::clone(&turn.pool);
+        let result = job(&pool, &mut turn.slot);
+        pool.note_duration(started.elapsed());
+        result
+    });
+    task.await.map_err(|_| HashingError::Failed)
 }
 
 impl fmt::Debug for HashingPool {
@@ -256,24 +313,23 @@ mod tests {
     async fn a_password_matches_its_own_hash_and_no_other() {
         let pool = pool(1, 1);
         let hash = pool.hash(plain("correct")).await.unwrap();
-        let verify = |text| pool.verify(plain(text), Some(hash.clone()));
+        let verify = async |text, hash| pool.verify(plain(text), hash).await.unwrap().verdict;
+        let hash = Some(hash);
         assert_eq!(
-            verify("correct").await.unwrap(),
+            verify("correct", hash.clone()).await,
             Verdict::Match { is_outdated: false }
         );
-        assert_eq!(verify("Correct").await.unwrap(), Verdict::Mismatch);
-        assert_eq!(verify("correct ").await.unwrap(), Verdict::Mismatch);
-        assert_eq!(
-            pool.verify(plain("correct"), None).await.unwrap(),
-            Verdict::Mismatch
-        );
+        assert_eq!(verify("Correct", hash.clone()).await, Verdict::Mismatch);
+        assert_eq!(verify("correct ", hash).await, Verdict::Mismatch);
+        assert_eq!(verify("correct", None).await, Verdict::Mismatch);
     }
 
     #[tokio::test]
     async fn nobody_has_the_decoys_password() {
         let pool = pool(1, 1);
         let typed = plain("a password that no user has");
-        assert_eq!(pool.verify(typed, None).await.unwrap(), Verdict::Mismatch);
+        let check = pool.verify(typed, None).await.unwrap();
+        assert_eq!(check.verdict, Verdict::Mismatch);
     }
 
     #[tokio::test]
@@ -289,7 +345,8 @@ mod tests {
         assert_eq!(
             pool.verify(plain("secret-of-old"), Some(stored))
                 .await
-                .unwrap(),
+                .unwrap()
+                .verdict,
             Verdict::Match { is_outdated: true }
         );
         assert_eq!(
@@ -324,6 +381,39 @@ mod tests {
         );
         let dear = bcrypt::hash("x", 4).unwrap().replacen("$04$", "$31$", 1);
         assert_eq!(check(&dear), Err(TooDear));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_held_back_only_while_hashes_of_other_kinds_are_in_use() {
+        let pool = pool(1, 1);
+        let unknown = pool.verify(plain("wrong"), None).await.unwrap();
+        let held = async |pool: &HashingPool| {
+            let before = Instant::now();
+            pool.hold_back(&Check {
+                started: before,
+                ..unknown
+            })
+            .await;
+            before.elapsed()
+        };
+        let mine = "$argon2id$v=19$m=64,t=1,p=1".to_owned();
+        let old = vec!["$2y$08".to_owned(), mine.clone()];
+        pool.learn_kinds(&old).await.unwrap();
+        let cost = Scheme::parse(&scheme::sample("$2y$08")).unwrap().cost();
+        let measured = pool.0.hold.measured(cost).unwrap();
+        assert!(measured > Duration::ZERO);
+        assert!(held(&pool).await >= measured);
+        pool.learn_kinds(&[mine]).await.unwrap();
+        assert_eq!(pool.0.hold.pass(measured), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_kind_of_hash_is_learned_from_the_first_check_of_one() {
+        let pool = pool(1, 1);
+        let stored = scheme::sample("$2y$04");
+        let check = pool.verify(plain("wrong"), Some(stored)).await.unwrap();
+        assert_eq!(check.verdict, Verdict::Mismatch);
+        assert!(pool.0.hold.pass(Duration::ZERO) > Duration::ZERO);
     }
 
     #[tokio::test]

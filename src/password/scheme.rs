@@ -32,6 +32,17 @@ pub enum UnsupportedHash {
     TooDear,
 }
 
+/// What the time of a check depends on: the scheme and its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Cost {
+    /// `argon2id`, `bcrypt`.
+    pub(super) scheme: &'static str,
+    /// The work that is set, by which those of one scheme compare.
+    pub(super) work: u64,
+    /// What else is set.
+    details: [u32; 3],
+}
+
 /// A stored hash, parsed.
 pub(super) enum Scheme<'a> {
     Argon2 {
@@ -41,7 +52,10 @@ pub(super) enum Scheme<'a> {
         salt: Vec<u8>,
         hash: Vec<u8>,
     },
-    Bcrypt(&'a str),
+    Bcrypt {
+        text: &'a str,
+        cost: u32,
+    },
 }
 
 impl<'a> Scheme<'a> {
@@ -51,7 +65,9 @@ impl<'a> Scheme<'a> {
             .iter()
             .any(|prefix| text.starts_with(prefix))
         {
-            return Ok(Self::Bcrypt(text));
+            let parts: bcrypt::HashParts = text.parse().map_err(|_| UnsupportedHash::Unknown)?;
+            let cost = parts.get_cost();
+            return Ok(Self::Bcrypt { text, cost });
         }
         let parsed = phc::PasswordHash::new(text).map_err(|_| UnsupportedHash::Unknown)?;
         let algorithm =
@@ -75,7 +91,7 @@ impl<'a> Scheme<'a> {
     /// Whether the scheme looks at a part of this password alone: bcrypt ignores what comes after
     /// 72 bytes. What was typed there is not known to be right, and must not be made to count.
     pub(super) fn cuts(&self, password: &PlainPassword) -> bool {
-        matches!(self, Self::Bcrypt(_)) && password.expose().len() > 72
+        matches!(self, Self::Bcrypt { .. }) && password.expose().len() > 72
     }
 
     /// Whether this is not what [`make`] would make today.
@@ -98,6 +114,17 @@ impl<'a> Scheme<'a> {
         !is_as_made_now
     }
 
+    pub(super) fn cost(&self) -> Cost {
+        match self {
+            Self::Argon2 { kind, context, .. } => cost_of(*kind, context),
+            Self::Bcrypt { cost, .. } => Cost {
+                scheme: "bcrypt",
+                work: 1 << cost.min(&63),
+                details: [*cost, 0, 0],
+            },
+        }
+    }
+
     /// Computes the hash of `password` in `memory` and compares.
     pub(super) fn verify(&self, password: &PlainPassword, memory: &mut [Block]) -> bool {
         match self {
@@ -111,7 +138,7 @@ impl<'a> Scheme<'a> {
                 fill(context, password, salt, &mut computed, memory)
                     && verify_slices_are_equal(&computed, hash).is_ok()
             }
-            Self::Bcrypt(text) => bcrypt::verify(password.expose(), text).unwrap_or(false),
+            Self::Bcrypt { text, .. } => bcrypt::verify(password.expose(), text).unwrap_or(false),
         }
     }
 }
@@ -130,6 +157,30 @@ fn fill(
         context.hash_password_into(password.expose(), salt, out)
     };
     computed.is_ok()
+}
+
+/// What checking a hash that is made with `context` today costs.
+pub(super) fn todays_cost(context: &Argon2<'_>) -> Cost {
+    cost_of(KIND, context)
+}
+
+fn cost_of((algorithm, version): (Algorithm, Version), context: &Argon2<'_>) -> Cost {
+    let params = context.params();
+    Cost {
+        scheme: algorithm.as_str(),
+        work: u64::from(params.m_cost()) * u64::from(params.t_cost()),
+        details: [params.m_cost(), params.p_cost(), version.into()],
+    }
+}
+
+/// A hash of a kind that is told by what stands before its salt: costs what those of the kind cost.
+pub(super) fn sample(kind: &str) -> PasswordHash {
+    let tail = if kind.starts_with("$argon2") {
+        "$c29tZXNhbHRzb21lc2FsdA$PGnVoCdKU3NrS0rdJ4bQkAFYR6pk1CuiXvOvIJ+gJFs"
+    } else {
+        "$NcIb7vmIlIvS9gnEa0xkR.cZ5QwPt4sBzqGWs3rRkOeE2cPn3pKQe"
+    };
+    PasswordHash::new(format!("{kind}{tail}"))
 }
 
 /// The context that new hashes are made with.
@@ -172,10 +223,7 @@ pub fn check_importable(stored: &PasswordHash) -> Result<(), UnsupportedHash> {
             context.params().m_cost() <= MAX_IMPORTED_MEMORY_KIB
                 && context.params().t_cost() <= MAX_IMPORTED_PASSES
         }
-        Scheme::Bcrypt(text) => {
-            let parts: bcrypt::HashParts = text.parse().map_err(|_| UnsupportedHash::Unknown)?;
-            parts.get_cost() <= MAX_IMPORTED_BCRYPT_COST
-        }
+        Scheme::Bcrypt { cost, .. } => cost <= MAX_IMPORTED_BCRYPT_COST,
     };
     if is_cheap_enough {
         Ok(())

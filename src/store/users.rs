@@ -107,6 +107,31 @@ impl Store {
         rows.into_iter().map(User::try_from).collect()
     }
 
+    /// Which kinds of password hashes are in use, each told by what stands before the salt; at most
+    /// `count`. By steps through an index, a few for each kind.
+    pub async fn list_hash_kinds(&self, count: i64) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"
+            WITH RECURSIVE kinds AS (
+                SELECT min(substring(password_hash FROM
+                           '^\$(?:argon2[a-z]*\$(?:v=[0-9]+\$)?[^$]*|2[aby]\$[0-9]{2})')) AS kind
+                  FROM users
+                 UNION ALL
+                SELECT (SELECT min(substring(password_hash FROM
+                               '^\$(?:argon2[a-z]*\$(?:v=[0-9]+\$)?[^$]*|2[aby]\$[0-9]{2})'))
+                          FROM users
+                         WHERE substring(password_hash FROM
+                               '^\$(?:argon2[a-z]*\$(?:v=[0-9]+\$)?[^$]*|2[aby]\$[0-9]{2})') > kind)
+                  FROM kinds
+                 WHERE kind IS NOT NULL
+            )
+            SELECT kind AS "kind!" FROM kinds WHERE kind IS NOT NULL LIMIT $1
+            "#,
+            count,
+        );
+        self.run(|c| Box::pin(query.fetch_all(c))).await
+    }
+
     /// Replaces a hash by one of the same password, unless it was changed since it was read.
     pub async fn upgrade_password_hash(
         &self,

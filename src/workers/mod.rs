@@ -1,11 +1,13 @@
 //! What goes on beside the requests: each worker is a loop that survives its own errors.
 
 mod ended;
+mod hashes;
 mod keys;
 mod mail;
 mod purge;
 
 pub use ended::follow_ended_sessions;
+pub use hashes::follow_hash_kinds;
 pub use keys::{end_sessions_of_revoked_keys, follow_keys};
 pub use mail::MailSender;
 pub use purge::purge;

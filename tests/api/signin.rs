@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use insta::assert_json_snapshot;
 use serde_json::json;
+use sqlx::{AssertSqlSafe, Row as _};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::support::{
@@ -255,6 +257,65 @@ async fn a_full_hashing_queue_is_503_overloaded_and_says_when_to_come_back() {
         .iter()
         .filter(|line| *line == "signin refused overloaded");
     assert_eq!(recorded.count(), turned_away.len());
+}
+
+/// Red without `hold_back`. How long a check takes differs from machine to machine, so this only
+/// asks for half of what one took here; `benches/enumeration.rs` measures how alike they are.
+#[tokio::test]
+async fn while_an_older_hash_is_in_use_every_refusal_takes_as_long_as_its_check() {
+    let app = TestApp::start().await;
+    let alice = app.user("alice@example.com").await;
+    let hash = bcrypt::hash(PASSWORD, 10).unwrap();
+    let took = |check: &dyn Fn()| {
+        let started = Instant::now();
+        check();
+        started.elapsed()
+    };
+    let check = || drop(std::hint::black_box(bcrypt::verify("wrong", &hash)));
+    let least = (0..3).map(|_| took(&check)).min().unwrap();
+    sqlx::query("UPDATE users SET password_hash = $1")
+        .bind(&hash)
+        .execute(app.sql())
+        .await
+        .unwrap();
+    alice.signin_with("wrong").await;
+    for _ in 0..5 {
+        let started = Instant::now();
+        let refused = app.stranger("nobody@example.com").signin().await;
+        refused.problem(401, "invalid_credentials");
+        assert!(started.elapsed() >= least / 2, "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn the_kinds_of_hashes_in_use_are_read_through_an_index() {
+    let app = TestApp::start().await;
+    for email in ["a@example.com", "b@example.com", "c@example.com"] {
+        app.user(email).await;
+    }
+    let change =
+        "UPDATE users SET password_hash = '$2y$10$' || repeat('x', 53) WHERE email LIKE 'b%'";
+    app.execute(change).await;
+    app.execute("UPDATE users SET password_hash = NULL WHERE email LIKE 'c%'")
+        .await;
+    let kinds = app.store().await.list_hash_kinds(10).await.unwrap();
+    assert_eq!(kinds, ["$2y$10", "$argon2id$v=19$m=64,t=1,p=1"]);
+    let source = include_str!("../../src/store/users.rs");
+    let statements = source.split("r#\"").skip(1);
+    let statement = statements
+        .filter_map(|rest| rest.split("\"#").next())
+        .find(|text| text.contains("RECURSIVE kinds"));
+    let statement = statement
+        .unwrap()
+        .replace("$1", "10")
+        .replace("\"kind!\"", "kind");
+    let explain = format!("SET enable_seqscan = off; EXPLAIN (COSTS OFF) {statement}");
+    let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(app.sql());
+    let rows = rows.await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    let is_by_index = plan.contains("users_hash_kind_idx") && !plan.contains("Seq Scan");
+    assert!(is_by_index, "{plan}");
 }
 
 #[tokio::test]

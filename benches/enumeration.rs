@@ -1,0 +1,310 @@
+//! Whether the time of a refused sign-in tells whose address it was.
+//!
+//! `cargo bench --bench enumeration` signs in with a wrong password, in turns, to addresses of every
+//! kind: nobody's, of a user with today's hash, disabled, without a password, with a bcrypt hash, and
+//! with an Argon2 hash of other parameters. Each address and each network is used once, so that no
+//! limit interferes. For each kind it prints the area under the ROC curve against unknown addresses:
+//! the chance that a refusal of this kind takes longer than one of an unknown address. 0.5 tells
+//! nothing. It measures with the hashing pool idle, and with other sign-ins waiting in its queue.
+
+#![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, StatusCode};
+use backoffice_auth::auth::{Auth, SigningKeys};
+use backoffice_auth::config::Config;
+use backoffice_auth::dev::{Cluster, Durability};
+use backoffice_auth::domain::{Clock, PasswordHash, PlainPassword};
+use backoffice_auth::http::public_router;
+use backoffice_auth::limits::{Flood, FloodLimit};
+use backoffice_auth::password::HashingPool;
+use backoffice_auth::store::Store;
+use backoffice_auth::token::Tokens;
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+/// Samples of each kind, and twice as many of unknown addresses; those before them warm up.
+const ROUNDS: usize = 200;
+const WARM_UP: usize = 10;
+
+/// What keeps the queue filled, and how many samples are under way among it.
+const OTHERS: usize = 24;
+const AT_ONCE: usize = 4;
+
+/// The AUC is to be between these. With this many samples, chance alone moves it by up to 0.05.
+const TARGET: [f64; 2] = [0.45, 0.55];
+
+const UNKNOWN: &str = "unknown";
+const KINDS: [&str; 5] = ["wrong", "disabled", "bare", "bcrypt", "argon2"];
+
+struct Bench {
+    router: Router,
+    auth: Auth,
+    pool: HashingPool,
+    next: AtomicU32,
+    _cluster: Cluster,
+}
+
+/// What a phase found: milliseconds by kind, and how many waited for a worker.
+#[derive(Default)]
+struct Samples {
+    millis: HashMap<&'static str, Vec<f64>>,
+    waiting: Vec<f64>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run())
+}
+
+async fn run() -> anyhow::Result<()> {
+    let bench = Arc::new(Bench::set_up().await?);
+    println!(
+        "load before: {}",
+        std::fs::read_to_string("/proc/loadavg")?.trim()
+    );
+    bench.auth.learn_hash_kinds().await?;
+    report("idle", &bench.sample(0, 1).await?);
+
+    let others: Vec<_> = (0..OTHERS)
+        .map(|_| tokio::spawn(Arc::clone(&bench).keep_busy()))
+        .collect();
+    report("busy", &bench.sample(ROUNDS + WARM_UP, AT_ONCE).await?);
+    for other in others {
+        other.abort();
+    }
+    Ok(())
+}
+
+impl Bench {
+    async fn set_up() -> anyhow::Result<Self> {
+        let folder = format!("backoffice-auth-enumeration-{}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        let cluster = Cluster::start(&folder, Durability::Throwaway)?;
+        let url = cluster.url("postgres");
+        let config = config(&url)?;
+        let store = Store::connect(&config.database).await?;
+        store.migrate().await?;
+        let keys = SigningKeys::new(store.clone(), &config);
+        keys.ensure_first().await?;
+        let tokens = Tokens::new(&config.tokens, keys.open_ring().await?, Clock::system());
+        let pool = HashingPool::new(config.passwords);
+        make_users(&url, &config, &pool).await?;
+        let auth = Auth::new(
+            &config,
+            store,
+            Arc::new(tokens),
+            pool.clone(),
+            Arc::new(Notify::new()),
+        );
+        let flood = Arc::new(Flood::new(FloodLimit {
+            burst: 1_000,
+            per_second: 1_000,
+        }));
+        Ok(Self {
+            router: public_router(auth.clone(), &flood, &config.http),
+            auth,
+            pool,
+            next: AtomicU32::new(0),
+            _cluster: cluster,
+        })
+    }
+
+    /// Takes all samples in a random order, so many at a time.
+    async fn sample(self: &Arc<Self>, first: usize, at_once: usize) -> anyhow::Result<Samples> {
+        let queue = Arc::new(Mutex::new(shuffled(first)));
+        let tasks = (0..at_once).map(|_| {
+            let (bench, queue) = (Arc::clone(self), Arc::clone(&queue));
+            tokio::spawn(async move { bench.work_off(&queue, first).await })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        let mut all = Samples::default();
+        for task in tasks {
+            let samples = task.await??;
+            for (kind, millis) in samples.millis {
+                all.millis.entry(kind).or_default().extend(millis);
+            }
+            all.waiting.extend(samples.waiting);
+        }
+        Ok(all)
+    }
+
+    async fn work_off(
+        &self,
+        queue: &Mutex<Vec<(usize, &'static str)>>,
+        first: usize,
+    ) -> anyhow::Result<Samples> {
+        let mut samples = Samples::default();
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some((round, kind)) = next else {
+                return Ok(samples);
+            };
+            let waiting = self.pool.waiting();
+            let millis = self.refused(kind, round).await?;
+            if round >= first + WARM_UP {
+                samples.millis.entry(kind).or_default().push(millis);
+                samples.waiting.push(f64::from(u32::try_from(waiting)?));
+            }
+        }
+    }
+
+    /// Signs in, again and again, to addresses that nobody has.
+    async fn keep_busy(self: Arc<Self>) {
+        loop {
+            // Refused for lack of room, it comes again.
+            let _ = self.refused(UNKNOWN, 0).await;
+        }
+    }
+
+    /// How many milliseconds a refusal took.
+    async fn refused(&self, kind: &str, round: usize) -> anyhow::Result<f64> {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let address = if kind == UNKNOWN {
+            format!("nobody{n}@example.com")
+        } else {
+            format!("{kind}{round}@example.com")
+        };
+        let network = Ipv4Addr::from_bits(0x0a00_0000 + n);
+        let request = Request::post("/api/v2/signin")
+            .header("host", "localhost")
+            .extension(ConnectInfo(SocketAddr::from((network, 50_000))))
+            .body(Body::from(format!(
+                r#"{{"email":"{address}","password":"violet-anvil-68"}}"#
+            )))?;
+        let started = Instant::now();
+        let status = self.router.clone().oneshot(request).await?.status();
+        let took = started.elapsed();
+        anyhow::ensure!(status == StatusCode::UNAUTHORIZED, "{kind}: {status}");
+        Ok(took.as_secs_f64() * 1e3)
+    }
+}
+
+/// All samples of a phase in an order of chance, the warm-up last, since they are taken from the end.
+fn shuffled(first: usize) -> Vec<(usize, &'static str)> {
+    let chance = RandomState::new();
+    let kinds = || KINDS.into_iter().chain([UNKNOWN; 2]);
+    let rounds = (first..first + WARM_UP + ROUNDS).rev();
+    let in_order = |round| {
+        let mut turn: Vec<_> = kinds().map(|kind| (round, kind)).enumerate().collect();
+        turn.sort_by_key(|sample| chance.hash_one(sample));
+        turn.into_iter().map(|(_, sample)| sample)
+    };
+    rounds.flat_map(in_order).collect()
+}
+
+fn report(phase: &str, samples: &Samples) {
+    let waiting = samples.waiting.iter().sum::<f64>() / count(&samples.waiting);
+    println!("\n{phase}: {waiting:.1} waited for a worker on average");
+    println!(
+        "{:<10} {:>5} {:>10} {:>10} {:>7}",
+        "kind", "n", "median ms", "p95 ms", "AUC"
+    );
+    let unknown = &samples.millis[UNKNOWN];
+    for kind in [UNKNOWN].into_iter().chain(KINDS) {
+        let millis = &samples.millis[kind];
+        let auc = auc(millis, unknown);
+        let is_hit = (TARGET[0]..=TARGET[1]).contains(&auc);
+        println!(
+            "{kind:<10} {:>5} {:>10.1} {:>10.1} {auc:>7.3}{}",
+            millis.len(),
+            quantile(millis, 0.5),
+            quantile(millis, 0.95),
+            if is_hit {
+                ""
+            } else {
+                "  outside of the target"
+            },
+        );
+    }
+}
+
+/// The chance that one of `ours` is greater than one of `base`.
+fn auc(ours: &[f64], base: &[f64]) -> f64 {
+    let wins = ours.iter().flat_map(|one| {
+        base.iter().map(move |other| match one.total_cmp(other) {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        })
+    });
+    wins.sum::<f64>() / (count(ours) * count(base))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few hundred samples")]
+fn count(samples: &[f64]) -> f64 {
+    samples.len() as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an index into a few hundred samples"
+)]
+fn quantile(samples: &[f64], part: f64) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[((count(samples) - 1.0) * part).round() as usize]
+}
+
+/// As many users of each kind as there are samples.
+async fn make_users(url: &str, config: &Config, pool: &HashingPool) -> anyhow::Result<()> {
+    let password = PlainPassword::parse("violet-anvil-67")?;
+    let todays = pool.hash(password.clone()).await?;
+    let mut others = config.passwords;
+    (others.memory_kib, others.iterations) = (9_728, 1);
+    let argon2 = HashingPool::new(others).hash(password).await?;
+    let bcrypt = PasswordHash::new(bcrypt::hash("violet-anvil-67", 10)?);
+    let sql = PgPool::connect(url)
+        .await
+        .context("the database is there")?;
+    for (kind, hash) in KINDS.into_iter().zip([
+        Some(&todays),
+        Some(&todays),
+        None,
+        Some(&bcrypt),
+        Some(&argon2),
+    ]) {
+        let make = "INSERT INTO users (email, password_hash, two_factor, disabled_at)
+                    SELECT $1 || n || '@example.com', $2, 'off', CASE WHEN $3 THEN now() END
+                      FROM generate_series(0, $4) AS n";
+        sqlx::query(make)
+            .bind(kind)
+            .bind(hash.map(PasswordHash::expose))
+            .bind(kind == "disabled")
+            .bind(i32::try_from(2 * (ROUNDS + WARM_UP))?)
+            .execute(&sql)
+            .await?;
+    }
+    sqlx::query("VACUUM ANALYZE users").execute(&sql).await?;
+    sql.close().await;
+    Ok(())
+}
+
+fn config(database_url: &str) -> anyhow::Result<Config> {
+    let settings = [
+        ("DATABASE__URL", database_url),
+        (
+            "SECRETS__MASTER_KEY",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ),
+        ("TOKENS__ISSUER", "https://auth.example.com"),
+        ("MAIL__TRANSPORT", "log"),
+    ];
+    let environment =
+        settings.map(|(name, value)| (format!("BACKOFFICE_AUTH__{name}"), value.to_owned()));
+    Ok(Config::load(None, environment)?.config)
+}

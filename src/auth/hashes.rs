@@ -1,0 +1,29 @@
+//! Knowing what the hashes in use cost to check.
+
+use crate::password::HashingError;
+use crate::store::StoreError;
+
+use super::Auth;
+
+/// Kinds of hashes that are looked at: more than an import from several services brings.
+const MAX_KINDS: i64 = 100;
+
+/// Why it is not known what hashes cost.
+#[derive(Debug, thiserror::Error)]
+pub enum HashKindsError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// They could not be measured now.
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
+}
+
+impl Auth {
+    /// Learns which kinds of hashes are in use and what they cost, so that a refusal's time does not
+    /// tell them apart. For the worker that keeps this up to date.
+    pub async fn learn_hash_kinds(&self) -> Result<(), HashKindsError> {
+        let kinds = self.0.store.list_hash_kinds(MAX_KINDS).await?;
+        Ok(self.0.pool.learn_kinds(&kinds).await?)
+    }
+}
