@@ -73,6 +73,7 @@ struct Rules {
     max_wrong_codes: u32,
     code_ttl: Duration,
     lives: SessionLives,
+    max_sessions: u32,
     rotation: RotationRule,
     key_publish_time: Duration,
 }
@@ -90,6 +91,7 @@ impl Rules {
                 idle: config.tokens.refresh_idle_ttl,
                 session: config.tokens.session_ttl,
             },
+            max_sessions: config.tokens.max_sessions_per_user,
             rotation: RotationRule {
                 grace: config.tokens.refresh_grace,
                 limit: config.limits.refresh,

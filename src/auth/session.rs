@@ -1,8 +1,8 @@
 //! Opening a session: the last step of both ways to sign in.
 
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, AuthenticationMethod, Client, EmailAddress, Outcome,
-    Session, UserId,
+    AuditEvent, AuditKind, AuditReason, AuthenticationMethod, Client, EmailAddress, EndReason,
+    Outcome, Session, UserId,
 };
 use crate::store::{NewSession, StoreError, Tx};
 
@@ -45,6 +45,31 @@ impl Auth {
             ..AuditEvent::by_client(kind, Outcome::Granted, AuditReason::SessionOpened, client)
         })
         .await?;
+        self.end_surplus(tx, client, &session).await?;
         Ok(Some(session))
+    }
+
+    /// Keeps a user's sessions within their number. That this ended some, other instances learn as
+    /// they learn of any end, and so does this one: it may yet not be committed.
+    async fn end_surplus(
+        &self,
+        tx: &mut Tx,
+        client: &Client,
+        opened: &Session,
+    ) -> Result<(), StoreError> {
+        let (user_id, max) = (opened.user_id, self.0.rules.max_sessions);
+        let ended = tx
+            .end_surplus_sessions(user_id, opened.session_id, max)
+            .await?;
+        for session in ended {
+            let (kind, reason) = (AuditKind::SessionEnded, EndReason::TooManySessions);
+            tx.record(&AuditEvent {
+                user_id: Some(user_id),
+                session_id: Some(session.session_id),
+                ..AuditEvent::by_client(kind, Outcome::Granted, reason, client)
+            })
+            .await?;
+        }
+        Ok(())
     }
 }

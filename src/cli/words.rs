@@ -104,6 +104,10 @@ pub(super) fn end_sentence(reason: EndReason) -> &'static str {
         EndReason::UserDeleted => "an operator deleted the user.",
         EndReason::Operator => "an operator ended it.",
         EndReason::KeyRevoked => "the key that signed its tokens was revoked.",
+        EndReason::TooManySessions => {
+            "its owner opened another one and has as many as one may have; this was the one not \
+             used for longest."
+        }
     }
 }
 
@@ -156,6 +160,10 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         Why::Reuse => "the refresh token had been traded in before; the session was ended.",
         Why::SignedOut => "its owner signed out.",
         Why::Operator => "an operator ended it.",
+        Why::TooManySessions => {
+            "its owner opened another one and has as many as one may have; this was the one not \
+             used for longest."
+        }
         Why::Created => "the user was made.",
         Why::Imported => "the user was imported.",
         Why::PasswordChanged => "the password was set anew, and the sessions ended.",

@@ -132,6 +132,7 @@ fn tokens(reader: &mut Reader) -> TokensConfig {
         refresh_idle_ttl: reader.seconds("tokens.refresh_idle_ttl_seconds", 1..=TEN_YEARS),
         session_ttl: reader.seconds("tokens.session_ttl_seconds", 1..=TEN_YEARS),
         refresh_grace: reader.seconds("tokens.refresh_grace_seconds", 0..=300),
+        max_sessions_per_user: reader.number("tokens.max_sessions_per_user", 1..=100_000),
     }
 }
 
@@ -440,6 +441,7 @@ mod tests {
         assert_eq!(tokens.refresh_idle_ttl.as_secs(), 86_400);
         assert_eq!(tokens.session_ttl.as_secs(), 2_592_000);
         assert_eq!(tokens.refresh_grace.as_secs(), 30);
+        assert_eq!(tokens.max_sessions_per_user, 100);
         assert_eq!(two_factor.ttl.as_secs(), 600);
         assert_eq!(
             (
@@ -485,6 +487,7 @@ mod tests {
             ("database.max_connections", "1001"),
             ("tokens.access_ttl_seconds", "0"),
             ("tokens.refresh_grace_seconds", "301"),
+            ("tokens.max_sessions_per_user", "0"),
             ("two_factor.ttl_seconds", "601"),
             ("passwords.memory_kib", "4194305"),
             ("passwords.memory_kib", "7"),

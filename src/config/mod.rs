@@ -112,6 +112,8 @@ pub struct TokensConfig {
     pub session_ttl: Duration,
     /// For how long after a rotation the token before it gets the same answer.
     pub refresh_grace: Duration,
+    /// Live sessions that a user may have.
+    pub max_sessions_per_user: u32,
 }
 
 /// `two_factor`.

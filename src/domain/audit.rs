@@ -104,6 +104,8 @@ words! {
         SignedOut = "signed_out",
         /// An operator ended a session.
         Operator = "operator",
+        /// The user opened more sessions than one may have; this was the one not used for longest.
+        TooManySessions = "too_many_sessions",
 
         /// An operator made the user.
         Created = "created",
@@ -158,6 +160,7 @@ impl From<EndReason> for AuditReason {
             EndReason::UserDeleted => Self::UserDeleted,
             EndReason::Operator => Self::Operator,
             EndReason::KeyRevoked => Self::KeyRevoked,
+            EndReason::TooManySessions => Self::TooManySessions,
         }
     }
 }

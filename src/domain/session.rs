@@ -50,6 +50,8 @@ words! {
         Operator = "operator",
         /// The key that signed its tokens was revoked.
         KeyRevoked = "key_revoked",
+        /// Its user opened another one, and it was the one not used for longest.
+        TooManySessions = "too_many_sessions",
     }
 }
 

@@ -11,6 +11,9 @@ use crate::domain::{
     RotationFacts, RotationRule, Session, SessionId, Timestamp, UserId,
 };
 
+/// Sessions beyond a user's bound that are ended at once.
+const SURPLUS_AT_ONCE: i64 = 20;
+
 /// How long things live.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLives {
@@ -452,9 +455,10 @@ impl Store {
 impl Tx {
     /// Opens a session, unless the user was disabled or the password changed meanwhile.
     ///
-    /// The shared lock on the user's row makes this wait for a disabling or a change of password
-    /// under way, and makes that wait for this: no session slips in between it and its ending of
-    /// all sessions.
+    /// The lock on the user's row makes this wait for a disabling or a change of password under way,
+    /// and makes that wait for this: no session slips in between it and its ending of all sessions.
+    /// Of one user's sessions that open at once each sees those before it, so that they are counted
+    /// right.
     pub async fn insert_session(
         &mut self,
         new: &NewSession<'_>,
@@ -474,7 +478,7 @@ impl Tx {
                    c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)), $9, $10
               FROM (SELECT user_id FROM users
                      WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
-                       FOR SHARE) AS u,
+                       FOR NO KEY UPDATE) AS u,
                    (SELECT now, date_trunc('second', now) AS second
                       FROM (SELECT clock_timestamp() AS now) AS clock) AS c
             RETURNING session_id, user_id, $11::TEXT AS "email!", generation, key_id, amr,
@@ -593,6 +597,43 @@ impl Tx {
             .watch(query.fetch_optional(&mut *self.inner))
             .await?;
         Ok(row.map(EndedSession::from))
+    }
+
+    /// Ends the sessions of a user beyond `count`, those not used for longest, and tells which they
+    /// were. `opened` is spared. Few at a time: after `count` was lowered, each sign-in ends some.
+    ///
+    /// Sessions that idled out count too, as long as they are not ended: so there are never more to
+    /// look through than `count` and some.
+    pub async fn end_surplus_sessions(
+        &mut self,
+        user_id: UserId,
+        opened: SessionId,
+        count: u32,
+    ) -> Result<Vec<EndedSession>, StoreError> {
+        let query = sqlx::query_as!(
+            EndedRow,
+            r#"
+            UPDATE sessions
+               SET ended_at = clock_timestamp(), end_reason = $4
+             WHERE session_id = ANY (ARRAY(
+                   SELECT session_id FROM sessions
+                    WHERE user_id = $1 AND ended_at IS NULL AND session_id <> $2
+                    ORDER BY rotated_at DESC
+                   OFFSET $3 LIMIT $5))
+               AND ended_at IS NULL
+            RETURNING session_id, ended_at AS "ended_at!", access_horizon_at
+            "#,
+            user_id.0,
+            opened.0,
+            i64::from(count) - 1,
+            EndReason::TooManySessions.as_str(),
+            SURPLUS_AT_ONCE,
+        );
+        let rows = self
+            .suspect
+            .watch(query.fetch_all(&mut *self.inner))
+            .await?;
+        Ok(rows.into_iter().map(EndedSession::from).collect())
     }
 
     /// Ends all live sessions of a user, and tells which they were.

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::support::{
-    Answer, Held, Jwt, PASSWORD, Person, TestApp, assert_keys, post, race, seconds, until,
+    Answer, Held, Jwt, PASSWORD, Person, Program, TestApp, assert_keys, post, race, seconds, secs,
+    until,
 };
 
 #[tokio::test]
@@ -316,6 +317,67 @@ async fn the_kinds_of_hashes_in_use_are_read_through_an_index() {
     let plan = plan.join("\n");
     let is_by_index = plan.contains("users_hash_kind_idx") && !plan.contains("Seq Scan");
     assert!(is_by_index, "{plan}");
+}
+
+const FEW_SESSIONS: [(&str, &str); 1] = [("tokens.max_sessions_per_user", "3")];
+
+#[tokio::test]
+async fn one_session_too_many_ends_the_one_that_was_not_used_for_longest() {
+    let app = TestApp::with(&FEW_SESSIONS).await;
+    let alice = app.user("alice@example.com").await;
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        pairs.push(alice.signin().await.pair());
+        app.age_sessions(secs(60)).await;
+    }
+    pairs[0] = alice.refresh(&pairs[0].refresh).await.pair();
+    pairs.push(alice.signin().await.pair());
+    let ended = alice.refresh(&pairs[1].refresh).await;
+    ended.problem(401, "invalid_refresh_token");
+    for live in [0, 2, 3] {
+        alice.refresh(&pairs[live].refresh).await.pair();
+    }
+    let program = Program::on(app.database_url(), &[]);
+    let told = program.run("explain alice@example.com").await;
+    let session = &Jwt::read(&pairs[1].access).claims["sid"];
+    let line = (told.ok().lines())
+        .find(|line| line.contains(session.as_str().unwrap()) && line.contains("Ended "));
+    assert!(
+        line.unwrap().contains("as many as one may have"),
+        "{told:?}"
+    );
+    assert!(
+        app.audit()
+            .await
+            .contains(&"session_ended granted too_many_sessions".to_owned())
+    );
+}
+
+/// Red with `FOR SHARE` in `insert_session`: each counts without the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_sessions_that_open_at_once_on_two_instances_no_more_stay_than_one_may_have() {
+    let app = TestApp::with(&FEW_SESSIONS).await;
+    let other = app.second_instance().await;
+    for round in 0..20 {
+        let email = format!("alice{round}@example.com");
+        app.user(&email).await;
+        let mut held = Vec::new();
+        for instance in [&app, &other].into_iter().cycle().take(6) {
+            let body = json!({"email": email, "password": PASSWORD}).to_string();
+            let network = app.new_network();
+            let headers = [("X-Forwarded-For", network.as_str())];
+            let request = post("/api/v2/signin", &headers, body.as_bytes());
+            held.push(Held::open(instance.public_addr(), &request).await);
+        }
+        for answer in race(held).await {
+            answer.pair();
+        }
+    }
+    let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+    assert_eq!(app.count(live).await, 60);
+    let most = "SELECT max(n) FROM (SELECT count(*) AS n FROM sessions WHERE ended_at IS NULL
+                                     GROUP BY user_id) AS live";
+    assert_eq!(app.count(most).await, 3);
 }
 
 #[tokio::test]
