@@ -1,10 +1,10 @@
 //! The command line, run as a program.
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 
-use crate::support::{Database, Jwt, Program, TestApp, assert_keys, seconds, secs, soon, until};
+use crate::support::{
+    Database, Jwt, Program, Serving, TestApp, assert_keys, seconds, secs, soon, until,
+};
 
 const ALICE: &str = "alice@example.com";
 const PASSWORD: &str = "violet-anvil-67";
@@ -420,37 +420,6 @@ async fn usage_errors_exit_with_2_and_help_with_0() {
     }
     for line in ["--help", "user --help", "--version"] {
         assert!(!program.run(line).await.ok().is_empty());
-    }
-}
-
-/// A program that serves until it is told to stop.
-struct Serving {
-    child: Child,
-    /// What it logged until it was ready, and where it listens.
-    ready: Value,
-}
-
-impl Serving {
-    async fn start(program: &Program) -> Self {
-        let mut child = program.start("serve");
-        let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
-        let ready = soon("it is ready", async {
-            loop {
-                let line = lines.next_line().await.unwrap().expect("it ended");
-                let line: Value = serde_json::from_str(&line).expect("a line of JSON");
-                if line["message"] == "ready" {
-                    return line;
-                }
-            }
-        });
-        let ready = ready.await;
-        Self { child, ready }
-    }
-
-    async fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
-        let kill = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(kill.await.unwrap().success());
     }
 }
 

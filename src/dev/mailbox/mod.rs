@@ -33,6 +33,9 @@ pub enum Behaviour {
     Defer(Recipients),
     /// Refuses these recipients for good: 550.
     Refuse(Recipients),
+    /// Takes the mails of these recipients and does not say so until the behaviour changes, like a
+    /// relay that dies before its last word.
+    Stall(Recipients),
     /// Lets people connect and says nothing; what it owes, it says when the behaviour changes.
     Hang,
     /// Hangs up on everybody, at once.

@@ -160,7 +160,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return self.reply("552 5.3.4 message too big").await;
         };
         self.until_it_answers().await;
+        let recipients = envelope.to.clone();
         self.shelf.put(envelope, message);
+        self.until_it_does_not_stall(&recipients).await;
         self.reply("250 2.0.0 kept").await
     }
 
@@ -200,6 +202,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let line = format!("{text}\r\n");
         self.stream.write_all(line.as_bytes()).await?;
         self.stream.flush().await
+    }
+
+    async fn until_it_does_not_stall(&mut self, recipients: &[String]) {
+        let stalls = |now: &Behaviour| match now {
+            Behaviour::Stall(whom) => recipients.iter().any(|to| whom.include(to)),
+            _ => false,
+        };
+        // As below.
+        let _ = self.behaviour.wait_for(|now| !stalls(now)).await;
     }
 
     async fn until_it_answers(&mut self) {

@@ -117,6 +117,20 @@ async fn a_mailbox_that_hangs_answers_when_it_comes_to() {
 }
 
 #[tokio::test]
+async fn a_mailbox_that_stalls_has_the_mail_and_says_so_later() {
+    let (mailbox, sender) = mailbox().await;
+    let alice = Recipients::Only(vec!["alice@example.com".to_owned()]);
+    mailbox.set_behaviour(Behaviour::Stall(alice));
+    send(&sender, "bob@example.com", "1").await.unwrap();
+    let sending = tokio::spawn(async move { send(&sender, "alice@example.com", "1").await });
+    mailbox.next_for("alice@example.com").await;
+    assert!(!sending.is_finished());
+    mailbox.set_behaviour(Behaviour::Accept);
+    sending.await.unwrap().unwrap();
+    assert_eq!(mailbox.mails_to("alice@example.com").len(), 1);
+}
+
+#[tokio::test]
 async fn nothing_listens_but_on_loopback_and_after_the_last_clone() {
     let (loopback, open) = (LOOPBACK.parse().unwrap(), "0.0.0.0:0".parse().unwrap());
     for (smtp, page) in [(open, None), (loopback, Some(open))] {

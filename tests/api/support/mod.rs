@@ -14,7 +14,7 @@ pub use app::{MASTER_KEY, TestApp};
 pub use database::Database;
 pub use jwt::Jwt;
 pub use person::{PASSWORD, Person, other_than};
-pub use program::Program;
+pub use program::{Program, Serving};
 pub use raw::{Held, parse, post, race, send};
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::app::variables;
@@ -99,5 +99,36 @@ impl Run {
         let line = self.stderr.strip_suffix('\n').unwrap();
         assert!(!line.contains('\n'), "{line}");
         line.strip_prefix("backoffice-auth: ").unwrap()
+    }
+}
+
+/// A program that serves until it is told to stop.
+pub struct Serving {
+    pub child: Child,
+    /// What it logged until it was ready, and where it listens.
+    pub ready: Value,
+}
+
+impl Serving {
+    pub async fn start(program: &Program) -> Self {
+        let mut child = program.start("serve");
+        let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+        let ready = soon("it is ready", async {
+            loop {
+                let line = lines.next_line().await.unwrap().expect("it ended");
+                let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+                if line["message"] == "ready" {
+                    return line;
+                }
+            }
+        });
+        let ready = ready.await;
+        Self { child, ready }
+    }
+
+    pub async fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let kill = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(kill.await.unwrap().success());
     }
 }
