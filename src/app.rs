@@ -86,11 +86,12 @@ pub struct App {
 impl App {
     /// Starts: connects, migrates, opens the keys, listens. When this returns, requests are served.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        // First of all: what is wrong with its files is to be told, whatever the database does.
+        let mailer = Mailer::new(&config.mail)?;
         let store = open_store(config).await?;
         let keys = SigningKeys::new(store.clone(), config);
         keys.ensure_first().await?;
         let tokens = Arc::new(Tokens::new(&config.tokens, keys.open_ring().await?, clock));
-        let mailer = Mailer::new(&config.mail)?;
         let public = listen(config.http.listen)?;
         let management = listen(config.http.management_listen)?;
 

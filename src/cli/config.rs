@@ -2,15 +2,23 @@
 
 use std::path::Path;
 
+use anyhow::{Context as _, ensure};
 use clap::Subcommand;
 
 use super::output::{self, say};
 use crate::config::{Config, process_environment};
+use crate::domain::{Clock, EmailAddress};
+use crate::mail::{Mailer, Stage, Trial};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Tell every problem at once
-    Check,
+    /// Tell every problem at once, in the settings and in the files that they name
+    Check {
+        /// Also send a test mail over each relay, to ADDRESS or to the sender itself
+        #[arg(long, value_name = "ADDRESS")]
+        #[expect(clippy::option_option, reason = "the option may stand alone")]
+        smtp: Option<Option<EmailAddress>>,
+    },
     /// Print every setting and where it comes from; secrets are not shown
     Show {
         /// Print JSON
@@ -19,15 +27,60 @@ pub(super) enum ConfigCommand {
     },
 }
 
-pub(super) fn run(command: &ConfigCommand, file: Option<&Path>) -> anyhow::Result<()> {
+pub(super) fn run(command: ConfigCommand, file: Option<&Path>) -> anyhow::Result<()> {
     let loaded = Config::load(file, process_environment())?;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
     }
     match command {
-        ConfigCommand::Check => say!("The configuration is good."),
+        ConfigCommand::Check { smtp } => {
+            let mailer = Mailer::new(&loaded.config.mail)?;
+            if let Some(to) = smtp {
+                super::block_on(try_relays(&mailer, to))?;
+            }
+            say!("The configuration is good.");
+        }
         ConfigCommand::Show { json: true } => output::json(&loaded.show_json()),
         ConfigCommand::Show { json: false } => say!("{}", loaded.show().trim_end()),
     }
     Ok(())
+}
+
+/// Sends a test mail over each relay, the way codes are sent, and prints what each said.
+async fn try_relays(mailer: &Mailer, to: Option<EmailAddress>) -> anyhow::Result<()> {
+    let sent = mailer.try_relays(to, Clock::system().now()).await;
+    let trials = sent
+        .map_err(anyhow::Error::msg)
+        .context("there is no test mail to send")?;
+    ensure!(
+        !trials.is_empty(),
+        "there is no relay to try: mail.transport is log; set it to smtp"
+    );
+    let mut refusals = Vec::new();
+    for Trial { section, outcome } in trials {
+        match outcome {
+            Ok(reply) => say!("{section}: took the test mail: {reply}"),
+            Err((stage, reply)) => refusals.push(format!(
+                "{section} did not take the test mail: {reply}; {}",
+                advice(section, stage)
+            )),
+        }
+    }
+    ensure!(refusals.is_empty(), "{}", refusals.join("; and "));
+    Ok(())
+}
+
+/// What to do about a test mail that came so far.
+fn advice(section: &str, stage: Stage) -> String {
+    match stage {
+        Stage::Connecting => {
+            format!("check {section}.host, port, tls and ca_file, and firewalls on the way")
+        }
+        Stage::SigningIn => format!("check {section}.username and {section}.password"),
+        Stage::Sender => {
+            format!("check mail.from, and whether the relay wants {section}.username")
+        }
+        Stage::Recipient => "try another address, as in --smtp you@example.com".to_owned(),
+        Stage::Content => "ask who runs the relay why it refuses this mail".to_owned(),
+    }
 }

@@ -90,7 +90,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let file = cli.config.as_deref();
     match cli.command {
-        Command::Config(command) => config::run(&command, file),
+        Command::Config(command) => config::run(command, file),
         Command::Dev => dev::run(file),
         Command::Serve => serve::run(&Config::load(file, process_environment())?),
         Command::Openapi => {

@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
 use super::clients::clients;
@@ -11,8 +10,8 @@ use super::reader::Reader;
 use super::secret::{redact, redact_url};
 use super::{
     AuditConfig, Config, DatabaseConfig, HttpConfig, IntrospectionConfig, KeysConfig, LimitsConfig,
-    LogConfig, LogFormat, MailConfig, MailTransportConfig, PasswordsConfig, SecretsConfig,
-    SmtpConfig, SmtpCredentials, SmtpTls, TokensConfig, TwoFactorConfig, shape,
+    LogConfig, LogFormat, PasswordsConfig, SecretsConfig, TokensConfig, TwoFactorConfig, mail,
+    shape,
 };
 use crate::domain::{Limit, MasterKey};
 
@@ -21,9 +20,6 @@ const TEN_YEARS: u32 = 3650 * DAY;
 
 /// How many may wait for each hashing worker.
 const QUEUE_PER_WORKER: usize = 64;
-
-/// Who mails are from when they only go to the log.
-const LOG_SENDER: &str = "Back Office <no-reply@localhost>";
 
 /// Reads every key. With problems noted in `reader`, what is returned holds stand-ins; `None` if
 /// there is none for a secret.
@@ -35,7 +31,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let two_factor = two_factor(reader);
     let passwords = passwords(reader);
     let limits = limits(reader);
-    let mail = mail(reader);
+    let mail = mail::mail(reader);
     let introspection = IntrospectionConfig {
         clients: clients(reader),
     };
@@ -220,89 +216,6 @@ fn limit(reader: &mut Reader, attempts: &str, window: &str, block: &str) -> Limi
     }
 }
 
-fn mail(reader: &mut Reader) -> MailConfig {
-    let is_log = reader.parsed("mail.transport", false, |text| match text {
-        "smtp" => Ok(false),
-        "log" => Ok(true),
-        _ => Err("must be smtp or log"),
-    });
-    let from = optional(reader, "mail.from", shape::sender);
-    let smtp = smtp(reader);
-    // Read even if mail goes to the log, so that a mistake there is not found on the day it matters.
-    if is_log {
-        let from = from.unwrap_or_else(|| LOG_SENDER.into());
-        reader.settle("mail.from", from.as_str());
-        let transport = MailTransportConfig::Log;
-        return MailConfig { transport, from };
-    }
-    if reader.sound(&["mail.transport"]) {
-        let absent = [
-            ("mail.from", from.is_none()),
-            ("mail.smtp.host", smtp.host.is_empty()),
-        ];
-        for (key, _) in absent.into_iter().filter(|(_, is_absent)| *is_absent) {
-            reader.missing(key, "is required, unless mail.transport is log");
-        }
-    }
-    MailConfig {
-        transport: MailTransportConfig::Smtp(smtp),
-        from: from.unwrap_or_default(),
-    }
-}
-
-fn smtp(reader: &mut Reader) -> SmtpConfig {
-    let host = optional(reader, "mail.smtp.host", shape::host).unwrap_or_default();
-    let port = reader.number("mail.smtp.port", 0..=65_535);
-    let tls = reader.parsed("mail.smtp.tls", SmtpTls::Required, |text| match text {
-        "required" => Ok(SmtpTls::Required),
-        "starttls" => Ok(SmtpTls::StartTls),
-        "none" => Ok(SmtpTls::None),
-        _ => Err("must be required, starttls or none"),
-    });
-    let port = u16::try_from(port).ok().filter(|port| *port != 0);
-    let port = port.unwrap_or_else(|| usual_port(tls));
-    reader.settle("mail.smtp.port", i64::from(port));
-    SmtpConfig {
-        host,
-        port,
-        tls,
-        credentials: credentials(reader),
-    }
-}
-
-fn usual_port(tls: SmtpTls) -> u16 {
-    match tls {
-        SmtpTls::Required => 465,
-        SmtpTls::StartTls => 587,
-        SmtpTls::None => 25,
-    }
-}
-
-fn credentials(reader: &mut Reader) -> Option<SmtpCredentials> {
-    const NAME: &str = "mail.smtp.username";
-    const PASSWORD: &str = "mail.smtp.password";
-    let username = reader.text(NAME);
-    let password = reader.secret(PASSWORD, redact);
-    let are_sound = reader.sound(&[NAME, PASSWORD, "mail.smtp.password_file"]);
-    match (username.is_empty(), password) {
-        (false, Some(password)) => Some(SmtpCredentials {
-            username,
-            password: SecretString::from(password.text),
-        }),
-        (true, None) => None,
-        (false, None) => {
-            if are_sound {
-                reader.problem(PASSWORD, "is required with mail.smtp.username");
-            }
-            None
-        }
-        (true, Some(_)) => {
-            reader.missing(NAME, "is required with mail.smtp.password");
-            None
-        }
-    }
-}
-
 fn keys(reader: &mut Reader) -> KeysConfig {
     let bits = reader.number("keys.bits", 2048..=4096);
     if reader.sound(&["keys.bits"]) && ![2048, 3072, 4096].contains(&bits) {
@@ -346,7 +259,7 @@ fn days(days: u32) -> Duration {
 }
 
 /// A text that may be left out.
-fn optional<T>(
+pub(super) fn optional<T>(
     reader: &mut Reader,
     key: &str,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
@@ -367,9 +280,11 @@ fn count(number: u32) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::load::variable;
+    use super::super::{MailTransportConfig, SmtpTls};
     use super::*;
+    use crate::domain::Language;
 
     /// What has no default.
     const REQUIRED: [(&str, &str); 5] = [
@@ -384,7 +299,7 @@ mod tests {
     ];
 
     /// What comes of these settings on top of what is required, or what is wrong with them.
-    fn with(settings: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    pub(in crate::config) fn with(settings: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         let overridden = |key: &str| settings.iter().any(|(other, _)| *other == key);
         let pairs = REQUIRED
             .iter()
@@ -400,7 +315,7 @@ mod tests {
         Ok(loaded.config)
     }
 
-    fn refused(settings: &[(&str, &str)]) -> Vec<String> {
+    pub(in crate::config) fn refused(settings: &[(&str, &str)]) -> Vec<String> {
         with(settings).unwrap_err()
     }
 
@@ -453,11 +368,13 @@ mod tests {
         );
         let cores = std::thread::available_parallelism().unwrap().get();
         assert_eq!((passwords.workers, passwords.queue), (cores, cores * 64));
-        let MailTransportConfig::Smtp(smtp) = mail.transport else {
+        let MailTransportConfig::Smtp { first, fallback } = mail.transport else {
             panic!("mail leaves over SMTP");
         };
-        assert_eq!((smtp.port, smtp.tls), (465, SmtpTls::Required));
-        assert!(smtp.credentials.is_none() && introspection.clients.is_empty());
+        assert_eq!((first.port, first.tls), (465, SmtpTls::Required));
+        assert!(first.credentials.is_none() && first.ca_file.is_none() && fallback.is_none());
+        assert_eq!(mail.language, Language::English);
+        assert!(mail.templates_dir.is_none() && introspection.clients.is_empty());
     }
 
     #[test]
@@ -558,58 +475,6 @@ mod tests {
         ] {
             assert!(listen(one, other).is_ok(), "{one} {other}");
         }
-    }
-
-    #[test]
-    fn the_port_follows_from_tls_unless_it_is_set() {
-        let port = |tls, port| {
-            let settings = [("mail.smtp.tls", tls), ("mail.smtp.port", port)];
-            match with(&settings).unwrap().mail.transport {
-                MailTransportConfig::Smtp(smtp) => smtp.port,
-                MailTransportConfig::Log => 0,
-            }
-        };
-        assert_eq!(port("required", "0"), 465);
-        assert_eq!(port("starttls", "0"), 587);
-        assert_eq!(port("none", "0"), 25);
-        assert_eq!(port("none", "1025"), 1025);
-    }
-
-    #[test]
-    fn only_mail_that_goes_to_the_log_needs_no_sender_and_no_relay() {
-        let mail = |transport| {
-            with(&[
-                ("mail.transport", transport),
-                ("mail.from", ""),
-                ("mail.smtp.host", ""),
-            ])
-        };
-        assert_eq!(mail("log").unwrap().mail.from, LOG_SENDER);
-        assert_eq!(
-            mail("smtp").unwrap_err(),
-            [
-                "mail.from: is required, unless mail.transport is log",
-                "mail.smtp.host: is required, unless mail.transport is log"
-            ]
-        );
-        assert_eq!(
-            mail("pigeon").unwrap_err(),
-            ["mail.transport: must be smtp or log, but is \"pigeon\""]
-        );
-    }
-
-    #[test]
-    fn a_username_and_a_password_come_together() {
-        let (username, password) = (("mail.smtp.username", "u"), ("mail.smtp.password", "p"));
-        assert!(with(&[username, password]).is_ok());
-        assert_eq!(
-            refused(&[username]),
-            ["mail.smtp.password: is required with mail.smtp.username"]
-        );
-        assert_eq!(
-            refused(&[password]),
-            ["mail.smtp.username: is required with mail.smtp.password"]
-        );
     }
 
     #[test]

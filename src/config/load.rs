@@ -444,10 +444,10 @@ mod tests {
                 ("BACKOFFICE_AUTH__MAIL__SMTP__PASSWORD", text),
             ];
             let mail = load(&complete(""), &environment).unwrap().config.mail;
-            let MailTransportConfig::Smtp(smtp) = mail.transport else {
+            let MailTransportConfig::Smtp { first, .. } = mail.transport else {
                 panic!("mail leaves over SMTP");
             };
-            let credentials = smtp.credentials.unwrap();
+            let credentials = first.credentials.unwrap();
             assert_eq!(credentials.username, "007");
             assert_eq!(credentials.password.expose_secret(), text);
         }
@@ -614,6 +614,9 @@ mod tests {
         let right = [
             ("BACKOFFICE_AUTH__MAIL__SMTP__USERNAME", "relay"),
             ("BACKOFFICE_AUTH__MAIL__SMTP__PASSWORD", "hunter2"),
+            ("BACKOFFICE_AUTH__MAIL__FALLBACK__HOST", "b.example.com"),
+            ("BACKOFFICE_AUTH__MAIL__FALLBACK__USERNAME", "relay"),
+            ("BACKOFFICE_AUTH__MAIL__FALLBACK__PASSWORD", "hunter2"),
             ("BACKOFFICE_AUTH__INTROSPECTION__CLIENTS", clients.as_str()),
         ];
         let loaded = load(&complete(""), &right).unwrap();
@@ -629,6 +632,7 @@ mod tests {
             ("BACKOFFICE_AUTH__SECRETS__MASTER_KEY", "hunter2"),
             ("BACKOFFICE_AUTH__SECRETS__MASTER_KYE", "hunter2"),
             ("BACKOFFICE_AUTH__MAIL__SMTP__PASSWORD", "hunter2"),
+            ("BACKOFFICE_AUTH__MAIL__FALLBACK__PASSWORD", "hunter2"),
             ("BACKOFFICE_AUTH__INTROSPECTION__CLIENTS", "orders:hunter2"),
         ] {
             let error = load(&complete(""), &[wrong]).unwrap_err();
@@ -648,7 +652,12 @@ mod tests {
         let entries = load(&complete(""), &[]).unwrap().entries;
         let mut read: BTreeSet<_> = entries.iter().map(|entry| entry.key.clone()).collect();
         assert_eq!(read.len(), entries.len(), "each is shown once");
-        for secret in ["database.url", "secrets.master_key", "mail.smtp.password"] {
+        for secret in [
+            "database.url",
+            "secrets.master_key",
+            "mail.smtp.password",
+            "mail.fallback.password",
+        ] {
             assert!(read.contains(secret));
             read.insert(format!("{secret}_file"));
         }

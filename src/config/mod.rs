@@ -10,6 +10,7 @@
 mod check;
 mod clients;
 mod load;
+mod mail;
 mod problem;
 mod reader;
 mod secret;
@@ -18,12 +19,13 @@ mod show;
 mod warn;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::domain::{Limit, MasterKey};
+use crate::domain::{Language, Limit, MasterKey};
 
 pub use load::{Loaded, process_environment};
 pub use problem::{ConfigError, Problem};
@@ -168,18 +170,27 @@ pub struct MailConfig {
     pub transport: MailTransportConfig,
     /// The sender, as `Name <address>` or an address alone; checked when the mailer is built.
     pub from: String,
+    /// What mails are written in.
+    pub language: Language,
+    /// A folder with the operator's own templates; read when the mailer is built.
+    pub templates_dir: Option<PathBuf>,
 }
 
 /// `mail.transport`.
 #[derive(Debug, Clone)]
 pub enum MailTransportConfig {
     /// Over SMTP.
-    Smtp(SmtpConfig),
+    Smtp {
+        /// `mail.smtp`: the relay that is tried first.
+        first: SmtpConfig,
+        /// `mail.fallback`: the relay that is tried when that one fails.
+        fallback: Option<SmtpConfig>,
+    },
     /// Into the log: for development alone.
     Log,
 }
 
-/// `mail.smtp`.
+/// A relay: `mail.smtp` or `mail.fallback`.
 #[derive(Debug, Clone)]
 pub struct SmtpConfig {
     /// The relay.
@@ -190,9 +201,12 @@ pub struct SmtpConfig {
     pub tls: SmtpTls,
     /// Who signs in to the relay, if anybody.
     pub credentials: Option<SmtpCredentials>,
+    /// A file with the certificates to trust in place of the public ones; read when the mailer is
+    /// built.
+    pub ca_file: Option<PathBuf>,
 }
 
-/// `mail.smtp.tls`.
+/// How a relay is spoken to: `tls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpTls {
     /// TLS from the first byte (port 465).
@@ -203,7 +217,7 @@ pub enum SmtpTls {
     None,
 }
 
-/// `mail.smtp.username` and `mail.smtp.password`.
+/// Who signs in to a relay: `username` and `password`.
 #[derive(Debug, Clone)]
 pub struct SmtpCredentials {
     /// The name.

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::shape::is_loopback;
-use super::{Config, MailTransportConfig, PasswordsConfig, SmtpTls};
+use super::{Config, MailTransportConfig, PasswordsConfig, SmtpConfig, SmtpTls};
 
 /// Memory in KiB and passes that are equally strong with one lane: the least that the OWASP
 /// Password Storage Cheat Sheet recommends for Argon2id.
@@ -11,14 +11,10 @@ const OWASP_MINIMA: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9
 
 /// A sentence for each weakness, beginning with its key.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
-    [
-        weak_hash(&config.passwords),
-        mail(&config.mail.transport),
-        plain_issuer(&config.tokens.issuer),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let hash = weak_hash(&config.passwords);
+    let issuer = plain_issuer(&config.tokens.issuer);
+    let mail = mail(&config.mail.transport);
+    hash.into_iter().chain(mail).chain(issuer).collect()
 }
 
 fn weak_hash(passwords: &PasswordsConfig) -> Option<String> {
@@ -32,21 +28,33 @@ fn weak_hash(passwords: &PasswordsConfig) -> Option<String> {
     })
 }
 
-fn mail(transport: &MailTransportConfig) -> Option<String> {
-    match transport {
-        MailTransportConfig::Log => {
-            Some("mail.transport: log writes every code to the log and mails nothing".into())
-        }
-        MailTransportConfig::Smtp(smtp)
-            if smtp.tls == SmtpTls::None && !is_loopback(&smtp.host) =>
-        {
-            Some(format!(
-                "mail.smtp.tls: none sends codes in the clear to {}",
-                smtp.host
-            ))
-        }
-        MailTransportConfig::Smtp(_) => None,
+fn mail(transport: &MailTransportConfig) -> Vec<String> {
+    let MailTransportConfig::Smtp { first, fallback } = transport else {
+        return vec!["mail.transport: log writes every code to the log and mails nothing".into()];
+    };
+    let mut warnings: Vec<String> = [
+        ("mail.smtp", Some(first)),
+        ("mail.fallback", fallback.as_ref()),
+    ]
+    .into_iter()
+    .filter_map(|(section, relay)| in_the_clear(section, relay?))
+    .collect();
+    let is_same = |other: &SmtpConfig| other.host == first.host && other.port == first.port;
+    if fallback.as_ref().is_some_and(is_same) {
+        warnings
+            .push("mail.fallback: is the relay of mail.smtp once more, so it helps little".into());
     }
+    warnings
+}
+
+fn in_the_clear(section: &str, relay: &SmtpConfig) -> Option<String> {
+    let is_weak = relay.tls == SmtpTls::None && !is_loopback(&relay.host);
+    is_weak.then(|| {
+        format!(
+            "{section}.tls: none sends codes in the clear to {}",
+            relay.host
+        )
+    })
 }
 
 fn plain_issuer(issuer: &str) -> Option<String> {
@@ -57,7 +65,6 @@ fn plain_issuer(issuer: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SmtpConfig;
     use super::*;
 
     fn argon2(memory_kib: u32, iterations: u32) -> PasswordsConfig {
@@ -82,18 +89,22 @@ mod tests {
 
     #[test]
     fn mail_in_the_clear_is_weak_unless_it_stays_on_this_machine() {
-        let smtp = |host: &str, tls| {
-            mail(&MailTransportConfig::Smtp(SmtpConfig {
-                host: host.into(),
-                port: 25,
-                tls,
-                credentials: None,
-            }))
+        let smtp = |host: &str, tls| SmtpConfig {
+            host: host.into(),
+            port: 25,
+            tls,
+            credentials: None,
+            ca_file: None,
         };
-        assert!(mail(&MailTransportConfig::Log).is_some());
-        assert!(smtp("relay.example.com", SmtpTls::None).is_some());
-        assert_eq!(smtp("localhost", SmtpTls::None), None);
-        assert_eq!(smtp("relay.example.com", SmtpTls::StartTls), None);
+        let told = |first, fallback| mail(&MailTransportConfig::Smtp { first, fallback });
+        let sound = || smtp("relay.example.com", SmtpTls::StartTls);
+        let clear = || smtp("relay.example.net", SmtpTls::None);
+        assert_eq!(mail(&MailTransportConfig::Log).len(), 1);
+        assert_eq!(told(sound(), None), [""; 0]);
+        assert_eq!(told(smtp("localhost", SmtpTls::None), None), [""; 0]);
+        assert!(told(clear(), Some(sound()))[0].starts_with("mail.smtp.tls"));
+        assert!(told(sound(), Some(clear()))[0].starts_with("mail.fallback.tls"));
+        assert!(told(sound(), Some(sound()))[0].starts_with("mail.fallback: is the relay of"));
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl OneTimeCode {
         Self(format!("{:06}", u64::from_be_bytes(head) % 1_000_000))
     }
 
+    /// A code that opens nothing, to try templates and relays with.
+    #[must_use]
+    pub fn sample() -> Self {
+        Self("012345".to_owned())
+    }
+
     /// Whether a person typed this code; takes the same time wherever the first difference is.
     #[must_use]
     pub fn matches(&self, typed: &str) -> bool {

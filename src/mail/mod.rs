@@ -3,25 +3,39 @@
 //! A mail tells its reader which sign-in it is about, so that a code that was not asked for is
 //! recognised as such, and nothing that the request brought along: its headers are a stranger's
 //! words. The code stands in the body and nowhere else; it is in no log, but for the transport
-//! that exists to show it ([`MailTransportConfig::Log`]).
+//! that exists to show it ([`MailTransportConfig::Log`](crate::config::MailTransportConfig::Log)).
 //!
 //! Whoever sends decides when to try again: a [`SendError`] says whether that can help. Two
 //! attempts at the same challenge are the same message, byte for byte, so that a mail server that
 //! got both can tell.
 
+mod breaker;
+mod language;
 mod message;
+mod relay;
 mod reply;
+mod template;
 mod transport;
 
-use lettre::Address;
-use lettre::message::Mailbox;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::config::{MailConfig, MailTransportConfig};
-use message::Templates;
-use transport::{Refusal, Relay, Transport};
+use lettre::message::Mailbox;
+use lettre::{Address, Message};
+use tokio::time::Instant;
+
+use crate::config::MailConfig;
+use crate::domain::{EmailAddress, Timestamp};
+use template::{Content, Templates};
+use transport::Transport;
 
 pub use message::CodeMail;
+pub use relay::Stage;
 pub use reply::{SendError, SmtpReply};
+
+/// The longest that [`Mailer::send`] takes: two relays, each with its deadline and a farewell.
+pub const MAX_SEND: Duration =
+    Duration::from_secs(2 * (relay::DEADLINE.as_secs() + relay::COURTESY_TIMEOUT.as_secs()));
 
 /// Sends mails, from one sender over one transport.
 pub struct Mailer {
@@ -30,66 +44,146 @@ pub struct Mailer {
     transport: Transport,
 }
 
-/// Why no mail could be sent with a configuration.
+/// What is wrong with a configuration by which no mail can be sent, a line each.
 #[derive(Debug, thiserror::Error)]
-pub enum MailConfigError {
+#[error("{}", lines(.0))]
+pub struct MailConfigError(Vec<MailProblem>);
+
+/// One thing that is wrong, with the key that it hangs on.
+#[derive(Debug, thiserror::Error)]
+pub enum MailProblem {
     /// The sender is not an address that mail can come from.
     #[error("mail.from: must be `Name <address>` or an address alone, in ASCII")]
     From,
+    /// The authority's certificates cannot be used.
+    #[error("{section}.ca_file: names {path:?}, which {told}")]
+    CaFile {
+        /// Where the relay is described.
+        section: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        told: String,
+    },
     /// TLS cannot be set up.
-    #[error("mail.smtp.tls: cannot be set up")]
-    Tls(#[source] lettre::transport::smtp::Error),
-    /// A template cannot be read.
-    #[error("a mail template cannot be read")]
-    Template(#[from] minijinja::Error),
+    #[error("{section}.tls: cannot be set up: {told}")]
+    Tls {
+        /// Where the relay is described.
+        section: &'static str,
+        /// Why not.
+        told: String,
+    },
+    /// The folder with templates cannot be read.
+    #[error("mail.templates_dir: {folder:?} cannot be read: {told}")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        told: String,
+    },
+    /// A template cannot be used.
+    #[error("mail.templates_dir: {file}: {told}")]
+    Template {
+        /// Its name.
+        file: String,
+        /// What is wrong with it.
+        told: String,
+    },
+}
+
+/// What a relay said to a test mail.
+#[derive(Debug)]
+pub struct Trial {
+    /// The section of the configuration that describes the relay.
+    pub section: &'static str,
+    /// Its word, and if it did not take the mail, how far that came.
+    pub outcome: Result<SmtpReply, (Stage, SmtpReply)>,
 }
 
 impl Mailer {
-    /// Checks the configuration; connects to nothing yet.
+    /// Checks the configuration, the templates and the certificates that it names; connects to
+    /// nothing yet. The error tells all that is wrong.
     pub fn new(config: &MailConfig) -> Result<Self, MailConfigError> {
-        let transport = match &config.transport {
-            MailTransportConfig::Smtp(smtp) => {
-                Transport::Smtp(Relay::new(smtp).map_err(MailConfigError::Tls)?)
-            }
-            MailTransportConfig::Log => Transport::Log,
+        let mut problems = Vec::new();
+        let from = parse_sender(&config.from).map_err(|problem| problems.push(problem));
+        let transport = Transport::new(&config.transport).map_err(|wrong| problems.extend(wrong));
+        let templates = match &config.templates_dir {
+            Some(folder) => Templates::in_folder(config.language, folder),
+            None => Ok(Templates::built_in(config.language)),
         };
-        Ok(Self {
-            from: parse_sender(&config.from)?,
-            templates: Templates::embedded()?,
-            transport,
-        })
+        let templates = templates.map_err(|wrong| problems.extend(wrong));
+        match (from, templates, transport) {
+            (Ok(from), Ok(templates), Ok(transport)) => Ok(Self {
+                from,
+                templates,
+                transport,
+            }),
+            _ => Err(MailConfigError(problems)),
+        }
     }
 
-    /// Sends a mail and tells what the relay said to it, within 20 seconds.
+    /// Sends a mail and tells what the relay said to it, within [`MAX_SEND`].
+    ///
+    /// No relay gets the mail after `until`, when its code is over, or once `is_wanted` says no;
+    /// that is asked when a relay is ready for the mail.
     ///
     /// Dropping the future is safe at any point; the relay may have taken the mail all the same.
-    pub async fn send(&self, mail: &CodeMail) -> Result<SmtpReply, SendError> {
-        let outcome = self.try_send(mail).await;
-        outcome
-            .map(|text| SmtpReply::to(mail, &text))
-            .map_err(|refusal| match refusal {
-                Refusal::Temporary(text) => SendError::Temporary(SmtpReply::to(mail, &text)),
-                Refusal::Permanent(text) => SendError::Permanent(SmtpReply::to(mail, &text)),
-            })
+    pub async fn send<W: Future<Output = bool>>(
+        &self,
+        mail: &CodeMail,
+        until: Instant,
+        is_wanted: impl Fn() -> W,
+    ) -> Result<SmtpReply, SendError> {
+        let (content, message) = (self.compose(mail, ""))
+            .map_err(|told| SendError::Permanent(SmtpReply::new(mail, &told)))?;
+        self.transport
+            .deliver(mail, &content, &message, until, is_wanted)
+            .await
     }
 
-    async fn try_send(&self, mail: &CodeMail) -> Result<String, Refusal> {
+    /// Sends a mail like any other, but marked as a test and with a code that opens nothing, over
+    /// each relay; to the sender itself if nobody is named. Tells what each said; nothing if mails
+    /// go to the log. The error says why there is no such mail.
+    pub async fn try_relays(
+        &self,
+        to: Option<EmailAddress>,
+        now: Timestamp,
+    ) -> Result<Vec<Trial>, String> {
+        let itself = || self.from.email.to_string().parse::<EmailAddress>();
+        let to = to
+            .map_or_else(itself, Ok)
+            .map_err(|error| error.to_string())?;
+        let mail = CodeMail::sample(to, now);
+        let (_, message) = self.compose(&mail, "Test: ")?;
+        let until = Instant::now() + MAX_SEND;
+        Ok(self.transport.try_each(&mail, &message, until).await)
+    }
+
+    /// Puts a mail into words, and the words into an envelope.
+    fn compose(&self, mail: &CodeMail, mark: &str) -> Result<(Content, Message), String> {
         // SMTP is narrower than our canonical form: a local part has at most 64 bytes, say.
         let to: Address = (mail.to.as_str().parse())
-            .map_err(|_| Refusal::Permanent("not an address that mail can go to".to_owned()))?;
-        let content =
-            (self.templates.render(mail)).map_err(|error| Refusal::Permanent(error.to_string()))?;
-        let message = (mail.compose(self.from.clone(), to, &content))
-            .map_err(|error| Refusal::Permanent(error.to_string()))?;
-        self.transport.deliver(mail, &content, &message).await
+            .map_err(|_| "not an address that mail can go to".to_owned())?;
+        let mut content = self
+            .templates
+            .render(mail)
+            .map_err(|error| error.to_string())?;
+        content.subject.insert_str(0, mark);
+        let message = mail.compose(self.from.clone(), to, &content);
+        Ok((content, message.map_err(|error| error.to_string())?))
     }
 }
 
 /// Reads `mail.from`. A sender outside ASCII would need SMTPUTF8 on every server on the way.
-fn parse_sender(text: &str) -> Result<Mailbox, MailConfigError> {
-    let sender: Mailbox = text.parse().map_err(|_| MailConfigError::From)?;
+fn parse_sender(text: &str) -> Result<Mailbox, MailProblem> {
+    let sender: Mailbox = text.parse().map_err(|_| MailProblem::From)?;
     let is_plain = text.chars().all(|c| !c.is_control()) && sender.email.to_string().is_ascii();
-    is_plain.then_some(sender).ok_or(MailConfigError::From)
+    is_plain.then_some(sender).ok_or(MailProblem::From)
+}
+
+fn lines(problems: &[MailProblem]) -> String {
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]

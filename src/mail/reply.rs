@@ -4,11 +4,12 @@ use std::fmt;
 
 use super::CodeMail;
 
-/// What a relay, or the network before it, had to say: one line of printable ASCII, at most 200
-/// characters long, with the mail's code and recipient taken out.
+/// What a relay, or the network before it, had to say, and which relay that was: one line of
+/// printable ASCII with the mail's code and recipient taken out, at most 200 characters for each
+/// relay and its name. `250 2.0.0 queued (a.example:465)`.
 ///
 /// Servers like to repeat what they were given, and these lines are logged and stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SmtpReply(String);
 
 /// Why a mail did not leave.
@@ -20,13 +21,30 @@ pub enum SendError {
     /// It will never leave: the relay refused this mail or its recipient for good.
     #[error("the mail was refused: {0}")]
     Permanent(SmtpReply),
+    /// Nobody wants it any more: its code was used or made void, or it is not ours to send.
+    #[error("the mail is not wanted any more")]
+    Unwanted,
 }
 
 impl SmtpReply {
     const MAX_CHARS: usize = 200;
 
+    /// What a relay said about a mail.
+    pub(super) fn of_relay(relay: &str, mail: &CodeMail, said: &str) -> Self {
+        let Self(said) = Self::new(mail, said);
+        Self(format!("{said} ({relay})"))
+    }
+
+    /// This, with what another relay had said before.
+    pub(super) fn after(self, earlier: &Self) -> Self {
+        if earlier.0.is_empty() {
+            return self;
+        }
+        Self(format!("{self}; before that {earlier}"))
+    }
+
     /// Cleans what was said about a mail.
-    pub(super) fn to(mail: &CodeMail, said: &str) -> Self {
+    pub(super) fn new(mail: &CodeMail, said: &str) -> Self {
         let printable = |c: char| if c.is_ascii_graphic() { c } else { ' ' };
         let line: String = said.chars().map(printable).collect();
         let words: Vec<_> = line.split_whitespace().collect();
@@ -68,10 +86,21 @@ mod tests {
             mail.code.expose()
         );
         assert_eq!(
-            SmtpReply::to(&mail, &said).as_str(),
+            SmtpReply::new(&mail, &said).as_str(),
             "550 5.1.1 <(address)>: no such ser (code)"
         );
-        assert_eq!(SmtpReply::to(&mail, &"x".repeat(999)).as_str().len(), 200);
+        assert_eq!(SmtpReply::new(&mail, &"x".repeat(999)).as_str().len(), 200);
+    }
+
+    #[test]
+    fn a_reply_names_its_relay_and_what_another_had_said_before() {
+        let first = SmtpReply::of_relay("a:25", &mail(), "451 later").after(&SmtpReply::default());
+        assert_eq!(first.as_str(), "451 later (a:25)");
+        let second = SmtpReply::of_relay("b:25", &mail(), "250 ok").after(&first);
+        assert_eq!(
+            second.as_str(),
+            "250 ok (b:25); before that 451 later (a:25)"
+        );
     }
 
     proptest! {
@@ -80,7 +109,7 @@ mod tests {
             let mail = mail();
             let code = mail.code.expose();
             let said = format!("{before}{}{between}{}{code}{code}", &code[..3], &code[3..]);
-            let reply = SmtpReply::to(&mail, &said);
+            let reply = SmtpReply::new(&mail, &said);
             prop_assert!(!reply.as_str().contains(code));
             prop_assert!(reply.as_str().bytes().all(|b| b.is_ascii_graphic() || b == b' '));
             prop_assert!(reply.as_str().len() <= 200);

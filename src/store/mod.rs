@@ -38,7 +38,7 @@ pub use attempts::AttemptRecord;
 pub use audit::AuditRecord;
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use error::StoreError;
-pub use outbox::{DueMail, MailRecord};
+pub use outbox::{Due, DueMail, MailRecord};
 pub use purge::Purged;
 pub use sessions::{
     EndedSession, NewSession, Presented, SessionHistory, SessionLives, SessionRecord, SessionState,

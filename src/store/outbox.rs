@@ -30,8 +30,19 @@ pub struct DueMail {
     pub expires_at: Timestamp,
     /// The request that asked for it.
     pub request_id: String,
-    /// Attempts, this one included.
+    /// Attempts, this one included: they also tell this lease from every other.
     pub attempts: i32,
+    /// How long the code works from now on, or rather from before this was read.
+    pub life: Duration,
+}
+
+/// Which of the mails that are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Those that nobody has tried to send.
+    New,
+    /// The others.
+    Again,
 }
 
 /// A mail and how far it has come.
@@ -57,9 +68,10 @@ pub struct MailRecord {
 
 impl Store {
     /// Leases up to `count` mails that are due. A lease that runs out, because its holder died,
-    /// makes the mail due again; a mail whose challenge is over is never due.
+    /// makes the mail due again; a mail whose code works no more is never due.
     pub async fn lease_due_mails(
         &self,
+        due: Due,
         count: i64,
         lease: Duration,
     ) -> Result<Vec<DueMail>, StoreError> {
@@ -68,10 +80,13 @@ impl Store {
             WITH due AS (
                 SELECT o.challenge_id
                   FROM outbox AS o JOIN challenges AS c USING (challenge_id)
+                                   JOIN users AS u USING (user_id)
                  WHERE o.sent_at IS NULL AND o.given_up_at IS NULL
+                   AND (o.attempts > 0) = $3
                    AND o.next_attempt_at <= clock_timestamp()
                    AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
                    AND c.expires_at > clock_timestamp() AND c.consumed_at IS NULL
+                   AND u.credential_version = c.credential_version AND u.disabled_at IS NULL
                  ORDER BY o.next_attempt_at
                  LIMIT $1
                    FOR UPDATE OF o SKIP LOCKED
@@ -83,10 +98,13 @@ impl Store {
              WHERE o.challenge_id = due.challenge_id AND c.challenge_id = o.challenge_id
             RETURNING o.challenge_id, u.user_id, u.email, c.nonce, c.created_at,
                       c.client_network AS "client_network: IpNet", c.expires_at, o.request_id,
-                      o.attempts
+                      o.attempts,
+                      GREATEST(EXTRACT(EPOCH FROM c.expires_at - clock_timestamp()), 0)::FLOAT8
+                          AS "life!"
             "#,
             count,
             seconds(lease),
+            due == Due::Again,
         );
         let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
         let mails = rows.into_iter().map(|row| {
@@ -100,37 +118,71 @@ impl Store {
                 expires_at: row.expires_at,
                 request_id: row.request_id,
                 attempts: row.attempts,
+                life: Duration::from_secs_f64(row.life),
             })
         });
         mails.collect()
     }
 
-    /// Gives up the mails whose challenges are over, and writes down those that were still waited
-    /// for.
-    pub async fn give_up_overdue_mails(&self) -> Result<(), StoreError> {
-        let query = sqlx::query!(
+    /// Whether a mail that was leased is still to be sent: its code works, and no other instance has
+    /// leased it since, which happens to one that was frozen for longer than its lease.
+    pub async fn is_mail_wanted(&self, mail: &DueMail) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar!(
             r#"
-            WITH given_up AS (
+            SELECT EXISTS (
+                SELECT FROM outbox AS o JOIN challenges AS c USING (challenge_id)
+                                        JOIN users AS u USING (user_id)
+                 WHERE o.challenge_id = $1 AND o.attempts = $2
+                   AND o.sent_at IS NULL AND o.given_up_at IS NULL
+                   AND c.expires_at > clock_timestamp() AND c.consumed_at IS NULL
+                   AND u.credential_version = c.credential_version AND u.disabled_at IS NULL
+            ) AS "is_wanted!"
+            "#,
+            mail.challenge_id.0,
+            mail.attempts,
+        );
+        self.run(|c| Box::pin(query.fetch_one(c))).await
+    }
+
+    /// Gives up to `batch` mails up whose challenges are over, unless another instance is at it, and
+    /// writes down those that were still waited for; tells how many.
+    pub async fn give_up_overdue_mails(&self, batch: i64) -> Result<u64, StoreError> {
+        let Some(mut tx) = self.begin_purge().await? else {
+            return Ok(0);
+        };
+        let query = sqlx::query_scalar!(
+            r#"
+            WITH overdue AS MATERIALIZED (
+                SELECT o.challenge_id, c.user_id, c.consumed_at
+                  FROM outbox AS o JOIN challenges AS c USING (challenge_id)
+                 WHERE o.sent_at IS NULL AND o.given_up_at IS NULL
+                   AND (c.expires_at <= clock_timestamp() OR c.consumed_at IS NOT NULL)
+                 LIMIT $4
+                   FOR UPDATE OF o SKIP LOCKED
+            ), given_up AS (
                 UPDATE outbox AS o
                    SET given_up_at = clock_timestamp()
-                  FROM challenges AS c
-                 WHERE c.challenge_id = o.challenge_id
-                   AND o.sent_at IS NULL AND o.given_up_at IS NULL
-                   AND (c.expires_at <= clock_timestamp() OR c.consumed_at IS NOT NULL)
-                RETURNING o.challenge_id, o.request_id, o.last_reply, c.user_id, c.consumed_at
+                  FROM overdue
+                 WHERE o.challenge_id = overdue.challenge_id
+                RETURNING o.challenge_id, o.request_id, o.last_reply, overdue.user_id,
+                          overdue.consumed_at
+            ), recorded AS (
+                INSERT INTO audit_events (kind, outcome, reason, user_id, email, challenge_id,
+                                          request_id, detail)
+                SELECT $1, $2, $3, g.user_id, u.email, g.challenge_id, g.request_id, g.last_reply
+                  FROM given_up AS g JOIN users AS u USING (user_id)
+                 WHERE g.consumed_at IS NULL
             )
-            INSERT INTO audit_events (kind, outcome, reason, user_id, email, challenge_id,
-                                      request_id, detail)
-            SELECT $1, $2, $3, g.user_id, u.email, g.challenge_id, g.request_id, g.last_reply
-              FROM given_up AS g JOIN users AS u USING (user_id)
-             WHERE g.consumed_at IS NULL
+            SELECT count(*) AS "given_up!" FROM given_up
             "#,
             AuditKind::Mail.as_str(),
             Outcome::Refused.as_str(),
             AuditReason::MailExpired.as_str(),
+            batch,
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
-        Ok(())
+        let given_up = self.suspect.watch(query.fetch_one(&mut *tx.inner)).await?;
+        tx.commit().await?;
+        Ok(given_up.unsigned_abs())
     }
 
     /// The mails of some challenges and of a user, newest first, at most `count`.
@@ -157,10 +209,10 @@ impl Store {
         self.run(|c| Box::pin(query.fetch_all(c))).await
     }
 
-    /// Puts a mail off after a failure that may pass.
+    /// Puts a mail off after a failure that may pass, unless another has leased it since.
     pub async fn postpone_mail(
         &self,
-        challenge_id: ChallengeId,
+        mail: &DueMail,
         delay: Duration,
         reply: &str,
     ) -> Result<(), StoreError> {
@@ -169,11 +221,12 @@ impl Store {
             UPDATE outbox
                SET next_attempt_at = clock_timestamp() + make_interval(secs => $2),
                    leased_until = NULL, last_reply = $3
-             WHERE challenge_id = $1
+             WHERE challenge_id = $1 AND attempts = $4
             "#,
-            challenge_id.0,
+            mail.challenge_id.0,
             seconds(delay),
             reply,
+            mail.attempts,
         );
         self.run(|c| Box::pin(query.execute(c))).await?;
         Ok(())

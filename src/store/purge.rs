@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Begins a round of purging, unless another instance is at it.
-    async fn begin_purge(&self) -> Result<Option<Tx>, StoreError> {
+    pub(super) async fn begin_purge(&self) -> Result<Option<Tx>, StoreError> {
         let mut tx = self.begin().await?;
         let query = sqlx::query_scalar!(
             r#"SELECT pg_try_advisory_xact_lock($1) AS "is_mine!""#,

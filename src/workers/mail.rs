@@ -2,30 +2,42 @@
 //!
 //! A mail is leased, sent, and settled. Should this process die in between, the lease runs out and
 //! another instance sends it again, with the same code: a mail may arrive twice, but never with two
-//! codes. Each mail is a task of its own, so that one slow address holds up no other.
+//! codes. Each mail is a task of its own, in one of a fixed number of places. A mail that was tried
+//! before can take half of them at most: however many recipients a relay stalls on, there is room
+//! for those who have just signed in.
+//!
+//! No relay gets a mail whose code is over. The database's clock says at the lease how long it has
+//! to live, this process counts that down, and the database is asked once more when the relay is
+//! ready for the mail.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, DerivedKey, OneTimeCode, Outcome, RequestId,
 };
-use crate::mail::{CodeMail, Mailer, SendError, SmtpReply};
-use crate::store::{DueMail, Store, StoreError};
+use crate::mail::{CodeMail, MAX_SEND, Mailer, SendError, SmtpReply};
+use crate::store::{Due, DueMail, Store, StoreError};
 
 /// How often the outbox is looked at when nobody rings: for retries, and for what other instances
 /// left behind.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Longer than a send may take, so that only a dead sender's lease runs out.
-const LEASE: Duration = Duration::from_secs(45);
+/// Longer than a send and writing down how it ended may take, so that only a dead sender's lease
+/// runs out; and with the interval less than the minute after which somebody else is to take over.
+const LEASE: Duration = Duration::from_secs(55);
+const _: () = assert!(LEASE.as_secs() > MAX_SEND.as_secs() + 10 && LEASE.as_secs() < 60);
 
 /// Mails on the way at a time.
 const MAX_SENDING: usize = 16;
+
+/// Mails among them that were tried before.
+const MAX_SENDING_AGAIN: usize = 8;
 
 /// Waits between attempts: 1, 2, 4, … seconds, at most this many.
 const MAX_DELAY: Duration = Duration::from_secs(30);
@@ -53,11 +65,13 @@ impl MailSender {
     /// Sends what is due until `stop`, then lets what is on the way arrive.
     pub async fn run(self, stop: CancellationToken) {
         let sender = Arc::new(self);
-        let places = Arc::new(Semaphore::new(MAX_SENDING));
+        let places = Places::new();
         let sending = TaskTracker::new();
         while stop.run_until_cancelled(sender.wait()).await.is_some() {
-            if let Err(error) = sender.send_due(&places, &sending).await {
-                tracing::warn!(%error, "the outbox could not be read");
+            for due in [Due::New, Due::Again] {
+                if let Err(error) = sender.send_due(due, &places, &sending).await {
+                    tracing::warn!(%error, "the outbox could not be read");
+                }
             }
         }
         sending.close();
@@ -74,17 +88,23 @@ impl MailSender {
     /// Leases no more mails than there are free places, so that no lease runs out in a queue.
     async fn send_due(
         self: &Arc<Self>,
-        places: &Arc<Semaphore>,
+        due: Due,
+        places: &Places,
         sending: &TaskTracker,
     ) -> Result<(), StoreError> {
-        let free = i64::try_from(places.available_permits()).unwrap_or_default();
-        for mail in self.store.lease_due_mails(free, LEASE).await? {
-            let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+        let free = i64::try_from(places.free(due)).unwrap_or_default();
+        if free == 0 {
+            return Ok(());
+        }
+        // Before the database looks at its clock: no code is thought to live longer than it does.
+        let leased_at = Instant::now();
+        for mail in self.store.lease_due_mails(due, free, LEASE).await? {
+            let Some(place) = places.take(due) else {
                 break;
             };
             let sender = Arc::clone(self);
             sending.spawn(async move {
-                sender.send(mail).await;
+                sender.send(mail, leased_at).await;
                 drop(place);
                 sender.is_due.notify_one();
             });
@@ -92,7 +112,7 @@ impl MailSender {
         Ok(())
     }
 
-    async fn send(&self, due: DueMail) {
+    async fn send(&self, due: DueMail, leased_at: Instant) {
         let mail = CodeMail {
             to: due.email.clone(),
             code: OneTimeCode::derive(&self.code_key, due.challenge_id, due.nonce),
@@ -101,11 +121,23 @@ impl MailSender {
             network: due.network,
             expires_at: due.expires_at,
         };
-        let outcome = self.mailer.send(&mail).await;
+        let until = leased_at + due.life;
+        let outcome = (self.mailer)
+            .send(&mail, until, || self.is_wanted(&due))
+            .await;
         if let Err(error) = self.settle(&due, outcome).await {
             // The lease runs out and the mail is sent again: twice is better than never.
             tracing::warn!(%error, request_id = due.request_id, "a mail could not be settled");
         }
+    }
+
+    /// Nothing is sent while the database cannot tell: nor could it be told that it was.
+    async fn is_wanted(&self, due: &DueMail) -> bool {
+        let asked = self.store.is_mail_wanted(due).await;
+        asked.unwrap_or_else(|error| {
+            tracing::warn!(%error, request_id = due.request_id, "a mail was held back");
+            false
+        })
     }
 
     async fn settle(
@@ -139,11 +171,50 @@ impl MailSender {
             Err(SendError::Temporary(reply)) => {
                 tracing::warn!(to = ?due.email, %reply, attempts = due.attempts, "a code mail waits");
                 let delay = delay_after(due.attempts);
-                self.store
-                    .postpone_mail(due.challenge_id, delay, reply.as_str())
-                    .await
+                self.store.postpone_mail(due, delay, reply.as_str()).await
+            }
+            Err(SendError::Unwanted) => {
+                // Due again only if it was the database that could not tell.
+                let told = "held back: its code is over, or nobody could tell";
+                let delay = delay_after(due.attempts);
+                self.store.postpone_mail(due, delay, told).await
             }
         }
+    }
+}
+
+/// Room for mails on the way.
+struct Places {
+    all: Arc<Semaphore>,
+    again: Arc<Semaphore>,
+}
+
+/// A place that is taken; free again when this is dropped.
+struct Place(#[expect(dead_code, reason = "held for its drop")] [Option<OwnedSemaphorePermit>; 2]);
+
+impl Places {
+    fn new() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(MAX_SENDING)),
+            again: Arc::new(Semaphore::new(MAX_SENDING_AGAIN)),
+        }
+    }
+
+    fn free(&self, due: Due) -> usize {
+        let all = self.all.available_permits();
+        match due {
+            Due::New => all,
+            Due::Again => all.min(self.again.available_permits()),
+        }
+    }
+
+    fn take(&self, due: Due) -> Option<Place> {
+        let take = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
+        let again = match due {
+            Due::New => None,
+            Due::Again => Some(take(&self.again)?),
+        };
+        Some(Place([Some(take(&self.all)?), again]))
     }
 }
 
@@ -168,6 +239,17 @@ fn event(due: &DueMail, outcome: Outcome, reason: AuditReason, reply: &SmtpReply
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_tried_before_takes_half_of_the_places_at_most() {
+        let places = Places::new();
+        let again: Vec<_> = std::iter::from_fn(|| places.take(Due::Again)).collect();
+        assert_eq!((again.len(), places.free(Due::Again)), (8, 0));
+        let new: Vec<_> = std::iter::from_fn(|| places.take(Due::New)).collect();
+        assert_eq!((new.len(), places.free(Due::New)), (8, 0));
+        drop(again);
+        assert_eq!((places.free(Due::Again), places.free(Due::New)), (8, 8));
+    }
 
     #[test]
     fn the_waits_double_up_to_half_a_minute() {

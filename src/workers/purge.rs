@@ -34,9 +34,9 @@ pub async fn purge(store: Store, audit: AuditConfig, stop: CancellationToken) {
 /// told and keeps no other from its turn.
 async fn purge_once(store: &Store, audit: AuditConfig) -> bool {
     let warn = |error: &StoreError| tracing::warn!(%error, "purging failed");
-    let _ = store.give_up_overdue_mails().await.inspect_err(warn);
     let _ = store.purge_signing_keys().await.inspect_err(warn);
-    let mut is_full = false;
+    let given_up = store.give_up_overdue_mails(BATCH).await.inspect_err(warn);
+    let mut is_full = given_up.is_ok_and(|rows| rows >= BATCH.unsigned_abs());
     for table in Purged::ALL {
         let removed = store.purge(table, BATCH).await.inspect_err(warn);
         is_full |= removed.is_ok_and(|rows| rows >= BATCH.unsigned_abs());

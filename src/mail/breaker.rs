@@ -1,0 +1,66 @@
+//! Remembers that a relay does not work, so that not every mail has to find out.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// For how long a relay that failed is tried last.
+const COOL_OFF: Duration = Duration::from_secs(30);
+
+/// The state of one relay.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    /// `None` while it works.
+    down_until: Mutex<Option<Instant>>,
+}
+
+impl Breaker {
+    /// Whether the relay is known not to work. When it has been for a while, one caller is told
+    /// that it does, and so tries it for all; the others go on as before until that one knows.
+    pub(super) fn is_open(&self) -> bool {
+        let now = Instant::now();
+        match &mut *self.down_until() {
+            None => false,
+            Some(until) if *until > now => true,
+            Some(until) => {
+                *until = now + COOL_OFF;
+                false
+            }
+        }
+    }
+
+    /// The relay does not work. Tells whether that is news.
+    pub(super) fn open(&self) -> bool {
+        (self.down_until().replace(Instant::now() + COOL_OFF)).is_none()
+    }
+
+    /// The relay works. Tells whether that is news.
+    pub(super) fn close(&self) -> bool {
+        self.down_until().take().is_some()
+    }
+
+    fn down_until(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.down_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_relay_that_failed_is_tried_again_by_one_after_a_while() {
+        let breaker = Breaker::default();
+        assert!(!breaker.is_open() && breaker.open() && !breaker.open());
+        advance(COOL_OFF / 2).await;
+        assert!(breaker.is_open());
+        advance(COOL_OFF / 2).await;
+        assert_eq!([(); 3].map(|()| breaker.is_open()), [false, true, true]);
+        assert!(breaker.close() && !breaker.close() && !breaker.is_open());
+    }
+}

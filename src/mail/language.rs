@@ -1,0 +1,140 @@
+//! What differs between languages: the built-in texts, and how an instant is written.
+//!
+//! One language per installation: a user has none of their own.
+
+use chrono::Datelike as _;
+
+use crate::domain::{Language, Timestamp};
+
+/// The built-in texts: subject, text and HTML.
+pub(super) fn texts(language: Language) -> [&'static str; 3] {
+    macro_rules! texts {
+        ($folder:literal) => {
+            [
+                include_str!(concat!("templates/", $folder, "/code.subject.txt")),
+                include_str!(concat!("templates/", $folder, "/code.txt")),
+                include_str!(concat!("templates/", $folder, "/code.html")),
+            ]
+        };
+    }
+    match language {
+        Language::English => texts!("en"),
+        Language::German => texts!("de"),
+        Language::French => texts!("fr"),
+        Language::Spanish => texts!("es"),
+    }
+}
+
+/// `24 November 2026, 08:46 UTC`, or what a reader of the language expects in its place.
+pub(super) fn in_words(language: Language, at: Timestamp) -> String {
+    let (day, year, time) = (at.day(), at.year(), at.format("%H:%M"));
+    let month = months(language)[at.month0() as usize];
+    match language {
+        Language::English => format!("{day} {month} {year}, {time} UTC"),
+        Language::German => format!("{day}. {month} {year}, {time} Uhr UTC"),
+        Language::French => {
+            // The first of a month is the only ordinal there.
+            let ordinal = if day == 1 { "er" } else { "" };
+            format!("{day}{ordinal} {month} {year} à {time} UTC")
+        }
+        Language::Spanish => format!("{day} de {month} de {year}, {time} UTC"),
+    }
+}
+
+fn months(language: Language) -> [&'static str; 12] {
+    match language {
+        Language::English => [
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
+        ],
+        Language::German => [
+            "Januar",
+            "Februar",
+            "März",
+            "April",
+            "Mai",
+            "Juni",
+            "Juli",
+            "August",
+            "September",
+            "Oktober",
+            "November",
+            "Dezember",
+        ],
+        Language::French => [
+            "janvier",
+            "février",
+            "mars",
+            "avril",
+            "mai",
+            "juin",
+            "juillet",
+            "août",
+            "septembre",
+            "octobre",
+            "novembre",
+            "décembre",
+        ],
+        Language::Spanish => [
+            "enero",
+            "febrero",
+            "marzo",
+            "abril",
+            "mayo",
+            "junio",
+            "julio",
+            "agosto",
+            "septiembre",
+            "octubre",
+            "noviembre",
+            "diciembre",
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeZone as _, Utc};
+
+    use super::*;
+
+    #[test]
+    fn an_instant_is_written_as_the_language_writes_it() {
+        let at = |month, day| Utc.with_ymd_and_hms(2026, month, day, 8, 46, 59).unwrap();
+        for (language, first, other) in [
+            (
+                Language::English,
+                "1 March 2026, 08:46 UTC",
+                "24 November 2026, 08:46 UTC",
+            ),
+            (
+                Language::German,
+                "1. März 2026, 08:46 Uhr UTC",
+                "24. November 2026, 08:46 Uhr UTC",
+            ),
+            (
+                Language::French,
+                "1er mars 2026 à 08:46 UTC",
+                "24 novembre 2026 à 08:46 UTC",
+            ),
+            (
+                Language::Spanish,
+                "1 de marzo de 2026, 08:46 UTC",
+                "24 de noviembre de 2026, 08:46 UTC",
+            ),
+        ] {
+            assert_eq!(in_words(language, at(3, 1)), first);
+            assert_eq!(in_words(language, at(11, 24)), other);
+        }
+    }
+}
