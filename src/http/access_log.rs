@@ -2,8 +2,8 @@
 //! it was refused.
 //!
 //! Everything logged while a request is worked on happens inside its span, which carries the
-//! request's id. The route is logged as the template, never as the path that was asked for: a
-//! path can hold anything, a token too.
+//! request's id. The route is logged as the template, never as the path that was asked for, and the
+//! method as one of those that we know: either can hold anything, a token too.
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
@@ -26,7 +26,7 @@ pub async fn log(request: Request, next: Next) -> Response {
 /// A line that is still to be written.
 struct Entry {
     span: Span,
-    /// For the metrics: few values, whatever is asked for.
+    /// One of few values, whatever is asked for.
     method: &'static str,
     route: String,
     started: Instant,
@@ -38,16 +38,17 @@ impl Entry {
         let route = request.extensions().get::<MatchedPath>();
         let route = route.map_or("-", MatchedPath::as_str);
         let client = request.extensions().get::<Client>();
+        let method = known(request.method());
         let span = tracing::info_span!(
             "request",
-            method = %request.method(),
+            method,
             route,
             request_id = client.map(|c| tracing::field::display(&c.request_id)),
             network = client.map(|c| tracing::field::display(&c.network)),
         );
         Self {
             span,
-            method: known(request.method()),
+            method,
             route: route.to_owned(),
             started: Instant::now(),
             answered: false,
@@ -86,7 +87,7 @@ impl Entry {
     }
 }
 
-/// A method by a name of ours: what clients make up must not become labels.
+/// A method by a name of ours: what clients make up must become neither labels nor lines.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
