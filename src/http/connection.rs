@@ -48,6 +48,9 @@ use super::server::Shutdown;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
 
+/// What a connection in HTTP/2 begins with (RFC 9113, section 3.4), and none in HTTP/1 does.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// How long a connection may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -138,8 +141,8 @@ struct Pace {
 struct State {
     /// Requests without a complete answer.
     in_flight: usize,
-    /// Whether anything has arrived yet.
-    is_fresh: bool,
+    /// What arrived first, until it shows whether this is HTTP/2.
+    opening: Vec<u8>,
     is_http2: bool,
     /// Since when a head is awaited.
     head_since: Option<Instant>,
@@ -153,7 +156,7 @@ impl State {
     fn new(now: Instant) -> Self {
         Self {
             in_flight: 0,
-            is_fresh: true,
+            opening: Vec::new(),
             is_http2: false,
             head_since: Some(now),
             quiet_since: now,
@@ -174,10 +177,14 @@ impl State {
     }
 
     fn has_read(&mut self, bytes: &[u8], now: Instant) {
-        // No HTTP/1 method is called PRI: the preface is made not to be mistaken for one.
-        if std::mem::take(&mut self.is_fresh) && bytes.starts_with(b"PRI ") {
-            self.is_http2 = true;
-            self.head_since = None;
+        let missing = PREFACE.len() - self.opening.len();
+        if missing > 0 {
+            self.opening.extend(bytes.iter().take(missing));
+            // All of it: one that trickles in is a head that does.
+            if self.opening == PREFACE {
+                self.is_http2 = true;
+                self.head_since = None;
+            }
         }
         if self.in_flight == 0 && !self.is_http2 && !bytes.is_empty() {
             self.head_since.get_or_insert(now);
@@ -451,6 +458,13 @@ mod tests {
             wire.send(&byte.to_string()).await;
             pause(1).await;
         }
+        assert_eq!(wire.seconds_until_cut().await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_preface_of_http2_that_trickles_in_is_cut() {
+        let mut wire = Wire::open(1024);
+        wire.send("PRI * HTTP/2.0\r\n\r\nS").await;
         assert_eq!(wire.seconds_until_cut().await, 10);
     }
 
