@@ -61,7 +61,7 @@ pub struct RefreshClaims {
     #[serde(deserialize_with = "canonical_session_id")]
     pub sid: SessionId,
     /// The session's generation that it stands for.
-    #[serde(rename = "gen")]
+    #[serde(rename = "gen", deserialize_with = "issued_generation")]
     pub generation: Generation,
 }
 
@@ -118,6 +118,15 @@ fn canonical_uuid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D:
 
 fn canonical_session_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionId, D::Error> {
     canonical_uuid(deserializer).map(SessionId)
+}
+
+/// A generation that there can have been: they count from one.
+fn issued_generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Generation, D::Error> {
+    let generation = Generation::deserialize(deserializer)?;
+    if generation.0 < 1 {
+        return Err(D::Error::custom("no generation"));
+    }
+    Ok(generation)
 }
 
 fn canonical_email<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EmailAddress, D::Error> {
