@@ -23,6 +23,8 @@ pub enum ImportError {
         /// The first ones.
         clashes: Vec<Clash>,
     },
+    /// Another import is under way.
+    Busy,
     /// The database failed.
     Store(StoreError),
 }
@@ -58,6 +60,9 @@ impl Users {
     /// Numbers that are given from now on are beyond the imported ones.
     pub async fn import(&self, users: &[NewUser]) -> Result<(), ImportError> {
         let mut tx = self.store.begin().await?;
+        if !tx.try_lock_imports().await? {
+            return Err(ImportError::Busy);
+        }
         if let Some(highest) = users.iter().filter_map(|user| user.user_id).max() {
             tx.skip_user_numbers(highest).await?;
         }

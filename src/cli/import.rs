@@ -46,6 +46,9 @@ pub(super) async fn run(users: &Users, file: &Path, as_json: bool) -> anyhow::Re
             tell(told, count);
             bail!("nothing was imported: {count} users clash with users that exist already");
         }
+        Err(ImportError::Busy) => {
+            bail!("nothing was imported: another import is under way; try again when it is done")
+        }
         Err(ImportError::Store(error)) => return Err(error.into()),
     }
     if as_json {

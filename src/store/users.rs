@@ -3,6 +3,9 @@
 use super::{Store, StoreError, Tx};
 use crate::domain::{EmailAddress, PasswordHash, Timestamp, TwoFactor, User, UserId};
 
+/// The advisory lock that keeps imports to one at a time.
+const IMPORT_LOCK: i64 = 0x6261_636b_696d_7074;
+
 /// A user to be made.
 #[derive(Debug, Clone)]
 pub struct NewUser {
@@ -171,6 +174,18 @@ impl Tx {
             .watch(query.fetch_one(&mut *self.inner))
             .await
             .map(UserId)
+    }
+
+    /// Keeps every other import out until this transaction ends; `false` if one is under way.
+    ///
+    /// Each makes many users in one transaction: two that have some in common, in another order,
+    /// would wait for each other.
+    pub async fn try_lock_imports(&mut self) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"SELECT pg_try_advisory_xact_lock($1) AS "is_mine!""#,
+            IMPORT_LOCK
+        );
+        self.suspect.watch(query.fetch_one(&mut *self.inner)).await
     }
 
     /// Makes all of `users` whose address and number are free, and tells which those were.
