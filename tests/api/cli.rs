@@ -440,7 +440,7 @@ async fn a_server_serves_says_so_to_its_health_check_and_stops_when_told() {
         assert_eq!(jwks.status(), 200);
 
         serving.signal(signal).await;
-        let status = soon("its end", serving.child.wait()).await.unwrap();
+        let status = soon("its end", serving.running.child.wait()).await.unwrap();
         assert_eq!(status.code(), Some(0));
         let run = asking.run("healthcheck").await;
         assert!(run.refused().starts_with("no answer from"), "{run:?}");
@@ -464,19 +464,10 @@ async fn an_address_that_is_taken_is_told() {
 async fn the_log_of_a_server_holds_no_password_code_token_or_whole_address() {
     let app = TestApp::start().await;
     let smtp = app.mailbox().smtp_addr().port().to_string();
-    let settings = [("mail.smtp.port", smtp.as_str()), ("log.filter", "trace")];
+    let settings = [("mail.smtp.port", smtp.as_str())];
     let program = Program::on(app.database_url(), &settings);
     let mut serving = Serving::start(&program).await;
     let public = serving.ready["public"].as_str().unwrap().to_owned();
-    let mut log = serving.child.stderr.take().unwrap();
-    let reading = tokio::spawn(async move {
-        let mut text = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut log, &mut text)
-            .await
-            .unwrap();
-        text
-    });
-
     let alice = app.user_with_code(ALICE).await;
     let post = async |path: &str, body: Value| -> Value {
         let url = format!("http://{public}/api/v2/{path}");
@@ -508,7 +499,14 @@ async fn the_log_of_a_server_holds_no_password_code_token_or_whole_address() {
     .await;
 
     serving.signal("TERM").await;
-    let log = soon("its end", reading).await.unwrap();
+    let log = soon("its end", async {
+        let mut lines = Vec::new();
+        while let Some(line) = serving.running.log.recv().await {
+            lines.push(line);
+        }
+        lines.join("\n")
+    });
+    let log = log.await;
     assert!(log.contains("invalid_credentials"), "{log}");
     let signatures = [&pair, &next].map(|pair| pair["accessToken"]["token"].as_str().unwrap());
     for secret in [PASSWORD, "hunter2", "hunter3", token, &code, ALICE, refresh]

@@ -6,9 +6,7 @@ use insta::assert_json_snapshot;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{
-    Answer, Held, Jwt, TestApp, assert_keys, other_than, post, race, secs, until,
-};
+use crate::support::{Answer, Jwt, TestApp, assert_keys, other_than, secs, until};
 
 #[tokio::test]
 async fn the_mailed_code_confirms_a_sign_in_and_the_answer_is_a_pair_and_nothing_else() {
@@ -167,33 +165,6 @@ async fn a_challenge_takes_ten_guesses_however_the_limits_are_set() {
         reasons.last().unwrap(),
         "confirm refused challenge_exhausted"
     );
-}
-
-/// Red without `consumed_at IS NULL` in `consume_challenge`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_code_that_is_confirmed_twenty_times_at_once_opens_one_session() {
-    let app = TestApp::with(&[("limits.confirm.attempts", "1000")]).await;
-    let other = app.second_instance().await;
-    for round in 0..5 {
-        let alice = app
-            .user_with_code(&format!("alice{round}@example.com"))
-            .await;
-        let (token, code) = alice.challenge_and_code().await;
-        let body = json!({"token": token, "code": code}).to_string();
-        let request = post("/api/v2/2fa/confirm", &[], body.as_bytes());
-        let mut held = Vec::new();
-        for n in 0..20 {
-            let instance = if n % 2 == 0 { &app } else { &other };
-            held.push(Held::open(instance.public_addr(), &request).await);
-        }
-        let answers = race(held).await;
-        let (granted, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 200);
-        assert_eq!(granted.len(), 1);
-        for answer in refused {
-            answer.problem(401, "invalid_two_factor");
-        }
-    }
-    assert_eq!(app.count("SELECT count(*) FROM sessions").await, 5);
 }
 
 /// Red without `disabled_at IS NULL` in `consume_challenge` and `insert_session`.

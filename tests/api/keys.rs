@@ -7,7 +7,6 @@ use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
 use backoffice_auth::domain::KeyId;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::support::{Answer, Jwt, Pair, Person, Program, TestApp, secs, until};
@@ -159,21 +158,6 @@ async fn a_repeat_across_a_takeover_gets_the_same_pair_byte_for_byte() {
     }
 }
 
-/// Red without `refuse_second` behind the lock in `rotate`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn operators_who_rotate_at_once_make_one_successor() {
-    let app = TestApp::start().await;
-    let keys = keys_of(&app).await;
-    let rotations = (0..4).map(|_| keys.rotate(Activation::AfterPublishing, "tests"));
-    let results = join_all(rotations).await;
-    let (made, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
-    assert_eq!((made.len(), count(&app).await), (1, 2));
-    for refusal in refused {
-        let error = refusal.unwrap_err();
-        assert!(matches!(error, KeysError::Pending { .. }), "{error}");
-    }
-}
-
 #[tokio::test]
 async fn while_a_key_waits_to_take_over_there_is_no_second_one() {
     let app = TestApp::start().await;
@@ -215,22 +199,6 @@ async fn a_key_grown_old_is_followed_by_one_whatever_the_number_of_instances() {
     let lines = app.audit().await;
     let rotations = lines.iter().filter(|line| line.ends_with("key_rotated"));
     assert_eq!(rotations.count(), 1);
-}
-
-/// Red when `rotate_if_due` looks before the lock.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_those_who_find_a_key_old_at_once_one_makes_the_next() {
-    // The server itself leaves the keys alone.
-    let app = TestApp::with(&[("keys.rotate_days", "0")]).await;
-    let mut config = app.config.clone();
-    config.keys.rotate_after = secs(30 * DAY);
-    let keys = SigningKeys::new(app.store().await, &config);
-    app.age_keys(secs(30 * DAY - 60)).await;
-    assert_eq!(keys.rotate_if_due().await.unwrap(), None);
-    app.age_keys(secs(60)).await;
-    let made = join_all((0..4).map(|_| keys.rotate_if_due())).await;
-    let made = made.into_iter().filter_map(Result::unwrap);
-    assert_eq!((made.count(), count(&app).await), (1, 2));
 }
 
 #[tokio::test]
@@ -404,17 +372,6 @@ async fn neither_an_unknown_key_nor_a_revoked_one_can_be_revoked() {
     let start = "this key was revoked already, on ";
     assert!(again.starts_with(start), "{again}");
     assert_eq!(count(&app).await, 2);
-}
-
-/// Red without the guard on `revoked_at` behind the lock in `revoke`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_operators_who_revoke_a_key_at_once_one_does() {
-    let app = TestApp::start().await;
-    let keys = keys_of(&app).await;
-    let key_id = published(&app).await.remove(0);
-    let results = join_all((0..4).map(|_| keys.revoke(&key_id, "tests"))).await;
-    let done = results.iter().filter(|result| result.is_ok()).count();
-    assert_eq!((done, count(&app).await), (1, 2));
 }
 
 #[tokio::test]

@@ -257,7 +257,7 @@ async fn a_mail_whose_sender_was_killed_is_sent_by_another_within_a_minute_with_
     let first = soon("the mail", relay.next_for(ALICE)).await;
 
     doomed.signal("KILL").await;
-    let status = soon("its end", doomed.child.wait()).await.unwrap();
+    let status = soon("its end", doomed.running.child.wait()).await.unwrap();
     assert_eq!(status.code(), None, "it did not end by itself");
     let url = database.url.clone();
     let app = TestApp::on(&url, Some(database), &[]).await;

@@ -10,10 +10,12 @@
 
 mod support;
 
+mod abuse;
 mod ceilings;
 mod cli;
 mod confirm;
 mod explain;
+mod forgeries;
 mod import;
 mod keys;
 mod lifecycle;
@@ -23,9 +25,11 @@ mod operators;
 mod outage;
 mod page;
 mod purge;
+mod races;
 mod refresh;
 mod refusals;
 mod requests;
+mod secrets;
 mod services;
 mod signin;
 mod signout;

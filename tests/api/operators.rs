@@ -160,34 +160,3 @@ async fn what_operators_do_is_in_the_audit_log_with_their_name() {
         ]
     );
 }
-
-/// Red without `FOR SHARE` in `insert_session`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_session_slips_in_between_a_user_being_disabled_and_their_sessions_being_ended() {
-    let app = TestApp::start().await;
-    let users = app.users().await;
-    for _ in 0..20 {
-        app.execute("DELETE FROM users").await;
-        let person = app.user(ALICE).await;
-        let (here, there) = (person.elsewhere(), person.elsewhere());
-        let email = alice();
-        let (one, two, done) = tokio::join!(here.signin(), there.signin(), users.disable(&email));
-        done.unwrap();
-        for answer in [one, two] {
-            if answer.status == 200 {
-                let pair = answer.pair();
-                here.refresh(&pair.refresh)
-                    .await
-                    .problem(401, "invalid_refresh_token");
-                here.signout(&pair.access)
-                    .await
-                    .problem(401, "invalid_access_token");
-            } else {
-                answer.problem(401, "invalid_credentials");
-            }
-        }
-        let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
-        assert_eq!(app.count(live).await, 0);
-        app.execute("DELETE FROM attempts").await;
-    }
-}

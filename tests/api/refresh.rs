@@ -5,12 +5,7 @@ use std::collections::HashSet;
 use insta::assert_json_snapshot;
 use serde_json::json;
 
-use crate::support::{Answer, Held, Jwt, Person, TestApp, assert_keys, post, race, secs};
-
-fn request(token: &str) -> Vec<u8> {
-    let body = json!({"refreshToken": token}).to_string();
-    post("/api/v2/refresh", &[], body.as_bytes())
-}
+use crate::support::{Answer, Jwt, Person, TestApp, assert_keys, secs};
 
 /// Refreshes until a session is in its grace no more, and its first token thus an old one.
 async fn outlive_grace(app: &TestApp) {
@@ -156,70 +151,6 @@ async fn reuse_ends_no_session_but_its_own() {
         .await
         .problem(401, "invalid_refresh_token");
     alice.refresh(&untouched.refresh).await.pair();
-}
-
-/// Red without `s.generation = $2` in `advance!`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_tabs_that_wake_at_once_with_one_token_get_one_pair() {
-    let app = TestApp::start().await;
-    let other = app.second_instance().await;
-    for round in 0..3 {
-        let (alice, first) = app.signed_in(&format!("alice{round}@example.com")).await;
-        let mut held = Vec::new();
-        for n in 0..50 {
-            let instance = if n % 2 == 0 { &app } else { &other };
-            // A network for each round, as the flood layer counts too.
-            let headers = [("X-Forwarded-For", alice.network.as_str())];
-            let body = json!({"refreshToken": first.refresh}).to_string();
-            let request = post("/api/v2/refresh", &headers, body.as_bytes());
-            held.push(Held::open(instance.public_addr(), &request).await);
-        }
-        let pairs: Vec<_> = race(held).await.iter().map(Answer::pair).collect();
-        let bodies: HashSet<_> = pairs.iter().map(|pair| &pair.body).collect();
-        assert_eq!(bodies.len(), 1);
-        alice.refresh(&pairs[0].refresh).await.pair();
-    }
-}
-
-/// Red without `s.ended_at IS NULL` in `advance!`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn once_a_sign_out_is_answered_no_token_of_the_session_refreshes_it() {
-    let app = TestApp::with(&[("limits.refresh.attempts", "1000")]).await;
-    let other = app.second_instance().await;
-    app.user("alice@example.com").await;
-    for _ in 0..20 {
-        let alice = app.stranger("alice@example.com");
-        let first = alice.signin().await.pair();
-        let bearer = format!("Bearer {}", first.access);
-        let signout = post("/api/v2/signout", &[("Authorization", &bearer)], b"");
-        let refresh = request(&first.refresh);
-        let held = vec![
-            Held::open(other.public_addr(), &refresh).await,
-            Held::open(app.public_addr(), &refresh).await,
-            Held::open(other.public_addr(), &signout).await,
-            Held::open(app.public_addr(), &refresh).await,
-        ];
-        let answers = race(held).await;
-        answers[2].ok_and_empty();
-        let mut pairs = vec![first];
-        for answer in [&answers[0], &answers[1], &answers[3]] {
-            if answer.status == 200 {
-                pairs.push(answer.pair());
-            } else {
-                answer.problem(401, "invalid_refresh_token");
-            }
-        }
-        for pair in pairs {
-            alice
-                .refresh(&pair.refresh)
-                .await
-                .problem(401, "invalid_refresh_token");
-            alice
-                .signout(&pair.access)
-                .await
-                .problem(401, "invalid_access_token");
-        }
-    }
 }
 
 #[tokio::test]

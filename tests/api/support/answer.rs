@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat};
 use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
+use super::scanner::{self, Kind};
 use super::{Jwt, soon};
 
 /// An answer, read to its end.
@@ -27,10 +28,25 @@ pub struct Pair {
 
 impl Answer {
     pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = soon("a body", response.bytes()).await.unwrap();
+        Self::new(status, headers, body.to_vec())
+    }
+
+    /// An answer that must hold no secret but those that it is there to bring, which are known
+    /// from now on.
+    pub fn new(status: u16, headers: HeaderMap, body: Vec<u8>) -> Self {
+        let head: Vec<u8> = (headers.iter())
+            .flat_map(|(name, value)| {
+                [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat()
+            })
+            .collect();
+        scanner::assert_clean("a head", &head);
+        scanner::assert_clean("a body", &without_secrets(&body));
         Self {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            body: soon("a body", response.bytes()).await.unwrap().to_vec(),
+            status,
+            headers,
+            body,
         }
     }
 
@@ -142,6 +158,22 @@ impl Answer {
             body: self.body.clone(),
         }
     }
+}
+
+/// A body without what it is there to bring.
+fn without_secrets(body: &[u8]) -> Vec<u8> {
+    let Ok(mut json) = serde_json::from_slice::<Value>(body) else {
+        return body.to_vec();
+    };
+    for kind in ["accessToken", "refreshToken"] {
+        if let Some(Value::String(token)) = json.pointer_mut(&format!("/{kind}/token")) {
+            scanner::know_token(&std::mem::take(token));
+        }
+    }
+    if let Some(Value::String(token)) = json.pointer_mut("/2faDetails/token") {
+        scanner::know(Kind::Challenge, &std::mem::take(token));
+    }
+    json.to_string().into_bytes()
 }
 
 /// Fails unless an object has these keys and no other.

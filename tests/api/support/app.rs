@@ -13,12 +13,16 @@ use backoffice_auth::domain::{self, TwoFactor};
 use backoffice_auth::limits::AttemptKeys;
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use chrono::TimeDelta;
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, PgPool};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
+use super::scanner::{self, Kind, Watch};
 use super::{Answer, Database, PASSWORD, Pair, Person, soon};
 
 pub const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -63,6 +67,31 @@ pub fn settings(database: &str, extra: &[(&str, &str)]) -> Config {
     loaded.unwrap_or_else(|error| panic!("{error}")).config
 }
 
+/// The test's own way to the database. Its statements are no business of the log's.
+fn connect(url: &str) -> PgPool {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let pool = PgPoolOptions::new().max_connections(3);
+    pool.connect_lazy_with(options.disable_statement_logging())
+}
+
+/// Has the log read for the secrets of a configuration.
+fn know_secrets(config: &Config) {
+    if let Some(password) = password_in(config.database.url.expose_secret()) {
+        scanner::know(Kind::Server, password);
+    }
+    let master_key = BASE64_STANDARD.decode(MASTER_KEY).unwrap();
+    scanner::know_bytes(Kind::Server, &master_key);
+    scanner::know(Kind::Password, PASSWORD);
+}
+
+/// The password in a database's address, if it is more than a word.
+fn password_in(url: &str) -> Option<&str> {
+    let (user, _) = url.rsplit_once('@')?;
+    user.rsplit(':')
+        .next()
+        .filter(|password| password.len() >= 8)
+}
+
 /// The process clock: the machine's, moved.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Arc<AtomicI64>);
@@ -90,6 +119,7 @@ struct World {
     users: OnceCell<Users>,
     _database: Option<Database>,
     _place: SemaphorePermit<'static>,
+    watch: Watch,
 }
 
 /// A running server on a database of its own.
@@ -120,10 +150,7 @@ impl TestApp {
         let mailbox = Mailbox::start(([127, 0, 0, 1], 0).into(), None, clock.hand_out());
         let world = World {
             database_url: url.to_owned(),
-            sql: PgPoolOptions::new()
-                .max_connections(3)
-                .connect_lazy(url)
-                .unwrap(),
+            sql: connect(url),
             mailbox: mailbox.await.unwrap(),
             clock,
             networks: AtomicU32::new(0),
@@ -134,6 +161,7 @@ impl TestApp {
             users: OnceCell::new(),
             _database: database,
             _place: place,
+            watch: Watch::start(),
         };
         Self::join(Arc::new(world), &[]).await.unwrap()
     }
@@ -154,6 +182,7 @@ impl TestApp {
         all.extend(world.settings.iter().map(|(k, v)| (k.as_str(), v.as_str())));
         all.extend(extra);
         let config = settings(&world.database_url, &all);
+        know_secrets(&config);
         let app = App::start(&config, world.clock.hand_out()).await?;
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -270,9 +299,19 @@ impl TestApp {
         self.world.mailbox.set_behaviour(behaviour);
     }
 
-    /// The next mail to somebody.
+    /// The next mail to somebody, which must hold no secret but its code.
     pub async fn mail_for(&self, email: &str) -> Arc<Mail> {
-        soon("a mail", self.world.mailbox.next_for(email)).await
+        let mail = soon("a mail", self.world.mailbox.next_for(email)).await;
+        scanner::assert_clean("a mail", &mail.raw);
+        if let Some(code) = &mail.code {
+            scanner::know(Kind::Code(self.world.watch.id), code);
+        }
+        mail
+    }
+
+    /// What was logged since the test began, at every level.
+    pub fn logged(&self) -> String {
+        String::from_utf8(self.world.watch.text()).unwrap()
     }
 
     /// The code in the next mail to somebody.
@@ -314,6 +353,13 @@ impl TestApp {
         response.unwrap().status().as_u16()
     }
 
+    /// What a scraper gets.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.management_addr());
+        let response = soon("the metrics", self.client.get(url).send()).await;
+        response.unwrap().text().await.unwrap()
+    }
+
     pub async fn jwks(&self) -> Value {
         serde_json::from_slice(&self.get("/.well-known/jwks.json").await.body).unwrap()
     }
@@ -322,6 +368,10 @@ impl TestApp {
 
     pub fn database_url(&self) -> &str {
         &self.world.database_url
+    }
+
+    pub fn database_password(&self) -> String {
+        password_in(&self.world.database_url).unwrap().to_owned()
     }
 
     pub fn sql(&self) -> &PgPool {

@@ -4,23 +4,29 @@ mod answer;
 mod app;
 pub mod cluster;
 mod database;
+mod http2;
 mod jwt;
 mod person;
 mod program;
 mod raw;
+pub mod scanner;
 
 pub use answer::{Answer, Pair, assert_keys, seconds};
-pub use app::{MASTER_KEY, TestApp};
+pub use app::{MASTER_KEY, TestApp, settings};
 pub use database::Database;
-pub use jwt::Jwt;
+pub use http2::Http2;
+pub use jwt::{Jwt, decode};
 pub use person::{PASSWORD, Person, other_than};
-pub use program::{Program, Serving};
-pub use raw::{Held, parse, post, race, send};
+pub use program::{Program, Running, Serving};
+pub use raw::{Held, hold, parse, post, race, request, send};
 
 use std::time::Duration;
 
 /// How long anything may take that is waited for. Far more than it takes: reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a race is run, each time from the start: what a guard keeps out need not happen at once.
+pub const ROUNDS: usize = 20;
 
 /// A length of time in the unit of the settings.
 pub const fn secs(seconds: u64) -> Duration {

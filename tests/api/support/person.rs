@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::scanner::{self, Kind};
 use super::{Answer, TestApp};
 
 /// The right password of every user here.
@@ -17,6 +18,7 @@ pub struct Person<'a> {
 
 impl<'a> Person<'a> {
     pub fn new(app: &'a TestApp, email: &str, network: String) -> Self {
+        scanner::know(Kind::Address, email);
         Self {
             app,
             email: email.to_owned(),
@@ -40,6 +42,9 @@ impl<'a> Person<'a> {
     }
 
     pub async fn signin_with(&self, password: &str) -> Answer {
+        if password.len() >= 8 {
+            scanner::know(Kind::Password, password);
+        }
         let body = json!({"email": self.email, "password": password});
         self.app.post("/api/v2/signin", &self.network, &body).await
     }

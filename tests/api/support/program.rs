@@ -3,15 +3,25 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::mpsc;
 
 use super::app::variables;
+use super::scanner::{self, Watch};
 use super::soon;
 
 /// The program with a configuration in its environment and nothing else there.
 pub struct Program {
     variables: Vec<(String, String)>,
+    _watch: Watch,
+}
+
+/// A run of the program that goes on.
+pub struct Running {
+    pub child: Child,
+    /// What it logs, line by line.
+    pub log: mpsc::UnboundedReceiver<String>,
 }
 
 /// What a run of the program left.
@@ -27,6 +37,7 @@ impl Program {
     pub fn on(database: &str, settings: &[(&str, &str)]) -> Self {
         Self {
             variables: variables(database, settings),
+            _watch: Watch::start(),
         }
     }
 
@@ -34,6 +45,7 @@ impl Program {
     pub fn bare() -> Self {
         Self {
             variables: Vec::new(),
+            _watch: Watch::start(),
         }
     }
 
@@ -43,6 +55,7 @@ impl Program {
             .args(line.split_whitespace())
             .env_clear()
             .env("USER", "operator")
+            .env("RUST_LOG", "trace")
             .envs(self.variables.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -68,13 +81,28 @@ impl Program {
     }
 
     /// Starts a command line that runs until it is stopped.
-    pub fn start(&self, line: &str) -> Child {
-        self.command(line).spawn().unwrap()
+    pub fn start(&self, line: &str) -> Running {
+        let mut child = self.command(line).spawn().unwrap();
+        let (lines, log) = mpsc::unbounded_channel();
+        tokio::spawn(read_along(child.stderr.take().unwrap(), lines));
+        Running { child, log }
+    }
+}
+
+/// Reads all that a program logs, whether the test asks for it or not: a full pipe would stop it.
+async fn read_along(log: ChildStderr, lines: mpsc::UnboundedSender<String>) {
+    let mut log = BufReader::new(log).lines();
+    while let Ok(Some(line)) = log.next_line().await {
+        scanner::take_in(line.as_bytes());
+        scanner::take_in(b"\n");
+        let _ = lines.send(line);
     }
 }
 
 impl Run {
     fn of(output: std::process::Output) -> Self {
+        scanner::take_in(&output.stderr);
+        scanner::assert_clean("standard output", &output.stdout);
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -104,18 +132,17 @@ impl Run {
 
 /// A program that serves until it is told to stop.
 pub struct Serving {
-    pub child: Child,
-    /// What it logged until it was ready, and where it listens.
+    pub running: Running,
+    /// Where it listens.
     pub ready: Value,
 }
 
 impl Serving {
     pub async fn start(program: &Program) -> Self {
-        let mut child = program.start("serve");
-        let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+        let mut running = program.start("serve");
         let ready = soon("it is ready", async {
             loop {
-                let line = lines.next_line().await.unwrap().expect("it ended");
+                let line = running.log.recv().await.expect("it ended");
                 let line: Value = serde_json::from_str(&line).expect("a line of JSON");
                 if line["message"] == "ready" {
                     return line;
@@ -123,11 +150,11 @@ impl Serving {
             }
         });
         let ready = ready.await;
-        Self { child, ready }
+        Self { running, ready }
     }
 
     pub async fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
+        let pid = self.running.child.id().unwrap().to_string();
         let kill = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(kill.await.unwrap().success());
     }

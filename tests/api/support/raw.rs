@@ -8,10 +8,15 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Answer, soon};
+use super::{Answer, TestApp, soon};
 
 /// The bytes of a `POST` with these header lines. A length is added for a body.
 pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    request("POST", path, headers, body)
+}
+
+/// The same with any method.
+pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let length = body.len().to_string();
     let own = [("Connection", "close"), ("Content-Length", &length)];
     let own = if body.is_empty() { &own[..1] } else { &own };
@@ -20,7 +25,7 @@ pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let lines: String = lines
         .map(|(name, value)| [name, ": ", value, "\r\n"].concat())
         .collect();
-    let head = format!("POST {path} HTTP/1.1\r\n{lines}\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\n{lines}\r\n");
     [head.as_bytes(), body].concat()
 }
 
@@ -52,6 +57,15 @@ impl Held {
         self.stream.write_all(&[self.last]).await.unwrap();
         read(self.stream).await
     }
+}
+
+/// Opens a request this often, in turn at each of the instances.
+pub async fn hold(instances: &[&TestApp], request: &[u8], times: usize) -> Vec<Held> {
+    let mut held = Vec::with_capacity(times);
+    for instance in instances.iter().cycle().take(times) {
+        held.push(Held::open(instance.public_addr(), request).await);
+    }
+    held
 }
 
 /// Sends the last bytes of all requests at the same instant. The answers are in their order.
@@ -92,9 +106,5 @@ pub fn parse(bytes: &[u8]) -> Answer {
         .get("content-length")
         .map_or(0, |value| value.to_str().unwrap().parse::<usize>().unwrap());
     assert_eq!(body.len(), length, "{head}");
-    Answer {
-        status: status.parse().unwrap(),
-        headers,
-        body: body.to_vec(),
-    }
+    Answer::new(status.parse().unwrap(), headers, body.to_vec())
 }

@@ -1,0 +1,853 @@
+//! Every compare-and-set of the database, raced.
+//!
+//! The requests of a race have arrived at two instances but for their last byte; the last bytes are
+//! sent together. What has no route of its own is called on two connections of its own at the same
+//! instant. Each race is run [`ROUNDS`] times with exact counts, and each was seen to fail with its
+//! guard taken out of the statement; the line above a test says which guard, and what happened then.
+//! Races for limits are in `limits.rs`.
+
+use std::collections::HashSet;
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use backoffice_auth::auth::{Activation, ImportError, KeysError, SigningKeys, UserError, Users};
+use backoffice_auth::config::Config;
+use backoffice_auth::domain::{
+    ChallengeId, ClientNetwork, CodeNonce, EmailAddress, KeyId, OneTimeCode, PasswordHash,
+    PlainPassword, Purpose, TwoFactor, UserId,
+};
+use backoffice_auth::limits::AttemptKeys;
+use backoffice_auth::store::{Due, NewChallenge, NewUser, Purged, Store};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::future::join_all;
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::support::{
+    Answer, Database, Jwt, PASSWORD, Pair, Person, ROUNDS, TestApp, hold, other_than, post, race,
+    request, secs, settings, until,
+};
+
+const ALICE: &str = "alice@example.com";
+
+fn alice() -> EmailAddress {
+    ALICE.parse().unwrap()
+}
+
+/// How many of the answers have this status.
+fn with_status(answers: &[Answer], status: u16) -> usize {
+    answers
+        .iter()
+        .filter(|answer| answer.status == status)
+        .count()
+}
+
+fn refresh(pair: &Pair, network: &str) -> Vec<u8> {
+    let body = json!({"refreshToken": pair.refresh}).to_string();
+    post(
+        "/api/v2/refresh",
+        &[("X-Forwarded-For", network)],
+        body.as_bytes(),
+    )
+}
+
+fn confirm(token: &str, code: &str, network: &str) -> Vec<u8> {
+    let body = json!({"token": token, "code": code}).to_string();
+    post(
+        "/api/v2/2fa/confirm",
+        &[("X-Forwarded-For", network)],
+        body.as_bytes(),
+    )
+}
+
+fn signin(network: &str) -> Vec<u8> {
+    let body = json!({"email": ALICE, "password": PASSWORD}).to_string();
+    post(
+        "/api/v2/signin",
+        &[("X-Forwarded-For", network)],
+        body.as_bytes(),
+    )
+}
+
+/// A request with the access token of a pair.
+fn bearing(method: &str, path: &str, pair: &Pair, network: &str) -> Vec<u8> {
+    let bearer = format!("Bearer {}", pair.access);
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("X-Forwarded-For", network),
+    ];
+    request(method, path, &headers, b"")
+}
+
+/// How often this is in the audit log.
+async fn recorded(app: &TestApp, line: &str) -> usize {
+    let lines = app.audit().await;
+    lines.iter().filter(|entry| *entry == line).count()
+}
+
+/// The database of two servers with as little in the way as can be.
+async fn two() -> (TestApp, TestApp) {
+    let app = TestApp::with(&[
+        ("limits.signin.attempts", "1000"),
+        ("limits.signin_network_per_minute", "100000"),
+        ("limits.confirm.attempts", "1000"),
+        ("limits.refresh.attempts", "1000"),
+        ("limits.mails_per_account", "1000"),
+        ("limits.flood_burst", "100000"),
+    ])
+    .await;
+    let other = app.second_instance().await;
+    (app, other)
+}
+
+// Sessions
+
+/// Red without `s.generation = $2` in `advance!`: fifty pairs instead of one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fifty_tabs_that_wake_at_once_with_one_token_get_one_pair() {
+    let (app, other) = two().await;
+    app.user(ALICE).await;
+    for _ in 0..ROUNDS {
+        let alice = app.stranger(ALICE);
+        let first = alice.signin().await.pair();
+        let answers = race(hold(&[&app, &other], &refresh(&first, &alice.network), 50).await).await;
+        let pairs: Vec<_> = answers.iter().map(Answer::pair).collect();
+        let bodies: HashSet<_> = pairs.iter().map(|pair| &pair.body).collect();
+        assert_eq!(bodies.len(), 1);
+        alice.refresh(&pairs[0].refresh).await.pair();
+    }
+    assert_eq!(app.count("SELECT min(generation) FROM sessions").await, 3);
+    assert_eq!(app.count("SELECT max(generation) FROM sessions").await, 3);
+}
+
+/// Red without `s.ended_at IS NULL` in `advance!`: an ended session goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn once_a_sign_out_is_answered_no_token_of_the_session_refreshes_it() {
+    let (app, other) = two().await;
+    app.user(ALICE).await;
+    for _ in 0..ROUNDS {
+        let alice = app.stranger(ALICE);
+        let first = alice.signin().await.pair();
+        let mut held = hold(&[&other, &app], &refresh(&first, &alice.network), 3).await;
+        let signout = bearing("POST", "/api/v2/signout", &first, &alice.network);
+        held.extend(hold(&[&other], &signout, 1).await);
+        held.swap(2, 3);
+        let answers = race(held).await;
+        answers[2].ok_and_empty();
+        let mut pairs = vec![first];
+        for answer in [&answers[0], &answers[1], &answers[3]] {
+            if answer.status == 200 {
+                pairs.push(answer.pair());
+            } else {
+                answer.problem(401, "invalid_refresh_token");
+            }
+        }
+        assert_all_dead(&alice, &pairs).await;
+    }
+}
+
+/// Fails if one of these pairs is still good for anything.
+async fn assert_all_dead(person: &Person<'_>, pairs: &[Pair]) {
+    for pair in pairs {
+        person
+            .refresh(&pair.refresh)
+            .await
+            .problem(401, "invalid_refresh_token");
+        person
+            .signout(&pair.access)
+            .await
+            .problem(401, "invalid_access_token");
+    }
+}
+
+/// Red without `ended_at IS NULL` in `end_session`: several succeed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_sign_outs_at_once_one_succeeds() {
+    let (app, other) = two().await;
+    app.user(ALICE).await;
+    for round in 1..=ROUNDS {
+        let alice = app.stranger(ALICE);
+        let pair = alice.signin().await.pair();
+        let signout = bearing("POST", "/api/v2/signout", &pair, &alice.network);
+        let answers = race(hold(&[&app, &other], &signout, 8).await).await;
+        assert_eq!(with_status(&answers, 200), 1);
+        for refused in answers.iter().filter(|answer| answer.status != 200) {
+            refused.problem(401, "invalid_access_token");
+        }
+        assert_eq!(
+            recorded(&app, "session_ended granted signed_out").await,
+            round
+        );
+    }
+}
+
+/// Red without `ended_at IS NULL` in `end_session`: several end the same session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_end_another_of_their_sessions_at_once_one_does() {
+    let (app, other) = two().await;
+    let (alice, own) = app.signed_in(ALICE).await;
+    for round in 1..=ROUNDS {
+        let ended = alice.signin().await.pair();
+        let claims = Jwt::read(&ended.access).claims;
+        let path = format!("/api/v2/sessions/{}", claims["sid"].as_str().unwrap());
+        let end = bearing("DELETE", &path, &own, &alice.network);
+        let answers = race(hold(&[&app, &other], &end, 8).await).await;
+        assert_eq!(with_status(&answers, 204), 1);
+        for refused in answers.iter().filter(|answer| answer.status != 204) {
+            refused.problem(404, "not_found");
+        }
+        assert_all_dead(&alice, &[ended]).await;
+        let ended = "SELECT count(*) FROM sessions WHERE ended_at IS NOT NULL";
+        assert_eq!(app.count(ended).await, i64::try_from(round).unwrap());
+    }
+}
+
+/// Red without `ended_at IS NULL` in `end_sessions_of`: a session is ended by each of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_operators_who_sign_somebody_out_at_once_each_session_is_ended_by_one() {
+    let (app, _) = two().await;
+    let alice_there = app.user(ALICE).await;
+    let users = [operator(&app).await, operator(&app).await];
+    let email = alice();
+    for _ in 0..ROUNDS {
+        for _ in 0..3 {
+            alice_there.elsewhere().signin().await.pair();
+        }
+        let ended = join_all(
+            users
+                .iter()
+                .cycle()
+                .take(6)
+                .map(|users| users.sign_out(&email)),
+        )
+        .await;
+        assert_eq!(ended.into_iter().map(Result::unwrap).sum::<usize>(), 3);
+    }
+}
+
+/// Red without `FOR UPDATE` in `lock_session`: the same reuse is found, and told, several times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_that_is_used_again_by_many_at_once_ends_its_session_once() {
+    let (app, other) = two().await;
+    app.user(ALICE).await;
+    for round in 1..=ROUNDS {
+        let alice = app.stranger(ALICE);
+        let first = alice.signin().await.pair();
+        let second = alice.refresh(&first.refresh).await.pair();
+        app.age_sessions(secs(30)).await;
+        let answers = race(hold(&[&app, &other], &refresh(&first, &alice.network), 8).await).await;
+        for answer in &answers {
+            answer.problem(401, "invalid_refresh_token");
+        }
+        assert_eq!(recorded(&app, "refresh refused reuse").await, round);
+        assert_eq!(
+            recorded(&app, "refresh refused session_over").await,
+            7 * round + 2 * (round - 1)
+        );
+        assert_all_dead(&alice, &[first, second]).await;
+    }
+}
+
+/// Red without `ON CONFLICT` in `upsert_known_network`: all but one of them are a 500.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_sign_ins_at_once_from_a_new_network_all_succeed_and_it_is_known_once() {
+    let (app, other) = two().await;
+    app.user(ALICE).await;
+    for round in 1..=ROUNDS {
+        let answers = race(hold(&[&app, &other], &signin(&app.new_network()), 8).await).await;
+        for answer in &answers {
+            answer.pair();
+        }
+        let known = app.count("SELECT count(*) FROM known_networks").await;
+        assert_eq!(known, i64::try_from(round).unwrap());
+    }
+}
+
+// Codes
+
+/// Red without `c.consumed_at IS NULL` in `consume_challenge`: up to ten sessions instead of one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_code_that_is_confirmed_twenty_times_at_once_opens_one_session() {
+    let (app, other) = two().await;
+    let alice = app.user_with_code(ALICE).await;
+    for round in 1..=ROUNDS {
+        let (token, code) = alice.challenge_and_code().await;
+        let confirm = confirm(&token, &code, &alice.network);
+        let answers = race(hold(&[&app, &other], &confirm, 20).await).await;
+        assert_eq!(with_status(&answers, 200), 1);
+        for answer in answers.iter().filter(|answer| answer.status != 200) {
+            answer.problem(401, "invalid_two_factor");
+        }
+        let sessions = app.count("SELECT count(*) FROM sessions").await;
+        assert_eq!(sessions, i64::try_from(round).unwrap());
+    }
+}
+
+/// Red when `spend_confirm_attempt` tells the attempts as they were when it began, and not those of
+/// the locked row: more than ten guesses are looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_thirty_guesses_at_once_at_one_challenge_exactly_ten_are_looked_at() {
+    let (app, other) = two().await;
+    let alice = app.user_with_code(ALICE).await;
+    for round in 1..=ROUNDS {
+        let (token, code) = alice.challenge_and_code().await;
+        let guess = confirm(&token, &other_than(&code), &alice.network);
+        for answer in race(hold(&[&app, &other], &guess, 30).await).await {
+            answer.problem(401, "invalid_two_factor");
+        }
+        assert_eq!(
+            recorded(&app, "confirm refused wrong_code").await,
+            10 * round
+        );
+        assert_eq!(
+            recorded(&app, "confirm refused challenge_exhausted").await,
+            20 * round
+        );
+        app.users().await.unlock(&self::alice()).await.unwrap();
+    }
+}
+
+/// Red without `second_factor_failures < $2` in `spend_confirm_attempt`: all forty are looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_forty_guesses_at_once_at_four_challenges_exactly_so_many_are_looked_at_as_the_account_has()
+ {
+    let app = TestApp::with(&[
+        ("limits.confirm.attempts", "1000"),
+        ("limits.confirm_failures_per_account", "20"),
+        ("limits.mails_per_account", "1000"),
+    ])
+    .await;
+    let other = app.second_instance().await;
+    let alice = app.user_with_code(ALICE).await;
+    for round in 1..=ROUNDS {
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            let (token, code) = alice.elsewhere().challenge_and_code().await;
+            let guess = confirm(&token, &other_than(&code), &app.new_network());
+            held.extend(hold(&[&app, &other], &guess, 10).await);
+        }
+        for answer in race(held).await {
+            answer.problem(401, "invalid_two_factor");
+        }
+        assert_eq!(
+            recorded(&app, "confirm refused wrong_code").await,
+            20 * round
+        );
+        assert_eq!(
+            recorded(&app, "confirm refused second_factor_locked").await,
+            20 * round
+        );
+        app.users().await.unlock(&self::alice()).await.unwrap();
+    }
+}
+
+// Sign-ins against operators
+
+/// What an operator does to a user who is signing in.
+#[derive(Debug, Clone, Copy)]
+enum Blow {
+    Disable,
+    Delete,
+    ChangePassword,
+}
+
+impl Blow {
+    const ALL: [Self; 3] = [Self::Disable, Self::Delete, Self::ChangePassword];
+
+    async fn fall(self, app: &TestApp, users: &Users) {
+        let done = match self {
+            Self::Disable => users.disable(&alice()).await,
+            Self::Delete => users.delete(&alice()).await,
+            Self::ChangePassword => {
+                let password = PlainPassword::parse("violet-anvil-68").unwrap();
+                users.change_password(&app.pool(), &alice(), password).await
+            }
+        };
+        done.unwrap();
+    }
+}
+
+/// What a user does when the blow falls.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Signin,
+    Confirm,
+    Refresh,
+}
+
+/// Races a way in against every blow. Whatever was answered, nothing works once the blow has fallen.
+async fn race_against_operators(way: Way) {
+    let (app, other) = two().await;
+    let users = operator(&app).await;
+    for round in 0..ROUNDS {
+        let blow = Blow::ALL[round % Blow::ALL.len()];
+        let (alice, request) = ready(&app, way).await;
+        let held = hold(&[&app, &other], &request, 6).await;
+        let (answers, ()) = tokio::join!(race(held), blow.fall(&app, &users));
+        let mut pairs = Vec::new();
+        for answer in answers {
+            match answer.status {
+                200 => pairs.push(answer.pair()),
+                status => assert_eq!(status, 401, "{way:?} {blow:?}"),
+            }
+        }
+        assert_all_dead(&alice, &pairs).await;
+        let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+        assert_eq!(app.count(live).await, 0, "{way:?} {blow:?}");
+        app.execute("DELETE FROM users").await;
+    }
+}
+
+/// A user, and the request that gets them in.
+async fn ready(app: &TestApp, way: Way) -> (Person<'_>, Vec<u8>) {
+    let alice = match way {
+        Way::Confirm => app.user_with_code(ALICE).await,
+        Way::Signin | Way::Refresh => app.user(ALICE).await,
+    };
+    let request = match way {
+        Way::Signin => signin(&alice.network),
+        Way::Refresh => refresh(&alice.signin().await.pair(), &alice.network),
+        Way::Confirm => {
+            let (token, code) = alice.challenge_and_code().await;
+            confirm(&token, &code, &alice.network)
+        }
+    };
+    (alice, request)
+}
+
+/// Red without `FOR SHARE` in `insert_session`: a session outlives the ending of all sessions, and a
+/// sign-in that meets a deletion is a 500.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_session_slips_in_between_a_change_to_a_user_and_the_end_of_their_sessions() {
+    race_against_operators(Way::Signin).await;
+}
+
+/// Red without `u.credential_version = c.credential_version` in `consume_challenge` and the same in
+/// `insert_session`: a code opens a session after the password has changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_code_opens_a_session_once_its_user_has_changed() {
+    race_against_operators(Way::Confirm).await;
+}
+
+/// Red without `ended_at IS NULL` in `advance!`: a pair is handed out that goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_session_is_refreshed_once_its_user_has_changed() {
+    race_against_operators(Way::Refresh).await;
+}
+
+/// Red without `credential_version = $4` in `insert_challenge` and without `credential_version` in
+/// `consume_challenge`: the old password, checked before the change, still opens a session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_challenge_for_the_password_before_is_good_for_nothing() {
+    let (app, other) = two().await;
+    let users = operator(&app).await;
+    for _ in 0..ROUNDS {
+        let alice = app.user_with_code(ALICE).await;
+        let held = hold(&[&app, &other], &signin(&alice.network), 4).await;
+        let change = Blow::ChangePassword.fall(&app, &users);
+        let (answers, ()) = tokio::join!(race(held), change);
+        for answer in answers.iter().filter(|answer| answer.status == 200) {
+            let token = answer.ok()["2faDetails"]["token"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let code = code_of(&app, &token).await;
+            alice
+                .confirm(&token, &code)
+                .await
+                .problem(401, "invalid_two_factor");
+        }
+        assert_eq!(app.count("SELECT count(*) FROM sessions").await, 0);
+        app.execute("DELETE FROM users").await;
+    }
+}
+
+/// The right code of a challenge, whether its mail has left or not.
+async fn code_of(app: &TestApp, token: &str) -> String {
+    let challenge_id: uuid::Uuid = token.parse().unwrap();
+    let nonce: Vec<u8> = sqlx::query_scalar("SELECT nonce FROM challenges WHERE challenge_id = $1")
+        .bind(challenge_id)
+        .fetch_one(app.sql())
+        .await
+        .unwrap();
+    let key = app.config.secrets.master_key.derive(Purpose::OneTimeCodes);
+    let nonce = CodeNonce::from_stored(&nonce).unwrap();
+    OneTimeCode::derive(&key, ChallengeId(challenge_id), nonce)
+        .expose()
+        .to_owned()
+}
+
+/// A database on which no server runs, and two instances' ways to it.
+struct Idle {
+    config: Config,
+    stores: [Store; 2],
+    sql: PgPool,
+    _database: Database,
+}
+
+impl Idle {
+    async fn start() -> Self {
+        let database = Database::migrated().await;
+        let config = settings(&database.url, &[]);
+        let stores = [
+            Store::connect(&config.database).await.unwrap(),
+            Store::connect(&config.database).await.unwrap(),
+        ];
+        let sql = PgPool::connect(&database.url).await.unwrap();
+        Self {
+            config,
+            stores,
+            sql,
+            _database: database,
+        }
+    }
+
+    fn users(&self) -> [Users; 2] {
+        self.stores.each_ref().map(|store| {
+            let keys = AttemptKeys::new(&self.config.secrets.master_key);
+            Users::new(store.clone(), keys, "tests".to_owned())
+        })
+    }
+
+    fn keys(&self) -> [SigningKeys; 2] {
+        let stores = self.stores.each_ref();
+        stores.map(|store| SigningKeys::new(store.clone(), &self.config))
+    }
+
+    /// Somebody who needs a code.
+    async fn user(&self) -> UserId {
+        let hash = hash("some salt or other");
+        self.users()[0]
+            .insert(&alice(), hash, TwoFactor::Email)
+            .await
+            .unwrap()
+    }
+
+    async fn execute(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&self.sql).await.unwrap();
+    }
+
+    async fn count(&self, statement: &'static str) -> i64 {
+        sqlx::query_scalar(statement)
+            .fetch_one(&self.sql)
+            .await
+            .unwrap()
+    }
+
+    /// The number of keys, whatever became of them.
+    async fn count_keys(&self) -> i64 {
+        self.count("SELECT count(*) FROM signing_keys").await
+    }
+
+    /// Removes all keys but one, which signs.
+    async fn back_to_one_key(&self) {
+        self.execute(
+            "DELETE FROM signing_keys
+              WHERE key_id <> (SELECT key_id FROM signing_keys
+                                WHERE revoked_at IS NULL ORDER BY activates_at LIMIT 1)",
+        )
+        .await;
+        self.execute("UPDATE signing_keys SET expires_at = NULL")
+            .await;
+    }
+
+    async fn waits_for_locks(&self) -> i64 {
+        self.count(
+            "SELECT count(*) FROM pg_stat_activity
+              WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .await
+    }
+}
+
+// Users
+
+/// What an operator uses, on a connection of their own.
+async fn operator(app: &TestApp) -> Users {
+    let keys = AttemptKeys::new(&app.config.secrets.master_key);
+    Users::new(app.store().await, keys, "tests".to_owned())
+}
+
+/// A hash that is none of anybody's password.
+fn hash(text: &str) -> PasswordHash {
+    let salt = BASE64_STANDARD.encode(text).replace('=', "");
+    PasswordHash::new(format!(
+        "$argon2id$v=19$m=64,t=1,p=1${salt}$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+    ))
+}
+
+/// Red without `users_email_key`: several users with one address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_address_that_is_given_to_many_at_once_has_one_user() {
+    let idle = Idle::start().await;
+    let users = idle.users();
+    for round in 1..=ROUNDS {
+        let email: EmailAddress = format!("user{round}@example.com").parse().unwrap();
+        let hash = hash("some salt or other");
+        let makers = users.iter().cycle().take(6);
+        let made = makers.map(|users| users.insert(&email, hash.clone(), TwoFactor::Off));
+        let (made, refused): (Vec<_>, Vec<_>) =
+            join_all(made).await.into_iter().partition(Result::is_ok);
+        assert_eq!(made.len(), 1);
+        for refusal in refused {
+            assert!(
+                matches!(refusal, Err(UserError::AddressTaken)),
+                "{refusal:?}"
+            );
+        }
+        let count = idle.count("SELECT count(*) FROM users").await;
+        assert_eq!(count, i64::try_from(round).unwrap());
+    }
+}
+
+/// Red without `try_lock_imports`: the two wait for each other, and PostgreSQL ends one of them for a
+/// deadlock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_files_with_the_same_people_that_are_imported_at_once_one_gets_in_whole() {
+    let idle = Idle::start().await;
+    let users = idle.users();
+    for round in 1..=ROUNDS {
+        let there: Vec<NewUser> = (0..200).map(|n| new_user(round * 1_000 + n)).collect();
+        let back: Vec<NewUser> = there.iter().rev().cloned().collect();
+        let (one, other) = tokio::join!(users[0].import(&there), users[1].import(&back));
+        let made = [&one, &other]
+            .iter()
+            .filter(|result| result.is_ok())
+            .count();
+        assert_eq!(made, 1, "{one:?} {other:?}");
+        let refusal = one.err().or(other.err()).unwrap();
+        let is_told = matches!(refusal, ImportError::Taken { .. } | ImportError::Busy);
+        assert!(is_told, "{refusal:?}");
+        let count = idle.count("SELECT count(*) FROM users").await;
+        assert_eq!(count, 200 * i64::try_from(round).unwrap());
+    }
+}
+
+fn new_user(number: usize) -> NewUser {
+    NewUser {
+        user_id: None,
+        email: format!("user{number}@example.com").parse().unwrap(),
+        password_hash: hash("some salt or other"),
+        two_factor: TwoFactor::Off,
+        is_disabled: false,
+    }
+}
+
+/// Red without `password_hash = $2` in `upgrade_password_hash`: the new hash of the old password
+/// replaces that of the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hash_that_is_upgraded_never_brings_an_old_password_back() {
+    let (app, other) = two().await;
+    let users = operator(&app).await;
+    let stores = [app.store().await, other.store().await];
+    app.user(ALICE).await;
+    for round in 0..ROUNDS {
+        let user = users.find(&alice()).await.unwrap();
+        let old = user.password_hash.unwrap();
+        let upgraded = hash(&format!("upgraded in round {round}"));
+        let password = format!("violet-anvil-{round:03}");
+        let pool = app.pool();
+        let change =
+            users.change_password(&pool, &user.email, PlainPassword::parse(&password).unwrap());
+        let rehashed = stores
+            .iter()
+            .cycle()
+            .take(6)
+            .map(|store| store.upgrade_password_hash(user.user_id, &old, &upgraded));
+        let (changed, done) = tokio::join!(change, join_all(rehashed));
+        changed.unwrap();
+        for done in done {
+            done.unwrap();
+        }
+        app.stranger(ALICE).signin_with(&password).await.pair();
+    }
+}
+
+// Keys
+
+/// Fails unless one of two got what only one can get; that there is now one more key is the proof.
+/// Tells what the other was told.
+fn one_of_two<T>(one: Result<T, KeysError>, other: Result<T, KeysError>) -> KeysError {
+    match (one, other) {
+        (Ok(_), Err(error)) | (Err(error), Ok(_)) => error,
+        (Ok(_), Ok(_)) => panic!("both got it"),
+        (Err(one), Err(other)) => panic!("{one}; {other}"),
+    }
+}
+
+/// Red without the second look behind the lock in `ensure_first`: two first keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn instances_that_find_no_key_at_once_make_one() {
+    let idle = Idle::start().await;
+    let rings = idle.keys();
+    for _ in 0..ROUNDS {
+        idle.execute("DELETE FROM signing_keys").await;
+        let (one, other) = tokio::join!(rings[0].ensure_first(), rings[1].ensure_first());
+        one.unwrap();
+        other.unwrap();
+        assert_eq!(idle.count_keys().await, 1);
+    }
+}
+
+/// Red without `refuse_second` behind the lock in `rotate`: two keys wait to take over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn operators_who_rotate_at_once_make_one_successor() {
+    let idle = Idle::start().await;
+    let rings = idle.keys();
+    for _ in 0..ROUNDS {
+        let rotate = |ring: usize| rings[ring].rotate(Activation::AfterPublishing, "tests");
+        let (one, other) = tokio::join!(rotate(0), rotate(1));
+        let error = one_of_two(one, other);
+        assert!(matches!(error, KeysError::Pending { .. }), "{error}");
+        assert_eq!(idle.count_keys().await, 2);
+        idle.back_to_one_key().await;
+    }
+}
+
+/// Red when `rotate_if_due` looks before the lock: two successors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_those_who_find_a_key_old_at_once_one_makes_the_next() {
+    let mut idle = Idle::start().await;
+    idle.config.keys.rotate_after = secs(1);
+    let rings = idle.keys();
+    let age = "UPDATE signing_keys SET activates_at = activates_at - INTERVAL '1 day'";
+    idle.execute(age).await;
+    for _ in 0..ROUNDS {
+        let made = join_all(rings.iter().cycle().take(4).map(SigningKeys::rotate_if_due)).await;
+        // On a busy machine some give up waiting for the one that makes a key.
+        let made = made.into_iter().filter_map(Result::ok).flatten().count();
+        assert_eq!((made, idle.count_keys().await), (1, 2));
+        idle.back_to_one_key().await;
+    }
+}
+
+/// Red without the second `plan_revocation` behind the lock in `revoke`: each revokes it again, and
+/// makes a key in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_operators_who_revoke_a_key_at_once_one_does() {
+    let idle = Idle::start().await;
+    let rings = idle.keys();
+    for _ in 0..ROUNDS {
+        let key_id: String = sqlx::query_scalar("SELECT key_id FROM signing_keys")
+            .fetch_one(&idle.sql)
+            .await
+            .unwrap();
+        let key_id = KeyId(key_id);
+        let revoke = |ring: usize| rings[ring].revoke(&key_id, "tests");
+        let (one, other) = tokio::join!(revoke(0), revoke(1));
+        one_of_two(one, other);
+        assert_eq!(idle.count_keys().await, 2);
+        idle.back_to_one_key().await;
+    }
+}
+
+/// Red without `refuse_second` behind the lock in `import`: two keys wait to take over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_keys_that_are_imported_at_once_one_is_taken() {
+    let idle = Idle::start().await;
+    let rings = idle.keys();
+    let pems = [(); 2].map(|()| {
+        let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
+        let text = BASE64_STANDARD.encode(der.as_ref());
+        format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+    });
+    for _ in 0..ROUNDS {
+        let import = |n: usize| rings[n].import(pems[n].as_bytes(), "tests");
+        let (one, other) = tokio::join!(import(0), import(1));
+        one_of_two(one, other);
+        assert_eq!(idle.count_keys().await, 2);
+        idle.back_to_one_key().await;
+    }
+}
+
+// Mails and purging
+
+/// Puts mails into the outbox that no server sends: there is none on this database.
+async fn queue_mails(store: &Store, user_id: UserId, count: usize) {
+    for _ in 0..count {
+        let mut tx = store.begin().await.unwrap();
+        let new = NewChallenge {
+            challenge_id: ChallengeId::random(),
+            user_id,
+            nonce: CodeNonce::random(),
+            credential_version: 1,
+            ttl: secs(600),
+            network: ClientNetwork::of([198, 18, 0, 1].into()),
+        };
+        tx.insert_challenge(&new).await.unwrap().unwrap();
+        tx.insert_mail(new.challenge_id, "request-1").await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+/// Red without `FOR UPDATE OF o SKIP LOCKED` in `lease_due_mails`: both instances lease the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_mail_that_is_due_is_leased_by_one_instance() {
+    let idle = Idle::start().await;
+    let user_id = idle.user().await;
+    for _ in 0..ROUNDS {
+        queue_mails(&idle.stores[0], user_id, 12).await;
+        let takers = idle.stores.iter().cycle().take(6);
+        let leased =
+            join_all(takers.map(|store| store.lease_due_mails(Due::New, 12, secs(45)))).await;
+        let leased: Vec<_> = leased.into_iter().flat_map(Result::unwrap).collect();
+        let distinct: HashSet<_> = leased.iter().map(|mail| mail.challenge_id.0).collect();
+        assert_eq!((leased.len(), distinct.len()), (12, 12));
+        assert!(leased.iter().all(|mail| mail.attempts == 1));
+    }
+}
+
+/// Red without `o.given_up_at IS NULL` in `give_up_overdue_mails`: each of them writes it down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_mail_that_is_overdue_is_given_up_once() {
+    let idle = Idle::start().await;
+    let user_id = idle.user().await;
+    for round in 1..=ROUNDS {
+        queue_mails(&idle.stores[0], user_id, 5).await;
+        idle.execute("UPDATE challenges SET expires_at = clock_timestamp()")
+            .await;
+        let takers = idle.stores.iter().cycle().take(6);
+        for done in join_all(takers.map(|store| store.give_up_overdue_mails(100))).await {
+            done.unwrap();
+        }
+        let told = "SELECT count(*) FROM audit_events WHERE reason = 'mail_expired'";
+        assert_eq!(idle.count(told).await, 5 * i64::try_from(round).unwrap());
+    }
+}
+
+/// Red without `pg_try_advisory_xact_lock` in `begin_purge`: the second removes the challenges while
+/// the first is still at it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_one_instance_purges_another_leaves_it_alone() {
+    let idle = Idle::start().await;
+    let user_id = idle.user().await;
+    for _ in 0..ROUNDS {
+        queue_mails(&idle.stores[0], user_id, 5).await;
+        idle.execute("UPDATE challenges SET expires_at = clock_timestamp() - INTERVAL '2 days'")
+            .await;
+        // The first to purge waits in the middle of it.
+        let mut busy = idle.sql.begin().await.unwrap();
+        sqlx::query("LOCK TABLE attempts")
+            .execute(&mut *busy)
+            .await
+            .unwrap();
+        let first = idle.stores[0].purge(Purged::Attempts, 100);
+        let second = async {
+            until("the first waits", async || {
+                idle.waits_for_locks().await == 1
+            })
+            .await;
+            let removed = idle.stores[1].purge(Purged::Challenges, 100).await.unwrap();
+            busy.commit().await.unwrap();
+            removed
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!((first.unwrap(), second), (0, 0));
+        assert_eq!(
+            idle.stores[1].purge(Purged::Challenges, 100).await.unwrap(),
+            5
+        );
+    }
+}
