@@ -1,7 +1,6 @@
 //! The serve loop: accepts connections within bounds, and lets them go without breaking a promise.
 //!
-//! `axum::serve` sets no timeout and no cap, so this is hyper-util's connection under our own
-//! loop. What a single connection may take is in `connection.rs`.
+//! `axum::serve` sets no timeout and no cap, so this is hyper's connection under our own loop. What a single connection may take is in `connection.rs`.
 //!
 //! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 431):
 //! those answers never reach the middleware, so they carry no request id.
@@ -11,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -111,7 +110,8 @@ pub async fn serve(
     };
     let shared = Arc::new(Shared {
         router,
-        http: protocols(),
+        http1: speak_http1(),
+        http2: speak_http2(),
         timeouts: limits.timeouts,
         shutdown: shutdown.clone(),
     });
@@ -176,15 +176,19 @@ async fn finish(connections: &TaskTracker, drain: Duration, cut: &CancellationTo
     }
 }
 
-/// What is spoken on a connection, and within what bounds.
-pub(super) fn protocols() -> auto::Builder<TokioExecutor> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .header_read_timeout(None)
+/// HTTP/1 within bounds; its times are ours to keep.
+pub(super) fn speak_http1() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(None)
         .half_close(true)
         .max_buf_size(MAX_HEAD_BYTES.into());
-    http.http2()
-        .timer(TokioTimer::new())
+    http
+}
+
+/// HTTP/2 within bounds.
+pub(super) fn speak_http2() -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD_BYTES.into())
         .max_send_buf_size(64 * 1024)
