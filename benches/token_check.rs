@@ -6,6 +6,10 @@
 //! At the end the database is stopped, and a check must still be answered: it asks none.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
+#![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
+
+#[path = "measure/mod.rs"]
+mod measure;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +31,7 @@ use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
 use backoffice_auth::token::Tokens;
 use jsonwebtoken::{Algorithm, DecodingKey};
+use measure::quantile;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
@@ -106,18 +111,6 @@ fn report(samples: &[Vec<f64>; 4]) {
             names[index]
         );
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "an index into a few dozen samples"
-)]
-fn quantile(samples: &[f64], part: f64) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * part).round() as usize]
 }
 
 fn micros_each(took: Duration) -> f64 {

@@ -1,0 +1,54 @@
+//! What the operating system has on account for a process: CPU time and memory (proc(5)).
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// Linux counts CPU time in hundredths of a second for every architecture that there is.
+const TICK: Duration = Duration::from_millis(10);
+
+/// CPU time that a process has used, with that of the children it has waited for.
+pub fn cpu(process: u32) -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name may hold spaces; what follows its parenthesis does not.
+    let (_, fields) = stat.rsplit_once(')').context("stat names the process")?;
+    let ticks = fields.split_whitespace().skip(11).take(4);
+    let ticks: u32 = ticks.map(str::parse::<u32>).sum::<Result<_, _>>()?;
+    Ok(TICK * ticks)
+}
+
+/// CPU time of a process and of its children that live.
+pub fn cpu_of_family(parent: u32) -> anyhow::Result<Duration> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+    let mut total = cpu(parent)?;
+    for child in children.split_whitespace() {
+        // One that has just ended is in its parent's account.
+        total += cpu(child.parse()?).unwrap_or_default();
+    }
+    Ok(total)
+}
+
+/// CPU time of the thread that asks.
+pub fn cpu_of_this_thread() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos = stat.split(' ').next().context("schedstat has fields")?;
+    Ok(Duration::from_nanos(nanos.parse()?))
+}
+
+/// Resident memory of a process, in MiB.
+pub fn resident_mib(process: u32) -> anyhow::Result<f64> {
+    status_mib(process, "VmRSS:")
+}
+
+/// The most resident memory that a process has had, in MiB.
+pub fn peak_mib(process: u32) -> anyhow::Result<f64> {
+    status_mib(process, "VmHWM:")
+}
+
+fn status_mib(process: u32, field: &str) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line.context("status has the field")?.trim();
+    Ok(kib.trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}

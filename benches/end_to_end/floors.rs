@@ -1,0 +1,92 @@
+//! What the work costs at least: the bare functions, measured in the same run.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{
+    KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey,
+};
+use tokio::time::Instant;
+
+use super::accounts;
+
+/// Argon2id hashes a second on all cores, each with memory of its own, under the default
+/// parameters.
+pub fn argon2_per_second(cores: usize, span: Duration) -> anyhow::Result<f64> {
+    let hashers = (0..cores).map(|_| std::thread::spawn(move || argon2_for(span)));
+    let hashers: Vec<_> = hashers.collect();
+    let mut rate = 0.0;
+    for hasher in hashers {
+        rate += hasher.join().ok().context("a thread panicked")??;
+    }
+    Ok(rate)
+}
+
+fn argon2_for(span: Duration) -> anyhow::Result<f64> {
+    let params = Params::new(19_456, 2, 1, Some(32)).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut memory = vec![Block::new(); params.block_count()];
+    let context = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let (started, mut hashes) = (Instant::now(), 0.0);
+    while started.elapsed() < span {
+        let mut hash = [0; 32];
+        context
+            .hash_password_into_with_memory(b"violet-anvil-67", &[7; 16], &mut hash, &mut memory)
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        black_box(hash);
+        hashes += 1.0;
+    }
+    Ok(hashes / started.elapsed().as_secs_f64())
+}
+
+/// An RSA key of the default size.
+pub struct Rs256 {
+    key: KeyPair,
+    message: [u8; 400],
+}
+
+/// CPU time of one operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    pub sign: Duration,
+    pub verify: Duration,
+}
+
+impl Rs256 {
+    pub fn new() -> anyhow::Result<Self> {
+        let key = KeyPair::generate(KeySize::Rsa2048).context("a key can be made")?;
+        Ok(Self {
+            key,
+            message: [b'x'; 400],
+        })
+    }
+
+    pub fn cost(&self) -> anyhow::Result<Cost> {
+        const TIMES: u32 = 300;
+        let (random, mut signature) = (SystemRandom::new(), [0; 256]);
+        let before = accounts::cpu_of_this_thread()?;
+        for _ in 0..TIMES {
+            self.key
+                .sign(&RSA_PKCS1_SHA256, &random, &self.message, &mut signature)
+                .ok()
+                .context("a key signs")?;
+        }
+        let between = accounts::cpu_of_this_thread()?;
+        let public = self.key.public_key().as_ref();
+        let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public);
+        for _ in 0..TIMES {
+            public
+                .verify(&self.message, &signature)
+                .ok()
+                .context("a signature holds")?;
+        }
+        let after = accounts::cpu_of_this_thread()?;
+        Ok(Cost {
+            sign: between.saturating_sub(before) / TIMES,
+            verify: after.saturating_sub(between) / TIMES,
+        })
+    }
+}

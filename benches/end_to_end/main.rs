@@ -1,0 +1,58 @@
+//! What a running server does and costs, against what it must cost at least.
+//!
+//! `cargo bench --bench end_to_end` starts the program on a PostgreSQL of its own, calls it over
+//! loopback, and prints a row for each promise in `docs/performance.md`. Floors are measured in the
+//! same run, in turns with what they are the floor of. CPU time is what the operating system has on
+//! account. Callers, server and PostgreSQL share the machine. One argument limits the run to the
+//! rows whose name contains it.
+
+#![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
+#![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
+
+mod accounts;
+mod floors;
+#[path = "../measure/mod.rs"]
+mod measure;
+mod rows;
+mod server;
+mod wire;
+
+use std::thread::available_parallelism;
+
+use rows::Bench;
+
+fn main() -> anyhow::Result<()> {
+    let only = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let wanted = |row: &str| only.as_deref().is_none_or(|part| row.contains(part));
+    let cores = available_parallelism()?.get();
+    // Ten thousand connections have two ends.
+    rlimit::increase_nofile_limit(30_000)?;
+    println!("{cores} cores; callers and PostgreSQL are on them too");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let bench = Bench::set_up(cores).await?;
+        if wanted("start") {
+            bench.start()?;
+        }
+        if wanted("signin") {
+            bench.signin().await?;
+        }
+        if wanted("overload") {
+            bench.overload().await?;
+        }
+        if wanted("memory") {
+            bench.memory().await?;
+        }
+        if wanted("session") {
+            bench.life_of_sessions().await?;
+        }
+        if wanted("flood") {
+            bench.flood().await?;
+        }
+        Ok(())
+    })
+}

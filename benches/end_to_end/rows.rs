@@ -1,0 +1,146 @@
+//! A row for each promise.
+
+mod load;
+mod overload;
+mod sessions;
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::floors::{self, Rs256};
+use super::measure::quantile;
+use super::server::{self, Machine, PASSWORD, Server, Setting};
+use super::wire::{Caller, post};
+
+/// How often a measurement and its floor take turns.
+const TURNS: usize = 5;
+
+/// Users with a password under the default parameters, and with a cheap one.
+const USERS: usize = 1000;
+
+/// A machine with a migrated database and users.
+pub struct Bench {
+    machine: Machine,
+    cores: usize,
+    rs256: Rs256,
+}
+
+impl Bench {
+    pub async fn set_up(cores: usize) -> anyhow::Result<Self> {
+        let machine = Machine::set_up()?;
+        let bench = Self {
+            machine,
+            cores,
+            rs256: Rs256::new()?,
+        };
+        let setting = bench.setting(&[])?;
+        setting.migrate()?;
+        let usual = setting.hash(19_456, 2).await?;
+        setting.import(USERS, "usual", &usual, "off")?;
+        let cheap = setting.hash(8, 1).await?;
+        setting.import(USERS, "cheap", &cheap, "off")?;
+        setting.import(USERS, "mailed", &cheap, "email")?;
+        Ok(bench)
+    }
+
+    fn setting(&self, extra: &[(&str, &str)]) -> anyhow::Result<Setting> {
+        Setting::new(&self.machine, extra)
+    }
+
+    /// A server whose passwords cost nothing, for rows that are about something else.
+    fn cheap(&self, extra: &[(&str, &str)]) -> anyhow::Result<Server> {
+        let cheap = [
+            ("PASSWORDS__MEMORY_KIB", "8"),
+            ("PASSWORDS__ITERATIONS", "1"),
+        ];
+        self.setting(&[&cheap, extra].concat())?.start()
+    }
+
+    /// From the start of the process to "ready", on a migrated database.
+    pub fn start(&self) -> anyhow::Result<()> {
+        let setting = self.setting(&[])?;
+        let times: Result<Vec<_>, _> = (0..15)
+            .map(|_| setting.start().map(|server| millis(server.start)))
+            .collect();
+        let times = times?;
+        println!(
+            "start: ready after {:.0} ms ({:.0} to {:.0}; target: at most 300)",
+            quantile(&times, 0.5),
+            quantile(&times, 0.0),
+            quantile(&times, 1.0)
+        );
+        Ok(())
+    }
+
+    /// Sign-ins without a second factor, as many as go, against bare hashes on all cores.
+    pub async fn signin(&self) -> anyhow::Result<()> {
+        const SPAN: Duration = Duration::from_secs(4);
+        let server = self.setting(&[])?.start()?;
+        let signins = load::Signins::new("usual", USERS);
+        let mut ratios = Vec::new();
+        let (mut rates, mut floors) = (Vec::new(), Vec::new());
+        let (mut cpu, mut database, mut count) = (Duration::ZERO, Duration::ZERO, 0.0);
+        for _ in 0..TURNS {
+            let floor = floors::argon2_per_second(self.cores, SPAN)?;
+            let (cpu_before, database_before) = (server.cpu()?, self.machine.database_cpu()?);
+            let done = load::closed(&server, 2 * self.cores + 2, SPAN, &signins).await?;
+            anyhow::ensure!(done.refused.is_empty(), "all sign-ins succeed");
+            cpu += server.cpu()?.saturating_sub(cpu_before);
+            database += self.machine.database_cpu()?.saturating_sub(database_before);
+            count += done.rate * SPAN.as_secs_f64();
+            ratios.push(done.rate / floor);
+            rates.push(done.rate);
+            floors.push(floor);
+        }
+        spread(
+            "signin: sign-ins a second / bare hashes a second",
+            &ratios,
+            "at least 0.95",
+        );
+        let (rate, floor) = (quantile(&rates, 0.5), quantile(&floors, 0.5));
+        println!("  {rate:.1} sign-ins a second; bare Argon2id {floor:.1}");
+        #[expect(clippy::cast_precision_loss, reason = "a handful of cores")]
+        let hash = 1e3 * self.cores as f64 / floor;
+        let (cpu, database) = (millis(cpu) / count, millis(database) / count);
+        println!(
+            "  CPU a sign-in: server {cpu:.2} ms, PostgreSQL {database:.2} ms; one hash {hash:.2} ms"
+        );
+        println!(
+            "  with PostgreSQL on a machine of its own: {:.3} of the floor at most",
+            hash / cpu
+        );
+        let latencies = load::open(&server, rate / 2.0, SPAN * 2, &signins).await?;
+        latencies.print("  at half that rate, from when each was due");
+        Ok(())
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// A ratio to a floor, with the range that it had in the turns.
+fn spread(what: &str, ratios: &[f64], target: &str) {
+    println!(
+        "{what}: {:.3} ({:.3} to {:.3}; target: {target})",
+        quantile(ratios, 0.5),
+        quantile(ratios, 0.0),
+        quantile(ratios, 1.0)
+    );
+}
+
+/// A sign-in of a user, from a network of its own.
+fn signin(prefix: &str, user: usize, network: usize) -> String {
+    let body = json!({"email": server::address(prefix, user), "password": PASSWORD}).to_string();
+    post("/api/v2/signin", server::network(network), None, &body)
+}
+
+/// Asks one thing of a server on a new connection.
+async fn ask(server: &Server, request: &str) -> anyhow::Result<super::wire::Answer> {
+    Caller::connect(server.public).await?.ask(request).await
+}

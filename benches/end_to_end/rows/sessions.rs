@@ -1,0 +1,208 @@
+//! The life of sessions: opened with a code, refreshed, checked, signed out.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use backoffice_auth::dev::Mailbox;
+use backoffice_auth::domain::Clock;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Bench, TURNS, USERS, ask, micros, millis, signin, spread};
+use crate::measure::quantile;
+use crate::server::{Server, network};
+use crate::wire::{Caller, post};
+
+/// Sessions that a turn works on.
+const SESSIONS: usize = 400;
+
+/// A session as its client knows it.
+pub struct Chain {
+    number: usize,
+    access: String,
+    refresh: String,
+}
+
+impl Chain {
+    fn new(number: usize, pair: &Value) -> anyhow::Result<Self> {
+        let token = |kind: &str| pair[kind]["token"].as_str().map(str::to_owned);
+        Ok(Self {
+            number,
+            access: token("accessToken").context("an access token")?,
+            refresh: token("refreshToken").context("a refresh token")?,
+        })
+    }
+
+    fn refresh(&self) -> String {
+        let body = json!({"refreshToken": self.refresh}).to_string();
+        post("/api/v2/refresh", network(self.number), None, &body)
+    }
+
+    fn bearer(&self, path: &str) -> String {
+        post(path, network(self.number), Some(&self.access), "")
+    }
+}
+
+/// Opens sessions, one for each user.
+pub async fn open(server: &Server, prefix: &str, count: usize) -> anyhow::Result<Vec<Chain>> {
+    let mut caller = Caller::connect(server.public).await?;
+    let mut chains = Vec::with_capacity(count);
+    for number in 0..count {
+        let answer = caller.ask(&signin(prefix, number, number)).await?;
+        chains.push(Chain::new(number, &answer.ok()?)?);
+    }
+    Ok(chains)
+}
+
+/// Refreshes sessions now and then. Gives how long each took from when it was due, in milliseconds.
+pub async fn refresh_at_leisure(
+    server: &Server,
+    chains: &mut [Chain],
+    span: Duration,
+) -> anyhow::Result<Vec<f64>> {
+    let mut caller = Caller::connect(server.public).await?;
+    let (started, mut times) = (Instant::now(), Vec::new());
+    // Four each: five a minute are allowed.
+    let count = u32::try_from(chains.len() * 4)?;
+    for number in 0..count {
+        let due = started + span * 4 * number / count;
+        sleep_until(due).await;
+        let number = number as usize % chains.len();
+        let answer = caller.ask(&chains[number].refresh()).await?;
+        times.push(millis(due.elapsed()));
+        chains[number] = Chain::new(chains[number].number, &answer.ok()?)?;
+    }
+    Ok(times)
+}
+
+/// What a turn cost, for each operation.
+struct Cost {
+    server: f64,
+    database: f64,
+    latency: f64,
+}
+
+impl Bench {
+    /// Confirmations, refreshes, checks and sign-outs, with the CPU time of each.
+    pub async fn life_of_sessions(&self) -> anyhow::Result<()> {
+        let mailbox = Mailbox::start(([127, 0, 0, 1], 0).into(), None, Clock::system()).await?;
+        let port = mailbox.smtp_addr().port().to_string();
+        let server = self.cheap(&[
+            ("MAIL__TRANSPORT", "smtp"),
+            ("MAIL__FROM", "bench@example.com"),
+            ("MAIL__SMTP__HOST", "127.0.0.1"),
+            ("MAIL__SMTP__PORT", &port),
+            ("MAIL__SMTP__TLS", "none"),
+        ])?;
+        self.confirm(&server, &mailbox).await?;
+        let mut chains = open(&server, "cheap", SESSIONS).await?;
+        self.refresh(&server, &mut chains).await?;
+        self.check(&server, &chains).await?;
+        self.sign_out(&server, &chains).await?;
+        Ok(())
+    }
+
+    /// Does something for each session, and tells what one took.
+    async fn cost_of(
+        &self,
+        server: &Server,
+        requests: &[String],
+    ) -> anyhow::Result<(Cost, Vec<Value>)> {
+        let mut caller = Caller::connect(server.public).await?;
+        let (cpu, database) = (server.cpu()?, self.machine.database_cpu()?);
+        let (mut answers, mut times) = (Vec::with_capacity(requests.len()), Vec::new());
+        for request in requests {
+            let asked = Instant::now();
+            let answer = caller.ask(request).await?;
+            times.push(micros(asked.elapsed()));
+            let is_empty = answer.status == 200 && answer.body.is_empty();
+            answers.push(if is_empty { Value::Null } else { answer.ok()? });
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        let count = requests.len() as f64;
+        let cost = Cost {
+            server: micros(server.cpu()?.saturating_sub(cpu)) / count,
+            database: micros(self.machine.database_cpu()?.saturating_sub(database)) / count,
+            latency: quantile(&times, 0.5),
+        };
+        Ok((cost, answers))
+    }
+
+    async fn confirm(&self, server: &Server, mailbox: &Mailbox) -> anyhow::Result<()> {
+        let mut requests = Vec::with_capacity(USERS);
+        for number in 0..SESSIONS {
+            let challenge = ask(server, &signin("mailed", number, number)).await?.ok()?;
+            let mail = mailbox
+                .next_for(&crate::server::address("mailed", number))
+                .await;
+            let code = mail.code.as_ref().context("a code in the mail")?;
+            let body = json!({"token": challenge["2faDetails"]["token"], "code": code});
+            requests.push(post(
+                "/api/v2/2fa/confirm",
+                network(number),
+                None,
+                &body.to_string(),
+            ));
+        }
+        let sign = micros(self.rs256.cost()?.sign) * 2.0;
+        let (cost, _) = self.cost_of(server, &requests).await?;
+        cost.print("confirm");
+        println!("  two signatures of it: {sign:.0} µs");
+        Ok(())
+    }
+
+    async fn refresh(&self, server: &Server, chains: &mut [Chain]) -> anyhow::Result<()> {
+        let (mut ratios, mut last) = (Vec::new(), None);
+        for _ in 0..TURNS {
+            let floor = self.rs256.cost()?;
+            let floor = micros(floor.sign * 2 + floor.verify);
+            let requests: Vec<_> = chains.iter().map(Chain::refresh).collect();
+            let (cost, pairs) = self.cost_of(server, &requests).await?;
+            for (chain, pair) in chains.iter_mut().zip(&pairs) {
+                *chain = Chain::new(chain.number, pair)?;
+            }
+            ratios.push(cost.server / floor);
+            last = Some((cost, floor));
+        }
+        spread(
+            "refresh: server CPU / (two signatures and a verification)",
+            &ratios,
+            "at most 1.25",
+        );
+        if let Some((cost, floor)) = last {
+            cost.print("  refresh");
+            println!("  its floor: {floor:.0} µs");
+        }
+        Ok(())
+    }
+
+    async fn check(&self, server: &Server, chains: &[Chain]) -> anyhow::Result<()> {
+        let ask = |chain: &Chain| chain.bearer("/auth/verify");
+        let requests: Vec<_> = chains.iter().map(ask).cycle().take(4000).collect();
+        self.cost_of(server, &requests)
+            .await?
+            .0
+            .print("token check");
+        Ok(())
+    }
+
+    async fn sign_out(&self, server: &Server, chains: &[Chain]) -> anyhow::Result<()> {
+        let ask = |chain: &Chain| chain.bearer("/api/v2/signout");
+        let requests: Vec<_> = chains.iter().map(ask).collect();
+        self.cost_of(server, &requests).await?.0.print("sign-out");
+        Ok(())
+    }
+}
+
+impl Cost {
+    fn print(&self, what: &str) {
+        let Self {
+            server,
+            database,
+            latency,
+        } = self;
+        println!(
+            "{what}: CPU server {server:.0} µs, PostgreSQL {database:.0} µs; one after the other {latency:.0} µs each"
+        );
+    }
+}
