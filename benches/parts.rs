@@ -88,6 +88,7 @@ fn tokens(criterion: &mut Criterion) {
         activates_at: now,
         expires_at: None,
         revoked_at: None,
+        is_legacy: false,
     };
     let ring = Ring::open(&[record], now, &sealer).expect("the key opens");
     let tokens = Tokens::new(&config.tokens, ring, Clock::system());

@@ -17,6 +17,12 @@ use crate::token::{ImportedKey, KeyRingError, Ring, SealedKey, Sealer};
 /// Sessions ended in one transaction when a key is revoked.
 const BATCH: i64 = 1_000;
 
+/// Keys of older services at a time: a token that names none is tried against each.
+const MAX_LEGACY_KEYS: usize = 4;
+
+/// How far away the end of such a key may be.
+const MAX_LEGACY_DAYS: u64 = 90;
+
 /// Why something with the signing keys failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
@@ -26,6 +32,21 @@ pub enum KeysError {
     /// The key is there already.
     #[error("this key is there already")]
     Known,
+    /// A public key, but no token of an older service is taken.
+    #[error(
+        "this is a public key, of an older service: set tokens.legacy_ttl_seconds to the life of its \
+         access tokens first, or they are not taken"
+    )]
+    LegacyOff,
+    /// There are as many keys of older services as are tried.
+    #[error("there are {MAX_LEGACY_KEYS} keys of older services already; revoke one of them first")]
+    TooManyLegacy,
+    /// The end of a key of an older service is no instant that will do.
+    #[error("--until must be later than now, and at most {MAX_LEGACY_DAYS} days away")]
+    BadEnd,
+    /// An end was given for a key that signs.
+    #[error("--until is for the public key of an older service, and this one is private")]
+    PrivateWithEnd,
     /// A key is published already and has yet to take over.
     #[error(
         "the key {key_id} is published already and signs from {}; wait for that, or let it sign \
@@ -83,8 +104,13 @@ pub struct Successor {
 pub enum Imported {
     /// It signs, or will.
     Private(Successor),
-    /// It only verifies.
-    Public(KeyId),
+    /// It verifies the access tokens of an older service.
+    Legacy {
+        /// The key.
+        key_id: KeyId,
+        /// Until when.
+        until: Timestamp,
+    },
 }
 
 /// What revoking a key took.
@@ -126,6 +152,8 @@ pub struct SigningKeys {
     /// taken over: for refresh tokens too, and for a repeat of what a session's row says it signed.
     /// What an instance signs before it notices the takeover loses half a second of that.
     token_life: Duration,
+    /// The life of an access token of the older service. Zero: none is taken.
+    legacy_life: Duration,
 }
 
 impl SigningKeys {
@@ -137,6 +165,7 @@ impl SigningKeys {
             sealer: Sealer::new(&config.secrets.master_key),
             config: config.keys.clone(),
             token_life: (config.tokens.access_ttl).max(config.tokens.refresh_idle_ttl),
+            legacy_life: config.tokens.legacy_ttl,
         }
     }
 
@@ -191,25 +220,72 @@ impl SigningKeys {
     }
 
     /// Takes over a key from a PEM file. A private key is published at once and signs after
-    /// `keys.publish_seconds`, like any new key; a public one only verifies.
-    pub async fn import(&self, pem: &[u8], actor: &str) -> Result<Imported, KeysError> {
+    /// `keys.publish_seconds`, like any new key. A public one is that of an older service, whose access
+    /// tokens it verifies `until` then, or for as long as one lives that is issued now.
+    pub async fn import(
+        &self,
+        pem: &[u8],
+        until: Option<Timestamp>,
+        actor: &str,
+    ) -> Result<Imported, KeysError> {
         let (key, kind) = SealedKey::import(pem, &self.sealer)?;
-        let (mut tx, keys, now) = self.lock().await?;
-        let publish_before = match (kind, active_key(&keys, now)) {
-            (ImportedKey::Private, None) => Duration::ZERO,
-            _ => self.config.publish_before,
-        };
-        if kind == ImportedKey::Private {
-            refuse_second(&keys, now)?;
+        match (kind, until) {
+            (ImportedKey::Private, None) => self.import_private(&key, actor).await,
+            (ImportedKey::Private, Some(_)) => Err(KeysError::PrivateWithEnd),
+            (ImportedKey::Public, _) => self.import_legacy(&key, until, actor).await,
         }
-        let successor = self.insert(&mut tx, &key, publish_before).await?;
+    }
+
+    async fn import_private(&self, key: &SealedKey, actor: &str) -> Result<Imported, KeysError> {
+        let (mut tx, keys, now) = self.lock().await?;
+        refuse_second(&keys, now)?;
+        let publish_before = match active_key(&keys, now) {
+            Some(_) => self.config.publish_before,
+            None => Duration::ZERO,
+        };
+        let successor = self.insert(&mut tx, key, publish_before).await?;
         tx.record(&by_operator(AuditReason::KeyImported, &key.key_id, actor))
             .await?;
         tx.commit().await?;
-        Ok(match kind {
-            ImportedKey::Private => Imported::Private(successor),
-            ImportedKey::Public => Imported::Public(key.key_id),
+        Ok(Imported::Private(successor))
+    }
+
+    async fn import_legacy(
+        &self,
+        key: &SealedKey,
+        until: Option<Timestamp>,
+        actor: &str,
+    ) -> Result<Imported, KeysError> {
+        if self.legacy_life.is_zero() {
+            return Err(KeysError::LegacyOff);
+        }
+        let (mut tx, keys, now) = self.lock().await?;
+        let found = stages(&keys, now);
+        if found
+            .iter()
+            .filter(|(_, stage)| *stage == KeyStage::Legacy)
+            .count()
+            >= MAX_LEGACY_KEYS
+        {
+            return Err(KeysError::TooManyLegacy);
+        }
+        let until = until.unwrap_or(now + self.legacy_life);
+        if until <= now || until > now + Duration::from_hours(24 * MAX_LEGACY_DAYS) {
+            return Err(KeysError::BadEnd);
+        }
+        tx.insert_signing_key(&NewSigningKey {
+            key_id: &key.key_id,
+            public_key: &key.public_key,
+            sealed_private_key: None,
+            publish_before: Duration::ZERO,
+            legacy_until: Some(until),
         })
+        .await?;
+        tx.record(&by_operator(AuditReason::KeyImported, &key.key_id, actor))
+            .await?;
+        tx.commit().await?;
+        let key_id = key.key_id.clone();
+        Ok(Imported::Legacy { key_id, until })
     }
 
     /// Makes a key that takes over: after it was published, or at once. If one is published
@@ -361,7 +437,7 @@ impl SigningKeys {
         Ok(())
     }
 
-    /// Stores a key; one that signs sets the end of those before it.
+    /// Stores a key that signs; it sets the end of those before it.
     async fn insert(
         &self,
         tx: &mut Tx,
@@ -373,12 +449,11 @@ impl SigningKeys {
             public_key: &key.public_key,
             sealed_private_key: key.sealed_private_key.as_deref(),
             publish_before,
+            legacy_until: None,
         };
         let activates_at = tx.insert_signing_key(&new).await?;
-        if key.sealed_private_key.is_some() {
-            tx.retire_signing_keys_before(&key.key_id, self.token_life)
-                .await?;
-        }
+        tx.retire_signing_keys_before(&key.key_id, self.token_life)
+            .await?;
         Ok(Successor {
             key_id: key.key_id.clone(),
             activates_at,

@@ -3,10 +3,9 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::{Auth, AuthenticateError};
+use super::{Auth, AuthenticateError, Caller};
 use crate::domain::Timestamp;
 use crate::store::{EndedSession, StoreError};
-use crate::token::AccessClaims;
 
 /// Entries of one answer of the feed.
 const PAGE: i64 = 10_000;
@@ -19,8 +18,8 @@ pub struct UnknownClient;
 /// What is said of a token (RFC 7662, section 2.2).
 #[derive(Debug)]
 pub enum Introspection {
-    /// It is a good access token of a live session.
-    Active(Box<AccessClaims>),
+    /// It is a good access token.
+    Active(Caller),
     /// It is anything else, and why is not said.
     Inactive,
 }
@@ -51,11 +50,13 @@ impl Auth {
 
     /// Says whether a token is good.
     pub async fn introspect(&self, token: &str) -> Result<Introspection, StoreError> {
-        match self.authenticate(token).await {
-            Ok(claims) => Ok(Introspection::Active(Box::new(claims))),
-            Err(AuthenticateError::Invalid(_) | AuthenticateError::Over) => {
-                Ok(Introspection::Inactive)
-            }
+        match self.identify(token).await {
+            Ok(caller) => Ok(Introspection::Active(caller)),
+            Err(
+                AuthenticateError::Invalid(_)
+                | AuthenticateError::Over
+                | AuthenticateError::NoLegacyOwner,
+            ) => Ok(Introspection::Inactive),
             Err(AuthenticateError::Store(error)) => Err(error),
         }
     }

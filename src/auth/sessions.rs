@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::Auth;
 use super::ended::Sight;
 use crate::domain::{
-    AuditEvent, AuditKind, Client, EndReason, Outcome, SessionId, Timestamp, UserId,
+    AuditEvent, AuditKind, Client, EmailAddress, EndReason, Outcome, SessionId, Timestamp, UserId,
 };
 use crate::store::{EndedSession, SessionRecord, StoreError};
-use crate::token::{AccessClaims, InvalidToken};
+use crate::token::{AccessClaims, InvalidToken, LegacyClaims};
 
 /// How far back each reading of the ended sessions reaches behind the one before: an end is dated
 /// by its statement, but seen only after its commit. So an end can be read more than once.
@@ -26,6 +26,9 @@ pub enum AuthenticateError {
     Invalid(InvalidToken),
     /// Its session is over.
     Over,
+    /// It is of the older service, and does not let its owner in: unknown, not imported from there,
+    /// disabled, or signed out since.
+    NoLegacyOwner,
     /// The view of ended sessions is stale and the database failed.
     Store(StoreError),
 }
@@ -34,6 +37,24 @@ impl From<StoreError> for AuthenticateError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// Whom an access token lets in.
+#[derive(Debug)]
+pub enum Caller {
+    /// The owner of a session of ours.
+    OfSession(Box<AccessClaims>),
+    /// A user with a token of the older service. It has no session.
+    Legacy(LegacyCaller),
+}
+
+/// A user with a token of the older service.
+#[derive(Debug)]
+pub struct LegacyCaller {
+    /// What the token says.
+    pub claims: LegacyClaims,
+    /// The user's address, which the token does not know.
+    pub email: EmailAddress,
 }
 
 /// Why a session was not ended.
@@ -89,6 +110,27 @@ impl Auth {
         } else {
             Err(AuthenticateError::Over)
         }
+    }
+
+    /// The same for those who need not know the session: a token of the older service will do, if the
+    /// settings have us take them. Its owner is asked for in the database each time, as nothing else
+    /// knows of a sign-out.
+    pub async fn identify(&self, token: &str) -> Result<Caller, AuthenticateError> {
+        match self.authenticate(token).await {
+            Ok(claims) => Ok(Caller::OfSession(Box::new(claims))),
+            Err(AuthenticateError::Invalid(InvalidToken::Header)) => {
+                self.identify_legacy(token).await.map(Caller::Legacy)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn identify_legacy(&self, token: &str) -> Result<LegacyCaller, AuthenticateError> {
+        let claims = self.0.tokens.verify_legacy(token);
+        let claims = claims.map_err(AuthenticateError::Invalid)?;
+        let email = self.0.store.find_legacy_owner(claims.sub).await?;
+        let email = email.ok_or(AuthenticateError::NoLegacyOwner)?;
+        Ok(LegacyCaller { claims, email })
     }
 
     /// The live sessions of a token's owner, newest first, and which of them is the token's own.

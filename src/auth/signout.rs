@@ -1,4 +1,6 @@
 //! Signing out: the session ends, and all its tokens with it.
+//!
+//! A token of the older service has no session. With it, all that service's tokens of the user end.
 
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, SessionId, UserId,
@@ -34,10 +36,8 @@ impl Auth {
     pub async fn signout(&self, client: &Client, token: &str) -> Result<(), SignoutError> {
         let claims = match self.0.tokens.verify_access(token) {
             Ok(claims) => claims,
-            Err(reason) => {
-                self.record_if_room(&foreign(client, reason)).await;
-                return Err(SignoutError::Invalid(reason));
-            }
+            Err(InvalidToken::Header) => return self.signout_legacy(client, token).await,
+            Err(reason) => return Err(self.refuse_foreign_signout(client, reason).await),
         };
         let mut tx = self.0.store.begin().await?;
         let ended = tx
@@ -54,6 +54,40 @@ impl Auth {
         self.note_ended([ended]);
         Ok(())
     }
+
+    async fn signout_legacy(&self, client: &Client, token: &str) -> Result<(), SignoutError> {
+        let owner = match self.0.tokens.verify_legacy(token) {
+            Ok(claims) => claims.sub,
+            Err(reason) => return Err(self.refuse_foreign_signout(client, reason).await),
+        };
+        let mut tx = self.0.store.begin().await?;
+        if !tx.refuse_legacy_tokens_of(owner).await? {
+            drop(tx);
+            let event = AuditEvent {
+                user_id: Some(owner),
+                ..refused(client, AuditReason::SessionOver)
+            };
+            self.record_if_room(&event).await;
+            return Err(SignoutError::Over);
+        }
+        tx.record(&AuditEvent {
+            user_id: Some(owner),
+            detail: Some("tokens of the older service".to_owned()),
+            ..AuditEvent::by_client(
+                AuditKind::SessionEnded,
+                Outcome::Granted,
+                EndReason::SignedOut,
+                client,
+            )
+        })
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn refuse_foreign_signout(&self, client: &Client, reason: InvalidToken) -> SignoutError {
+        self.record_if_room(&foreign(client, reason)).await;
+        SignoutError::Invalid(reason)
+    }
 }
 
 fn foreign(client: &Client, invalid: InvalidToken) -> AuditEvent {
@@ -61,6 +95,8 @@ fn foreign(client: &Client, invalid: InvalidToken) -> AuditEvent {
         InvalidToken::Expired => AuditReason::TokenExpired,
         InvalidToken::Malformed
         | InvalidToken::Header
+        | InvalidToken::NotYet
+        | InvalidToken::LivesTooLong
         | InvalidToken::UnknownKey
         | InvalidToken::Unverified
         | InvalidToken::Claims => AuditReason::ForeignToken,

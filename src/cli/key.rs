@@ -11,7 +11,7 @@ use super::output::{self, say};
 use super::{actor, connect_migrated};
 use crate::auth::{Activation, Imported, ListedKey, Revoked, SigningKeys, Successor};
 use crate::config::Config;
-use crate::domain::{KeyId, Revocation};
+use crate::domain::{KeyId, Revocation, Timestamp};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -34,10 +34,20 @@ pub(super) enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Take over an RSA key from a PEM file; a private one signs after `keys.publish_seconds`
+    /// Take over an RSA key from a PEM file
+    ///
+    /// A private key is published at once and signs after `keys.publish_seconds`.
+    ///
+    /// A public key, or a certificate, is that of an older service with the same issuer. The access
+    /// tokens that it signed (RS256, without a `kid`) are then good here until they expire, for users
+    /// who were imported with their number, if `tokens.legacy_ttl_seconds` is set. It is not published.
     Import {
-        /// PKCS#8 or PKCS#1 in PEM form, private or public
+        /// PKCS#8 or PKCS#1 in PEM form, private or public, or a certificate
         file: PathBuf,
+        /// When a public key ends, as 2026-12-31T00:00:00Z, at most 90 days away. Without it: after
+        /// `tokens.legacy_ttl_seconds`, when the last token that was issued until now has expired
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -68,12 +78,12 @@ pub(super) async fn run(command: KeyCommand, config: &Config) -> anyhow::Result<
             };
             tell_successor(&keys.rotate(activation, &actor()).await?, json);
         }
-        KeyCommand::Import { file, json } => {
+        KeyCommand::Import { file, until, json } => {
             let pem = std::fs::read(&file).map(Zeroizing::new);
             let pem = pem.with_context(|| format!("cannot read {}", file.display()))?;
-            match keys.import(&pem, &actor()).await? {
+            match keys.import(&pem, until, &actor()).await? {
                 Imported::Private(successor) => tell_successor(&successor, json),
-                Imported::Public(key_id) => tell_public(&key_id, json),
+                Imported::Legacy { key_id, until } => tell_legacy(&key_id, until, json),
             }
         }
         KeyCommand::Revoke { key_id, json } => {
@@ -95,11 +105,12 @@ fn tell_successor(successor: &Successor, as_json: bool) {
     }
 }
 
-fn tell_public(key_id: &KeyId, as_json: bool) {
+fn tell_legacy(key_id: &KeyId, until: Timestamp, as_json: bool) {
+    let until = output::instant(until);
     if as_json {
-        output::json(&json!({ "kid": key_id, "activatesAt": null }));
+        output::json(&json!({ "kid": key_id, "activatesAt": null, "expiresAt": until }));
     } else {
-        say!("{key_id}: imported, to verify alone.");
+        say!("{key_id}: verifies access tokens of the older service until {until}.");
     }
 }
 
@@ -158,6 +169,7 @@ fn key_json(key: &ListedKey) -> Value {
         "kid": key.record.key_id,
         "stage": key.stage.as_str(),
         "canSign": key.record.sealed_private_key.is_some(),
+        "isLegacy": key.record.is_legacy,
         "createdAt": output::instant(key.record.created_at),
         "activatesAt": output::instant(key.record.activates_at),
         "expiresAt": key.record.expires_at.map(output::instant),

@@ -129,6 +129,7 @@ fn tokens(reader: &mut Reader) -> TokensConfig {
         session_ttl: reader.seconds("tokens.session_ttl_seconds", 1..=TEN_YEARS),
         refresh_grace: reader.seconds("tokens.refresh_grace_seconds", 0..=300),
         max_sessions_per_user: reader.number("tokens.max_sessions_per_user", 1..=100_000),
+        legacy_ttl: reader.seconds("tokens.legacy_ttl_seconds", 0..=DAY),
     }
 }
 

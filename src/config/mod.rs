@@ -116,6 +116,8 @@ pub struct TokensConfig {
     pub refresh_grace: Duration,
     /// Live sessions that a user may have.
     pub max_sessions_per_user: u32,
+    /// The longest life of an access token of the older service. Zero: none is taken.
+    pub legacy_ttl: Duration,
 }
 
 /// `two_factor`.

@@ -25,6 +25,8 @@ pub struct SigningKeyRecord {
     pub expires_at: Option<Timestamp>,
     /// When an operator revoked it.
     pub revoked_at: Option<Timestamp>,
+    /// Whether it is the key of an older service, which verifies that one's access tokens alone.
+    pub is_legacy: bool,
 }
 
 /// A stage in a key's life.
@@ -36,6 +38,8 @@ pub enum KeyStage {
     Active,
     /// It signs no more; its tokens are still good.
     Retired,
+    /// It is the key of an older service, whose access tokens are still taken.
+    Legacy,
     /// Its last token has expired.
     Expired,
     /// Its tokens are refused.
@@ -50,12 +54,13 @@ impl KeyStage {
             Self::Published => "published",
             Self::Active => "active",
             Self::Retired => "retired",
+            Self::Legacy => "legacy",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
         }
     }
 
-    /// Whether tokens that such a key signed are good.
+    /// Whether tokens of ours that such a key signed are good.
     #[must_use]
     pub fn verifies(self) -> bool {
         matches!(self, Self::Published | Self::Active | Self::Retired)
@@ -79,6 +84,8 @@ pub fn stage_of(key: &SigningKeyRecord, keys: &[SigningKeyRecord], now: Timestam
         KeyStage::Revoked
     } else if key.expires_at.is_some_and(|at| at <= now) {
         KeyStage::Expired
+    } else if key.is_legacy {
+        KeyStage::Legacy
     } else if key.activates_at > now {
         KeyStage::Published
     } else if active_key(keys, now).is_some_and(|active| active.key_id == key.key_id) {
@@ -180,7 +187,7 @@ pub fn plan_revocation(
 mod tests {
     use chrono::TimeDelta;
 
-    use super::KeyStage::{Active, Expired, Published, Retired};
+    use super::KeyStage::{Active, Expired, Legacy, Published, Retired};
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -196,6 +203,7 @@ mod tests {
             activates_at: at(activates_at),
             expires_at: None,
             revoked_at: None,
+            is_legacy: false,
         }
     }
 
@@ -227,6 +235,22 @@ mod tests {
         assert_eq!(active_key(&keys, at(30)).unwrap().key_id.0, "good");
         assert_eq!(stage_of(&revoked, &keys, at(30)), KeyStage::Revoked);
         assert_eq!(stage_of(&public, &keys, at(30)), Retired);
+    }
+
+    #[test]
+    fn a_key_of_an_older_service_is_legacy_until_its_end_and_nothing_else() {
+        let legacy = SigningKeyRecord {
+            sealed_private_key: None,
+            expires_at: Some(at(40)),
+            is_legacy: true,
+            ..key("legacy", 10)
+        };
+        let keys = [key("good", 5), legacy.clone()];
+        let stages = [9, 10, 39, 40].map(|now| stage_of(&legacy, &keys, at(now)));
+        assert_eq!(stages, [Legacy, Legacy, Legacy, Expired]);
+        assert!(!Legacy.verifies(), "no token of ours");
+        let plan = plan_revocation(&keys, &legacy.key_id, at(20));
+        assert_eq!(plan, Ok(Revocation::Alone));
     }
 
     /// `old` signed from 10 and was followed by `now` at 100; `next` is published for 200.

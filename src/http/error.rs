@@ -79,6 +79,9 @@ impl From<AuthenticateError> for Problem {
         match error {
             AuthenticateError::Invalid(reason) => reason.into(),
             AuthenticateError::Over => Self::new(Code::InvalidAccessToken).because("session over"),
+            AuthenticateError::NoLegacyOwner => {
+                Self::new(Code::InvalidAccessToken).because("no owner who takes legacy tokens")
+            }
             AuthenticateError::Store(error) => error.into(),
         }
     }

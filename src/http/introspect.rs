@@ -13,7 +13,7 @@ use super::basic::ServiceClient;
 use super::body;
 use super::openapi::{SERVICES, always_false, always_true, examples};
 use super::problem::{Code, FieldError, Problem};
-use crate::auth::{Auth, Introspection};
+use crate::auth::{Auth, Caller, Introspection, LegacyCaller};
 use crate::domain::SessionId;
 use crate::token::AccessClaims;
 
@@ -44,6 +44,8 @@ impl IntrospectForm {
 pub enum IntrospectResponse {
     /// A good access token of a live session.
     Active(Box<ActiveToken>),
+    /// A good access token of an older service.
+    Legacy(Box<LegacyToken>),
     /// Anything else, and why is not said.
     Inactive(InactiveToken),
 }
@@ -83,6 +85,28 @@ pub struct ActiveToken {
     email: String,
 }
 
+/// What a good access token of an older service says, and whose it is. It has no session.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LegacyToken {
+    /// Always `true` here.
+    #[schema(schema_with = always_true)]
+    active: bool,
+    /// `Bearer`.
+    token_type: &'static str,
+    /// The user's address.
+    username: String,
+    /// The issuer.
+    iss: String,
+    /// The user's number in decimal.
+    sub: String,
+    /// When it was issued, in seconds since 1970.
+    iat: i64,
+    /// When it expires.
+    exp: i64,
+    /// The user's address.
+    email: String,
+}
+
 /// All that is said of a token that is not good.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InactiveToken {
@@ -95,7 +119,10 @@ impl From<Introspection> for IntrospectResponse {
     fn from(introspection: Introspection) -> Self {
         match introspection {
             Introspection::Inactive => Self::Inactive(InactiveToken { active: false }),
-            Introspection::Active(claims) => Self::Active(Box::new((*claims).into())),
+            Introspection::Active(Caller::OfSession(claims)) => {
+                Self::Active(Box::new((*claims).into()))
+            }
+            Introspection::Active(Caller::Legacy(caller)) => Self::Legacy(Box::new(caller.into())),
         }
     }
 }
@@ -117,6 +144,21 @@ impl From<AccessClaims> for ActiveToken {
             auth_time: claims.auth_time,
             amr: claims.amr,
             email: claims.email.to_string(),
+        }
+    }
+}
+
+impl From<LegacyCaller> for LegacyToken {
+    fn from(LegacyCaller { claims, email }: LegacyCaller) -> Self {
+        Self {
+            active: true,
+            token_type: "Bearer",
+            username: email.to_string(),
+            iss: claims.iss,
+            sub: claims.sub.to_string(),
+            iat: claims.iat,
+            exp: claims.exp,
+            email: email.to_string(),
         }
     }
 }

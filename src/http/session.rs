@@ -10,7 +10,7 @@ use super::bearer::BearerToken;
 use super::openapi::{SESSIONS, examples};
 use super::problem::Problem;
 use super::tokens::WireTime;
-use crate::auth::Auth;
+use crate::auth::{Auth, Caller, LegacyCaller};
 use crate::domain::{SessionId, Timestamp};
 use crate::token::AccessClaims;
 
@@ -19,7 +19,9 @@ use crate::token::AccessClaims;
 #[serde(rename_all = "camelCase")]
 pub struct SessionResponse {
     user: UserBody,
-    session: SessionBody,
+    /// Absent for a token of an older service, which has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionBody>,
     access_token: AccessTokenBody,
 }
 
@@ -58,10 +60,10 @@ impl From<AccessClaims> for SessionResponse {
                 id: claims.sub.to_string(),
                 email: claims.email.to_string(),
             },
-            session: SessionBody {
+            session: Some(SessionBody {
                 id: claims.sid,
                 created_at: wire_time(claims.auth_time),
-            },
+            }),
             access_token: AccessTokenBody {
                 created_at: wire_time(claims.iat),
                 expires_at: wire_time(claims.exp),
@@ -70,7 +72,23 @@ impl From<AccessClaims> for SessionResponse {
     }
 }
 
-/// A claim's seconds as a time. We sign no claim that is out of range.
+impl From<LegacyCaller> for SessionResponse {
+    fn from(LegacyCaller { claims, email }: LegacyCaller) -> Self {
+        Self {
+            user: UserBody {
+                id: claims.sub.to_string(),
+                email: email.to_string(),
+            },
+            session: None,
+            access_token: AccessTokenBody {
+                created_at: wire_time(claims.iat),
+                expires_at: wire_time(claims.exp),
+            },
+        }
+    }
+}
+
+/// A claim's seconds as a time. No claim that is out of range is signed.
 fn wire_time(seconds: i64) -> WireTime {
     DateTime::from_timestamp(seconds, 0)
         .unwrap_or(Timestamp::UNIX_EPOCH)
@@ -95,6 +113,8 @@ pub async fn show(
     State(auth): State<Auth>,
     token: BearerToken,
 ) -> Result<Json<SessionResponse>, Problem> {
-    let claims = auth.authenticate(token.expose()).await?;
-    Ok(Json(claims.into()))
+    Ok(Json(match auth.identify(token.expose()).await? {
+        Caller::OfSession(claims) => (*claims).into(),
+        Caller::Legacy(caller) => caller.into(),
+    }))
 }

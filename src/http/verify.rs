@@ -8,7 +8,7 @@ use axum::routing::any;
 use super::bearer::BearerToken;
 use super::openapi::PROXIES;
 use super::problem::Problem;
-use crate::auth::Auth;
+use crate::auth::{Auth, Caller};
 
 /// Where it is, for a proxy to be pointed at.
 pub const PATH: &str = "/auth/verify";
@@ -42,7 +42,10 @@ pub fn router() -> Router<Auth> {
         headers(
             ("X-Auth-User-Id" = String, description = "The user's number in decimal"),
             ("X-Auth-User-Email" = String, description = "The user's address"),
-            ("X-Auth-Session-Id" = uuid::Uuid, description = "The session's id"),
+            (
+                "X-Auth-Session-Id" = String,
+                description = "The session's id, a UUID; empty for a token of an older service"
+            ),
         ),
     )),
 )]
@@ -50,11 +53,15 @@ pub async fn verify(
     State(auth): State<Auth>,
     token: BearerToken,
 ) -> Result<(StatusCode, [(HeaderName, String); 3]), Problem> {
-    let claims = auth.authenticate(token.expose()).await?;
+    let (user_id, email, session_id) = match auth.identify(token.expose()).await? {
+        Caller::OfSession(claims) => (claims.sub, claims.email, claims.sid.to_string()),
+        // Empty and not absent, or a proxy would let the client's own header through.
+        Caller::Legacy(caller) => (caller.claims.sub, caller.email, String::new()),
+    };
     let headers = [
-        (USER_ID, claims.sub.to_string()),
-        (USER_EMAIL, claims.email.to_string()),
-        (SESSION_ID, claims.sid.to_string()),
+        (USER_ID, user_id.to_string()),
+        (USER_EMAIL, email.to_string()),
+        (SESSION_ID, session_id),
     ];
     Ok((StatusCode::OK, headers))
 }

@@ -636,12 +636,14 @@ impl Tx {
         Ok(rows.into_iter().map(EndedSession::from).collect())
     }
 
-    /// Ends all live sessions of a user, and tells which they were.
+    /// Ends all live sessions of a user, and tells which they were. What an older service issued to
+    /// them ends too.
     pub async fn end_sessions_of(
         &mut self,
         user_id: UserId,
         reason: EndReason,
     ) -> Result<Vec<EndedSession>, StoreError> {
+        self.refuse_legacy_tokens_of(user_id).await?;
         let query = sqlx::query_as!(
             EndedRow,
             r#"

@@ -16,6 +16,8 @@ pub struct NewSigningKey<'a> {
     pub sealed_private_key: Option<&'a [u8]>,
     /// How long it is published before it signs.
     pub publish_before: Duration,
+    /// When it ends, if it is the key of an older service.
+    pub legacy_until: Option<Timestamp>,
 }
 
 /// A row of [`list_signing_keys`]: no key at all is one row with nothing but the clock.
@@ -27,6 +29,7 @@ struct ClockedRow {
     activates_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
+    is_legacy: Option<bool>,
     now: Timestamp,
 }
 
@@ -40,6 +43,7 @@ impl ClockedRow {
             activates_at: self.activates_at?,
             expires_at: self.expires_at,
             revoked_at: self.revoked_at,
+            is_legacy: self.is_legacy?,
         })
     }
 }
@@ -52,7 +56,7 @@ macro_rules! list_signing_keys {
             r#"
             SELECT key_id AS "key_id?", public_key AS "public_key?", sealed_private_key,
                    created_at AS "created_at?", activates_at AS "activates_at?", expires_at,
-                   revoked_at, now AS "now!"
+                   revoked_at, is_legacy AS "is_legacy?", now AS "now!"
               FROM (SELECT clock_timestamp() AS now) AS clock
               LEFT JOIN signing_keys ON TRUE
              ORDER BY activates_at, key_id
@@ -103,14 +107,17 @@ impl Tx {
     ) -> Result<Timestamp, StoreError> {
         let query = sqlx::query_scalar!(
             r#"
-            INSERT INTO signing_keys (key_id, public_key, sealed_private_key, activates_at)
-            VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
+            INSERT INTO signing_keys (key_id, public_key, sealed_private_key, activates_at,
+                                      expires_at, is_legacy)
+            VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4),
+                    $5, $5::TIMESTAMPTZ IS NOT NULL)
             RETURNING activates_at
             "#,
             key.key_id.0,
             key.public_key,
             key.sealed_private_key,
             seconds(key.publish_before),
+            key.legacy_until,
         );
         self.suspect.watch(query.fetch_one(&mut *self.inner)).await
     }

@@ -151,9 +151,41 @@ impl Store {
         self.run(|c| Box::pin(query.execute(c))).await?;
         Ok(())
     }
+
+    /// The address of a user, if the older service's tokens with this number are theirs and they may
+    /// sign in.
+    pub async fn find_legacy_owner(
+        &self,
+        user_id: UserId,
+    ) -> Result<Option<EmailAddress>, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"
+            SELECT email FROM users
+             WHERE user_id = $1 AND takes_legacy_tokens AND disabled_at IS NULL
+            "#,
+            user_id.0,
+        );
+        let found = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        found.as_deref().map(email).transpose()
+    }
 }
 
 impl Tx {
+    /// Refuses the older service's tokens of a user from now on, and tells whether they were taken. Of
+    /// any number of callers one is told so.
+    pub async fn refuse_legacy_tokens_of(&mut self, user_id: UserId) -> Result<bool, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE users
+               SET takes_legacy_tokens = FALSE
+             WHERE user_id = $1 AND takes_legacy_tokens
+            "#,
+            user_id.0,
+        );
+        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// Makes a user. A taken address or number violates `users_email_key` or `users_pkey`.
     pub async fn insert_user(&mut self, user: &NewUser) -> Result<UserId, StoreError> {
         let query = sqlx::query_scalar!(
@@ -188,7 +220,8 @@ impl Tx {
         self.suspect.watch(query.fetch_one(&mut *self.inner)).await
     }
 
-    /// Makes all of `users` whose address and number are free, and tells which those were.
+    /// Makes all of `users` whose address and number are free, and tells which those were. Those who
+    /// bring their number along take the older service's tokens with it.
     pub async fn insert_users(
         &mut self,
         users: &[NewUser],
@@ -211,10 +244,11 @@ impl Tx {
         let query = sqlx::query!(
             r#"
             INSERT INTO users (user_id, email, password_hash, two_factor, disabled_at,
-                               password_changed_at)
+                               password_changed_at, takes_legacy_tokens)
             SELECT COALESCE(n.user_id, nextval(pg_get_serial_sequence('users', 'user_id'))),
                    n.email, n.password_hash, n.two_factor,
-                   CASE WHEN n.is_disabled THEN clock_timestamp() END, clock_timestamp()
+                   CASE WHEN n.is_disabled THEN clock_timestamp() END, clock_timestamp(),
+                   n.user_id IS NOT NULL
               FROM UNNEST($1::BIGINT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::BOOLEAN[])
                    AS n (user_id, email, password_hash, two_factor, is_disabled)
             ON CONFLICT DO NOTHING

@@ -65,6 +65,26 @@ pub struct RefreshClaims {
     pub generation: Generation,
 }
 
+/// The claims of an access token of an older service: no more than every such token has.
+///
+/// What it has besides is not read, with two exceptions, which RFC 7519 has us heed where they are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LegacyClaims {
+    /// The issuer, which is ours.
+    pub iss: String,
+    /// The user's number, in decimal.
+    #[serde(with = "decimal")]
+    pub sub: UserId,
+    /// When it was issued, in seconds since 1970.
+    pub iat: i64,
+    /// When it dies.
+    pub exp: i64,
+    /// From when it is good, if it says so (RFC 7519, section 4.1.5).
+    pub nbf: Option<i64>,
+    /// Who it is for, if it says so (RFC 7519, section 4.1.3).
+    pub aud: Option<String>,
+}
+
 /// What is read of a token's header. All else in it is ignored.
 #[derive(Debug, Deserialize)]
 pub(super) struct TokenHeader {
@@ -72,6 +92,18 @@ pub(super) struct TokenHeader {
     pub(super) typ: String,
     pub(super) kid: String,
     /// RFC 7515, section 4.1.11: what we do not understand must be refused, and we understand none.
+    #[serde(default, rename = "crit", deserialize_with = "is_present")]
+    pub(super) has_crit: bool,
+}
+
+/// The header of a token of an older service. What we write always has a `kid`, so no token is of both
+/// kinds.
+#[derive(Debug, Deserialize)]
+pub(super) struct LegacyHeader {
+    pub(super) alg: String,
+    pub(super) typ: Option<String>,
+    #[serde(default, rename = "kid", deserialize_with = "is_present")]
+    pub(super) has_kid: bool,
     #[serde(default, rename = "crit", deserialize_with = "is_present")]
     pub(super) has_crit: bool,
 }

@@ -19,7 +19,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey, Header};
 use serde::Serialize;
 
 use super::{Sealer, UnsealError};
-use crate::domain::{KeyId, SigningKeyRecord, Timestamp, active_key, stage_of};
+use crate::domain::{KeyId, KeyStage, SigningKeyRecord, Timestamp, active_key, stage_of};
 
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +27,8 @@ pub enum KeyRingError {
     /// The seal does not open.
     #[error(transparent)]
     Unseal(#[from] UnsealError),
-    /// Not an RSA key of 2048 to 8192 bits.
-    #[error("not an RSA key in PEM form, of 2048, 3072 or 4096 bits")]
+    /// Not an RSA key of one of the sizes that we use.
+    #[error("not an RSA key or certificate in PEM form, of 2048, 3072 or 4096 bits")]
     NotRsa,
     /// There is no key that signs.
     #[error("there is no active signing key")]
@@ -73,7 +73,8 @@ impl SealedKey {
         )
     }
 
-    /// Reads a PEM file: a private key in PKCS#8 or PKCS#1, or a public one.
+    /// Reads a PEM file: a private key in PKCS#8 or PKCS#1, a public one, or a certificate, of which
+    /// nothing but the key is looked at.
     pub fn import(pem: &[u8], sealer: &Sealer) -> Result<(Self, ImportedKey), KeyRingError> {
         if let Ok(key) = EncodingKey::from_rsa_pem(pem)
             && let Ok(pair) = RsaKeyPair::from_der(key.as_bytes())
@@ -201,6 +202,10 @@ impl PublicKeys {
 /// The keys at one moment.
 pub struct Ring {
     keys: HashMap<KeyId, RingKey>,
+    /// Keys of an older service. Apart from ours, so that whoever holds one of them can make neither
+    /// a refresh token nor a token that names its key; and not published, so that nobody else comes
+    /// to trust them by us.
+    legacy: Vec<DecodingKey>,
     active: KeyId,
     public: PublicKeys,
 }
@@ -224,7 +229,12 @@ impl Ring {
         let keys = good
             .map(|record| Ok((record.key_id.clone(), open_key(record, sealer)?)))
             .collect::<Result<HashMap<_, _>, KeyRingError>>()?;
+        let legacy = records
+            .iter()
+            .filter(|record| stage_of(record, records, now) == KeyStage::Legacy)
+            .map(|record| DecodingKey::from_rsa_der(&record.public_key));
         let ring = Self {
+            legacy: legacy.collect(),
             public: PublicKeys::of(&keys),
             keys,
             active,
@@ -268,6 +278,10 @@ impl Ring {
 
     pub(super) fn verifying(&self, key_id: &KeyId) -> Option<&DecodingKey> {
         self.keys.get(key_id).map(|key| &key.verifier)
+    }
+
+    pub(super) fn legacy(&self) -> &[DecodingKey] {
+        &self.legacy
     }
 }
 

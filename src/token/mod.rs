@@ -12,19 +12,20 @@ mod keys;
 mod seal;
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::config::TokensConfig;
 use crate::domain::{Clock, Generation, KeyId, Session, SessionId, Timestamp, whole_seconds};
 
-use claims::TokenHeader;
-pub use claims::{AccessClaims, RefreshClaims};
+pub use claims::{AccessClaims, LegacyClaims, RefreshClaims};
+use claims::{LegacyHeader, TokenHeader};
 pub use keys::{ImportedKey, KeyRing, KeyRingError, PublicKeys, Ring, SealedKey};
 pub use seal::{Sealer, UnsealError};
 
@@ -52,6 +53,12 @@ pub enum InvalidToken {
     /// Past its `exp`.
     #[error("expired")]
     Expired,
+    /// Before its `nbf`.
+    #[error("not yet")]
+    NotYet,
+    /// Of an older service, and good for longer than its access tokens are: a refresh token, perhaps.
+    #[error("too long a life")]
+    LivesTooLong,
 }
 
 /// The key that a session names is not in the ring: revoked, or too new for this instance's view.
@@ -96,6 +103,8 @@ pub struct Tokens {
     clock: Clock,
     access_rules: Validation,
     refresh_rules: Validation,
+    legacy_rules: Validation,
+    legacy_ttl: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +144,8 @@ impl Tokens {
             access_rules: rules(&config.issuer, &config.audience),
             // A refresh token is for us alone.
             refresh_rules: rules(&config.issuer, &config.issuer),
+            legacy_rules: legacy_rules(&config.issuer),
+            legacy_ttl: config.legacy_ttl,
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             clock,
@@ -240,13 +251,49 @@ impl Tokens {
         let key_id = check_header(token, kind)?;
         let ring = self.ring.current();
         let key = ring.verifying(&key_id).ok_or(InvalidToken::UnknownKey)?;
-        match jsonwebtoken::decode(token, key, rules) {
-            Ok(data) => Ok(data.claims),
-            Err(error) if matches!(error.kind(), jsonwebtoken::errors::ErrorKind::Json(_)) => {
-                Err(InvalidToken::Claims)
-            }
-            Err(_) => Err(InvalidToken::Unverified),
+        decode(token, key, rules)
+    }
+
+    /// Checks an access token of the older service, if the settings have us take them: signature by a
+    /// key that was imported for that, header, issuer, claims, times. Whether its owner may still use
+    /// it is another question.
+    ///
+    /// That service marks neither its access tokens nor its refresh tokens, so what tells the two
+    /// apart is how long they live.
+    pub fn verify_legacy(&self, token: &str) -> Result<LegacyClaims, InvalidToken> {
+        if self.legacy_ttl.is_zero() {
+            return Err(InvalidToken::Header);
         }
+        check_legacy_header(token)?;
+        let claims = self.decode_legacy(token)?;
+        if claims.aud.as_ref().is_some_and(|aud| *aud != self.audience) {
+            return Err(InvalidToken::Unverified);
+        }
+        self.check_expiry(claims.exp)?;
+        if claims
+            .nbf
+            .is_some_and(|nbf| nbf > self.clock.now().timestamp())
+        {
+            return Err(InvalidToken::NotYet);
+        }
+        let life = claims.exp.saturating_sub(claims.iat);
+        if u64::try_from(life).is_ok_and(|life| life > self.legacy_ttl.as_secs()) {
+            return Err(InvalidToken::LivesTooLong);
+        }
+        Ok(claims)
+    }
+
+    /// Tries each key of the older service: its tokens do not say which one signed them.
+    fn decode_legacy(&self, token: &str) -> Result<LegacyClaims, InvalidToken> {
+        let ring = self.ring.current();
+        let mut refusal = InvalidToken::UnknownKey;
+        for key in ring.legacy() {
+            match decode(token, key, &self.legacy_rules) {
+                Ok(claims) => return Ok(claims),
+                Err(reason) => refusal = reason,
+            }
+        }
+        Err(refusal)
     }
 
     /// `exp` equal to now has passed (RFC 7519, section 4.1.4: "on or after").
@@ -273,6 +320,28 @@ fn rules(issuer: &str, audience: &str) -> Validation {
     rules
 }
 
+/// The same for tokens of the older service, which have no audience; one that has is looked at later.
+fn legacy_rules(issuer: &str) -> Validation {
+    let mut rules = rules(issuer, "");
+    rules.set_required_spec_claims(&["exp", "iss", "sub"]);
+    rules.validate_aud = false;
+    rules
+}
+
+fn decode<C: DeserializeOwned>(
+    token: &str,
+    key: &DecodingKey,
+    rules: &Validation,
+) -> Result<C, InvalidToken> {
+    match jsonwebtoken::decode(token, key, rules) {
+        Ok(data) => Ok(data.claims),
+        Err(error) if matches!(error.kind(), jsonwebtoken::errors::ErrorKind::Json(_)) => {
+            Err(InvalidToken::Claims)
+        }
+        Err(_) => Err(InvalidToken::Unverified),
+    }
+}
+
 fn header(kind: Kind, key_id: &KeyId) -> Header {
     let mut header = Header::new(Algorithm::RS256);
     header.typ = Some(kind.typ().to_owned());
@@ -283,6 +352,24 @@ fn header(kind: Kind, key_id: &KeyId) -> Header {
 /// Looks at a header before anything is computed: all that is not what we write is refused, and
 /// `jku`, `x5u` and `jwk` are not even read.
 fn check_header(token: &str, kind: Kind) -> Result<KeyId, InvalidToken> {
+    let header: TokenHeader = read_header(token)?;
+    if header.alg != "RS256" || header.typ != kind.typ() || header.has_crit {
+        return Err(InvalidToken::Header);
+    }
+    Ok(KeyId(header.kid))
+}
+
+/// The same for a token of the older service: `JWT` or no type, and no name of a key.
+fn check_legacy_header(token: &str) -> Result<(), InvalidToken> {
+    let header: LegacyHeader = read_header(token)?;
+    let is_plain = header.typ.is_none_or(|typ| typ == "JWT");
+    if header.alg != "RS256" || !is_plain || header.has_kid || header.has_crit {
+        return Err(InvalidToken::Header);
+    }
+    Ok(())
+}
+
+fn read_header<H: DeserializeOwned>(token: &str) -> Result<H, InvalidToken> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(InvalidToken::Malformed);
     }
@@ -290,11 +377,7 @@ fn check_header(token: &str, kind: Kind) -> Result<KeyId, InvalidToken> {
     let json = decode_part(encoded)?;
     let (claims, _) = rest.split_once('.').ok_or(InvalidToken::Malformed)?;
     decode_part(claims)?;
-    let header: TokenHeader = serde_json::from_str(&json).map_err(|_| InvalidToken::Header)?;
-    if header.alg != "RS256" || header.typ != kind.typ() || header.has_crit {
-        return Err(InvalidToken::Header);
-    }
-    Ok(KeyId(header.kid))
+    serde_json::from_str(&json).map_err(|_| InvalidToken::Header)
 }
 
 /// A part of a token is text in UTF-8, also where nobody would look.

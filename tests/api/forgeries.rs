@@ -21,7 +21,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Jwt, Pair, Person, TestApp, decode};
+use crate::support::{Answer, Jwt, Pair, Person, TestApp, but, decode};
 
 /// SHA-256 of `s3cret`.
 const CLIENT: &str = "orders:1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
@@ -111,21 +111,10 @@ impl Forger {
 async fn import(keys: &SigningKeys, key: &KeyPair) -> String {
     let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
     let pem = pem("PRIVATE KEY", der.as_ref());
-    match keys.import(pem.as_bytes(), "tests").await.unwrap() {
+    match keys.import(pem.as_bytes(), None, "tests").await.unwrap() {
         Imported::Private(successor) => successor.key_id.0,
-        Imported::Public(_) => panic!("a private key was imported"),
+        Imported::Legacy { .. } => panic!("a private key was imported"),
     }
-}
-
-/// An object with one member changed, or taken out where there is no value.
-fn but(object: &Value, name: &str, value: Option<Value>) -> Value {
-    let mut changed = object.clone();
-    let map = changed.as_object_mut().unwrap();
-    match value {
-        Some(value) => map.insert(name.to_owned(), value),
-        None => map.remove(name),
-    };
-    changed
 }
 
 /// An object's text with one more member before the others, which it may have already.

@@ -1,15 +1,10 @@
 //! The signing keys of a server that runs: how one follows another, and how one dies.
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
 use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
 use backoffice_auth::domain::KeyId;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use crate::support::{Answer, Jwt, Pair, Person, Program, TestApp, secs, until};
+use crate::support::{Answer, Jwt, Pair, Person, Program, Signer, TestApp, secs, until};
 
 const ALICE: &str = "alice@example.com";
 
@@ -72,21 +67,6 @@ async fn session(person: &Person<'_>, app: &TestApp, token: &str) -> Answer {
 /// The number of keys, whatever became of them.
 async fn count(app: &TestApp) -> i64 {
     app.count("SELECT count(*) FROM signing_keys").await
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = BASE64_STANDARD.encode(der);
-    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
-}
-
-fn private_pem(key: &KeyPair) -> String {
-    let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
-    pem("PRIVATE KEY", der.as_ref())
-}
-
-fn public_pem(key: &KeyPair) -> String {
-    let der: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
-    pem("PUBLIC KEY", der.as_ref())
 }
 
 #[tokio::test]
@@ -167,8 +147,8 @@ async fn while_a_key_waits_to_take_over_there_is_no_second_one() {
     let told = again.unwrap_err().to_string();
     let start = format!("the key {pending} is published already and signs from ");
     assert!(told.starts_with(&start), "{told}");
-    let pem = private_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
-    let imported = keys.import(pem.as_bytes(), "tests").await;
+    let pem = Signer::new().private_pem();
+    let imported = keys.import(pem.as_bytes(), None, "tests").await;
     assert!(matches!(imported, Err(KeysError::Pending { .. })));
     assert_eq!(count(&app).await, 2);
 }
@@ -205,8 +185,11 @@ async fn a_key_grown_old_is_followed_by_one_whatever_the_number_of_instances() {
 async fn an_imported_key_is_published_and_then_signs() {
     let app = TestApp::start().await;
     let (alice, before) = app.signed_in(ALICE).await;
-    let pem = private_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
-    let imported = keys_of(&app).await.import(pem.as_bytes(), "tests").await;
+    let pem = Signer::new().private_pem();
+    let imported = keys_of(&app)
+        .await
+        .import(pem.as_bytes(), None, "tests")
+        .await;
     let Ok(Imported::Private(new)) = imported else {
         panic!("{imported:?}");
     };
@@ -216,33 +199,16 @@ async fn an_imported_key_is_published_and_then_signs() {
 }
 
 #[tokio::test]
-async fn a_public_key_is_published_and_is_nobodys_successor() {
-    let app = TestApp::start().await;
-    let (alice, before) = app.signed_in(ALICE).await;
-    let pem = public_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
-    let imported = keys_of(&app).await.import(pem.as_bytes(), "tests").await;
-    let Ok(Imported::Public(public)) = imported else {
-        panic!("{imported:?}");
-    };
-    app.age_keys(secs(PUBLISHED)).await;
-    let old = signer(&before);
-    until_published(&app, &[&old, &public]).await;
-    assert_eq!(signer(&alice.signin().await.pair()), old);
-    let new = rotate(&app, Activation::Now).await;
-    until_signs(&alice, &app, &new).await;
-}
-
-#[tokio::test]
 async fn a_key_is_taken_over_once_even_if_it_was_revoked_since() {
     let app = TestApp::start().await;
     let keys = keys_of(&app).await;
-    let pem = private_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
-    let imported = keys.import(pem.as_bytes(), "tests").await;
+    let pem = Signer::new().private_pem();
+    let imported = keys.import(pem.as_bytes(), None, "tests").await;
     let Ok(Imported::Private(key)) = imported else {
         panic!("{imported:?}");
     };
     keys.revoke(&key.key_id, "tests").await.unwrap();
-    let again = keys.import(pem.as_bytes(), "tests").await;
+    let again = keys.import(pem.as_bytes(), None, "tests").await;
     assert!(matches!(again, Err(KeysError::Known)), "{again:?}");
 }
 
@@ -386,7 +352,7 @@ async fn under_another_master_key_no_key_is_changed_and_the_server_runs_on() {
     let program = Program::on(app.database_url(), &other);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key.pem");
-    let pem = private_pem(&KeyPair::generate(KeySize::Rsa2048).unwrap());
+    let pem = Signer::new().private_pem();
     std::fs::write(&file, pem).unwrap();
     for line in [
         "key rotate".to_owned(),

@@ -18,6 +18,7 @@ mod explain;
 mod forgeries;
 mod import;
 mod keys;
+mod legacy;
 mod lifecycle;
 mod limits;
 mod mail;

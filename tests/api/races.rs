@@ -754,7 +754,7 @@ async fn of_two_keys_that_are_imported_at_once_one_is_taken() {
         format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
     });
     for _ in 0..ROUNDS {
-        let import = |n: usize| rings[n].import(pems[n].as_bytes(), "tests");
+        let import = |n: usize| rings[n].import(pems[n].as_bytes(), None, "tests");
         let (one, other) = tokio::join!(import(0), import(1));
         one_of_two(one, other);
         assert_eq!(idle.count_keys().await, 2);

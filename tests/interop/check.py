@@ -478,8 +478,11 @@ def strictness(c):
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    file = setting.folder / "public.pem"
-    file.write_bytes(public)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = setting.folder / "key.pem"
+    file.write_bytes(private)
     kid = setting.cli("key", "import", file).split(":")[0]
     claims = part(a.signin().access, 1) | {"sid": str(uuid.uuid4())}
 

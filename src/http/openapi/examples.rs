@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
-use crate::auth::{Introspection, Revocations};
+use crate::auth::{Caller, Introspection, Revocations};
 use crate::domain::{
     Challenge, ChallengeId, ClientNetwork, CodeNonce, RequestId, SessionId, Timestamp, UserId,
 };
@@ -147,7 +147,7 @@ pub(in crate::http) fn introspect_form() -> Value {
 
 /// From `POST /oauth2/introspect`, for a good token.
 pub(in crate::http) fn active_token() -> Value {
-    let active = Introspection::Active(Box::new(claims()));
+    let active = Introspection::Active(Caller::OfSession(Box::new(claims())));
     wire(IntrospectResponse::from(active))
 }
 

@@ -10,6 +10,7 @@ mod person;
 mod program;
 mod raw;
 pub mod scanner;
+mod signer;
 
 pub use answer::{Answer, Pair, assert_keys, seconds};
 pub use app::{MASTER_KEY, TestApp, settings};
@@ -17,8 +18,9 @@ pub use database::Database;
 pub use http2::Http2;
 pub use jwt::{Jwt, decode};
 pub use person::{PASSWORD, Person, other_than};
-pub use program::{Program, Running, Serving};
+pub use program::{Program, Run, Running, Serving};
 pub use raw::{Held, hold, parse, post, race, request, send};
+pub use signer::{Signer, but};
 
 use std::time::Duration;
 
