@@ -11,3 +11,4 @@ mod layers;
 mod libraries;
 mod migrations;
 mod source;
+mod upgrade;
