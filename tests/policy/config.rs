@@ -65,3 +65,59 @@ fn every_key_is_explained_in_the_file_of_defaults() {
         );
     }
 }
+
+/// The variables that a file sets: in YAML as `NAME: value`, in a unit as `Environment=NAME=value`.
+fn variables_in(file: &str) -> Vec<(String, String)> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = fs::read_to_string(file).unwrap();
+    let lines = text.lines().map(str::trim_start);
+    let lines = lines.map(|line| line.strip_prefix("Environment=").unwrap_or(line));
+    let settings = lines.filter(|line| line.starts_with("BACKOFFICE_AUTH__"));
+    let split = |line: &str| {
+        let (name, value) = line.split_once(": ").or_else(|| line.split_once('='))?;
+        // `${NAME:-default}` of compose.
+        let value = value.rsplit(":-").next()?.trim_end_matches('}');
+        Some((name.to_owned(), value.trim_matches('"').to_owned()))
+    };
+    settings.map(|line| split(line).expect(line)).collect()
+}
+
+/// Red when a key in one of them is misspelt.
+#[test]
+fn every_deployment_that_is_shipped_has_a_sound_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in [
+        "compose.yaml",
+        "docs/deploy/kubernetes/configmap.yaml",
+        "docs/deploy/systemd/backoffice-auth.service",
+    ] {
+        let mut all = variables_in(file);
+        assert!(all.len() >= 3, "{file}: {all:?}");
+        // A file with a secret lies there; what the operator has to add is added.
+        for (name, value) in all.iter_mut().filter(|(name, _)| name.ends_with("_FILE")) {
+            let secret = variables().into_iter();
+            let mut secret = secret.filter(|(secret, _)| name.trim_end_matches("_FILE") == secret);
+            let secret = secret
+                .next()
+                .map_or_else(|| "secret".to_owned(), |(_, text)| text);
+            let path = folder.path().join(&*name);
+            fs::write(&path, secret).unwrap();
+            path.to_str().unwrap().clone_into(value);
+        }
+        let username = ("BACKOFFICE_AUTH__MAIL__SMTP__USERNAME", "backoffice-auth");
+        let username = (username.0.to_owned(), username.1.to_owned());
+        let has_password = all.iter().any(|(name, _)| name.contains("SMTP__PASSWORD"));
+        let more = variables()
+            .into_iter()
+            .chain(has_password.then_some(username));
+        for (name, value) in more {
+            let is_there = |(there, _): &(String, String)| there.trim_end_matches("_FILE") == name;
+            if !all.iter().any(is_there) {
+                all.push((name, value));
+            }
+        }
+        if let Err(error) = Config::load(None, all) {
+            panic!("{file}: {error}");
+        }
+    }
+}
