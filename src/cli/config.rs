@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use clap::Subcommand;
 
+use super::help;
 use super::output::{self, say};
 use crate::config::{Config, process_environment};
 use crate::domain::{Clock, EmailAddress};
@@ -13,6 +14,7 @@ use crate::mail::{Mailer, Stage, Trial};
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Tell every problem at once, in the settings and in the files that they name
+    #[command(after_long_help = help::CONFIG_CHECK)]
     Check {
         /// Also send a test mail over each relay, to ADDRESS or to the sender itself
         #[arg(long, value_name = "ADDRESS")]

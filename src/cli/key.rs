@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::output::{self, say};
-use super::{actor, connect_migrated};
+use super::{actor, connect_migrated, help};
 use crate::auth::{Activation, Imported, ListedKey, Revoked, SigningKeys, Successor};
 use crate::config::Config;
 use crate::domain::{KeyId, Revocation, Timestamp};
@@ -24,6 +24,7 @@ pub(super) enum KeyCommand {
     /// Make a key that takes over from the signing one after `keys.publish_seconds`
     ///
     /// Nobody is signed out: the key before it verifies until its last token has expired.
+    #[command(after_long_help = help::KEY_ROTATE)]
     Rotate {
         /// Sign at once, with the key that is published already if there is one. Who has not read
         /// the key yet refuses its tokens: another instance for half a second, a service for as
@@ -41,6 +42,7 @@ pub(super) enum KeyCommand {
     /// A public key, or a certificate, is that of an older service with the same issuer. The access
     /// tokens that it signed (RS256, without a `kid`) are then good here until they expire, for users
     /// who were imported with their number, if `tokens.legacy_ttl_seconds` is set. It is not published.
+    #[command(after_long_help = help::KEY_IMPORT)]
     Import {
         /// PKCS#8 or PKCS#1 in PEM form, private or public, or a certificate
         file: PathBuf,
@@ -55,6 +57,7 @@ pub(super) enum KeyCommand {
     /// Let a key die at once with all that it signed, and end the sessions it signed for
     ///
     /// If it is the signing key, its published successor signs at once, or a new key does.
+    #[command(after_long_help = help::KEY_REVOKE)]
     Revoke {
         /// The key's id: `kid`, as `key list` shows it
         #[arg(value_name = "KID", allow_hyphen_values = true)]

@@ -8,6 +8,7 @@ mod config;
 mod dev;
 mod explain;
 mod healthcheck;
+mod help;
 mod import;
 mod key;
 mod output;
@@ -33,9 +34,9 @@ use crate::store::Store;
 /// Settings come from built-in defaults, then from --config FILE, then from the environment
 /// (`BACKOFFICE_AUTH__DATABASE__URL` is `database.url`). `config show` prints them all.
 #[derive(Debug, Parser)]
-#[command(name = "backoffice-auth", version, max_term_width = 100)]
+#[command(name = "backoffice-auth", version, max_term_width = 100, after_long_help = help::PROGRAM)]
 struct Cli {
-    /// The configuration file (TOML)
+    /// The configuration file (TOML): what differs from the defaults
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -46,10 +47,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server; applies migrations first unless `database.migrate` is false
+    #[command(after_long_help = help::SERVE)]
     Serve,
     /// Run everything with nothing set up: own PostgreSQL, mailbox, keys and demo users, on loopback
     Dev,
     /// Apply the database migrations and stop
+    #[command(after_long_help = help::MIGRATE)]
     Migrate,
     /// Manage users
     #[command(subcommand)]
@@ -63,8 +66,10 @@ enum Command {
     /// Print the OpenAPI description of the interface
     Openapi,
     /// Tell why a person cannot sign in or a request was refused, from the audit log
+    #[command(after_long_help = help::EXPLAIN)]
     Explain(explain::ExplainArgs),
     /// Ask this machine's server whether it is ready; for container health checks
+    #[command(after_long_help = help::HEALTHCHECK)]
     Healthcheck,
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output::{self, say};
-use super::{actor, connect_migrated, import, secret_input};
+use super::{actor, connect_migrated, help, import, secret_input};
 use crate::auth::Users;
 use crate::config::{Config, PasswordsConfig};
 use crate::domain::{EmailAddress, PlainPassword, TwoFactor, User, UserId};
@@ -21,6 +21,7 @@ const PAGE: i64 = 500;
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
     /// Make a user; without --password-stdin and a terminal, a strong password is made and printed
+    #[command(after_long_help = help::USER_CREATE)]
     Create {
         #[command(flatten)]
         user: OneUser,
@@ -73,6 +74,7 @@ pub(super) enum UserCommand {
     /// ("email", which is the default, or "off") and "disabled" (true or false). Hashes are argon2 or
     /// bcrypt ($2y$, $2b$) of bounded cost; each is replaced by one of today's kind at the next good
     /// sign-in. A field of any other name is refused: it could be a misspelt one of these.
+    #[command(after_long_help = help::USER_IMPORT)]
     Import {
         /// The file; `-` reads standard input
         file: PathBuf,

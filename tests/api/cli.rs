@@ -418,8 +418,114 @@ async fn usage_errors_exit_with_2_and_help_with_0() {
         assert_eq!((run.code, &*run.stdout), (Some(2), ""), "{line}: {run:?}");
         assert!(!run.stderr.is_empty());
     }
-    for line in ["--help", "user --help", "--version"] {
+    for line in ["-h", "help user", "--version"] {
         assert!(!program.run(line).await.ok().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_help_of_the_program_is_this() {
+    let help = Program::bare().run("--help").await;
+    insta::assert_snapshot!(help.ok(), @r"
+    Signs people in and out of a Back Office.
+
+    Settings come from built-in defaults, then from --config FILE, then from the environment
+    (`BACKOFFICE_AUTH__DATABASE__URL` is `database.url`). `config show` prints them all.
+
+    Usage: backoffice-auth [OPTIONS] <COMMAND>
+
+    Commands:
+      serve        Run the server; applies migrations first unless `database.migrate` is false
+      dev          Run everything with nothing set up: own PostgreSQL, mailbox, keys and demo users, on
+                   loopback
+      migrate      Apply the database migrations and stop
+      user         Manage users
+      key          Manage the signing keys
+      config       Check or show the configuration
+      openapi      Print the OpenAPI description of the interface
+      explain      Tell why a person cannot sign in or a request was refused, from the audit log
+      healthcheck  Ask this machine's server whether it is ready; for container health checks
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+          --config <FILE>
+              The configuration file (TOML): what differs from the defaults
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    First steps:
+      backoffice-auth dev                                   try it, with nothing set up
+      backoffice-auth --config config.toml config check     is the configuration good?
+      backoffice-auth --config config.toml user create alice@example.com
+      backoffice-auth --config config.toml serve            run it
+
+    When a person cannot sign in:
+      backoffice-auth explain alice@example.com
+
+    Environment:
+      BACKOFFICE_AUTH__SECTION__KEY  A setting: BACKOFFICE_AUTH__HTTP__LISTEN is `http.listen`.
+                                     Lists are comma-separated. Stronger than the file
+      DATABASE_URL                   `database.url`, unless BACKOFFICE_AUTH__DATABASE__URL is set
+      RUST_LOG                       `log.filter`, as info,backoffice_auth=debug
+      SUDO_USER, USER, LOGNAME       Who is typing, for the audit log: the first that is set
+
+    Files:
+      FILE                           Settings in TOML that differ from the defaults; see --config
+      x_file                         Each secret `x` can be given as the path of a file with it
+      ./.dev                         All that `dev` keeps; remove it to start afresh
+
+    Exit status:
+      0  Done
+      1  Refused or failed; one line on standard error says why and what to do
+      2  Wrong usage
+
+    Results go to standard output; errors, warnings and the log to standard error. What lists or shows
+    takes --json. Times are UTC.
+    ");
+}
+
+/// Every command that there is, as the help of those above it lists them.
+async fn commands(program: &Program) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![String::new()];
+    while let Some(command) = open.pop() {
+        let help = program.run(&format!("{command} --help")).await;
+        let listed = help.ok().split("\nCommands:\n").nth(1).unwrap_or_default();
+        let listed = listed.lines().take_while(|line| !line.is_empty());
+        // A description that goes on in the next line stands further right.
+        let names = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+        for name in names.filter(|name| !name.is_empty() && *name != "help") {
+            open.push(format!("{command} {name}").trim().to_owned());
+        }
+        found.push(command);
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_command_says_what_it_is_for_within_a_hundred_columns() {
+    let program = Program::bare();
+    let commands = commands(&program).await;
+    for command in ["serve", "user two-factor", "key revoke", "config show"] {
+        assert!(
+            commands.iter().any(|found| found == command),
+            "{commands:?}"
+        );
+    }
+    for command in commands {
+        let help = program.run(&format!("{command} --help")).await;
+        let help = help.ok();
+        assert!(
+            help.contains(&format!("Usage: backoffice-auth {command}")),
+            "{help}"
+        );
+        assert!(!help.starts_with("Usage"), "{help}");
+        let widest = help.lines().map(|line| line.chars().count()).max();
+        assert!(widest.unwrap() <= 100, "{help}");
     }
 }
 

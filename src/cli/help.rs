@@ -1,0 +1,113 @@
+//! What stands below the options in the long help: examples, and what a newcomer has to know besides.
+
+/// Below the program's own help.
+pub(super) const PROGRAM: &str = "\
+First steps:
+  backoffice-auth dev                                   try it, with nothing set up
+  backoffice-auth --config config.toml config check     is the configuration good?
+  backoffice-auth --config config.toml user create alice@example.com
+  backoffice-auth --config config.toml serve            run it
+
+When a person cannot sign in:
+  backoffice-auth explain alice@example.com
+
+Environment:
+  BACKOFFICE_AUTH__SECTION__KEY  A setting: BACKOFFICE_AUTH__HTTP__LISTEN is `http.listen`.
+                                 Lists are comma-separated. Stronger than the file
+  DATABASE_URL                   `database.url`, unless BACKOFFICE_AUTH__DATABASE__URL is set
+  RUST_LOG                       `log.filter`, as info,backoffice_auth=debug
+  SUDO_USER, USER, LOGNAME       Who is typing, for the audit log: the first that is set
+
+Files:
+  FILE                           Settings in TOML that differ from the defaults; see --config
+  x_file                         Each secret `x` can be given as the path of a file with it
+  ./.dev                         All that `dev` keeps; remove it to start afresh
+
+Exit status:
+  0  Done
+  1  Refused or failed; one line on standard error says why and what to do
+  2  Wrong usage
+
+Results go to standard output; errors, warnings and the log to standard error. What lists or shows
+takes --json. Times are UTC.";
+
+/// Below `serve`.
+pub(super) const SERVE: &str = "\
+It listens on `http.listen` for browsers and services, without TLS, and on
+`http.management_listen` for probes and metrics. It says `ready` on standard error, and logs one
+line a request there.
+
+SIGTERM or Ctrl-C stops it: not ready for `http.drain_seconds`, then up to 5 seconds for requests
+in flight. Whatever stops it should wait `http.drain_seconds` + 8 seconds before it kills.
+
+Of several instances on one database, one migrates and makes the first signing key; the others wait.";
+
+/// Below `migrate`.
+pub(super) const MIGRATE: &str = "\
+For `database.migrate = false`, where `serve` runs with a role that owns no tables. It can be run
+while instances of this release and of the one before are at work; of several at once, one works.
+
+Example, as the owner of the tables:
+  DATABASE_URL=postgres://owner:…@db/backoffice_auth backoffice-auth --config config.toml migrate";
+
+/// Below `user create`.
+pub(super) const USER_CREATE: &str = "\
+A password has 8 to 1024 bytes and at least 8 characters, is not the address, and is not a common
+one.
+
+Examples:
+  backoffice-auth user create alice@example.com
+  backoffice-auth user create alice@example.com --two-factor off --password-stdin < password.txt";
+
+/// Below `user import`.
+pub(super) const USER_IMPORT: &str = "\
+Whoever keeps the number (`id`) of an older service keeps its access tokens too, while those are
+taken: see `key import --help`.
+
+Example, from the table `users` of a Laravel application in MySQL:
+  mysql --batch --raw --skip-column-names app --execute \"SELECT JSON_OBJECT(
+    'id', id, 'email', email, 'passwordHash', password, 'twoFactor', 'off') FROM users\" > users.jsonl
+  backoffice-auth user import users.jsonl";
+
+/// Below `key rotate`.
+pub(super) const KEY_ROTATE: &str = "\
+The server does it by itself when the signing key is `keys.rotate_days` old.
+
+Examples:
+  backoffice-auth key rotate         the next key signs after `keys.publish_seconds`
+  backoffice-auth key rotate --now   it signs from now on";
+
+/// Below `key import`.
+pub(super) const KEY_IMPORT: &str = "\
+Examples:
+  backoffice-auth key import signing-key.pem
+  backoffice-auth key import old-service.pub.pem --until 2026-12-31T00:00:00Z";
+
+/// Below `key revoke`.
+pub(super) const KEY_REVOKE: &str = "\
+For a private key that was stolen, or may have been. Whoever it signed for has to sign in again.
+
+Example:
+  backoffice-auth key list
+  backoffice-auth key revoke tlS0FPa3R3uu-6GiKH1Mec9-je2Z0bRSskzuMIgUk4s";
+
+/// Below `config check`.
+pub(super) const CONFIG_CHECK: &str = "\
+Nothing is connected to. Exit status 0 with a warning on standard error is a configuration that is
+legal but weak; 1 is one with which the server does not start.
+
+Example:
+  backoffice-auth --config config.toml config check";
+
+/// Below `explain`.
+pub(super) const EXPLAIN: &str = "\
+A refusal has its `requestId` in the body and every answer in the header X-Request-Id.
+
+Examples:
+  backoffice-auth explain alice@example.com
+  backoffice-auth explain a797e625-3b39-43de-8727-e67e475fcd4c";
+
+/// Below `healthcheck`.
+pub(super) const HEALTHCHECK: &str = "\
+It asks /health/ready on `http.management_listen` and waits 3 seconds at most. It reads the same
+settings as the server: give both the same --config or the same environment. Exit status 0 is ready.";
