@@ -29,7 +29,8 @@ impl FromRequestParts<Auth> for ServiceClient {
 }
 
 /// `id:secret`, from exactly one header.
-fn credentials(headers: &HeaderMap) -> Option<Zeroizing<String>> {
+#[must_use]
+pub fn credentials(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else {
         return None;
@@ -38,7 +39,7 @@ fn credentials(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = STANDARD.decode(encoded.trim()).ok()?;
+    let decoded = STANDARD.decode(encoded.trim_start_matches(' ')).ok()?;
     String::from_utf8(decoded).ok().map(Zeroizing::new)
 }
 
@@ -59,11 +60,13 @@ mod tests {
     #[test]
     fn credentials_come_from_exactly_one_basic_header() {
         assert_eq!(read(&["Basic b3JkZXJzOng6eQ=="]).unwrap(), "orders:x:y");
-        assert_eq!(read(&["bASIC b3JkZXJzOng6eQ=="]).unwrap(), "orders:x:y");
+        assert_eq!(read(&["bASIC  b3JkZXJzOng6eQ=="]).unwrap(), "orders:x:y");
         for bad in [
             &[][..],
             &["Basic"],
             &["Basic !"],
+            &["Basic \tb3JkZXJzOng6eQ=="],
+            &["Basic b3JkZXJzOng6eR=="],
             &["Bearer b3JkZXJzOng6eQ=="],
             &["Basic b3JkZXJzOng6eQ==", "Basic b3JkZXJzOng6eQ=="],
         ] {

@@ -42,7 +42,9 @@ impl BearerToken {
         if !scheme.eq_ignore_ascii_case(b"bearer") {
             return Err(Code::MissingAccessToken);
         }
-        let token = rest.trim_ascii_start();
+        // Spaces alone lead to it (RFC 9110, section 11.4); a tab would be a second spelling.
+        let spaces = rest.iter().take_while(|b| **b == b' ').count();
+        let token = &rest[spaces..];
         std::str::from_utf8(token)
             .ok()
             .filter(|_| is_b64token(token))
@@ -125,6 +127,7 @@ mod tests {
             "Bearer \"a\"",
             "Bearer ä",
             "Bearer a\tb",
+            "Bearer \ta",
             "Bearer token=a",
         ] {
             let read = read(&[value.as_bytes()]);

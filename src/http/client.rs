@@ -156,7 +156,8 @@ fn unquote(value: &str) -> Option<String> {
 /// An address in any of its usual spellings: bare, with a port, in brackets, with a zone. Neither
 /// `unknown` nor an obfuscated name (RFC 7239, section 6) is one.
 fn parse_node(node: &str) -> Option<IpAddr> {
-    let node = node.trim();
+    // The white space of HTTP (RFC 9110, section 5.6.3); Unicode knows more, other parsers do not.
+    let node = node.trim_matches([' ', '\t']);
     if let Some(rest) = node.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port_number);
@@ -282,6 +283,7 @@ mod tests {
             "203.0.113.7;10.0.0.2",
             "0x7f.1",
             "203.0.113.007",
+            "203.0.113.7\u{a0}",
             "é",
         ] {
             assert_eq!(
