@@ -9,7 +9,7 @@ use serde::Serialize;
 const MAX_BYTES: usize = 254;
 
 /// An email address in canonical form: ASCII, lower case, one `@` with something on both sides,
-/// at most 254 bytes, and only characters that no mail server reads as syntax.
+/// at most 254 bytes, and nothing that one mail server reads otherwise than another.
 ///
 /// Sign-in, limits, the database's unique index and the command line all go through here, so an
 /// address has one spelling everywhere.
@@ -29,9 +29,21 @@ pub enum InvalidEmailAddress {
     /// A space, a control character, a character outside ASCII, or one that mail syntax reserves.
     #[error("must be made of ASCII letters, digits and the usual signs")]
     Character,
+    /// A dot or a sign where mail servers refuse it, or take it for something else.
+    #[error("must not have a dot or a sign where mail servers do not expect it")]
+    Place,
 }
 
 impl EmailAddress {
+    /// Reads an address back from where it was stored. A row may be older than a rule: it is listed
+    /// like any other, but nobody can sign in as one that `parse` refuses.
+    #[must_use]
+    pub fn from_stored(text: String) -> Option<Self> {
+        let is_shaped = text.len() <= MAX_BYTES && text.matches('@').count() == 1;
+        let is_plain = |b: u8| b.is_ascii_graphic() && !b.is_ascii_uppercase();
+        (is_shaped && text.bytes().all(is_plain)).then_some(Self(text))
+    }
+
     /// The address in canonical form.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -53,18 +65,33 @@ impl FromStr for EmailAddress {
         if !local.bytes().all(is_local_byte) || !domain.bytes().all(is_domain_byte) {
             return Err(InvalidEmailAddress::Character);
         }
+        if !is_local_part(local) || !domain.split('.').all(is_label) {
+            return Err(InvalidEmailAddress::Place);
+        }
         Ok(Self(text.to_ascii_lowercase()))
     }
 }
 
-/// `atext` and the dot (RFC 5321, section 4.1.2). Quoted local parts are left out on purpose: they
-/// are what mail servers disagree about.
+/// `atext` and the dot (RFC 5321, section 4.1.2), but for what mail servers disagree about: quoted
+/// local parts, and the signs of old routes. A relay that knows those (Postfix does unless told
+/// otherwise) takes `user%host@relay`, and `host!user@relay`, for `user@host`.
 fn is_local_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"#$&'*+-/=?^_`{|}~.".contains(&byte)
 }
 
 fn is_domain_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
+}
+
+/// Words with a dot between them (a `Dot-string` of RFC 5321). What begins like an option, a file or
+/// a pipe is one to some program on the way; Postfix or Exim refuses it unless told otherwise.
+fn is_local_part(local: &str) -> bool {
+    local.split('.').all(|word| !word.is_empty()) && !local.starts_with(['-', '/', '|'])
+}
+
+/// So that a name has no second spelling: `example.com.` is `example.com` to a resolver.
+fn is_label(label: &str) -> bool {
+    !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
 }
 
 impl fmt::Display for EmailAddress {
@@ -83,8 +110,6 @@ impl fmt::Debug for EmailAddress {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -126,20 +151,44 @@ mod tests {
             "a\0@b.c",
             "a@b(c)",
             "\u{212a}@b.c",
+            "a%b@c.d",
+            "a!b@c.d",
+            ".a@b.c",
+            "a.@b.c",
+            "a..b@c.d",
+            "-a@b.c",
+            "/a@b.c",
+            "|a@b.c",
+            "a@b.c.",
+            "a@.b.c",
+            "a@b..c",
+            "a@-b.c",
+            "a@b-.c",
         ] {
             assert!(bad.parse::<EmailAddress>().is_err(), "{bad:?}");
         }
     }
 
-    proptest! {
-        #[test]
-        fn the_canonical_form_is_a_fixed_point(text in "\\PC{0,20}@\\PC{0,20}") {
-            if let Ok(once) = text.parse::<EmailAddress>() {
-                let twice: EmailAddress = once.as_str().parse().unwrap();
-                prop_assert_eq!(&twice, &once);
-                prop_assert_eq!(once.as_str().matches('@').count(), 1);
-                prop_assert!(once.as_str().bytes().all(|b| b.is_ascii_graphic()));
-            }
+    #[test]
+    fn a_stored_address_is_read_even_if_it_is_older_than_a_rule() {
+        let stored = |text: &str| EmailAddress::from_stored(text.to_owned());
+        for text in ["foo@bar.com", "a%b@c.d", "a..b@c.d."] {
+            assert_eq!(stored(text).unwrap().as_str(), text);
+        }
+        for text in ["", "Foo@bar.com", "a@b@c", "a b@c.d", "ä@b.c"] {
+            assert!(stored(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_usual_signs_are_allowed_in_their_usual_places() {
+        for good in [
+            "o'brien+tag@example.com",
+            "a-b_c.d=e@mail-1.example.co.uk",
+            "{a}/b|c#$&*?^`~-@b_c",
+            "a@localhost",
+        ] {
+            assert_eq!(good.parse::<EmailAddress>().unwrap().as_str(), good);
         }
     }
 }

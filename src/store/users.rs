@@ -54,8 +54,7 @@ impl TryFrom<UserRow> for User {
 
 /// Reads an address back. The table's own check keeps it canonical.
 pub(super) fn email(text: &str) -> Result<EmailAddress, StoreError> {
-    text.parse()
-        .map_err(|_| StoreError::Unreadable("users.email"))
+    EmailAddress::from_stored(text.to_owned()).ok_or(StoreError::Unreadable("users.email"))
 }
 
 impl Store {
