@@ -1,0 +1,24 @@
+//! What must hold whatever arrives, as functions that panic where it does not.
+//!
+//! Each takes bytes that anybody could have sent. libFuzzer calls them (`fuzz_targets`), and so does
+//! the ordinary suite (`tests/properties.rs`): with the inputs that libFuzzer kept (`corpus`), and
+//! with inputs of its own making. An oracle here never repeats the code that it judges: it says the
+//! same in other terms.
+
+pub mod authorization;
+pub mod body;
+pub mod email;
+pub mod forwarded;
+pub mod token;
+
+/// A property of what comes from outside.
+pub type Property = fn(&[u8]);
+
+/// All of them. A name is that of the target and of its folder in `corpus`.
+pub const PROPERTIES: [(&str, Property); 5] = [
+    ("authorization", authorization::holds),
+    ("body", body::holds),
+    ("email", email::holds),
+    ("forwarded", forwarded::holds),
+    ("token", token::holds),
+];
