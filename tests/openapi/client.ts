@@ -1,0 +1,92 @@
+// A client whose types were generated from docs/openapi.json, on its whole way against a running server.
+// That it compiles shows that the description says what a program needs; that it runs, that it is true.
+
+import createClient from "openapi-fetch";
+
+import type { components, paths } from "./schema.js";
+
+type Problem = components["schemas"]["Problem"];
+type Code = components["schemas"]["Code"];
+type Pair = components["schemas"]["TokenPair"];
+
+// Node's, without the types of all of Node.
+declare const process: { argv: string[] };
+
+const [server, mailbox] = process.argv.slice(2);
+const client = createClient<paths>({ baseUrl: server });
+const bearer = (pair: Pair) => ({ headers: { Authorization: `Bearer ${pair.accessToken.token}` } });
+
+function check(holds: unknown, what: string): asserts holds {
+  if (!holds) throw new Error(what);
+  console.log(`  ${what}`);
+}
+
+/** What must have succeeded, with the type of that. */
+function ok<T>(answer: { data?: T; error?: Problem }): T {
+  if (answer.data === undefined) throw new Error(`refused: ${JSON.stringify(answer.error)}`);
+  return answer.data;
+}
+
+async function codeFor(email: string): Promise<string> {
+  for (let attempt = 0; attempt < 500; attempt++) {
+    const mails: { code: string }[] = await (await fetch(`${mailbox}/mails.json?to=${email}`)).json();
+    if (mails[0]) return mails[0].code;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`no mail to ${email}`);
+}
+
+await fetch(`${mailbox}/mails`, { method: "DELETE" });
+const foo = { email: "foo@bar.com", password: "Secret123" };
+const began = ok(await client.POST("/api/v2/signin", { body: foo }));
+// The compiler knows which of the two it is from here on.
+check(began["2faRequired"] === true && !("accessToken" in began), "foo@bar.com has a code to confirm");
+const { token, provider } = began["2faDetails"];
+check(provider === "email", "it comes by mail");
+
+const wrong = await client.POST("/api/v2/2fa/confirm", { body: { token, code: "x" } });
+const refusal = wrong.error?.status === 401 ? wrong.error.code : undefined;
+check(refusal === "invalid_two_factor", "a wrong code is refused by its name");
+
+const code = await codeFor(foo.email);
+const first: Pair = ok(await client.POST("/api/v2/2fa/confirm", { body: { token, code } }));
+const refreshToken = first.refreshToken.token;
+const second = ok(await client.POST("/api/v2/refresh", { body: { refreshToken } }));
+check(second.accessToken.token !== first.accessToken.token, "a refresh brings another pair");
+const again = ok(await client.POST("/api/v2/refresh", { body: { refreshToken } }));
+check(JSON.stringify(again) === JSON.stringify(second), "a repeated one the same");
+
+const session = ok(await client.GET("/api/v2/session", bearer(second)));
+check(session.user.email === foo.email, "the session is that user's");
+
+const ops = ok(await client.POST("/api/v2/signin", { body: { ...foo, email: "ops@bar.com" } }));
+check(ops["2faRequired"] === false && "accessToken" in ops, "ops@bar.com is signed in at once");
+const other = ok(await client.POST("/api/v2/signin", { body: { ...foo, email: "ops@bar.com" } }));
+check("accessToken" in other, "and in another place");
+const { sessions } = ok(await client.GET("/api/v2/sessions", bearer(ops)));
+const elsewhere = sessions.find(({ current }) => !current);
+check(elsewhere, "sees both");
+const path = { id: elsewhere.id };
+const end = () => client.DELETE("/api/v2/sessions/{id}", { ...bearer(ops), params: { path } });
+check((await end()).response.status === 204, "ends the other one");
+const twice = (await end()).error;
+check(twice?.code === "not_found", "which is then not found");
+const signout = await client.POST("/api/v2/signout", bearer(ops));
+check(signout.response.status === 200, "and signs out");
+const after = await client.GET("/api/v2/session", bearer(ops));
+check(after.error?.code === "invalid_access_token", "after which its token is refused");
+check(after.response.headers.has("WWW-Authenticate"), "with the header that goes with it");
+
+const malformed = await client.POST("/api/v2/signin", { body: { email: "", password: "" } });
+const invalid = malformed.error?.code === "invalid_request" ? malformed.error : undefined;
+const fields = invalid?.errors?.map(({ field }) => field);
+check(fields?.join() === "email,password", "a 422 names the fields");
+
+// Every code has a sentence, or this does not compile: a new one asks for its words.
+const sentences: Record<Code, string> = {
+  malformed_request: "", invalid_credentials: "", invalid_two_factor: "", invalid_refresh_token: "",
+  missing_access_token: "", invalid_access_token: "", invalid_client: "", not_found: "",
+  method_not_allowed: "", request_timeout: "", body_too_large: "", unsupported_media_type: "",
+  invalid_request: "", too_many_attempts: "", internal: "", unavailable: "", overloaded: "",
+};
+check(Object.keys(sentences).length > 0, "and every code is known to the compiler");
