@@ -1,4 +1,5 @@
-//! The demo: a private PostgreSQL, a mailbox, keys, two users and the server, from nothing.
+//! The demo: a private PostgreSQL, a mailbox, keys, two users, the server and a page to sign in on,
+//! from nothing.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,7 +12,9 @@ use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::broadcast;
+use tokio_util::sync::DropGuard;
 
+use super::signin_page::SigninPage;
 use super::{Cluster, Durability, Mail, Mailbox};
 use crate::app::{App, StartError};
 use crate::auth::{UserError, Users};
@@ -40,7 +43,9 @@ const MANAGEMENT_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN";
 pub struct Workshop {
     cluster: Cluster,
     mailbox: Mailbox,
-    /// What was written to `config.toml`, with the environment on top.
+    page: SigninPage,
+    /// What was written to `config.toml`, with the environment on top, and with the sign-in page
+    /// allowed to call.
     pub config: Config,
     folder: PathBuf,
 }
@@ -48,8 +53,12 @@ pub struct Workshop {
 /// Everything, running.
 #[derive(Debug)]
 pub struct Demo {
-    workshop: Workshop,
     app: App,
+    mailbox: Mailbox,
+    cluster: Cluster,
+    folder: PathBuf,
+    page_origin: String,
+    _page: DropGuard,
 }
 
 impl Workshop {
@@ -79,6 +88,9 @@ impl Workshop {
         let mailbox = start_mailbox()
             .await
             .context("the mailbox cannot be started")?;
+        let page = SigninPage::bind()
+            .await
+            .context("the sign-in page has no port")?;
         let text = config_text(
             &folder,
             [listen, management],
@@ -87,7 +99,8 @@ impl Workshop {
         )?;
         let file = folder.join("config.toml");
         write_private(&file, &text).context("the configuration cannot be written")?;
-        let config = Config::load(Some(&file), environment)?.config;
+        let mut config = Config::load(Some(&file), environment)?.config;
+        config.http.allowed_origins.extend(page.origins());
         for listen in [config.http.listen, config.http.management_listen] {
             let is_loopback = listen.ip().to_canonical().is_loopback();
             ensure!(
@@ -98,6 +111,7 @@ impl Workshop {
         Ok(Self {
             cluster,
             mailbox,
+            page,
             config,
             folder,
         })
@@ -115,47 +129,50 @@ impl Demo {
             started => started?,
         };
         make_users(&workshop.config).await?;
-        Ok(Self { workshop, app })
+        let Workshop {
+            cluster,
+            mailbox,
+            page,
+            folder,
+            ..
+        } = workshop;
+        let [page_origin, _] = page.origins();
+        let page = page.serve(app.public_addr(), mailbox.page_addr());
+        Ok(Self {
+            app,
+            mailbox,
+            cluster,
+            folder,
+            page_origin,
+            _page: page,
+        })
     }
 
     /// Mails as they arrive.
     #[must_use]
     pub fn mails(&self) -> broadcast::Receiver<Arc<Mail>> {
-        self.workshop.mailbox.subscribe()
+        self.mailbox.subscribe()
     }
 
     /// What runs where, and the lines to try.
     #[must_use]
     pub fn welcome(&self) -> String {
-        let page = self
-            .workshop
-            .mailbox
-            .page_addr()
-            .map(|page| page.to_string());
+        let mailbox = self.mailbox.page_addr().map(|page| page.to_string());
+        let config = self.folder.join("config.toml");
         include_str!("welcome.txt")
             .replace("{public}", &self.app.public_addr().to_string())
             .replace("{management}", &self.app.management_addr().to_string())
-            .replace("{mailbox}", &page.unwrap_or_default())
-            .replace(
-                "{config}",
-                &self
-                    .workshop
-                    .folder
-                    .join("config.toml")
-                    .display()
-                    .to_string(),
-            )
-            .replace(
-                "{database}",
-                &self.workshop.cluster.folder().display().to_string(),
-            )
+            .replace("{page}", &self.page_origin)
+            .replace("{mailbox}", &mailbox.unwrap_or_default())
+            .replace("{config}", &config.display().to_string())
+            .replace("{database}", &self.cluster.folder().display().to_string())
     }
 
     /// Stops the server, then the mailbox, then PostgreSQL.
     pub async fn stop(self) {
         self.app.stop().await;
-        drop(self.workshop.mailbox);
-        let cluster = self.workshop.cluster;
+        drop(self.mailbox);
+        let cluster = self.cluster;
         if let Ok(Err(error)) = tokio::task::spawn_blocking(|| cluster.stop()).await {
             tracing::warn!(%error, "PostgreSQL did not stop as it should");
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST,
-    REFERRER_POLICY, RETRY_AFTER, SERVER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE,
+    HOST, REFERRER_POLICY, RETRY_AFTER, SERVER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use axum::middleware::Next;
@@ -72,7 +72,8 @@ fn insert_absent(headers: &mut HeaderMap, name: HeaderName, value: &'static str)
 /// Lets pages of these origins call us and read what they need of the answers. `None` where no
 /// origin may: then nothing is said, and browsers refuse by themselves.
 ///
-/// Credentials are not allowed: tokens travel in headers that a page sets on purpose, so there is
+/// `Date` tells a page with a wrong clock how old an answer is that was repeated. Credentials are
+/// not allowed: tokens travel in headers that a page sets on purpose, so there is
 /// no cookie to misuse.
 #[must_use]
 pub fn cors(origins: &[String]) -> Option<CorsLayer> {
@@ -84,7 +85,7 @@ pub fn cors(origins: &[String]) -> Option<CorsLayer> {
             .allow_origin(origins.clone())
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
             .allow_headers([AUTHORIZATION, CONTENT_TYPE])
-            .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE])
+            .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, DATE])
             .max_age(Duration::from_hours(1))
     };
     (!origins.is_empty()).then(layer)

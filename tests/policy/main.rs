@@ -13,4 +13,5 @@ mod layers;
 mod libraries;
 mod migrations;
 mod source;
+mod ui;
 mod upgrade;

@@ -1,0 +1,605 @@
+// The browser's side of signing in to backoffice-auth: one ES module, no dependency, no build step.
+// docs/integrating-the-ui.md explains it; tests/browser keeps it true.
+//
+//   const auth = new BackofficeAuth({ server: "https://auth.example.com" });
+//   const challenge = await auth.signIn(email, password);
+//   if (challenge) await auth.confirm(challenge, code);
+//   const answer = await auth.fetch("https://api.example.com/orders");
+//
+// Three rules carry it. No timer decides anything: expiry is looked at when a token is asked for and
+// when the page is shown again, so a laptop may sleep. The server alone ends a session: nothing but
+// its refusal of the refresh token signs anybody out. And a refresh token is kept until its successor
+// has arrived, because within the server's grace (30 s) it gets the same answer again.
+
+/** Where there is no telling how much time an answer took: milliseconds. */
+const REQUEST_TIMEOUT = 10_000;
+/** How long what one tab wrote can take to be seen by another. */
+const PROPAGATION = 250;
+/** Longer than whoever holds the lock can need. Past it the grace has to do. */
+const LOCK_PATIENCE = 15_000;
+/** How long one refresh is tried again: as long as the grace, past which hurry is no help. */
+const RETRY_FOR = 30_000;
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 8_000;
+/** A token with less than this is not handed out: it has to travel, and to be checked there. */
+const TOO_SHORT = 2_000;
+/** Ahead of expiry by this, or by a quarter of the life of tokens that live shorter. */
+const AHEAD = 60_000;
+/** An answer is repeated for at most this long, so its `Date` cannot be further from `createdAt`. */
+const LONGEST_GRACE = 300_000;
+
+/**
+ * What is kept between pages. Both tokens are opaque.
+ * @typedef {object} Tokens
+ * @property {string} access
+ * @property {string} refresh
+ * @property {number} life milliseconds that the access token had left at `receivedAt`
+ * @property {number} receivedAt by this machine's clock
+ * @property {string} session which sign-in they come from
+ */
+
+/**
+ * Where tokens are kept. Both methods are synchronous, and neither throws.
+ * @typedef {object} TokenStore
+ * @property {() => Tokens | null} read
+ * @property {(tokens: Tokens | null) => void} write
+ */
+
+/**
+ * A sign-in that a mailed code has to confirm.
+ * @typedef {object} Challenge
+ * @property {string} token
+ * @property {"email"} provider
+ * @property {number} expiresIn seconds for which the code is good
+ */
+
+/**
+ * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
+ * (expired, ended elsewhere, reused); `changed` in storage by something else.
+ * @typedef {"signedIn" | "signedOut" | "ended" | "changed"} Reason
+ */
+
+/** @typedef {{ token: string, createdAt: string, expiresAt: string }} WireToken */
+/** @typedef {{ accessToken: WireToken, refreshToken: WireToken }} WirePair */
+/** @typedef {{ body: any, date: number, sentAt: number }} Answer */
+
+/** A refusal, or no answer at all. */
+export class AuthError extends Error {
+  /**
+   * @param {string} code a `code` of the server; or `network` (no answer), `unexpected_answer` (from
+   *   something in between), `signed_out` (nobody is signed in here)
+   * @param {{ status?: number, detail?: string, retryAfter?: number, requestId?: string,
+   *   errors?: { field: string, message: string }[], cause?: unknown }} [more]
+   */
+  constructor(code, more = {}) {
+    super(more.detail ?? code, { cause: more.cause });
+    this.name = "AuthError";
+    this.code = code;
+    this.status = more.status ?? 0;
+    /** Seconds to wait, where the server says so. */
+    this.retryAfter = more.retryAfter;
+    this.requestId = more.requestId;
+    this.errors = more.errors ?? [];
+  }
+
+  /** Whether the same request may succeed later. */
+  get isTransient() {
+    return ["network", "unexpected_answer", "too_many_attempts", "request_timeout"].includes(this.code) ||
+      this.status >= 500;
+  }
+}
+
+/**
+ * Tokens in localStorage: they outlive the page, and all tabs share them.
+ * @param {string} key
+ * @returns {TokenStore}
+ */
+export function localTokens(key) {
+  const fallback = memoryTokens();
+  return {
+    read() {
+      try {
+        const kept = JSON.parse(localStorage.getItem(key) ?? "null");
+        const isWhole = ["access", "refresh", "session"].every((name) => typeof kept?.[name] === "string") &&
+          ["life", "receivedAt"].every((name) => Number.isFinite(kept[name]));
+        return isWhole ? kept : fallback.read();
+      } catch {
+        return fallback.read();
+      }
+    },
+    write(tokens) {
+      try {
+        if (tokens) localStorage.setItem(key, JSON.stringify(tokens));
+        else localStorage.removeItem(key);
+        fallback.write(null);
+      } catch {
+        // Storage is full or forbidden: better signed in for as long as this page lives than not.
+        fallback.write(tokens);
+      }
+    },
+  };
+}
+
+/**
+ * Tokens in memory: gone with the page, and each tab signs in by itself.
+ * @returns {TokenStore}
+ */
+export function memoryTokens() {
+  /** @type {Tokens | null} */
+  let kept = null;
+  return { read: () => kept, write: (tokens) => void (kept = tokens) };
+}
+
+export class BackofficeAuth {
+  /** @type {string} */ #server;
+  /** @type {Set<string>} */ #origins;
+  /** @type {string} */ #name;
+  /** @type {TokenStore} */ #store;
+  /** @type {BroadcastChannel | undefined} */ #channel;
+  /** @type {Set<(signedIn: boolean, reason: Reason) => void>} */ #listeners = new Set();
+  /** The refresh under way in this tab. @type {Promise<string> | undefined} */ #refreshing;
+  /** When tokens were first seen here, and how old they were. */
+  #seen = { access: "", at: 0, age: 0 };
+  /** Until when (of `performance.now`) nothing is asked, after which failure, and the how-manieth.
+   * @type {{ until: number, failures: number, error?: AuthError }} */
+  #pause = { until: 0, failures: 0 };
+  /** What `onChange` last told of. @type {string | undefined} */ #known;
+  /** What a tab last wrote, and why. @type {{ session?: string, reason: Reason }} */ #news = { reason: "changed" };
+  #resumed = new AbortController();
+  #closing = new AbortController();
+
+  /**
+   * @param {object} options
+   * @param {string} options.server where the server is, without a path: `https://auth.example.com`
+   * @param {string[]} [options.apis] other origins to which `fetch` may carry the token
+   * @param {TokenStore} [options.store] by default `localTokens`
+   */
+  constructor({ server, apis = [], store }) {
+    const base = new URL(server);
+    this.#server = base.href.replace(/\/$/, "");
+    this.#origins = new Set([base, ...apis.map((api) => new URL(api))].map((url) => url.origin));
+    this.#name = `backoffice-auth ${this.#server}`;
+    this.#store = store ?? localTokens(this.#name);
+    this.#known = this.#read()?.session;
+    const until = { signal: this.#closing.signal };
+    if ("BroadcastChannel" in globalThis) {
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.addEventListener("message", (event) => this.#hear(event.data), until);
+    }
+    // What another process wrote to localStorage may show after its message, and then brings this.
+    addEventListener("storage", () => this.#look(), until);
+    // A page that was asleep, hidden or in the back-forward cache may have missed everything.
+    document.addEventListener("visibilitychange", () => this.#wake(), until);
+    addEventListener("pageshow", () => this.#wake(), until);
+    addEventListener("online", () => this.#wake(), until);
+  }
+
+  /** Whether there is a session, as far as is known here. */
+  get isSignedIn() {
+    return this.#read() !== null;
+  }
+
+  /**
+   * Calls `listener` whenever somebody is signed in or out, in this tab or in another.
+   * @param {(signedIn: boolean, reason: Reason) => void} listener
+   * @returns {() => void} stops that
+   */
+  onChange(listener) {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Lets go of everything but the tokens. */
+  close() {
+    this.#closing.abort();
+    this.#channel?.close();
+    this.#listeners.clear();
+  }
+
+  /**
+   * Signs in, or begins to. Never repeated by itself: each attempt counts, and may mail a code.
+   * @param {string} email
+   * @param {string} password
+   * @returns {Promise<Challenge | null>} what `confirm` needs; null where the password was enough
+   */
+  async signIn(email, password) {
+    const answer = await this.#call("POST", "/signin", { body: { email, password } });
+    if (!answer.body["2faRequired"]) {
+      this.#open(answer);
+      return null;
+    }
+    const { token, provider, expiresAt } = answer.body["2faDetails"];
+    // Without a readable `Date` this machine's clock has to do: it is for display alone.
+    const now = Number.isNaN(answer.date) ? Date.now() : answer.date;
+    return { token, provider, expiresIn: Math.max(0, Math.round((Date.parse(expiresAt) - now) / 1000)) };
+  }
+
+  /**
+   * Ends what `signIn` began. Never repeated by itself either: a code is good once, so after an answer
+   * that was lost the way is to sign in again.
+   * @param {Challenge} challenge
+   * @param {string} code the six digits; spaces between them do not matter
+   */
+  async confirm(challenge, code) {
+    const body = { token: challenge.token, code: code.replace(/\s/g, "") };
+    this.#open(await this.#call("POST", "/2fa/confirm", { body }));
+  }
+
+  /**
+   * An access token that is good for some time. Near its end it is still handed out while its successor
+   * is fetched; past its end the successor is waited for.
+   * @param {{ refused?: string, signal?: AbortSignal }} [options] `refused`: a token that a service did
+   *   not accept, so another one is wanted. `signal`: ends the waiting, not the refresh
+   * @returns {Promise<string>}
+   * @throws {AuthError} `signed_out`, or why there is none at the moment
+   */
+  async accessToken({ refused, signal } = {}) {
+    const tokens = this.#read();
+    if (!tokens) throw new AuthError("signed_out");
+    const left = tokens.access === refused ? 0 : this.#left(tokens);
+    if (left > Math.min(AHEAD, tokens.life / 4)) return tokens.access;
+    const refreshing = this.#refresh(tokens.access);
+    if (left <= TOO_SHORT) return unlessAborted(refreshing, signal);
+    refreshing.catch(() => {}); // There is time left to try again.
+    return tokens.access;
+  }
+
+  /**
+   * `fetch` with an access token; a token that is refused is replaced once. It goes to the server and to
+   * `apis` alone. A path is one of the server's.
+   * @param {string | URL} input
+   * @param {RequestInit} [init] a body that is a stream cannot be sent again, and is not
+   * @returns {Promise<Response>}
+   */
+  async fetch(input, init = {}) {
+    const url = new URL(input, this.#server);
+    if (!this.#origins.has(url.origin)) throw new TypeError(`${url.origin} is not among the apis`);
+    const signal = init.signal ?? undefined;
+    const send = (/** @type {string} */ token) => {
+      const headers = new Headers(init.headers);
+      headers.set("Authorization", `Bearer ${token}`);
+      return fetch(url, { credentials: "omit", ...init, headers });
+    };
+    const token = await this.accessToken({ signal });
+    const answer = await send(token);
+    if (answer.status !== 401 || init.body instanceof ReadableStream) return answer;
+    const other = await this.accessToken({ refused: token, signal });
+    return other === token ? answer : send(other);
+  }
+
+  /**
+   * Signs out: here whatever happens, at the server if it can be reached within some seconds.
+   * @returns {Promise<boolean>} whether the server knows; if not, the session ends when it idles out
+   */
+  async signOut() {
+    const isTold = await this.#end("POST", "/signout").then(() => true, isOver);
+    this.#write(null, "signedOut");
+    return isTold;
+  }
+
+  /**
+   * Ends all sessions of this user, on all machines. Throws, and leaves all as it is, if the server
+   * cannot be told: this is what people do who fear for their account.
+   */
+  async signOutEverywhere() {
+    await this.#end("DELETE", "/sessions");
+    this.#write(null, "signedOut");
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   */
+  async #end(method, path) {
+    const signal = AbortSignal.timeout(REQUEST_TIMEOUT / 2);
+    const token = await this.accessToken({ signal });
+    const ask = (/** @type {string} */ bearer) => this.#call(method, path, { bearer });
+    await ask(token).catch(async (error) => {
+      if (!isRefusedToken(error)) throw error;
+      // The session may be over, or just this token. Only the server knows.
+      return ask(await this.accessToken({ refused: token, signal }));
+    });
+  }
+
+  /** @param {Answer} answer */
+  #open(answer) {
+    const random = crypto.getRandomValues(new Uint32Array(2));
+    this.#write(tokensOf(answer, random.join("-")), "signedIn");
+  }
+
+  /**
+   * One refresh at a time in this tab, and by the lock one at a time in all.
+   * @param {string} stale the access token that has to be replaced
+   * @returns {Promise<string>}
+   */
+  #refresh(stale) {
+    this.#refreshing ??= this.#refreshUntilSettled(stale).finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  /** @param {string} stale */
+  async #refreshUntilSettled(stale) {
+    const giveUpAt = performance.now() + RETRY_FOR;
+    for (;;) {
+      const { until, error } = this.#pause;
+      if (until > giveUpAt) throw waitingFor(error, until);
+      if (until > performance.now()) await this.#sleep(until);
+      const token = await this.#exclusively((isNext) => this.#refreshOnce(stale, isNext));
+      if (token !== undefined) return token;
+    }
+  }
+
+  /**
+   * @param {string} stale
+   * @param {boolean} isNext whether another tab had its turn just before
+   * @returns {Promise<string | undefined>} undefined: to be tried again, after the pause
+   */
+  async #refreshOnce(stale, isNext) {
+    if (isNext) await this.#hearOut(stale);
+    const tokens = this.#read();
+    if (!tokens) throw new AuthError("signed_out");
+    // Another tab was faster, and this one takes its pair over.
+    if (tokens.access !== stale && this.#left(tokens) > TOO_SHORT) return tokens.access;
+    if (this.#pause.until > performance.now()) return undefined;
+    const body = { refreshToken: tokens.refresh };
+    try {
+      const fresh = tokensOf(await this.#call("POST", "/refresh", { body }), tokens.session);
+      // Who signed out or in meanwhile meant it: the next round looks at what there is now.
+      if (this.#read()?.session !== tokens.session) return undefined;
+      this.#write(fresh, "changed");
+      return fresh.access;
+    } catch (error) {
+      return this.#failed(error, tokens);
+    }
+  }
+
+  /**
+   * Waits for what the tab before has to say. Locks, messages and localStorage go different ways through
+   * a browser, so the lock can be here before the pair is. A tab that died says nothing.
+   * @param {string} stale
+   */
+  async #hearOut(stale) {
+    const until = performance.now() + PROPAGATION;
+    const isNews = () => this.#read()?.access !== stale || this.#pause.until > performance.now();
+    while (!isNews() && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {Tokens} tokens those that were sent
+   * @returns {undefined}
+   */
+  #failed(error, tokens) {
+    if (!(error instanceof AuthError)) throw error;
+    if (error.code === "invalid_refresh_token") {
+      // Without a lock, another tab may hold a newer one by now.
+      if (this.#read()?.refresh !== tokens.refresh) return undefined;
+      this.#write(null, "ended");
+      throw new AuthError("signed_out", { cause: error });
+    }
+    if (!error.isTransient) throw error;
+    const backoff = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#pause.failures);
+    const wait = Math.max(backoff * (0.5 + Math.random() / 2), (error.retryAfter ?? 0) * 1000);
+    const { code, status, retryAfter, requestId } = error;
+    const failure = { code, status, retryAfter, requestId, detail: error.message };
+    const pause = { wait, failures: this.#pause.failures + 1, failure };
+    this.#hear({ pause });
+    this.#channel?.postMessage({ pause });
+    return undefined;
+  }
+
+  /**
+   * Runs `work` while no other tab runs its own. The browser frees the lock of a tab that dies. Where
+   * there are no locks (pages without TLS), or one is held for too long, the server's grace gives all
+   * tabs that ask at once the same pair.
+   * @template T
+   * @param {(isNext: boolean) => Promise<T>} work is told whether it had to wait for another
+   * @returns {Promise<T>}
+   */
+  async #exclusively(work) {
+    if (!navigator.locks) return work(false);
+    let isInside = false;
+    const inside = (/** @type {boolean} */ isNext) => {
+      isInside = true;
+      return work(isNext);
+    };
+    try {
+      const atOnce = { ifAvailable: true };
+      const done = await navigator.locks.request(this.#name, atOnce, (lock) => (lock ? inside(false) : undefined));
+      if (isInside) return /** @type {T} */ (done);
+      const waiting = { signal: AbortSignal.timeout(LOCK_PATIENCE) };
+      return await navigator.locks.request(this.#name, waiting, () => inside(true));
+    } catch (error) {
+      if (isInside) throw error;
+      return work(true);
+    }
+  }
+
+  /**
+   * Until a point of time, or until something happens that is worth another look.
+   * @param {number} until
+   * @returns {Promise<void>}
+   */
+  #sleep(until) {
+    return new Promise((resolve) => {
+      setTimeout(resolve, until - performance.now());
+      this.#resumed.signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  /** The page can be seen, or the network is there, again. */
+  #wake() {
+    if (navigator.onLine && this.#pause.error?.code === "network") this.#resume();
+    this.#look();
+    if (document.visibilityState === "visible" && this.isSignedIn) this.accessToken().catch(() => {});
+  }
+
+  #resume() {
+    this.#pause = { until: 0, failures: 0 };
+    this.#resumed.abort();
+    this.#resumed = new AbortController();
+  }
+
+  /**
+   * What another tab says, or this one to itself.
+   * @param {{ news?: { session?: string, reason: Reason }, pause?: { wait: number, failures: number, failure: any } }} message
+   */
+  #hear({ news, pause }) {
+    if (pause) {
+      const { code, ...more } = pause.failure;
+      const error = new AuthError(code, more);
+      this.#pause = { until: performance.now() + pause.wait, failures: pause.failures, error };
+    }
+    if (news) {
+      this.#news = news;
+      this.#resume();
+      this.#look();
+    }
+  }
+
+  /** Tells of another session, or of none, if that is news here. */
+  #look() {
+    const session = this.#read()?.session;
+    if (session === this.#known) return;
+    this.#known = session;
+    const reason = this.#news.session === session ? this.#news.reason : "changed";
+    for (const listener of this.#listeners) listener(session !== undefined, reason);
+  }
+
+  #read() {
+    const tokens = this.#store.read();
+    if (tokens && tokens.access !== this.#seen.access) {
+      const age = Date.now() - tokens.receivedAt;
+      // A clock that was set back says nothing about their age.
+      this.#seen = { access: tokens.access, at: performance.now(), age: age < -1000 ? Infinity : age };
+    }
+    return tokens;
+  }
+
+  /**
+   * @param {Tokens | null} tokens
+   * @param {Reason} reason
+   */
+  #write(tokens, reason) {
+    this.#store.write(tokens);
+    const news = { session: tokens?.session, reason };
+    this.#channel?.postMessage({ news });
+    this.#hear({ news });
+  }
+
+  /**
+   * Milliseconds until an access token expires, by whichever clock saw more time pass: one stands still
+   * while a laptop sleeps, the other can be set.
+   * @param {Tokens} tokens
+   */
+  #left(tokens) {
+    const steady = this.#seen.age + performance.now() - this.#seen.at;
+    return tokens.life - Math.max(Date.now() - tokens.receivedAt, steady);
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {{ body?: object, bearer?: string }} [what]
+   * @returns {Promise<Answer>}
+   */
+  async #call(method, path, { body, bearer } = {}) {
+    const headers = new Headers();
+    if (body) headers.set("Content-Type", "application/json");
+    if (bearer) headers.set("Authorization", `Bearer ${bearer}`);
+    const sentAt = Date.now();
+    try {
+      const answer = await fetch(`${this.#server}/api/v2${path}`, {
+        method,
+        headers,
+        body: body && JSON.stringify(body),
+        cache: "no-store",
+        credentials: "omit",
+        redirect: "error",
+        // Ending a session outlives the page that asks for it.
+        keepalive: bearer !== undefined,
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT),
+      });
+      const text = await answer.text();
+      if (!answer.ok) throw refusal(answer, text);
+      const date = Date.parse(answer.headers.get("Date") ?? "");
+      return { body: text && JSON.parse(text), date, sentAt };
+    } catch (cause) {
+      if (cause instanceof AuthError) throw cause;
+      // JSON that is none: something in between answers in the server's place.
+      throw new AuthError(cause instanceof SyntaxError ? "unexpected_answer" : "network", { cause });
+    }
+  }
+}
+
+/**
+ * Lives are differences of the server's own times, so this machine's clock may be wrong. An answer that
+ * is repeated is older than it looks; its `Date`, where a page may read that, tells by how much.
+ * @param {Answer} answer
+ * @param {string} session
+ * @returns {Tokens}
+ */
+function tokensOf({ body, date, sentAt }, session) {
+  if (!body?.accessToken?.token || !body.refreshToken?.token) throw new AuthError("unexpected_answer");
+  /** @type {WirePair} */
+  const { accessToken, refreshToken } = body;
+  const createdAt = Date.parse(accessToken.createdAt);
+  const age = date - createdAt;
+  const isPlausible = age > 0 && age <= LONGEST_GRACE;
+  const life = Date.parse(accessToken.expiresAt) - createdAt - (isPlausible ? age : 0);
+  return { access: accessToken.token, refresh: refreshToken.token, life, receivedAt: sentAt, session };
+}
+
+/**
+ * @param {Response} answer
+ * @param {string} text
+ */
+function refusal(answer, text) {
+  if (answer.headers.get("Content-Type") !== "application/problem+json") {
+    return new AuthError("unexpected_answer", { status: answer.status });
+  }
+  const { code, ...more } = JSON.parse(text);
+  return new AuthError(code, more);
+}
+
+/** @param {unknown} error */
+function isRefusedToken(error) {
+  return error instanceof AuthError && error.code === "invalid_access_token";
+}
+
+/**
+ * Whether a session that could not be ended is over anyway.
+ * @param {unknown} error
+ */
+function isOver(error) {
+  return isRefusedToken(error) || (error instanceof AuthError && error.code === "signed_out");
+}
+
+/**
+ * Why nothing is asked, with what is left of the wait.
+ * @param {AuthError | undefined} error
+ * @param {number} until
+ */
+function waitingFor(error, until) {
+  const retryAfter = Math.ceil((until - performance.now()) / 1000);
+  const { code, status, requestId, message } = error ?? new AuthError("network");
+  return new AuthError(code, { status, requestId, detail: message, retryAfter });
+}
+
+/**
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<T>}
+ */
+function unlessAborted(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
