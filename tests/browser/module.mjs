@@ -1,0 +1,332 @@
+// docs/browser/backoffice-auth.js, on pages with nothing else on them: what tabs, clocks, networks and
+// servers do to it.
+
+import assert from "node:assert/strict";
+
+import { accessToken, check, expire, setting, signIn, tab, until } from "./setting.mjs";
+
+const REFRESH = "**/api/v2/refresh";
+const refreshes = (profile) =>
+  profile.requests.filter((request) => request.url().endsWith("/refresh") && request.method() === "POST");
+const kept = (page) => page.evaluate(() => JSON.parse(Object.values(localStorage)[0] ?? "null"));
+const withoutLocks = () => Object.defineProperty(Navigator.prototype, "locks", { value: undefined });
+const status = async (token) => {
+  const headers = { Authorization: `Bearer ${token}` };
+  return (await fetch(`${setting.server}/api/v2/session`, { headers })).status;
+};
+const isSignedIn = (page) => page.evaluate(() => auth.isSignedIn);
+const changes = (page) => page.evaluate(() => changes);
+
+/** A server without a grace: there the lock alone keeps tabs apart. */
+const strict = once(() => setting.another("strict", { BACKOFFICE_AUTH__TOKENS__REFRESH_GRACE_SECONDS: "0" }));
+const shortLived = once(() => setting.another("short", { BACKOFFICE_AUTH__TOKENS__ACCESS_TTL_SECONDS: "12" }));
+
+function once(make) {
+  let made;
+  return () => (made ??= make());
+}
+
+/** So many tabs of one person whose access token has expired meanwhile. */
+async function tabsThatWake(context, origin, server, count = 8) {
+  const tabs = [];
+  for (let number = 0; number < count; number++) tabs.push(await tab(context, origin, server));
+  await signIn(tabs[0], setting.user());
+  const { access } = await kept(tabs[0]);
+  await expire(tabs[0]);
+  const { receivedAt } = await kept(tabs[0]);
+  for (const page of tabs) {
+    await until("all tabs to see the same", async () => (await kept(page))?.receivedAt === receivedAt);
+  }
+  return { tabs, access };
+}
+
+/** All ask at once, and all get one token, which is another one than before. */
+async function wakeAtOnce({ tabs, access }) {
+  const outcomes = await Promise.all(tabs.map(accessToken));
+  const tokens = new Set(outcomes.map(({ value }) => value));
+  assert.equal(tokens.size, 1, JSON.stringify(outcomes.map(({ code }) => code)));
+  const [token] = tokens;
+  assert.ok(token && token !== access);
+  for (const page of tabs) {
+    await until("the pair to be there", async () => (await kept(page))?.access === token);
+    assert.equal(await isSignedIn(page), true);
+  }
+  return token;
+}
+
+check("eight tabs that wake at once get one pair, by one request", async (profile) => {
+  const waking = await tabsThatWake(profile.context, setting.allowed, setting.server);
+  const token = await wakeAtOnce(waking);
+  assert.equal(refreshes(profile).length, 1);
+  assert.equal(await status(token), 200);
+});
+
+check("eight tabs without locks get one pair too, by the server's grace", async (profile) => {
+  await profile.context.addInitScript(withoutLocks);
+  await wakeAtOnce(await tabsThatWake(profile.context, setting.allowed, setting.server));
+  assert.ok(refreshes(profile).length > 1);
+});
+
+check("without a lock and without a grace they would all be signed out", async (profile) => {
+  await profile.context.addInitScript(withoutLocks);
+  const { tabs } = await tabsThatWake(profile.context, setting.allowed, await strict());
+  const outcomes = await Promise.all(tabs.map(accessToken));
+  // One got a pair. The others came with a token that was used before, and so ended the session.
+  assert.equal(await status(outcomes.find(({ value }) => value)?.value), 401);
+});
+
+check("with the lock eight tabs need no grace", async (profile) => {
+  await wakeAtOnce(await tabsThatWake(profile.context, setting.allowed, await strict()));
+  assert.equal(refreshes(profile).length, 1);
+});
+
+check("a page without TLS has no locks, and its tabs stay signed in as well", async ({ context }) => {
+  const waking = await tabsThatWake(context, setting.insecure, setting.server, 3);
+  assert.equal(await waking.tabs[0].evaluate(() => isSecureContext || "locks" in navigator), false);
+  await wakeAtOnce(waking);
+});
+
+check("the next tab goes on where a tab died that held the lock", async (profile) => {
+  const { tabs, access } = await tabsThatWake(profile.context, setting.allowed, setting.server, 2);
+  const [dying, other] = tabs;
+  let answered;
+  // The server has answered, and the tab never hears of it.
+  await dying.route(REFRESH, async (route) => void (answered = await (await route.fetch()).json()));
+  dying.evaluate(() => void auth.accessToken());
+  await until("the answer", () => answered);
+  const waiting = accessToken(other);
+  await until("the lock to be waited for", () =>
+    other.evaluate(async () => (await navigator.locks.query()).pending.length === 1),
+  );
+  assert.equal(refreshes(profile).length, 1);
+  await dying.close();
+  const { value } = await waiting;
+  assert.notEqual(value, access);
+  assert.equal(value, answered.accessToken.token);
+});
+
+check("an answer that is lost on its way is got again", async ({ context }) => {
+  const { tabs: [page] } = await tabsThatWake(context, setting.allowed, setting.server, 1);
+  const lost = [];
+  const lose = async (route) => {
+    const answer = await route.fetch();
+    lost.push((await answer.json()).accessToken.token);
+    await route.abort();
+  };
+  await page.route(REFRESH, lose, { times: 2 });
+  const { value } = await accessToken(page);
+  assert.deepEqual(lost, [value, value]);
+  assert.equal(await isSignedIn(page), true);
+});
+
+check("an answer that is lost for longer than the grace signs out, and says so", async ({ context }) => {
+  const { tabs: [page, other] } = await tabsThatWake(context, setting.allowed, await strict(), 2);
+  await page.route(REFRESH, async (route) => void (await route.fetch(), await route.abort()), { times: 1 });
+  assert.equal((await accessToken(page)).code, "signed_out");
+  assert.deepEqual(await changes(page), [[true, "signedIn"], [false, "ended"]]);
+  await until("the other tab", async () => !(await isSignedIn(other)));
+  await until("its notice", async () => (await changes(other)).at(-1)[0] === false);
+});
+
+check("tokens are renewed ahead of their expiry, and nobody waits for it", async (profile) => {
+  const page = await tab(profile.context, setting.allowed, await shortLived());
+  await signIn(page, setting.user());
+  const seen = await page.evaluate(async () => {
+    const seen = [];
+    const end = performance.now() + 11_000;
+    while (performance.now() < end) {
+      const asked = performance.now();
+      const token = await auth.accessToken();
+      const waited = performance.now() - asked;
+      const { exp } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+      seen.push({ token, waited, left: exp * 1000 - Date.now() });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return seen;
+  });
+  assert.equal(new Set(seen.map(({ token }) => token)).size, 2);
+  assert.equal(refreshes(profile).length, 1);
+  assert.ok(Math.min(...seen.map(({ left }) => left)) > 500, "a token was handed out at its end");
+});
+
+for (const [words, days] of [["a day ahead", 1], ["a day behind", -1]]) {
+  check(`a clock that is ${words} changes nothing`, async (profile) => {
+    const clock = { time: Date.now() + days * 86_400_000 };
+    const page = await tab(profile.context, setting.allowed, setting.server, { clock });
+    await signIn(page, setting.user());
+    const first = (await accessToken(page)).value;
+    await page.clock.fastForward("13:00");
+    assert.equal((await accessToken(page)).value, first);
+    assert.equal(refreshes(profile).length, 0);
+    await page.clock.fastForward("01:30");
+    assert.equal((await accessToken(page)).value, first, "there is time, so it is not waited for");
+    await until("the next", async () => (await kept(page)).access !== first);
+    assert.equal(refreshes(profile).length, 1);
+  });
+}
+
+check("a clock that is set back while the page is open makes no token younger", async (profile) => {
+  const page = await tab(profile.context, setting.allowed, setting.server, { clock: { time: Date.now() } });
+  await signIn(page, setting.user());
+  const first = (await accessToken(page)).value;
+  await page.clock.fastForward("20:00");
+  await page.clock.setSystemTime(Date.now() - 3_600_000);
+  assert.notEqual((await accessToken(page)).value, first);
+});
+
+check("after a laptop's sleep the page that is shown renews its token by itself", async (profile) => {
+  const page = await tab(profile.context, setting.allowed, setting.server, { clock: { time: Date.now() } });
+  await signIn(page, setting.user());
+  const { access } = await kept(page);
+  // Timers that were due meanwhile fire once, late, as they do after a sleep.
+  await page.clock.fastForward("08:00:00");
+  await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await until("the next", async () => (await kept(page)).access !== access);
+  assert.equal(refreshes(profile).length, 1);
+});
+
+check("a 503 is tried again, later each time, and no sooner than it says", async (profile) => {
+  const { tabs: [page] } = await tabsThatWake(profile.context, setting.allowed, setting.server, 1);
+  const at = [];
+  const busy = (route) => {
+    at.push(performance.now());
+    const body = JSON.stringify({ status: 503, code: "unavailable", detail: "…", retryAfter: 1 });
+    const headers = { "Access-Control-Allow-Origin": "*", "Content-Type": "application/problem+json" };
+    return route.fulfill({ status: 503, headers, body });
+  };
+  await page.route(REFRESH, busy, { times: 3 });
+  assert.ok((await accessToken(page)).value);
+  assert.equal(at.length, 3);
+  assert.ok(at.every((time, index) => index === 0 || time - at[index - 1] > 950), `${at}`);
+  assert.equal(refreshes(profile).length, 4);
+});
+
+check("a 429 is told at once, and until it ends no tab asks again", async (profile) => {
+  const { tabs } = await tabsThatWake(profile.context, setting.allowed, setting.server, 2);
+  await profile.context.route(REFRESH, (route) => {
+    const body = JSON.stringify({ status: 429, code: "too_many_attempts", detail: "…", retryAfter: 300 });
+    const headers = { "Access-Control-Allow-Origin": "*", "Content-Type": "application/problem+json" };
+    return route.fulfill({ status: 429, headers, body });
+  });
+  for (const page of [tabs[0], tabs[0], tabs[1]]) {
+    const { code, retryAfter } = await accessToken(page);
+    assert.equal(code, "too_many_attempts");
+    assert.ok(retryAfter > 290 && retryAfter <= 300);
+  }
+  assert.equal(refreshes(profile).length, 1);
+  assert.equal(await isSignedIn(tabs[1]), true);
+});
+
+check("who asks while the network is gone gets a token when it is back", async ({ context }) => {
+  const { tabs: [page] } = await tabsThatWake(context, setting.allowed, setting.server, 1);
+  await context.setOffline(true);
+  const waiting = accessToken(page);
+  assert.equal(await page.evaluate(() => outcome(auth.accessToken({ signal: AbortSignal.timeout(300) }))).then(({ name }) => name), "TimeoutError");
+  assert.equal(await isSignedIn(page), true);
+  await context.setOffline(false);
+  assert.ok((await waiting).value);
+});
+
+check("something in between that answers in the server's place signs nobody out", async ({ context }) => {
+  const { tabs: [page] } = await tabsThatWake(context, setting.allowed, setting.server, 1);
+  const portal = (status, body) => (route) =>
+    route.fulfill({ status, headers: { "Access-Control-Allow-Origin": "*", "Content-Type": "text/html" }, body });
+  await page.route(REFRESH, portal(200, "<h1>Welcome to our café</h1>"), { times: 1 });
+  await page.route(REFRESH, portal(401, "<h1>Sign in to our café</h1>"), { times: 1 });
+  await page.route(REFRESH, portal(200, "{}"), { times: 1 });
+  assert.ok((await accessToken(page)).value);
+});
+
+check("a token that a service refuses is replaced once, and a session that is over is noticed", async (profile) => {
+  const page = await tab(profile.context, setting.allowed, setting.server);
+  await signIn(page, setting.user());
+  const ask = () => page.evaluate(() => outcome(auth.fetch("/api/v2/session").then((answer) => answer.status)));
+  await page.route("**/api/v2/session", (route) => route.fulfill({ status: 401, headers: { "Access-Control-Allow-Origin": "*" } }), { times: 1 });
+  assert.equal((await ask()).value, 200);
+  assert.equal(refreshes(profile).length, 1);
+  const { access } = await kept(page);
+  const bearer = { Authorization: `Bearer ${access}` };
+  await fetch(`${setting.server}/api/v2/signout`, { method: "POST", headers: bearer });
+  assert.equal((await ask()).code, "signed_out");
+  assert.deepEqual((await changes(page)).at(-1), [false, "ended"]);
+});
+
+check("the token goes to nobody but the server and the apis that were named", async (profile) => {
+  const page = await tab(profile.context, setting.allowed, setting.server);
+  await signIn(page, setting.user());
+  const asked = profile.requests.length;
+  const outcome = await page.evaluate((url) => outcome(auth.fetch(url)), `${setting.refused}/`);
+  assert.equal(outcome.name, "TypeError");
+  assert.equal(profile.requests.length, asked);
+});
+
+check("a page of an origin that is not allowed gets no answer", async ({ context }) => {
+  const page = await tab(context, setting.refused, setting.server);
+  const email = setting.user();
+  const refused = await page.evaluate((email) => outcome(auth.signIn(email, "Secret123")), email);
+  assert.equal(refused.code, "network");
+  const allowed = await tab(context, setting.allowed, setting.server);
+  await signIn(allowed, email);
+  assert.equal(await isSignedIn(allowed), true);
+});
+
+check("a page reads from a refusal what it needs, across origins", async ({ context }) => {
+  const page = await tab(context, setting.allowed, setting.server);
+  const headers = await page.evaluate(async (server) => {
+    const answer = await fetch(`${server}/api/v2/refresh`, { method: "POST", body: '{"refreshToken": "x"}', headers: { "Content-Type": "application/json" } });
+    return [...answer.headers.keys()];
+  }, setting.server);
+  for (const name of ["date", "www-authenticate", "x-request-id"]) assert.ok(headers.includes(name), `${headers}`);
+});
+
+check("an answer of a refresh that comes after a sign-out brings nobody back", async ({ context }) => {
+  const { tabs: [page, other] } = await tabsThatWake(context, setting.allowed, setting.server, 2);
+  let goOn;
+  const isHeld = new Promise((resolve) => {
+    page.route(REFRESH, async (route) => {
+      const answer = await route.fetch();
+      resolve();
+      await new Promise((going) => (goOn = going));
+      await route.fulfill({ response: answer });
+    });
+  });
+  const waiting = accessToken(page);
+  await isHeld;
+  // Its own refresh would wait for the lock: this is a sign-out that cannot reach the server.
+  await other.route("**/api/v2/**", (route) => route.abort());
+  await other.evaluate(() => auth.signOut());
+  await until("the first tab to know", async () => !(await isSignedIn(page)));
+  goOn();
+  assert.equal((await waiting).code, "signed_out");
+  assert.equal(await kept(page), null);
+});
+
+check("a sign-out without a network signs out here, and says that the server does not know", async ({ context }) => {
+  const page = await tab(context, setting.allowed, setting.server);
+  await signIn(page, setting.user());
+  await context.setOffline(true);
+  assert.equal(await page.evaluate(() => auth.signOut()), false);
+  assert.equal(await kept(page), null);
+});
+
+check("a browser that forbids storage keeps the session as long as the page", async ({ context }) => {
+  await context.addInitScript(() => {
+    for (const name of ["getItem", "setItem", "removeItem"]) {
+      Storage.prototype[name] = () => {
+        throw new DOMException("no", "SecurityError");
+      };
+    }
+  });
+  const page = await tab(context, setting.allowed, setting.server);
+  await signIn(page, setting.user());
+  assert.ok((await accessToken(page)).value);
+});
+
+check("tokens in memory are gone with the page", async ({ context }) => {
+  const page = await tab(context, setting.allowed, setting.server, { store: "memory" });
+  await signIn(page, setting.user());
+  assert.ok((await accessToken(page)).value);
+  assert.equal(await page.evaluate(() => localStorage.length), 0);
+  const other = await tab(context, setting.allowed, setting.server, { store: "memory" });
+  assert.equal(await isSignedIn(other), false);
+});

@@ -1,0 +1,276 @@
+// What the checks run against: a `dev` of their own, more servers on its database, pages, a browser.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
+import http from "node:http";
+import net from "node:net";
+import path from "node:path";
+import { after } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { chromium } from "playwright-core";
+
+const BIN = process.env.BIN;
+const FOLDER = process.env.FOLDER;
+const CHROMIUM = process.env.CHROMIUM;
+const DOCS = new URL("../../docs/browser/", import.meta.url);
+
+export const PASSWORD = "Secret123";
+/** Of that password: made once, since a debug build takes its time. */
+const HASH =
+  "$argon2id$v=19$m=19456,t=2,p=1$HGlPS1d4wWN2sOGylJQkXQ$JEqrKOkpDSUR+YOJIH8uq0MM0jjePv3vhxup7AEJ1jU";
+const USERS = 40;
+/** A name that is not this machine's own, so a page there is not a secure context. */
+const INSECURE_HOST = "office.test";
+
+/** Waits until something is true, and gives it back. */
+export async function until(what, condition, seconds = 30) {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    const found = await condition();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`waited ${seconds} s in vain for ${what}`);
+    await sleep(20);
+  }
+}
+
+async function freePort() {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+class Program {
+  constructor(name, args, cwd, environment) {
+    this.name = name;
+    this.output = "";
+    const log = createWriteStream(path.join(FOLDER, `${name}.log`));
+    this.process = spawn(BIN, args, {
+      cwd,
+      env: { PATH: process.env.PATH, ...environment },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    this.ended = once(this.process, "exit");
+    for (const stream of [this.process.stdout, this.process.stderr]) {
+      stream.on("data", (data) => {
+        this.output += data;
+        log.write(data);
+      });
+    }
+  }
+
+  async isReady(management) {
+    if (this.process.exitCode !== null) throw new Error(`${this.name} has stopped:\n${this.output}`);
+    const answer = await fetch(`http://127.0.0.1:${management}/health/ready`).catch(() => null);
+    return answer?.status === 200;
+  }
+
+  async stop() {
+    if (this.process.exitCode === null) {
+      this.process.kill("SIGTERM");
+      await Promise.race([this.ended, sleep(15_000, null, { ref: false })]);
+      if (this.process.exitCode === null) this.process.kill("SIGKILL");
+    }
+  }
+}
+
+export class Setting {
+  /** Everything, running. */
+  static async start() {
+    const setting = new Setting();
+    try {
+      await setting.#start();
+    } catch (error) {
+      await setting.stop();
+      throw error;
+    }
+    return setting;
+  }
+
+  programs = [];
+  servers = [];
+  #users = 0;
+
+  async #start() {
+    // Pages of an allowed origin, of one that is not, and of one without TLS.
+    const [allowed, refused] = [await this.#serveModule(), await this.#serveModule()];
+    this.allowed = `http://127.0.0.1:${allowed}`;
+    this.refused = `http://127.0.0.1:${refused}`;
+    this.insecure = `http://${INSECURE_HOST}:${allowed}`;
+    this.folder = path.join(FOLDER, "dev");
+    await mkdir(this.folder);
+    const dev = await this.#startServer("dev", ["dev"]);
+    this.server = dev.url;
+    const told = (what) => dev.program.output.match(new RegExp(`^  ${what} +(http\\S+)$`, "m"))[1];
+    await until("the welcome", () => dev.program.output.includes("  mailbox"));
+    this.page = told("sign-in page");
+    this.mailbox = told("mailbox");
+    await this.#importUsers();
+    this.browser = await chromium.launch({
+      executablePath: CHROMIUM,
+      args: [
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`,
+        ...(process.getuid() === 0 ? ["--no-sandbox"] : []),
+      ],
+    });
+  }
+
+  async stop() {
+    await this.browser?.close();
+    for (const program of this.programs.reverse()) await program.stop();
+    for (const server of this.servers) {
+      server.close();
+      server.closeAllConnections();
+    }
+  }
+
+  /** Another server on the same database, with settings of its own. */
+  async another(name, environment) {
+    const args = ["--config", path.join(this.folder, ".dev/config.toml"), "serve"];
+    return (await this.#startServer(name, args, environment)).url;
+  }
+
+  async #startServer(name, args, environment) {
+    const [listen, management] = [await freePort(), await freePort()];
+    const program = new Program(name, args, this.folder, {
+      BACKOFFICE_AUTH__HTTP__LISTEN: `127.0.0.1:${listen}`,
+      BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN: `127.0.0.1:${management}`,
+      BACKOFFICE_AUTH__HTTP__ALLOWED_ORIGINS: `${this.allowed},${this.insecure}`,
+      // All come from one address here. What is counted per user is as ever.
+      BACKOFFICE_AUTH__LIMITS__SIGNIN_NETWORK_PER_MINUTE: "1000",
+      ...environment,
+    });
+    this.programs.push(program);
+    await until(`${name} to be ready`, () => program.isReady(management), 60);
+    return { program, url: `http://127.0.0.1:${listen}` };
+  }
+
+  /** Users of whom each test takes its own, since attempts are counted. */
+  async #importUsers() {
+    const lines = ["email", "off"].flatMap((twoFactor) =>
+      Array.from({ length: USERS }, (_, number) =>
+        JSON.stringify({ email: `${twoFactor}-${number}@bar.com`, passwordHash: HASH, twoFactor }),
+      ),
+    );
+    const args = ["--config", ".dev/config.toml", "user", "import", "-"];
+    const run = spawn(BIN, args, { cwd: this.folder, stdio: ["pipe", "ignore", "inherit"] });
+    run.stdin.end(lines.join("\n"));
+    const [code] = await once(run, "exit");
+    if (code !== 0) throw new Error("the users were not imported");
+  }
+
+  /** The address of a user whom nobody has used. */
+  user({ twoFactor = "off" } = {}) {
+    if (this.#users === USERS) throw new Error("there are no users left");
+    return `${twoFactor}-${this.#users++}@bar.com`;
+  }
+
+  /** The code of the newest of so many mails to an address. */
+  async code(email, mails = 1) {
+    const arrived = await until(`a mail to ${email}`, async () => {
+      const list = await (await fetch(`${this.mailbox}/mails.json?to=${email}`)).json();
+      return list.length >= mails && list;
+    });
+    return arrived[0].code;
+  }
+
+  /** A page with the module, and nothing else, on it. */
+  async #serveModule() {
+    const files = {
+      "/": ["text/html", '<!doctype html><meta charset="utf-8"><title>module</title>'],
+      "/backoffice-auth.js": ["text/javascript", await readFile(new URL("backoffice-auth.js", DOCS))],
+    };
+    const server = http.createServer((request, response) => {
+      const [type, text] = files[request.url] ?? ["text/plain", ""];
+      response.writeHead(files[request.url] ? 200 : 404, { "Content-Type": type }).end(text);
+    });
+    this.servers.push(server);
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    return server.address().port;
+  }
+
+  /** A browser profile of its own. It notes what its pages ask for, and what goes wrong on them. */
+  async profile(options) {
+    const context = await this.browser.newContext({ locale: "en-GB", timezoneId: "UTC", ...options });
+    context.setDefaultTimeout(30_000);
+    const profile = { context, violations: [], requests: [] };
+    context.on("request", (request) => profile.requests.push(request));
+    context.on("weberror", (error) => profile.violations.push(String(error.error())));
+    context.on("console", (message) => {
+      if (/Content.Security.Policy|Trusted.?Type/i.test(message.text())) profile.violations.push(message.text());
+    });
+    return profile;
+  }
+}
+
+export const setting = await Setting.start();
+after(() => setting.stop());
+// Whatever ends this process, what it started ends with it.
+process.once("exit", () => setting.programs.forEach((program) => program.process.kill("SIGTERM")));
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+
+/** What `main.test.mjs` runs. */
+export const checks = [];
+
+/** Notes a check, to be run in a browser profile of its own. */
+export function check(name, body, options) {
+  checks.push([
+    name,
+    async () => {
+      const profile = await setting.profile(options);
+      try {
+        await body(profile);
+        assert.deepEqual(profile.violations, []);
+      } finally {
+        await profile.context.close();
+      }
+    },
+  ]);
+}
+
+/** A tab with the module in it, and `auth` made for a server. */
+export async function tab(context, origin, server, options = {}) {
+  const page = await context.newPage();
+  if (options.clock) await page.clock.install(options.clock);
+  await page.goto(origin);
+  await page.evaluate(
+    async ([server, store]) => {
+      const module = await import("/backoffice-auth.js");
+      const stores = { memory: module.memoryTokens() };
+      globalThis.auth = new module.BackofficeAuth({ server, store: stores[store] });
+      globalThis.changes = [];
+      globalThis.auth.onChange((isSignedIn, reason) => globalThis.changes.push([isSignedIn, reason]));
+      /** What became of a promise, in words that travel. */
+      globalThis.outcome = (promise) =>
+        promise.then(
+          (value) => ({ value: value ?? null }),
+          (error) => ({ code: error.code, retryAfter: error.retryAfter, name: error.name }),
+        );
+    },
+    [server, options.store],
+  );
+  return page;
+}
+
+export const signIn = (page, email) => page.evaluate(([email, password]) => auth.signIn(email, password), [email, PASSWORD]);
+export const accessToken = (page) => page.evaluate(() => outcome(auth.accessToken()));
+
+/** Makes what is kept look as if its access token had expired. */
+export const expire = (page) =>
+  page.evaluate(() => {
+    const key = Object.keys(localStorage)[0];
+    const tokens = JSON.parse(localStorage[key]);
+    // A fresh page has not seen it any younger.
+    localStorage[key] = JSON.stringify({ ...tokens, receivedAt: tokens.receivedAt - tokens.life });
+  });
