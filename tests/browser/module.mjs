@@ -119,6 +119,18 @@ check("an answer that is lost on its way is got again", async ({ context }) => {
   assert.equal(await isSignedIn(page), true);
 });
 
+check("a pair that was made some time ago is as old as the Date of its answer says", async ({ context }) => {
+  const { tabs: [page] } = await tabsThatWake(context, setting.allowed, setting.server, 1);
+  await page.route(REFRESH, async (route) => {
+    const response = await route.fetch();
+    const { createdAt } = (await response.json()).accessToken;
+    const date = new Date(Date.parse(createdAt) + 20_000).toUTCString();
+    await route.fulfill({ response, headers: { ...response.headers(), date } });
+  });
+  assert.ok((await accessToken(page)).value);
+  assert.equal((await kept(page)).life, (900 - 20) * 1000);
+});
+
 check("an answer that is lost for longer than the grace signs out, and says so", async ({ context }) => {
   const { tabs: [page, other] } = await tabsThatWake(context, setting.allowed, await strict(), 2);
   await page.route(REFRESH, async (route) => void (await route.fetch(), await route.abort()), { times: 1 });

@@ -128,7 +128,7 @@ def main():
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--bin", type=Path, required=True)
     parser.add_argument("--tools", type=Path, required=True)
-    parser.add_argument("--seconds", type=int, default=60, help="of schemathesis")
+    parser.add_argument("--seconds", type=int, default=75, help="of schemathesis")
     options = parser.parse_args()
 
     def give_up(number, _):

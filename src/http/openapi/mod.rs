@@ -2,7 +2,7 @@
 //!
 //! A handler says what is its own in `#[utoipa::path]`, right above it: path, body, the good
 //! answer. What follows from rules that hold for many is added here, to each operation alike: how
-//! it refuses (`refusals`), and the header that every answer has. The examples are made by the
+//! it refuses (`refusals`), and the headers that every answer has. The examples are made by the
 //! types and conversions that make real answers. `backoffice-auth openapi` prints the description,
 //! `docs/openapi.json` keeps it, and [`show`] serves it.
 
@@ -40,6 +40,8 @@ pub const JSON_BODY: &str = "A JSON object of at most 16 KiB, without repeated k
     whatever `--data` sends) and under no `Content-Type`. Unknown fields are ignored.";
 
 const REQUEST_ID: &str = "X-Request-Id";
+const CACHE_CONTROL: &str = "Cache-Control";
+const CONTENT_TYPE_OPTIONS: &str = "X-Content-Type-Options";
 
 /// What stands above the operations.
 #[derive(utoipa::OpenApi)]
@@ -144,7 +146,7 @@ fn always(value: bool) -> Object {
         .build()
 }
 
-/// Adds what operations refer to: how callers say who they are, and the id of every answer.
+/// Adds what operations refer to: how callers say who they are, and the headers of every answer.
 fn add_shared(components: &mut Components) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
@@ -157,18 +159,28 @@ fn add_shared(components: &mut Components) {
         ));
     components.add_security_scheme("accessToken", SecurityScheme::Http(bearer.build()));
     components.add_security_scheme("service", SecurityScheme::Http(basic.build()));
-    let id = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .pattern(Some("^[A-Za-z0-9._-]{1,128}$"));
-    let header = HeaderBuilder::new()
-        .schema(Some(id))
-        .description(Some(
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let id = text().pattern(Some("^[A-Za-z0-9._-]{1,128}$"));
+    let fixed = |value| text().enum_values(Some([value]));
+    for (name, schema, description) in [
+        (
+            REQUEST_ID,
+            id,
             "Ties the answer to the log; quote it to report a problem",
-        ))
-        .build();
-    components
-        .headers
-        .insert(REQUEST_ID.to_owned(), header.into());
+        ),
+        (CACHE_CONTROL, fixed("no-store"), "Nobody keeps the answer"),
+        (
+            CONTENT_TYPE_OPTIONS,
+            fixed("nosniff"),
+            "The answer is of the kind that it says, and of no other",
+        ),
+    ] {
+        let header = HeaderBuilder::new()
+            .schema(Some(schema))
+            .description(Some(description))
+            .build();
+        components.headers.insert(name.to_owned(), header.into());
+    }
 }
 
 /// Describes a route that takes any method by each of them.
@@ -206,22 +218,23 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     all.into_iter().flatten()
 }
 
-/// Says that an operation without credentials needs none, and which header its good answers have.
+/// Says that an operation without credentials needs none, and which headers its good answers have.
 fn complete(operation: &mut Operation) {
     operation.security.get_or_insert_default();
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
-            identify(response);
+            add_shared_headers(response);
         }
     }
 }
 
-/// The header of every answer.
-fn identify(response: &mut Response) {
-    let header = Ref::new(format!("#/components/headers/{REQUEST_ID}"));
-    response
-        .headers
-        .insert(REQUEST_ID.to_owned(), RefOr::Ref(header));
+/// The headers of every answer, but where it has one of its own.
+fn add_shared_headers(response: &mut Response) {
+    for name in [REQUEST_ID, CACHE_CONTROL, CONTENT_TYPE_OPTIONS] {
+        let shared = Ref::new(format!("#/components/headers/{name}"));
+        let header = response.headers.entry(name.to_owned());
+        header.or_insert(RefOr::Ref(shared));
+    }
 }
 
 #[cfg(test)]
@@ -279,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_carries_the_request_id() {
+    fn every_answer_has_the_headers_that_all_have() {
         let description = description();
         let of_components = description["components"]["responses"].as_object().unwrap();
         let of_paths = (description["paths"].as_object().unwrap().values())
@@ -287,7 +300,9 @@ mod tests {
             .flat_map(|operation| operation["responses"].as_object().unwrap().values())
             .filter(|response| response.get("$ref").is_none());
         for response in of_components.values().chain(of_paths) {
-            assert!(response["headers"].get(REQUEST_ID).is_some(), "{response}");
+            for name in [REQUEST_ID, CACHE_CONTROL, CONTENT_TYPE_OPTIONS] {
+                assert!(response["headers"].get(name).is_some(), "{response}");
+            }
         }
     }
 

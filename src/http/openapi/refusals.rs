@@ -14,7 +14,7 @@ use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{Components, Ref};
 
-use super::{examples, identify};
+use super::{add_shared_headers, examples};
 use crate::http::introspect::not_a_form;
 use crate::http::problem::{Code, FieldError, Problem};
 
@@ -48,9 +48,8 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
         ],
         "confirm" => &[CALLERS, JSON, FLOOD, STORE, &[Code::InvalidTwoFactor]],
         "refresh" => &[CALLERS, JSON, FLOOD, STORE, &[Code::InvalidRefreshToken]],
-        "signout" | "showSession" | "listSessions" | "endSessions" => {
-            &[CALLERS, BEARER, FLOOD, STORE]
-        }
+        "signout" | "listSessions" | "endSessions" => &[CALLERS, BEARER, FLOOD, STORE],
+        "showSession" => &[CALLERS, BEARER, STORE],
         "endSession" => &[CALLERS, BEARER, FLOOD, STORE, &[Code::NotFound]],
         "introspect" => &[
             CALLERS,
@@ -145,7 +144,7 @@ fn response(problems: &[Problem]) -> Response {
             response.header(title_case(&name), header)
         })
         .build();
-    identify(&mut response);
+    add_shared_headers(&mut response);
     response
 }
 
