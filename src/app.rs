@@ -15,16 +15,17 @@ use crate::config::Config;
 use crate::domain::{Clock, Purpose};
 use crate::http;
 use crate::http::health::Health;
+use crate::http::scrape::Measured;
 use crate::http::server::{self, ServerLimits, Shutdown};
 use crate::limits::{Flood, FloodLimit};
 use crate::mail::{MailConfigError, Mailer};
 use crate::password::HashingPool;
-use crate::store::{Store, StoreError};
+use crate::store::{Fitness, Store, StoreError};
 use crate::telemetry;
 use crate::token::Tokens;
 use crate::workers::{
     MailSender, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
-    follow_keys, purge,
+    follow_keys, measure, purge,
 };
 
 /// How long requests in flight get to finish, once no new ones are accepted.
@@ -86,6 +87,7 @@ pub struct App {
 impl App {
     /// Starts: connects, migrates, opens the keys, listens. When this returns, requests are served.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        telemetry::metrics::start();
         // First of all: what is wrong with its files is to be told, whatever the database does.
         let mailer = Mailer::new(&config.mail)?;
         let store = open_store(config).await?;
@@ -122,9 +124,10 @@ impl App {
         app.work(|stop| end_sessions_of_revoked_keys(keys, stop));
         app.work(|stop| follow_ended_sessions(auth.clone(), stop));
         app.work(|stop| follow_hash_kinds(auth.clone(), stop));
+        app.work(|stop| measure(store.clone(), stop));
         app.work(|stop| purge(store, config.audit, stop));
-        app.serve_public(public, auth, config);
-        app.serve_management(management);
+        app.serve_public(public, auth.clone(), config);
+        app.serve_management(management, auth);
         Ok(app)
     }
 
@@ -151,10 +154,16 @@ impl App {
     }
 
     /// Nothing waits for the last probe: this listener ends with the process.
-    fn serve_management(&self, listener: TcpListener) {
-        let health = Arc::new(Health::new(self.store.clone(), self.shutdown.clone()));
-        let router = http::management_router(health, telemetry::metrics().clone());
-        let limits = ServerLimits::new(MAX_PROBES);
+    fn serve_management(&self, listener: TcpListener, auth: Auth) {
+        let router = http::management_router(Measured {
+            auth,
+            store: self.store.clone(),
+            health: Arc::new(Health::new(self.store.clone(), self.shutdown.clone())),
+        });
+        let limits = ServerLimits {
+            listener: "management",
+            ..ServerLimits::new(MAX_PROBES)
+        };
         tokio::spawn(server::serve(listener, router, limits, self.probes.clone()));
     }
 
@@ -198,7 +207,7 @@ async fn open_store(config: &Config) -> Result<Store, StartError> {
         .map_err(StartError::Database)?;
     if config.database.migrate {
         store.migrate().await.map_err(StartError::Migrations)?;
-    } else if !store.is_ready().await.map_err(StartError::Database)? {
+    } else if store.fitness().await.map_err(StartError::Database)? == Fitness::NotMigrated {
         return Err(StartError::NotMigrated);
     }
     Ok(store)

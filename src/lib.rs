@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A module uses what stands to its right and never what stands to its left. Modules in braces do
-//! not know each other. [`cli`], [`app`] and [`dev`] put things together and may use everything.
+//! not know each other. [`telemetry`] stands beside [`config`], for all to the left of it: whatever
+//! does something may count it. [`cli`], [`app`] and [`dev`] put things together and may use everything.
 //! `tests/policy` reads the sources and keeps this true.
 //!
 //! | module | what it is for | the library that lives there and nowhere else |
@@ -27,7 +28,7 @@
 //! | [`limits`] | what attempts are counted by, the flood layer | `governor` |
 //! | [`config`] | reading and checking the settings | |
 //! | [`domain`] | the vocabulary: types and rules without input, output or waiting | |
-//! | [`telemetry`] | log lines and metrics | `tracing-subscriber` |
+//! | [`telemetry`] | log lines, metrics and traces | `metrics`, `opentelemetry` |
 //!
 //! # The life of a request
 //!

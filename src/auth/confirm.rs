@@ -5,8 +5,10 @@ use crate::domain::{
     OneTimeCode, Outcome, UserId,
 };
 use crate::store::{SpentAttempt, StoreError};
+use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
+use super::session::count_opened;
 use super::{Auth, Limited, NotReserved};
 
 /// Why a confirmation got nothing.
@@ -85,6 +87,7 @@ impl Auth {
         let Some(owner) = self.find_owner(token).await? else {
             return self.refuse_unknown(client).await;
         };
+        note_user(owner.user_id);
         let key = self.0.attempt_keys.confirm(owner.user_id, &owner.email);
         let event = |reason| about(&owner, refused(client, reason));
         self.reserve(&key, &self.0.rules.confirm, event).await?;
@@ -151,6 +154,7 @@ impl Auth {
             .await?;
         let session = opened.ok_or(ConfirmError::ChangedMeanwhile)?;
         tx.commit().await?;
+        count_opened(AuthenticationMethod::PasswordAndCode);
         self.0
             .tokens
             .issue(&session)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::{SessionId, Timestamp};
+use crate::telemetry::metrics::{ENDED_VIEW_AGE, ENDED_VIEW_SESSIONS};
 
 /// How old the view may be and still be trusted.
 const TRUSTED_AGE: Duration = Duration::from_secs(2);
@@ -68,6 +69,16 @@ impl EndedSessions {
         view.ended
             .retain(|_, horizon| *horizon + CLOCK_MARGIN > now);
         view.read_at = Some(read_at);
+    }
+
+    /// Says how old it is and how much it holds, for a scrape.
+    pub(super) fn measure(&self) {
+        let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let age = view
+            .read_at
+            .map_or(f64::INFINITY, |at| at.elapsed().as_secs_f64());
+        ENDED_VIEW_AGE.set(age, []);
+        ENDED_VIEW_SESSIONS.count(view.ended.len(), []);
     }
 
     /// Takes in a session that this instance has just ended itself.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use crate::config::{Config, KeysConfig};
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, KeyId, KeyStage, Outcome, Revocation, RevocationRefused,
-    SigningKeyRecord, Timestamp, active_key, is_rotation_due, pending_key, plan_revocation,
-    stage_of, stages, whole_seconds,
+    AuditEvent, AuditKind, AuditReason, EndReason, KeyId, KeyStage, Outcome, Revocation,
+    RevocationRefused, SigningKeyRecord, Timestamp, active_key, is_rotation_due, pending_key,
+    plan_revocation, stage_of, stages, whole_seconds,
 };
 use crate::store::{NewSigningKey, Store, StoreError, Tx};
+use crate::telemetry::metrics::SESSIONS_ENDED;
 use crate::token::{ImportedKey, KeyRingError, Ring, SealedKey, Sealer};
 
 /// Sessions ended in one transaction when a key is revoked.
@@ -131,6 +132,10 @@ pub struct Look {
     pub ring: Option<Ring>,
     /// Whether the signing key is old and nothing follows it.
     pub is_rotation_due: bool,
+    /// Since when the active key signs.
+    pub active_since: Option<Timestamp>,
+    /// The database's clock when it looked.
+    pub now: Timestamp,
 }
 
 /// When a new key signs.
@@ -206,7 +211,15 @@ impl SigningKeys {
         Ok(Look {
             ring,
             is_rotation_due: is_rotation_due(&keys, now, self.config.rotate_after),
+            active_since: active_key(&keys, now).map(|key| key.activates_at),
+            now,
         })
+    }
+
+    /// The age at which the active key is replaced; `None` if it never is.
+    #[must_use]
+    pub fn rotate_after(&self) -> Option<Duration> {
+        Some(self.config.rotate_after).filter(|age| !age.is_zero())
     }
 
     /// All keys with their stages, oldest first.
@@ -404,6 +417,7 @@ impl SigningKeys {
         loop {
             let batch = self.store.end_sessions_of_key(key_id, BATCH).await?;
             ended += batch;
+            SESSIONS_ENDED.add(batch, [EndReason::KeyRevoked.as_str().into()]);
             if batch < BATCH.unsigned_abs() {
                 return Ok(ended);
             }

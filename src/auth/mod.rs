@@ -143,4 +143,11 @@ impl Auth {
     pub fn key_publish_time(&self) -> Duration {
         self.0.rules.key_publish_time
     }
+
+    /// Says how busy the hashing pool is and how old the view of ended sessions, for a scrape. Asks
+    /// no database.
+    pub fn measure(&self) {
+        self.0.pool.measure();
+        self.0.ended.measure();
+    }
 }

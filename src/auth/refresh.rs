@@ -5,6 +5,7 @@ use crate::domain::{
     SessionId, Timestamp, decide_rotation, seconds_until,
 };
 use crate::store::{Presented, SessionState, StoreError, Tx};
+use crate::telemetry::note_user;
 use crate::token::{InvalidToken, MissingKey, TokenPair};
 
 use super::{Auth, Limited, NotReserved, lasting};
@@ -54,6 +55,7 @@ impl Auth {
             Ok(claims) => claims,
             Err(reason) => return self.refuse_foreign(client, reason).await,
         };
+        note_user(claims.sub);
         let presented = Presented {
             session_id: claims.sid,
             user_id: claims.sub,
@@ -191,7 +193,7 @@ impl Auth {
                 let ended = tx.end_session(session_id, None, EndReason::Reuse).await?;
                 tx.record(&event(AuditReason::Reuse)).await?;
                 self.count_refused(tx, session_id, &state).await?;
-                self.note_ended(ended);
+                self.note_ended(EndReason::Reuse, ended);
                 Err(RefreshError::Reused)
             }
             Rotation::Dead => {

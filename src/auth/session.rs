@@ -5,6 +5,7 @@ use crate::domain::{
     Outcome, Session, UserId,
 };
 use crate::store::{NewSession, StoreError, Tx};
+use crate::telemetry::metrics::{SESSIONS_ENDED, SESSIONS_OPENED};
 
 use super::Auth;
 
@@ -63,6 +64,7 @@ impl Auth {
             .await?;
         for session in ended {
             let (kind, reason) = (AuditKind::SessionEnded, EndReason::TooManySessions);
+            SESSIONS_ENDED.add(1, [reason.as_str().into()]);
             tx.record(&AuditEvent {
                 user_id: Some(user_id),
                 session_id: Some(session.session_id),
@@ -72,4 +74,9 @@ impl Auth {
         }
         Ok(())
     }
+}
+
+/// Counts a session whose transaction was committed.
+pub(super) fn count_opened(method: AuthenticationMethod) {
+    SESSIONS_OPENED.add(1, [method.as_str().into()]);
 }

@@ -10,6 +10,8 @@ use crate::domain::{
     AuditEvent, AuditKind, Client, EmailAddress, EndReason, Outcome, SessionId, Timestamp, UserId,
 };
 use crate::store::{EndedSession, SessionRecord, StoreError};
+use crate::telemetry::metrics::SESSIONS_ENDED;
+use crate::telemetry::note_user;
 use crate::token::{AccessClaims, InvalidToken, LegacyClaims};
 
 /// How far back each reading of the ended sessions reaches behind the one before: an end is dated
@@ -100,6 +102,7 @@ impl Auth {
             .tokens
             .verify_access(token)
             .map_err(AuthenticateError::Invalid)?;
+        note_user(claims.sub);
         let is_live = match self.0.ended.look(claims.sid) {
             Sight::Live => true,
             Sight::Ended => false,
@@ -157,7 +160,7 @@ impl Auth {
         let ended = ended.ok_or(EndSessionError::NotFound)?;
         tx.record(&ended_by(client, owner, ended)).await?;
         tx.commit().await?;
-        self.note_ended([ended]);
+        self.note_ended(EndReason::SignedOut, [ended]);
         Ok(())
     }
 
@@ -174,14 +177,19 @@ impl Auth {
             tx.record(&ended_by(client, owner, *session)).await?;
         }
         tx.commit().await?;
-        self.note_ended(ended);
+        self.note_ended(EndReason::SignedOut, ended);
         Ok(())
     }
 
-    /// Lets this instance know at once of sessions that it ended itself.
-    pub(super) fn note_ended(&self, ended: impl IntoIterator<Item = EndedSession>) {
+    /// Lets this instance know at once of sessions that it ended itself, and counts them.
+    pub(super) fn note_ended(
+        &self,
+        reason: EndReason,
+        ended: impl IntoIterator<Item = EndedSession>,
+    ) {
         for session in ended {
             self.0.ended.note(session.session_id, session.horizon);
+            SESSIONS_ENDED.add(1, [reason.as_str().into()]);
         }
     }
 
@@ -199,7 +207,9 @@ impl Auth {
             self.0.ended.renew(read_at, ended, page.now);
         } else {
             // Not all of it is read yet: what is known counts, but the view is not fresh.
-            self.note_ended(page.ended);
+            for session in page.ended {
+                self.0.ended.note(session.session_id, session.horizon);
+            }
         }
         Ok(Some(page.cursor))
     }

@@ -7,8 +7,11 @@ use crate::domain::{
 };
 use crate::password::{HashingError, Verdict};
 use crate::store::{NewChallenge, StoreError, Tx};
+use crate::telemetry::metrics::LIMIT_REFUSALS;
+use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
+use super::session::count_opened;
 use super::{Auth, Limited, NotReserved};
 
 /// What a right password got.
@@ -100,6 +103,9 @@ impl Auth {
         self.reserve_signin(client, email).await?;
         let failure = self.reserve_failure(client, email).await?;
         let user = self.0.store.find_user(email).await?;
+        if let Some(user) = &user {
+            note_user(user.user_id);
+        }
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
         let check = match self.0.pool.verify(password.clone(), stored).await {
             Ok(check) => check,
@@ -203,7 +209,10 @@ impl Auth {
             return Err(SigninError::Refused(refusal));
         };
         tx.commit().await?;
-        self.0.mail_is_due.notify_one();
+        match &signed_in {
+            SignedIn::Session(_) => count_opened(AuthenticationMethod::Password),
+            SignedIn::Challenge(_) => self.0.mail_is_due.notify_one(),
+        }
         Ok(signed_in)
     }
 
@@ -249,6 +258,9 @@ impl Auth {
         };
         let budget = self.0.attempt_keys.mail(user.user_id, &user.email);
         let is_mailed = tx.reserve_mail(&budget, &rules.ceilings.mails).await?;
+        if !is_mailed {
+            LIMIT_REFUSALS.add(1, [budget.scope.as_str().into()]);
+        }
         if is_mailed {
             tx.insert_mail(challenge.challenge_id, client.request_id.as_str())
                 .await?;

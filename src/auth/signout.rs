@@ -6,6 +6,7 @@ use crate::domain::{
     AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, SessionId, UserId,
 };
 use crate::store::StoreError;
+use crate::telemetry::note_user;
 use crate::token::InvalidToken;
 
 use super::Auth;
@@ -39,6 +40,7 @@ impl Auth {
             Err(InvalidToken::Header) => return self.signout_legacy(client, token).await,
             Err(reason) => return Err(self.refuse_foreign_signout(client, reason).await),
         };
+        note_user(claims.sub);
         let mut tx = self.0.store.begin().await?;
         let ended = tx
             .end_session(claims.sid, Some(claims.sub), EndReason::SignedOut)
@@ -51,7 +53,7 @@ impl Auth {
         };
         tx.record(&ended_by(client, claims.sub, ended)).await?;
         tx.commit().await?;
-        self.note_ended([ended]);
+        self.note_ended(EndReason::SignedOut, [ended]);
         Ok(())
     }
 

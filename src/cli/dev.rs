@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -24,7 +23,8 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         say!("Starting PostgreSQL, the mailbox and the server …");
         let workshop = Workshop::open(Path::new(FOLDER), process_environment()).await?;
-        telemetry::start_logging(&workshop.config.log).context("logging cannot be started")?;
+        let config = &workshop.config;
+        let telemetry = telemetry::start(&config.log, &config.telemetry)?;
         let demo = Demo::start(workshop).await?;
         let printer = tokio::spawn(print_codes(demo.mails()));
         say!("{}", demo.welcome().trim_end());
@@ -32,6 +32,7 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
         say!("\nStopping.");
         printer.abort();
         demo.stop().await;
+        telemetry.finish().await;
         Ok(())
     })
 }

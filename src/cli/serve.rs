@@ -9,7 +9,6 @@ use crate::domain::Clock;
 use crate::telemetry;
 
 pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
-    telemetry::start_logging(&loaded.config.log).context("logging cannot be started")?;
     // Each connection takes a file descriptor, and the usual soft limit is 1024.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     runtime()?.block_on(serve(loaded))
@@ -23,6 +22,13 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 async fn serve(loaded: &Loaded) -> anyhow::Result<()> {
+    let telemetry = telemetry::start(&loaded.config.log, &loaded.config.telemetry)?;
+    let served = run_app(loaded).await;
+    telemetry.finish().await;
+    served
+}
+
+async fn run_app(loaded: &Loaded) -> anyhow::Result<()> {
     let app = App::start(&loaded.config, Clock::system()).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -10,8 +10,8 @@ use super::reader::Reader;
 use super::secret::{redact, redact_url};
 use super::{
     AuditConfig, Config, DatabaseConfig, HttpConfig, IntrospectionConfig, KeysConfig, LimitsConfig,
-    LogConfig, LogFormat, PasswordsConfig, SecretsConfig, TokensConfig, TwoFactorConfig, mail,
-    shape,
+    LogConfig, LogFormat, PasswordsConfig, SecretsConfig, TelemetryConfig, TokensConfig,
+    TwoFactorConfig, mail, shape,
 };
 use crate::domain::{Limit, MasterKey};
 
@@ -40,6 +40,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         retention: days(reader.number("audit.retention_days", 0..=3650)),
     };
     let log = log(reader);
+    let telemetry = telemetry(reader);
     Some(Config {
         http,
         database: database?,
@@ -53,6 +54,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         keys,
         audit,
         log,
+        telemetry,
     })
 }
 
@@ -237,6 +239,19 @@ fn keys(reader: &mut Reader) -> KeysConfig {
         bits,
         rotate_after,
         publish_before,
+    }
+}
+
+fn telemetry(reader: &mut Reader) -> TelemetryConfig {
+    const ENDPOINT: &str = "telemetry.otlp_endpoint";
+    let otlp_endpoint = optional(reader, ENDPOINT, shape::collector);
+    if otlp_endpoint.is_some() && !cfg!(feature = "otlp") {
+        let message = "needs a program that was built with `--features otlp`; this one was not";
+        reader.problem(ENDPOINT, message);
+    }
+    TelemetryConfig {
+        otlp_endpoint,
+        sample_percent: reader.number("telemetry.sample_percent", 0..=100),
     }
 }
 

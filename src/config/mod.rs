@@ -57,6 +57,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// What is written to standard error.
     pub log: LogConfig,
+    /// What is sent to others about requests.
+    pub telemetry: TelemetryConfig,
 }
 
 /// `http`: the two listeners.
@@ -278,4 +280,14 @@ pub enum LogFormat {
     Json,
     /// For eyes.
     Text,
+}
+
+/// `telemetry`.
+#[derive(Debug, Clone)]
+pub struct TelemetryConfig {
+    /// Where traces go: an `http` or `https` URL. `None`: nowhere. Without the feature `otlp` it is
+    /// always `None`.
+    pub otlp_endpoint: Option<String>,
+    /// Of a hundred requests that belong to no trace of a caller's, how many are traced.
+    pub sample_percent: u32,
 }

@@ -63,6 +63,21 @@ pub(super) fn issuer(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// Where a collector takes traces: a whole URL, its path included.
+pub(super) fn collector(text: &str) -> Result<String, &'static str> {
+    const MUST: &str = "must be an http or https URL without user or fragment, as \
+                        http://127.0.0.1:4318/v1/traces";
+    let url = Url::parse(text).map_err(|_| MUST)?;
+    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let is_plain =
+        url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    if is_web && is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err(MUST)
+    }
+}
+
 /// A connection URL that the database driver can take apart. The text is a secret.
 pub(super) fn is_database_url(text: &str) -> Result<(), &'static str> {
     if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
@@ -230,6 +245,25 @@ mod tests {
             "postgres://a b:99999/",
         ] {
             assert!(is_database_url(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_collector_is_a_url_without_a_secret_in_it() {
+        for text in [
+            "http://127.0.0.1:4318/v1/traces",
+            "https://otel.example/x?y",
+        ] {
+            assert_eq!(collector(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "127.0.0.1:4318",
+            "grpc://otel:4317",
+            "http://u:p@otel/",
+            "http://otel/#x",
+        ] {
+            assert!(collector(text).is_err(), "{text:?}");
         }
     }
 

@@ -15,6 +15,9 @@ pub enum AuthenticationMethod {
 }
 
 impl AuthenticationMethod {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Password, Self::PasswordAndCode];
+
     /// The `amr` claim.
     #[must_use]
     pub fn amr(self) -> &'static [&'static str] {
@@ -24,12 +27,19 @@ impl AuthenticationMethod {
         }
     }
 
+    /// The word for it where sign-ins are counted.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::PasswordAndCode => "password_and_code",
+        }
+    }
+
     /// Reads a method back from where it was stored.
     #[must_use]
     pub fn from_amr(amr: &[String]) -> Option<Self> {
-        [Self::Password, Self::PasswordAndCode]
-            .into_iter()
-            .find(|method| method.amr() == amr)
+        Self::ALL.into_iter().find(|method| method.amr() == amr)
     }
 }
 

@@ -47,6 +47,15 @@ pub enum KeyStage {
 }
 
 impl KeyStage {
+    /// All there are, in the order of a key's life.
+    pub const ALL: [Self; 5] = [
+        Self::Published,
+        Self::Active,
+        Self::Retired,
+        Self::Expired,
+        Self::Revoked,
+    ];
+
     /// The word for it on the command line.
     #[must_use]
     pub fn as_str(self) -> &'static str {

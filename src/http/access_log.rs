@@ -2,18 +2,24 @@
 //! it was refused.
 //!
 //! Everything logged while a request is worked on happens inside its span, which carries the
-//! request's id. The route is logged as the template, never as the path that was asked for, and the
-//! method as one of those that we know: either can hold anything, a token too.
+//! request's id, and whose request it is once that is known. The route is logged as the template,
+//! never as the path that was asked for, and the method as one of those that we know: either can
+//! hold anything, a token too.
+
+use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
+use tracing::field::Empty;
 use tracing::{Instrument, Level, Span};
 
 use super::problem::Problem;
 use crate::domain::Client;
+use crate::telemetry::metrics::{REQUEST_DURATION, REQUESTS, REQUESTS_ABANDONED, Value};
+use crate::telemetry::trace::{self, TraceParent};
 
 /// Runs a request inside its span and logs its outcome.
 pub async fn log(request: Request, next: Next) -> Response {
@@ -28,7 +34,7 @@ struct Entry {
     span: Span,
     /// One of few values, whatever is asked for.
     method: &'static str,
-    route: String,
+    route: Arc<str>,
     started: Instant,
     answered: bool,
 }
@@ -45,11 +51,15 @@ impl Entry {
             route,
             request_id = client.map(|c| tracing::field::display(&c.request_id)),
             network = client.map(|c| tracing::field::display(&c.network)),
+            user_id = Empty,
+            trace_id = Empty,
+            otel.kind = cfg!(feature = "otlp").then_some("server"),
         );
+        trace::join(&span, request.extensions().get::<TraceParent>().copied());
         Self {
             span,
             method,
-            route: route.to_owned(),
+            route: route.into(),
             started: Instant::now(),
             answered: false,
         }
@@ -61,7 +71,7 @@ impl Entry {
         let problem = response.extensions().get::<Problem>();
         let code = problem.map(|problem| problem.code().as_str());
         let cause = problem.and_then(Problem::cause);
-        self.count(status, code.unwrap_or_default());
+        self.count(status, code.unwrap_or("ok"));
         let (status, micros) = (status.as_u16(), self.micros());
         self.span.in_scope(|| match level(response.status()) {
             Level::ERROR => tracing::error!(status, micros, code, cause, "failed"),
@@ -71,19 +81,28 @@ impl Entry {
     }
 
     fn count(&self, status: StatusCode, code: &'static str) {
-        let (method, route) = (self.method, self.route.clone());
-        let status = status.as_str().to_owned();
-        metrics::counter!(
-            "backoffice_auth_requests_total",
-            "method" => method, "route" => route.clone(), "status" => status, "code" => code
-        )
-        .increment(1);
-        metrics::histogram!("backoffice_auth_request_duration_seconds", "route" => route)
-            .record(self.started.elapsed());
+        let class = class(status).into();
+        let status = status.as_str().to_owned().into();
+        REQUESTS.add(1, [self.method.into(), self.route(), status, code.into()]);
+        REQUEST_DURATION.observe(self.started.elapsed(), [self.route(), class]);
+    }
+
+    fn route(&self) -> Value {
+        Value::from_shared(Arc::clone(&self.route))
     }
 
     fn micros(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Answers are timed by class: a refusal comes sooner than what was asked for.
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
     }
 }
 
@@ -104,6 +123,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if !self.answered {
             let micros = self.micros();
+            REQUESTS_ABANDONED.add(1, [self.method.into(), self.route()]);
             self.span.in_scope(|| tracing::info!(micros, "abandoned"));
         }
     }

@@ -19,9 +19,13 @@ use ipnet::IpNet;
 
 use super::problem::Problem;
 use crate::domain::{Client, ClientNetwork, RequestId, UserAgent};
+use crate::telemetry::trace::TraceParent;
 
 /// The header that carries a request's id, in and out.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The header that says where a request stands in a trace (W3C Trace Context).
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -194,6 +198,21 @@ fn request_id(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> RequestId
         _ => None,
     }
     .unwrap_or_else(RequestId::random)
+}
+
+/// Where a trusted proxy says that the request stands in a trace. From anyone else it means
+/// nothing, as the request's id does: a stranger could put requests into other people's traces, and
+/// choose what is recorded. (A proxy that passes on what browsers send lets them do so.)
+#[must_use]
+pub fn trace_parent(request: &Request, trusted: &[IpNet]) -> Option<TraceParent> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    let mut values = request.headers().get_all(TRACEPARENT).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) if is_trusted(peer.0.ip().to_canonical(), trusted) => {
+            TraceParent::parse(value.to_str().ok()?)
+        }
+        _ => None,
+    }
 }
 
 /// The client that the outermost layer recognised.

@@ -49,6 +49,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower::Service;
 
 use super::server::Shutdown;
+use crate::telemetry::metrics::CONNECTIONS_CUT;
 
 /// How long a closed connection is read on, and how much.
 const LINGER: Duration = Duration::from_secs(2);
@@ -148,8 +149,12 @@ where
             }
         }
         overdue = poll_fn(|cx| pace.poll_overdue(clock.as_mut(), cx)) => {
-            tracing::debug!(?overdue, "connection cut");
-            overdue == Overdue::Idle
+            // An idle one that is closed is as it should be.
+            let is_idle = overdue == Overdue::Idle;
+            if !is_idle {
+                note_cut(overdue);
+            }
+            is_idle
         }
     };
     if may_close {
@@ -177,7 +182,10 @@ where
         tokio::select! {
             biased;
             ended = connection.as_mut() => {
-                ended.unwrap_or_else(|error| tracing::debug!(%error, "connection broke off"));
+                ended.unwrap_or_else(|error| {
+                    CONNECTIONS_CUT.add(1, [broken_by(&error).into()]);
+                    tracing::debug!(%error, "connection broke off");
+                });
                 return Attended::ToTheEnd;
             }
             () = shared.shutdown.cut.cancelled() => return Attended::ToTheEnd,
@@ -186,7 +194,7 @@ where
                 Overdue::Quiet if !closing => return Attended::UntilQuiet,
                 Overdue::Idle if !closing => pace.restart_idle(),
                 _ => {
-                    tracing::debug!(?overdue, "connection cut");
+                    note_cut(overdue);
                     return Attended::ToTheEnd;
                 }
             }
@@ -225,6 +233,42 @@ enum Overdue {
     Quiet,
     Write,
 }
+
+impl Overdue {
+    /// The word for it in the metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Head => "head_timeout",
+            Self::Idle => "idle_timeout",
+            Self::Quiet => "quiet",
+            Self::Write => "write_timeout",
+        }
+    }
+}
+
+/// Tells that a connection took too long.
+fn note_cut(overdue: Overdue) {
+    CONNECTIONS_CUT.add(1, [overdue.as_str().into()]);
+    tracing::debug!(?overdue, "connection cut");
+}
+
+/// The word for what broke a connection off. What hyper cannot read it answers by itself.
+fn broken_by(error: &hyper::Error) -> &'static str {
+    if error.is_parse() {
+        "unreadable"
+    } else {
+        "broken"
+    }
+}
+
+/// Every word by which a connection's end is counted.
+pub(super) const CUTS: [&str; 5] = [
+    "unreadable",
+    "broken",
+    "head_timeout",
+    "idle_timeout",
+    "write_timeout",
+];
 
 /// A connection's clocks.
 struct Pace {

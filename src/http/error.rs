@@ -10,6 +10,7 @@ use crate::auth::{
 };
 use crate::password::HashingError;
 use crate::store::StoreError;
+use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::token::{InvalidToken, MissingKey};
 
 impl From<SigninError> for Problem {
@@ -107,7 +108,10 @@ impl From<InvalidToken> for Problem {
 
 impl From<Limited> for Problem {
     fn from(limited: Limited) -> Self {
-        Self::too_many_attempts(limited.retry_after).because(limited.reason.as_str())
+        let reason = limited.reason.as_str();
+        let limit = reason.strip_prefix("limited_").unwrap_or(reason);
+        LIMIT_REFUSALS.add(1, [limit.into()]);
+        Self::too_many_attempts(limited.retry_after).because(reason)
     }
 }
 

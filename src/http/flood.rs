@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::problem::Problem;
 use crate::domain::Client;
 use crate::limits::Flood;
+use crate::telemetry::metrics::LIMIT_REFUSALS;
 
 /// The limiter, and the method that a route counts for.
 #[derive(Debug, Clone)]
@@ -28,8 +29,11 @@ pub async fn refuse_floods(
 ) -> Response {
     match gate.flood.check(gate.method, client.network) {
         Ok(()) => next.run(request).await,
-        Err(wait) => Problem::too_many_attempts(wait)
-            .because("flood")
-            .into_response(),
+        Err(wait) => {
+            LIMIT_REFUSALS.add(1, ["flood".into()]);
+            Problem::too_many_attempts(wait)
+                .because("flood")
+                .into_response()
+        }
     }
 }

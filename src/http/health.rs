@@ -8,14 +8,18 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::server::Shutdown;
-use crate::store::{Store, StoreError};
+use crate::store::{Fitness, Store, StoreError};
 
-/// For how long an answer is given again: however many probes there are, they take one connection
-/// of the pool, and that rarely.
+/// For how long an answer is given again: however many probes there are, one statement at a time
+/// is under way for them, and that rarely.
 const FRESH: Duration = Duration::from_millis(500);
+
+/// How long a probe waits for its answer. Longer than the database's deadline: it is reached by a
+/// probe that waited for another one which gave up.
+const PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// What the probes ask.
 #[derive(Debug)]
@@ -29,14 +33,18 @@ pub struct Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
-    /// Yes. A signing key is there, or the server would not have started.
+    /// Yes.
     Ready,
     /// It is about to stop.
     Draining,
     /// The database cannot be reached.
     DatabaseUnavailable,
-    /// The database cannot be written to, or lacks migrations.
-    DatabaseUnfit,
+    /// The database cannot be written to.
+    DatabaseReadOnly,
+    /// The database lacks migrations.
+    MigrationsMissing,
+    /// No signing key is active.
+    NoSigningKey,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,30 +63,41 @@ impl Health {
         }
     }
 
-    /// Asks, or repeats an answer that is still fresh. Takes no longer than the database's
-    /// deadline.
+    /// Whether it was told to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shutdown.is_draining()
+    }
+
+    /// Asks, or repeats an answer that is still fresh. Takes less than two seconds.
     pub async fn readiness(&self) -> Readiness {
-        if self.shutdown.is_draining() {
+        if self.is_draining() {
             return Readiness::Draining;
         }
+        let answer = timeout(PATIENCE, self.ask()).await;
+        answer.unwrap_or(Readiness::DatabaseUnavailable)
+    }
+
+    async fn ask(&self) -> Readiness {
         let mut last = self.last.lock().await;
         if let Some((asked_at, answer)) = *last
             && asked_at.elapsed() < FRESH
         {
             return answer;
         }
-        let answer = judge(self.store.is_ready().await);
+        let answer = judge(&self.store.fitness().await);
         *last = Some((Instant::now(), answer));
         answer
     }
 }
 
-fn judge(database: Result<bool, StoreError>) -> Readiness {
-    match database {
-        Ok(true) => Readiness::Ready,
-        Err(error) if error.is_unavailable() => Readiness::DatabaseUnavailable,
-        // The statement itself fails when the table of migrations is not even there.
-        Ok(false) | Err(_) => Readiness::DatabaseUnfit,
+fn judge(fitness: &Result<Fitness, StoreError>) -> Readiness {
+    match fitness {
+        Ok(Fitness::Fit) => Readiness::Ready,
+        Ok(Fitness::ReadOnly) => Readiness::DatabaseReadOnly,
+        Ok(Fitness::NotMigrated) => Readiness::MigrationsMissing,
+        Ok(Fitness::NoSigningKey) => Readiness::NoSigningKey,
+        Err(_) => Readiness::DatabaseUnavailable,
     }
 }
 
@@ -92,9 +111,11 @@ pub(super) async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Jso
     let status = health.readiness().await;
     let code = match status {
         Readiness::Ready => StatusCode::OK,
-        Readiness::Draining | Readiness::DatabaseUnavailable | Readiness::DatabaseUnfit => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Readiness::Draining
+        | Readiness::DatabaseUnavailable
+        | Readiness::DatabaseReadOnly
+        | Readiness::MigrationsMissing
+        | Readiness::NoSigningKey => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, Json(Answer { status }))
 }

@@ -17,10 +17,10 @@ use ipnet::IpNet;
 use tower_http::cors::CorsLayer;
 
 use super::body::MAX_BODY_BYTES;
-use super::client::{X_REQUEST_ID, recognise};
+use super::client::{X_REQUEST_ID, recognise, trace_parent};
 use super::problem::{Code, Problem, render};
 
-/// Recognises the client and gives the request its id; writes the id on every response, and the
+/// Recognises the client, gives the request its id and finds its place in a trace; writes the id on every response, and the
 /// bodies of problems, which carry it too.
 pub async fn identify(
     State(trusted): State<Arc<[IpNet]>>,
@@ -29,6 +29,9 @@ pub async fn identify(
 ) -> Response {
     let client = recognise(&request, &trusted);
     let id = client.request_id.clone();
+    if let Some(parent) = trace_parent(&request, &trusted) {
+        request.extensions_mut().insert(parent);
+    }
     request.extensions_mut().insert(client);
     let mut response = render(next.run(request).await, &id);
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {

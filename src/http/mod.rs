@@ -23,6 +23,7 @@ pub mod openapi;
 pub mod problem;
 pub mod refresh;
 pub mod revocations;
+pub mod scrape;
 pub mod server;
 pub mod session;
 pub mod sessions;
@@ -36,11 +37,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use ipnet::IpNet;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tower::ServiceBuilder;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -52,11 +51,8 @@ use crate::auth::Auth;
 use crate::config::HttpConfig;
 use crate::limits::{Flood, FloodLimit};
 use flood::FloodGate;
-use health::Health;
 use openapi::Rendered;
-
-/// The text format of Prometheus.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use scrape::Measured;
 
 /// The base path of the methods.
 pub const API: &str = "/api/v2";
@@ -113,15 +109,13 @@ fn described_routes() -> OpenApi {
 }
 
 /// What probes and scrapers reach.
-pub fn management_router(health: Arc<Health>, metrics: PrometheusHandle) -> Router {
+pub fn management_router(measured: Measured) -> Router {
+    let health = Arc::clone(&measured.health);
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .with_state(health)
-        .route(
-            "/metrics",
-            get(async move || ([(CONTENT_TYPE, METRICS_TYPE)], metrics.render())),
-        )
+        .route("/metrics", get(scrape::show).with_state(measured))
 }
 
 /// Puts what every request passes around a router with all its routes. From the outside in:

@@ -2,8 +2,9 @@
 //!
 //! `axum::serve` sets no timeout and no cap, so this is hyper's connection under our own loop. What a single connection may take is in `connection.rs`.
 //!
-//! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 431):
-//! those answers never reach the middleware, so they carry no request id.
+//! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 414, 431):
+//! those answers never reach the middleware, so they carry no request id and are not counted with
+//! the requests, but as connections that were cut.
 
 use std::io;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 pub use super::connection::Timeouts;
 use super::connection::{self, Shared};
+use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_CUT, CONNECTIONS_MAX};
 
 /// The largest head, in HTTP/1 and HTTP/2 alike.
 const MAX_HEAD_BYTES: u16 = 16 * 1024;
@@ -37,6 +39,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How much a listener takes on.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
+    /// The listener's name, for the metrics.
+    pub listener: &'static str,
     /// Connections at a time; further ones wait in the system's backlog.
     pub max_connections: usize,
     /// How long a connection may take.
@@ -51,6 +55,7 @@ impl ServerLimits {
     #[must_use]
     pub fn new(max_connections: usize) -> Self {
         Self {
+            listener: "public",
             max_connections,
             timeouts: Timeouts {
                 head: Duration::from_secs(10),
@@ -116,7 +121,11 @@ pub async fn serve(
         shutdown: shutdown.clone(),
     });
     let connections = TaskTracker::new();
-    let accepting = accept_all(listener, limits.max_connections, &connections, &shared);
+    for reason in connection::CUTS {
+        CONNECTIONS_CUT.add(0, [reason.into()]);
+    }
+    CONNECTIONS_MAX.count(limits.max_connections, [limits.listener.into()]);
+    let accepting = accept_all(listener, limits, &connections, &shared);
     shutdown.stop.run_until_cancelled(accepting).await;
     finish(&connections, limits.drain, &shutdown.cut).await;
 }
@@ -124,11 +133,11 @@ pub async fn serve(
 /// Accepts one connection after the other, each once there is room for it.
 async fn accept_all(
     listener: TcpListener,
-    max_connections: usize,
+    limits: ServerLimits,
     connections: &TaskTracker,
     shared: &Arc<Shared>,
 ) {
-    let room = Arc::new(Semaphore::new(max_connections));
+    let room = Arc::new(Semaphore::new(limits.max_connections));
     while let Ok(place) = room.clone().acquire_owned().await {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -140,7 +149,9 @@ async fn accept_all(
         send_at_once(&stream);
         let served = connection::serve(stream, peer, shared.clone());
         connections.spawn(async move {
+            CONNECTIONS.shift(1.0, [limits.listener.into()]);
             served.await;
+            CONNECTIONS.shift(-1.0, [limits.listener.into()]);
             drop(place);
         });
     }

@@ -14,6 +14,10 @@ use super::hold::Hold;
 use super::scheme::{self, Cost, Scheme};
 use crate::config::PasswordsConfig;
 use crate::domain::{PasswordHash, PlainPassword};
+use crate::telemetry::metrics::{
+    HASHING_DURATION, HASHING_QUEUE, HASHING_REFUSALS, HASHING_WAITING, HASHING_WORKERS,
+    HASHING_WORKING,
+};
 
 /// A place that would come later than this is not waited for: the client has given up by then.
 const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -233,6 +237,16 @@ impl HashingPool {
         self.0.waiting.load(Ordering::Relaxed)
     }
 
+    /// Says how busy it is, for a scrape.
+    pub fn measure(&self) {
+        let PasswordsConfig { workers, queue, .. } = self.0.config;
+        let free = self.0.turns.available_permits();
+        HASHING_WAITING.count(self.waiting(), []);
+        HASHING_WORKING.count(workers.saturating_sub(free), []);
+        HASHING_WORKERS.count(workers, []);
+        HASHING_QUEUE.count(queue, []);
+    }
+
     async fn compute<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Pool, &mut Slot) -> T + Send + 'static,
@@ -243,8 +257,11 @@ impl HashingPool {
     async fn turn(&self) -> Result<Turn, HashingError> {
         let pool = &self.0;
         let expected = pool.expected_wait();
-        let overloaded = || HashingError::Overloaded {
-            retry_after: Duration::from_secs(expected.as_secs() + 1),
+        let overloaded = || {
+            HASHING_REFUSALS.add(1, []);
+            HashingError::Overloaded {
+                retry_after: Duration::from_secs(expected.as_secs() + 1),
+            }
         };
         if expected > MAX_WAIT {
             return Err(overloaded());
@@ -277,6 +294,7 @@ async fn compute<T: Send + 'static>(
         let pool = Arc::clone(&turn.pool);
         let result = job(&pool, &mut turn.slot);
         pool.note_duration(started.elapsed());
+        HASHING_DURATION.observe(started.elapsed(), []);
         result
     });
     task.await.map_err(|_| HashingError::Failed)

@@ -32,6 +32,27 @@ impl StoreError {
         matches!(self, Self::TimedOut | Self::Unavailable(_))
     }
 
+    /// The word for it where failures are counted; `None` for what is no failure.
+    pub(super) fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::TimedOut => Some("timed_out"),
+            Self::Unavailable(sqlx::Error::PoolTimedOut) => Some("pool_timed_out"),
+            Self::Unavailable(_) if self.is_wrong_server() => Some("wrong_server"),
+            Self::Unavailable(_) => Some("unavailable"),
+            Self::Constraint(_) => None,
+            Self::Unreadable(_) | Self::Migration(_) | Self::Defect(_) => Some("defect"),
+        }
+    }
+
+    /// Every word that [`kind`](Self::kind) says.
+    pub(super) const KINDS: [&'static str; 5] = [
+        "timed_out",
+        "pool_timed_out",
+        "wrong_server",
+        "unavailable",
+        "defect",
+    ];
+
     /// Whether the server behind the connection can no longer be written to.
     pub(super) fn is_wrong_server(&self) -> bool {
         let Self::Unavailable(sqlx::Error::Database(error)) = self else {

@@ -14,16 +14,17 @@ mod attempts;
 mod audit;
 mod challenges;
 mod error;
+mod fitness;
 mod known_networks;
 mod outbox;
 mod purge;
 mod sessions;
 mod signing_keys;
+mod suspect;
 mod users;
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -33,11 +34,17 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Transaction};
 use tokio::time::Instant;
 
 use crate::config::DatabaseConfig;
+use crate::telemetry::metrics::{
+    DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_ERRORS, DATABASE_WAIT,
+};
+
+use suspect::Suspect;
 
 pub use attempts::AttemptRecord;
 pub use audit::AuditRecord;
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use error::StoreError;
+pub use fitness::{Backlog, Fitness, TableSize};
 pub use outbox::{Due, DueMail, MailRecord};
 pub use purge::Purged;
 pub use sessions::{
@@ -53,6 +60,13 @@ pub static MIGRATOR: Migrator = sqlx::migrate!();
 /// a request that meets a dead database is answered within two seconds.
 pub const DEADLINE: Duration = Duration::from_millis(1_500);
 
+/// How long one operation may wait for a free connection: less than for the database, so that a
+/// pool that is used up is told from a server that is silent.
+const POOL_DEADLINE: Duration = Duration::from_millis(1_400);
+
+/// Connections besides the pool: one for readiness, one for metrics.
+const ASIDE: u32 = 2;
+
 /// Prepared statements that a connection keeps: more than there are in this module.
 const STATEMENTS: usize = 100;
 
@@ -63,6 +77,10 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    /// For readiness and metrics. They do not wait behind requests: a pool that is used up does not
+    /// mean that the database is away, and taking instances out of service for it would leave fewer
+    /// for the same load.
+    aside: PgPool,
     is_behind_pooler: bool,
     suspect: Suspect,
 }
@@ -76,66 +94,6 @@ pub struct Tx {
 
 type BoxFuture<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
-/// What failures have told of the server.
-#[derive(Debug, Clone, Default)]
-struct Suspect {
-    /// When it last turned out to be the wrong one (read-only, shutting down). Connections from
-    /// before then are dropped instead of used, so that a failover heals without a restart.
-    wrong: Moment,
-    /// When it last left a statement without an answer.
-    silent: Moment,
-}
-
-/// A moment that is shared and may not have come yet.
-#[derive(Debug, Clone, Default)]
-struct Moment(Arc<Mutex<Option<Instant>>>);
-
-impl Moment {
-    fn is_now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    fn ago(&self) -> Option<Duration> {
-        let at = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        at.map(|at| at.elapsed())
-    }
-}
-
-impl Suspect {
-    /// Waits for a statement within the deadline, and notes what its failure says of the server.
-    async fn watch<T>(
-        &self,
-        statement: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, StoreError> {
-        let mut statement = pin!(tokio::time::timeout(DEADLINE, statement));
-        match statement.as_mut().await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
-                let error = StoreError::from(error);
-                if error.is_wrong_server() {
-                    self.wrong.is_now();
-                }
-                Err(error)
-            }
-            Err(_) => {
-                // Before the statement is dropped, which gives its connection back.
-                self.silent.is_now();
-                Err(StoreError::TimedOut)
-            }
-        }
-    }
-
-    /// Whether a connection was made before the server turned out to be the wrong one.
-    fn is_outdated(&self, age: Duration) -> bool {
-        self.wrong.ago().is_some_and(|ago| age > ago)
-    }
-
-    /// Whether the server left a statement without an answer of late.
-    fn was_silent(&self) -> bool {
-        self.silent.ago().is_some_and(|ago| ago < DEADLINE)
-    }
-}
-
 impl Store {
     /// Opens the pool and one connection, to learn at once whether the database is there.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
@@ -148,36 +106,13 @@ impl Store {
             })
             .log_statements(tracing::log::LevelFilter::Off)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_millis(500));
+        for kind in StoreError::KINDS {
+            DATABASE_ERRORS.add(0, [kind.into()]);
+        }
         let suspect = Suspect::default();
-        let (acquiring, releasing) = (suspect.clone(), suspect.clone());
-        let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(DEADLINE)
-            .test_before_acquire(false)
-            .before_acquire(move |connection, meta| {
-                let is_outdated = acquiring.is_outdated(meta.age);
-                Box::pin(async move {
-                    if !is_outdated && meta.idle_for > TRUSTED_IDLE {
-                        connection.ping().await?;
-                    }
-                    Ok(!is_outdated)
-                })
-            })
-            // A connection whose statement was given up goes back through a ping that nobody
-            // bounds: to a frozen server it would keep its place in the pool for ever.
-            .after_release(move |connection, _| {
-                let was_silent = releasing.was_silent();
-                Box::pin(async move {
-                    let ping = tokio::time::timeout(DEADLINE, connection.ping());
-                    if was_silent {
-                        ping.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options);
         let store = Self {
-            pool,
+            pool: pool(options.clone(), config.max_connections, &suspect),
+            aside: pool(options, ASIDE, &suspect),
             is_behind_pooler: config.transaction_pooling,
             suspect,
         };
@@ -195,60 +130,72 @@ impl Store {
         migrator.run(&self.pool).await.map_err(StoreError::from)
     }
 
-    /// Whether the database can be written to and has every migration of this program.
-    pub async fn is_ready(&self) -> Result<bool, StoreError> {
-        let newest = MIGRATOR.iter().map(|migration| migration.version).max();
-        let query = sqlx::query!(
-            r#"
-            SELECT current_setting('transaction_read_only') = 'off' AS "is_writable!",
-                   (SELECT max(version) FROM _sqlx_migrations WHERE success) AS newest
-            "#
-        );
-        let row = match self.run(|c| Box::pin(query.fetch_one(c))).await {
-            // Before the first migration there is no table to ask.
-            Err(StoreError::Defect(_)) => return Ok(false),
-            row => row?,
-        };
-        if !row.is_writable {
-            self.suspect.wrong.is_now();
-        }
-        Ok(row.is_writable && row.newest >= newest)
-    }
-
     /// Runs one statement on a connection of the pool.
     ///
     /// Behind a pooler that gives each transaction another server connection, a statement is parsed
     /// and run in one transaction, since outside of one it could be parsed here and run there.
-    async fn run<T>(
+    fn run<T>(
         &self,
         statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        self.run_on(&self.pool, statement)
+    }
+
+    /// The same for readiness and metrics, which have connections of their own.
+    fn run_aside<T>(
+        &self,
+        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        self.run_on(&self.aside, statement)
+    }
+
+    async fn run_on<T>(
+        &self,
+        pool: &PgPool,
+        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
     ) -> Result<T, StoreError> {
+        let since = Instant::now();
         self.suspect
             .watch(async {
                 if self.is_behind_pooler {
-                    let mut tx = self.pool.begin().await?;
+                    let begun = pool.begin().await;
+                    note_wait(since);
+                    let mut tx = begun?;
                     let value = statement(&mut tx).await?;
                     tx.commit().await?;
                     return Ok(value);
                 }
-                let mut connection = self.pool.acquire().await?;
-                statement(&mut connection).await
+                let acquired = pool.acquire().await;
+                note_wait(since);
+                statement(&mut *acquired?).await
             })
             .await
     }
 
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let inner = self.suspect.watch(self.pool.begin()).await?;
+        let since = Instant::now();
+        let begun = self.suspect.watch(self.pool.begin()).await;
+        note_wait(since);
         Ok(Tx {
-            inner,
+            inner: begun?,
             suspect: self.suspect.clone(),
         })
     }
 
+    /// Says how the pool is used, for a scrape. Asks nobody.
+    pub fn measure(&self) {
+        let (open, idle) = (self.pool.size() as usize, self.pool.num_idle());
+        let used = open.saturating_sub(idle);
+        DATABASE_CONNECTIONS.count(idle, ["idle".into()]);
+        DATABASE_CONNECTIONS.count(used, ["used".into()]);
+        let max = self.pool.options().get_max_connections();
+        DATABASE_CONNECTIONS_MAX.count(max as usize, []);
+    }
+
     /// Closes the pool: connections in use are waited for.
     pub async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.pool.close(), self.aside.close());
     }
 }
 
@@ -257,6 +204,42 @@ impl Tx {
     pub async fn commit(self) -> Result<(), StoreError> {
         self.suspect.watch(self.inner.commit()).await
     }
+}
+
+/// A pool whose connections are looked at with suspicion where there is cause.
+fn pool(options: PgConnectOptions, max_connections: u32, suspect: &Suspect) -> PgPool {
+    let (acquiring, releasing) = (suspect.clone(), suspect.clone());
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(POOL_DEADLINE)
+        .test_before_acquire(false)
+        .before_acquire(move |connection, meta| {
+            let is_outdated = acquiring.is_outdated(meta.age);
+            Box::pin(async move {
+                if !is_outdated && meta.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(!is_outdated)
+            })
+        })
+        // A connection whose statement was given up goes back through a ping that nobody bounds:
+        // to a frozen server it would keep its place in the pool for ever.
+        .after_release(move |connection, _| {
+            let was_silent = releasing.was_silent();
+            Box::pin(async move {
+                let ping = tokio::time::timeout(DEADLINE, connection.ping());
+                if was_silent {
+                    ping.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options)
+}
+
+/// Notes for how long a connection was waited for, whether it came or not.
+fn note_wait(since: Instant) {
+    DATABASE_WAIT.observe(since.elapsed(), []);
 }
 
 /// Seconds, as `make_interval(secs => …)` takes them.

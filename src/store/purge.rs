@@ -34,6 +34,17 @@ impl Purged {
         Self::Sessions,
         Self::KnownNetworks,
     ];
+
+    /// The table's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::Challenges => "challenges",
+            Self::Sessions => "sessions",
+            Self::KnownNetworks => "known_networks",
+        }
+    }
 }
 
 impl Store {

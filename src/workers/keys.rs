@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{KeysError, SigningKeys};
+use crate::auth::{KeysError, Look, SigningKeys};
 use crate::domain::{KeyId, KeyStage};
+use crate::telemetry::metrics::{SIGNING_KEY_AGE, SIGNING_KEY_ROTATION, SIGNING_KEYS};
 use crate::token::Tokens;
 
 /// How often the keys are read: a revoked key is refused everywhere within a second.
@@ -44,6 +45,7 @@ async fn look(
     seen: &mut Vec<(KeyId, KeyStage)>,
 ) -> Result<(), KeysError> {
     let look = keys.look(seen).await?;
+    show(&look, seen, keys.rotate_after());
     if let Some(ring) = look.ring {
         tracing::info!(active = %ring.active(), "the signing keys were read");
         tokens.ring().replace(ring);
@@ -54,6 +56,21 @@ async fn look(
         tracing::info!(%key_id, "the signing key is old: another one was published to follow it");
     }
     Ok(())
+}
+
+/// Shows the keys in the metrics.
+fn show(look: &Look, stages: &[(KeyId, KeyStage)], rotate_after: Option<Duration>) {
+    for stage in KeyStage::ALL {
+        let of_stage = stages.iter().filter(|(_, of)| *of == stage);
+        SIGNING_KEYS.count(of_stage.count(), [stage.as_str().into()]);
+    }
+    let Some(since) = look.active_since else {
+        return;
+    };
+    let age = (look.now - since).as_seconds_f64();
+    SIGNING_KEY_AGE.set(age, []);
+    let lasts = rotate_after.map_or(f64::INFINITY, |after| after.as_secs_f64());
+    SIGNING_KEY_ROTATION.set(lasts - age, []);
 }
 
 /// Ends the sessions that revoked keys still have, until `stop`: whoever revokes a key ends them,

@@ -23,6 +23,7 @@ use crate::domain::{
 };
 use crate::mail::{CodeMail, MAX_SEND, Mailer, SendError, SmtpReply};
 use crate::store::{Due, DueMail, Store, StoreError};
+use crate::telemetry::metrics::{MAIL_DURATION, MAILS};
 
 /// How often the outbox is looked at when nobody rings: for retries, and for what other instances
 /// left behind.
@@ -125,6 +126,8 @@ impl MailSender {
         let outcome = (self.mailer)
             .send(&mail, until, || self.is_wanted(&due))
             .await;
+        MAIL_DURATION.observe(leased_at.elapsed(), []);
+        MAILS.add(1, [word(&outcome).into()]);
         if let Err(error) = self.settle(&due, outcome).await {
             // The lease runs out and the mail is sent again: twice is better than never.
             tracing::warn!(%error, request_id = due.request_id, "a mail could not be settled");
@@ -180,6 +183,15 @@ impl MailSender {
                 self.store.postpone_mail(due, delay, told).await
             }
         }
+    }
+}
+
+/// The word by which the outcome of an attempt is counted.
+fn word(outcome: &Result<SmtpReply, SendError>) -> &'static str {
+    match outcome {
+        Ok(_) => "sent",
+        Err(SendError::Permanent(_)) => "refused",
+        Err(SendError::Temporary(_) | SendError::Unwanted) => "postponed",
     }
 }
 

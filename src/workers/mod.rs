@@ -4,10 +4,12 @@ mod ended;
 mod hashes;
 mod keys;
 mod mail;
+mod measure;
 mod purge;
 
 pub use ended::follow_ended_sessions;
 pub use hashes::follow_hash_kinds;
 pub use keys::{end_sessions_of_revoked_keys, follow_keys};
 pub use mail::MailSender;
-pub use purge::purge;
+pub use measure::measure;
+pub use purge::{purge, purge_once};

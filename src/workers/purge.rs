@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::AuditConfig;
 use crate::store::{Purged, Store, StoreError};
+use crate::telemetry::metrics::{MAILS, PURGED_ROWS};
 
 /// How often, when there was little to do.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -32,19 +33,25 @@ pub async fn purge(store: Store, audit: AuditConfig, stop: CancellationToken) {
 
 /// One round; `true` if a table had a full batch, and so probably more. What fails on one table is
 /// told and keeps no other from its turn.
-async fn purge_once(store: &Store, audit: AuditConfig) -> bool {
+pub async fn purge_once(store: &Store, audit: AuditConfig) -> bool {
     let warn = |error: &StoreError| tracing::warn!(%error, "purging failed");
-    let _ = store.purge_signing_keys().await.inspect_err(warn);
     let given_up = store.give_up_overdue_mails(BATCH).await.inspect_err(warn);
-    let mut is_full = given_up.is_ok_and(|rows| rows >= BATCH.unsigned_abs());
+    let given_up = given_up.unwrap_or_default();
+    MAILS.add(given_up, ["expired".into()]);
+    let keys = store.purge_signing_keys().await.inspect_err(warn);
+    PURGED_ROWS.add(keys.unwrap_or_default(), ["signing_keys".into()]);
+    let mut is_full = given_up >= BATCH.unsigned_abs();
+    let mut note = |table: &'static str, removed: Result<u64, StoreError>| {
+        let rows = removed.inspect_err(warn).unwrap_or_default();
+        PURGED_ROWS.add(rows, [table.into()]);
+        is_full |= rows >= BATCH.unsigned_abs();
+    };
     for table in Purged::ALL {
-        let removed = store.purge(table, BATCH).await.inspect_err(warn);
-        is_full |= removed.is_ok_and(|rows| rows >= BATCH.unsigned_abs());
+        note(table.as_str(), store.purge(table, BATCH).await);
     }
     if !audit.retention.is_zero() {
         let removed = store.purge_audit_events(audit.retention, BATCH).await;
-        let removed = removed.inspect_err(warn);
-        is_full |= removed.is_ok_and(|rows| rows >= BATCH.unsigned_abs());
+        note("audit_events", removed);
     }
     is_full
 }

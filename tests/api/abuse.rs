@@ -1002,7 +1002,7 @@ async fn no_header_from_an_untrusted_peer_changes_a_key_a_line_of_the_log_or_of_
         .fetch_one(app.sql())
         .await
         .unwrap();
-        let line = format!("request_id={id} network=127.0.0.1}}");
+        let line = format!("request_id={id} network=127.0.0.1 user_id=");
         assert_eq!(from_us, 1, "{headers:?}");
         assert!(app.logged().contains(&line), "{headers:?}");
     }

@@ -535,11 +535,11 @@ async fn a_server_serves_says_so_to_its_health_check_and_stops_when_told() {
     for signal in ["TERM", "INT"] {
         let program = Program::on(&database.url, &[]);
         let mut serving = Serving::start(&program).await;
-        let management = serving.ready["management"].as_str().unwrap().to_owned();
+        let management = serving.management().to_string();
         let settings = [("http.management_listen", management.as_str())];
         let asking = Program::on(&database.url, &settings);
         assert_eq!(asking.run("healthcheck").await.ok(), "ready\n");
-        let public = serving.ready["public"].as_str().unwrap();
+        let public = serving.public();
         let jwks = reqwest::get(format!("http://{public}/.well-known/jwks.json"))
             .await
             .unwrap();
@@ -572,8 +572,8 @@ async fn the_log_of_a_server_holds_no_password_code_token_or_whole_address() {
     let smtp = app.mailbox().smtp_addr().port().to_string();
     let settings = [("mail.smtp.port", smtp.as_str())];
     let program = Program::on(app.database_url(), &settings);
-    let mut serving = Serving::start(&program).await;
-    let public = serving.ready["public"].as_str().unwrap().to_owned();
+    let serving = Serving::start(&program).await;
+    let public = serving.public();
     let alice = app.user_with_code(ALICE).await;
     let post = async |path: &str, body: Value| -> Value {
         let url = format!("http://{public}/api/v2/{path}");
@@ -604,15 +604,7 @@ async fn the_log_of_a_server_holds_no_password_code_token_or_whole_address() {
     })
     .await;
 
-    serving.signal("TERM").await;
-    let log = soon("its end", async {
-        let mut lines = Vec::new();
-        while let Some(line) = serving.running.log.recv().await {
-            lines.push(line);
-        }
-        lines.join("\n")
-    });
-    let log = log.await;
+    let log = serving.stop().await;
     assert!(log.contains("invalid_credentials"), "{log}");
     let signatures = [&pair, &next].map(|pair| pair["accessToken"]["token"].as_str().unwrap());
     for secret in [PASSWORD, "hunter2", "hunter3", token, &code, ALICE, refresh]

@@ -246,7 +246,7 @@ async fn a_mail_whose_sender_was_killed_is_sent_by_another_within_a_minute_with_
     let create = format!("user create {ALICE} --password-stdin");
     program.run_with_input(&create, PASSWORD).await.ok();
     let mut doomed = Serving::start(&program).await;
-    let public = doomed.ready["public"].as_str().unwrap();
+    let public = doomed.public();
     let signin = reqwest::Client::new()
         .post(format!("http://{public}/api/v2/signin"))
         .json(&json!({"email": ALICE, "password": PASSWORD}))

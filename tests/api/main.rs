@@ -22,6 +22,7 @@ mod legacy;
 mod lifecycle;
 mod limits;
 mod mail;
+mod metrics;
 mod operators;
 mod outage;
 mod page;
@@ -35,3 +36,5 @@ mod services;
 mod signin;
 mod signout;
 mod tokens;
+#[cfg(feature = "otlp")]
+mod traces;

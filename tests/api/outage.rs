@@ -1,13 +1,16 @@
 //! The database goes away and comes back: a cluster of its own, stopped and started.
 
-use serde_json::json;
+use backoffice_auth::http::health::{Health, Readiness};
+use backoffice_auth::http::server::Shutdown;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
 use tokio::task::block_in_place;
 use uuid::Uuid;
 
-use crate::support::{Answer, PASSWORD, TestApp, cluster, secs, until};
+use crate::support::{Answer, PASSWORD, TestApp, cluster, secs, soon, until};
 
 /// An answer that must come in time although nobody can ask the database.
-async fn in_time(answer: impl Future<Output = Answer>) -> Answer {
+async fn in_time<T>(answer: impl Future<Output = T>) -> T {
     let answer = tokio::time::timeout(secs(2), answer).await;
     answer.expect("an answer within two seconds")
 }
@@ -81,10 +84,7 @@ async fn a_database_that_cannot_be_written_to_is_503_until_it_can() {
     ] {
         answer.problem(503, "unavailable");
     }
-    until("it is not ready", async || {
-        app.probe("/health/ready").await == 503
-    })
-    .await;
+    until_it_says(&app, 503, "database_read_only").await;
     set_read_only(&app, false).await;
     until("it is ready again", async || {
         app.probe("/health/ready").await == 200
@@ -111,6 +111,105 @@ async fn a_database_that_does_not_answer_is_503_until_it_does() {
     }
     lock.commit().await.unwrap();
     alice.signin().await.pair();
+}
+
+/// What readiness answers, and its word.
+async fn readiness(app: &TestApp) -> (u16, String) {
+    let url = format!("http://{}/health/ready", app.management_addr());
+    let answer = soon("a probe's answer", reqwest::get(url)).await.unwrap();
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().await.unwrap();
+    (status, body["status"].as_str().unwrap().to_owned())
+}
+
+async fn until_it_says(app: &TestApp, status: u16, word: &str) {
+    until(word, async || {
+        readiness(app).await == (status, word.to_owned())
+    })
+    .await;
+}
+
+/// Red for each word whose case is taken out of `Store::fitness`.
+#[tokio::test]
+async fn readiness_says_what_is_missing() {
+    let app = TestApp::start().await;
+    until_it_says(&app, 200, "ready").await;
+    app.execute("UPDATE signing_keys SET activates_at = activates_at + INTERVAL '1 day'")
+        .await;
+    until_it_says(&app, 503, "no_signing_key").await;
+    app.execute("UPDATE signing_keys SET activates_at = activates_at - INTERVAL '1 day'")
+        .await;
+    until_it_says(&app, 200, "ready").await;
+    let newest = "UPDATE _sqlx_migrations SET version = -version
+                   WHERE abs(version) = (SELECT max(abs(version)) FROM _sqlx_migrations)";
+    app.execute(newest).await;
+    until_it_says(&app, 503, "migrations_missing").await;
+    app.execute(newest).await;
+    until_it_says(&app, 200, "ready").await;
+    app.execute("DROP TABLE _sqlx_migrations").await;
+    until_it_says(&app, 503, "migrations_missing").await;
+    assert_eq!(app.probe("/health/live").await, 200);
+}
+
+/// Red when readiness asks over the pool of the requests.
+#[tokio::test]
+async fn an_instance_whose_pool_is_used_up_is_ready_all_the_same() {
+    let app = TestApp::with(&[("database.max_connections", "2")]).await;
+    let users = [
+        app.user("a@example.com").await,
+        app.user("b@example.com").await,
+    ];
+    let mut lock = app.sql().begin().await.unwrap();
+    sqlx::query("LOCK TABLE attempts")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let busy = async { tokio::join!(users[0].signin(), users[1].signin()) };
+    let probing = async {
+        until("both connections are in use", async || {
+            app.waits_for_locks().await == 2
+        })
+        .await;
+        readiness(&app).await
+    };
+    let (_, answer) = tokio::join!(busy, probing);
+    assert_eq!(answer, (200, "ready".to_owned()));
+    lock.commit().await.unwrap();
+}
+
+/// Red when each probe asks for itself over the pool.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_thousand_probes_at_once_one_asks_and_all_are_answered_in_time() {
+    let app = TestApp::start().await;
+    let mut lock = app.sql().begin().await.unwrap();
+    sqlx::query("LOCK TABLE _sqlx_migrations")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let health = Health::new(app.store().await, Shutdown::default());
+    let probes = join_all((0..1000).map(|_| in_time(health.readiness())));
+    let watching = async {
+        until("one waits for the lock", async || {
+            app.waits_for_locks().await == 1
+        })
+        .await;
+        for _ in 0..20 {
+            assert_eq!(app.waits_for_locks().await, 1);
+        }
+    };
+    let (answers, ()) = tokio::join!(probes, watching);
+    assert!(
+        answers
+            .iter()
+            .all(|answer| *answer == Readiness::DatabaseUnavailable)
+    );
+    lock.commit().await.unwrap();
+    assert_eq!(
+        health.readiness().await,
+        Readiness::DatabaseUnavailable,
+        "said again for a moment"
+    );
+    until_it_says(&app, 200, "ready").await;
 }
 
 /// Turns the test's database into what a primary that became a standby looks like.

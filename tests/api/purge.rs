@@ -1,8 +1,10 @@
-//! What purging costs where there is little to purge and much that stays.
+//! What purging costs where there is little to purge and much that stays, and what it leaves.
 
+use backoffice_auth::workers::purge_once;
+use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::support::TestApp;
+use crate::support::{TestApp, secs, until};
 
 /// The statements that remove a batch.
 fn statements() -> Vec<&'static str> {
@@ -33,5 +35,71 @@ async fn every_purge_finds_what_is_old_by_an_index() {
         let (_, old) = plan.split_once("CTE old").unwrap();
         let walks = plan.contains("Seq Scan") || !old.contains("Index Cond");
         assert!(!walks, "{statement}\n{plan}");
+    }
+}
+
+/// The rows of every table that grows with use.
+async fn rows(app: &TestApp) -> [i64; 6] {
+    [
+        app.count("SELECT count(*) FROM attempts").await,
+        app.count("SELECT count(*) FROM challenges").await,
+        app.count("SELECT count(*) FROM outbox").await,
+        app.count("SELECT count(*) FROM sessions").await,
+        app.count("SELECT count(*) FROM known_networks").await,
+        app.count("SELECT count(*) FROM audit_events").await,
+    ]
+}
+
+/// Sign-ins with and without a code, refusals, ended sessions, more rows than a batch holds; then
+/// much time.
+async fn churn(app: &TestApp) {
+    let (alice, bob) = (
+        app.stranger("alice@example.com"),
+        app.stranger("bob@example.com"),
+    );
+    let pair = alice.signin().await.pair();
+    alice.signout(&pair.access).await.ok_and_empty();
+    alice.signin().await.pair();
+    alice
+        .signin_with("wrong")
+        .await
+        .problem(401, "invalid_credentials");
+    let (token, code) = bob.challenge_and_code().await;
+    bob.confirm(&token, &code).await.pair();
+    // One that is never confirmed.
+    bob.challenge_and_code().await;
+    for statement in [
+        "INSERT INTO attempts (attempt_key, scope, hits, stale_at)
+         SELECT sha256(n::TEXT::BYTEA), 'signin', '{}', clock_timestamp()
+           FROM generate_series(1, 2500) AS n",
+        "INSERT INTO audit_events (kind, outcome, reason)
+         SELECT 'signin', 'refused', 'unknown_address' FROM generate_series(1, 2500)",
+    ] {
+        app.execute(statement).await;
+    }
+    app.age(secs(100 * 86_400)).await;
+    app.execute("UPDATE audit_events SET happened_at = happened_at - INTERVAL '100 days'")
+        .await;
+}
+
+/// Red when a table is left out of a round of purging.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_each_round_of_churn_only_what_is_alive_is_left_with_two_instances_purging() {
+    let app = TestApp::start().await;
+    app.user("alice@example.com").await;
+    app.user_with_code("bob@example.com").await;
+    let carol = app.user("carol@example.com").await;
+    let (one, two) = (app.store().await, app.store().await);
+    let audit = app.config.audit;
+    for _ in 0..3 {
+        churn(&app).await;
+        carol.signin().await.pair();
+        until("all else is gone", async || {
+            let rounds = [&one, &two].map(|store| Box::pin(purge_once(store, audit)));
+            join_all(rounds).await;
+            // What carol's sign-in was counted by, her session, her network, and its event.
+            rows(&app).await == [3, 0, 0, 1, 1, 1]
+        })
+        .await;
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Jwt, Signer, TestApp, assert_keys, but, secs};
+use crate::support::{Jwt, TestApp, assert_keys, secs};
 
 #[tokio::test]
 async fn an_access_token_says_exactly_this() {

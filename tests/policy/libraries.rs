@@ -4,7 +4,7 @@
 use crate::source::SourceFile;
 
 /// Libraries, and where they may be named.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 24] = [
     ("sqlx", &["store"]),
     ("lettre", &["mail"]),
     ("minijinja", &["mail", "dev"]),
@@ -19,6 +19,14 @@ const HOMES: [(&str, &[&str]); 16] = [
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("http_body_util", &["http"]),
+    ("metrics", &["telemetry"]),
+    ("metrics_exporter_prometheus", &["telemetry"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("opentelemetry_http", &["telemetry"]),
+    ("tracing_opentelemetry", &["telemetry"]),
+    ("reqwest", &["telemetry"]),
     ("clap", &["cli"]),
     ("rpassword", &["cli"]),
 ];

@@ -18,7 +18,7 @@ pub use database::Database;
 pub use http2::Http2;
 pub use jwt::{Jwt, decode};
 pub use person::{PASSWORD, Person, other_than};
-pub use program::{Program, Run, Running, Serving};
+pub use program::{Program, Run, Serving};
 pub use raw::{Held, hold, parse, post, race, request, send};
 pub use signer::{Signer, but};
 

@@ -1,5 +1,6 @@
 //! The program itself, run the way operators run it.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -133,29 +134,56 @@ impl Run {
 /// A program that serves until it is told to stop.
 pub struct Serving {
     pub running: Running,
-    /// Where it listens.
-    pub ready: Value,
+    /// The line that says where it listens.
+    ready: Value,
 }
 
 impl Serving {
     pub async fn start(program: &Program) -> Self {
-        let mut running = program.start("serve");
-        let ready = soon("it is ready", async {
+        let mut serving = Self {
+            running: program.start("serve"),
+            ready: Value::Null,
+        };
+        serving.ready = serving.line(|line| line["message"] == "ready").await;
+        serving
+    }
+
+    /// The next line of the log that is looked for.
+    pub async fn line(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+        soon("a line of the log", async {
             loop {
-                let line = running.log.recv().await.expect("it ended");
+                let line = self.running.log.recv().await.expect("the program runs");
                 let line: Value = serde_json::from_str(&line).expect("a line of JSON");
-                if line["message"] == "ready" {
+                if is_it(&line) {
                     return line;
                 }
             }
-        });
-        let ready = ready.await;
-        Self { running, ready }
+        })
+        .await
+    }
+
+    pub fn public(&self) -> SocketAddr {
+        self.ready["public"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub fn management(&self) -> SocketAddr {
+        self.ready["management"].as_str().unwrap().parse().unwrap()
     }
 
     pub async fn signal(&self, name: &str) {
         let pid = self.running.child.id().unwrap().to_string();
         let kill = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(kill.await.unwrap().success());
+    }
+
+    /// Stops it the way an operator does, and gives what it logged since it was last looked at.
+    pub async fn stop(mut self) -> String {
+        self.signal("TERM").await;
+        let mut rest = String::new();
+        while let Some(line) = soon("its end", self.running.log.recv()).await {
+            rest.push_str(&line);
+            rest.push('\n');
+        }
+        rest
     }
 }

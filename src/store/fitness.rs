@@ -1,0 +1,121 @@
+//! Whether the database is fit to serve, and what is read for the metrics. None of it takes a
+//! connection from the requests.
+
+use std::time::Duration;
+
+use super::{MIGRATOR, Store, StoreError};
+
+/// Whether requests can be served with this database, and if not, the first reason against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fitness {
+    /// They can.
+    Fit,
+    /// It cannot be written to.
+    ReadOnly,
+    /// It lacks migrations of this program.
+    NotMigrated,
+    /// No signing key is active.
+    NoSigningKey,
+}
+
+/// The code mails that wait to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub waiting: u64,
+    /// How long ago the oldest one's sign-in was.
+    pub oldest: Option<Duration>,
+}
+
+/// What a table takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSize {
+    /// Its name.
+    pub table: String,
+    /// On disk, indexes included, as the last vacuum or analyze found it.
+    pub bytes: u64,
+    /// Rows that vacuum has yet to clear away.
+    pub dead_rows: u64,
+}
+
+impl Store {
+    /// Whether the database can be written to, has every migration of this program and holds a key
+    /// that signs now.
+    pub async fn fitness(&self) -> Result<Fitness, StoreError> {
+        let newest = MIGRATOR.iter().map(|migration| migration.version).max();
+        let query = sqlx::query!(
+            r#"
+            SELECT current_setting('transaction_read_only') = 'off' AS "is_writable!",
+                   (SELECT max(version) FROM _sqlx_migrations WHERE success) AS newest,
+                   EXISTS (SELECT FROM signing_keys
+                            WHERE sealed_private_key IS NOT NULL AND revoked_at IS NULL
+                              AND activates_at <= clock_timestamp()
+                              AND (expires_at IS NULL OR expires_at > clock_timestamp()))
+                       AS "has_key!"
+            "#
+        );
+        let row = match self.run_aside(|c| Box::pin(query.fetch_one(c))).await {
+            // Before the first migrations there are no tables to ask.
+            Err(StoreError::Defect(_)) => return Ok(Fitness::NotMigrated),
+            row => row?,
+        };
+        if !row.is_writable {
+            self.suspect.is_wrong();
+        }
+        Ok(if !row.is_writable || self.suspect.is_unsettled() {
+            Fitness::ReadOnly
+        } else if row.newest < newest {
+            Fitness::NotMigrated
+        } else if !row.has_key {
+            Fitness::NoSigningKey
+        } else {
+            Fitness::Fit
+        })
+    }
+
+    /// The code mails that wait, over all instances.
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            SELECT count(*) AS "waiting!",
+                   EXTRACT(EPOCH FROM clock_timestamp() - min(c.created_at))::FLOAT8 AS oldest
+              FROM outbox AS o JOIN challenges AS c USING (challenge_id)
+             WHERE o.sent_at IS NULL AND o.given_up_at IS NULL
+               AND c.consumed_at IS NULL AND c.expires_at > clock_timestamp()
+            "#
+        );
+        let row = self.run_aside(|c| Box::pin(query.fetch_one(c))).await?;
+        let oldest = row.oldest.map(|seconds| seconds.max(0.0));
+        Ok(Backlog {
+            waiting: u64::try_from(row.waiting).unwrap_or_default(),
+            oldest: oldest.map(Duration::from_secs_f64),
+        })
+    }
+
+    /// What our tables take, by what PostgreSQL keeps for vacuum and the planner: counting anew would
+    /// wait for whoever has locked a table.
+    pub async fn table_sizes(&self) -> Result<Vec<TableSize>, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            SELECT s.relname::TEXT AS "table!",
+                   (SELECT sum(c.relpages)::BIGINT FROM pg_class AS c
+                     WHERE c.oid = s.relid
+                        OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = s.relid)
+                        OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = s.relid))
+                       * current_setting('block_size')::BIGINT AS "bytes!",
+                   s.n_dead_tup AS "dead_rows!"
+              FROM pg_stat_user_tables AS s
+             WHERE s.schemaname = current_schema()
+             ORDER BY s.relname
+             LIMIT 50
+            "#
+        );
+        let rows = self.run_aside(|c| Box::pin(query.fetch_all(c))).await?;
+        let sizes = rows.into_iter().map(|row| TableSize {
+            table: row.table,
+            bytes: u64::try_from(row.bytes).unwrap_or_default(),
+            dead_rows: u64::try_from(row.dead_rows).unwrap_or_default(),
+        });
+        Ok(sizes.collect())
+    }
+}

@@ -1,0 +1,156 @@
+//! What failures have told of the server behind the connections.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{DEADLINE, StoreError};
+use crate::telemetry::metrics::DATABASE_ERRORS;
+
+/// How often at most all connections are dropped. While a failover lasts, each new one may turn out
+/// to be as wrong as the last: one by one they would be dropped and made anew by every request.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The suspicion against a server; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Suspect(Arc<Mutex<Facts>>);
+
+#[derive(Debug, Default)]
+struct Facts {
+    /// Connections from before this moment are dropped instead of used, so that a failover heals
+    /// without a restart: the server turned out to be the wrong one (read-only, shutting down).
+    outdated_before: Option<Instant>,
+    /// The same, but once this moment has come.
+    then_before: Option<Instant>,
+    /// When the server last left a statement without an answer.
+    silent_at: Option<Instant>,
+}
+
+impl Facts {
+    /// It was the wrong one: at once the first time, and then every [`PAUSE`] for all who find the
+    /// same meanwhile. None is forgotten: what they found holds from the end of the pause.
+    fn is_wrong(&mut self, now: Instant) {
+        self.advance(now);
+        if self.then_before.is_some() {
+            return;
+        }
+        match self.outdated_before {
+            Some(last) if now < last + PAUSE => self.then_before = Some(last + PAUSE),
+            _ => self.outdated_before = Some(now),
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        if self.then_before.is_some_and(|then| then <= now) {
+            self.outdated_before = self.then_before.take();
+        }
+    }
+}
+
+impl Suspect {
+    fn with<T>(&self, look: impl FnOnce(&mut Facts, Instant) -> T) -> T {
+        let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&mut facts, Instant::now())
+    }
+
+    /// Waits for a statement within the deadline, and notes what its failure says of the server.
+    pub(super) async fn watch<T>(
+        &self,
+        statement: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        let mut statement = pin!(tokio::time::timeout(DEADLINE, statement));
+        let error = match statement.as_mut().await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => {
+                let error = StoreError::from(error);
+                if error.is_wrong_server() {
+                    self.is_wrong();
+                }
+                error
+            }
+            Err(_) => {
+                // Before the statement is dropped, which gives its connection back.
+                self.with(|facts, now| facts.silent_at = Some(now));
+                StoreError::TimedOut
+            }
+        };
+        if let Some(kind) = error.kind() {
+            DATABASE_ERRORS.add(1, [kind.into()]);
+        }
+        Err(error)
+    }
+
+    /// The server turned out to be the wrong one.
+    pub(super) fn is_wrong(&self) {
+        self.with(Facts::is_wrong);
+    }
+
+    /// Whether the server turned out to be the wrong one just now, and connections that may be as
+    /// wrong are still in use.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.with(|facts, now| {
+            facts.advance(now);
+            facts.then_before.is_some()
+        })
+    }
+
+    /// Whether a connection was made before the server turned out to be the wrong one.
+    pub(super) fn is_outdated(&self, age: Duration) -> bool {
+        self.with(|facts, now| {
+            facts.advance(now);
+            facts
+                .outdated_before
+                .is_some_and(|before| age > now - before)
+        })
+    }
+
+    /// Whether the server left a statement without an answer of late.
+    pub(super) fn was_silent(&self) -> bool {
+        self.with(|facts, now| facts.silent_at.is_some_and(|at| now < at + DEADLINE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pass(duration: Duration) {
+        tokio::time::advance(duration).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_from_before_a_failure_are_dropped_and_later_ones_are_not() {
+        let suspect = Suspect::default();
+        pass(PAUSE).await;
+        assert!(!suspect.is_outdated(PAUSE));
+        suspect.is_wrong();
+        pass(PAUSE / 2).await;
+        assert!(suspect.is_outdated(PAUSE));
+        assert!(!suspect.is_outdated(PAUSE / 4));
+    }
+
+    /// Red when every failure counts at once.
+    #[tokio::test(start_paused = true)]
+    async fn of_a_wave_of_failures_one_drops_the_connections_until_the_pause_is_over() {
+        let suspect = Suspect::default();
+        suspect.is_wrong();
+        let made_after = Duration::from_millis(1);
+        pass(made_after).await;
+        for _ in 0..9 {
+            pass(PAUSE / 10).await;
+            suspect.is_wrong();
+            let age = PAUSE / 10;
+            assert!(!suspect.is_outdated(age), "a connection just made");
+            assert!(suspect.is_unsettled());
+        }
+        pass(PAUSE / 10).await;
+        assert!(
+            suspect.is_outdated(PAUSE),
+            "what they found is not forgotten"
+        );
+        assert!(!suspect.is_unsettled());
+        assert!(!suspect.is_outdated(Duration::ZERO));
+    }
+}

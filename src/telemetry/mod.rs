@@ -1,0 +1,100 @@
+//! What the program tells of itself: log lines on standard error, metrics, and traces.
+//!
+//! Anybody may count ([`metrics`]) and log; what is told must never hold a secret.
+
+pub mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
+mod process;
+pub mod trace;
+
+use std::fmt;
+use std::io::IsTerminal as _;
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::config::{LogConfig, LogFormat, TelemetryConfig};
+
+/// Why nothing can be told.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else logs already.
+    #[error("logging cannot be started")]
+    Log(#[from] TryInitError),
+    /// The collector's address or its TLS cannot be used.
+    #[error("traces cannot be sent to telemetry.otlp_endpoint")]
+    Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What still has to be told when the program ends.
+#[derive(Debug)]
+pub struct Telemetry {
+    #[cfg(feature = "otlp")]
+    exporter: Option<otlp::Exporter>,
+}
+
+/// Starts logging to standard error (`RUST_LOG` wins over `log.filter`), and sending traces where
+/// that is built in and configured. Needs a tokio runtime.
+#[cfg_attr(
+    not(feature = "otlp"),
+    expect(unused_variables, reason = "without it, nothing of this is configured")
+)]
+pub fn start(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Telemetry, StartError> {
+    // One filter for all layers, and not one for each: with those, sqlx's asking whether it is to
+    // log a statement can swallow the next line of somebody else's (see `otlp::Exporter::layer`).
+    let filter = EnvFilter::try_from_default_env()
+        .or_else(|_| EnvFilter::try_new(&log.filter))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    #[cfg(feature = "otlp")]
+    let exporter = otlp::Exporter::open(telemetry)?;
+    #[cfg(feature = "otlp")]
+    let registry = registry.with(exporter.as_ref().map(otlp::Exporter::layer));
+    registry.with(lines(log.format)).try_init()?;
+    Ok(Telemetry {
+        #[cfg(feature = "otlp")]
+        exporter,
+    })
+}
+
+/// The log.
+fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .with_current_span(true)
+            .boxed(),
+    }
+}
+
+impl Telemetry {
+    /// Tells what is still to be told; takes two seconds at most.
+    #[cfg_attr(
+        not(feature = "otlp"),
+        expect(clippy::unused_async, reason = "without it, all is told already")
+    )]
+    pub async fn finish(self) {
+        #[cfg(feature = "otlp")]
+        if let Some(exporter) = self.exporter {
+            exporter.flush().await;
+        }
+    }
+}
+
+/// Writes into the current request's line whose request it is.
+pub fn note_user(user_id: impl fmt::Display) {
+    tracing::Span::current().record("user_id", tracing::field::display(user_id));
+}

@@ -1,0 +1,74 @@
+//! Reads what the metrics need of the database, so that a scrape need not ask it.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{AuthenticationMethod, EndReason, LimitScope};
+use crate::store::{Purged, Store, StoreError};
+use crate::telemetry;
+use crate::telemetry::metrics::{
+    DATABASE_UP, HASHING_REFUSALS, LIMIT_REFUSALS, MAILS, OUTBOX_OLDEST, OUTBOX_WAITING,
+    PURGED_ROWS, SESSIONS_ENDED, SESSIONS_OPENED, TABLE_DEAD_ROWS, TABLE_SIZE,
+};
+
+/// How often the database is looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Every so many rounds the sizes of tables are read: they change slowly, and reading them takes
+/// some calls to the file system.
+const SIZES_ROUNDS: u32 = 12;
+
+/// Measures until `stop`.
+pub async fn measure(store: Store, stop: CancellationToken) {
+    begin_series();
+    let mut round = 0;
+    loop {
+        telemetry::metrics::upkeep();
+        let is_up = read(&store, round).await.is_ok();
+        DATABASE_UP.count(is_up.into(), []);
+        round = (round + 1) % SIZES_ROUNDS;
+        let pause = tokio::time::sleep(INTERVAL);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn read(store: &Store, round: u32) -> Result<(), StoreError> {
+    let backlog = store.backlog().await?;
+    OUTBOX_WAITING.count(usize::try_from(backlog.waiting).unwrap_or(usize::MAX), []);
+    let oldest = backlog.oldest.unwrap_or_default();
+    OUTBOX_OLDEST.set(oldest.as_secs_f64(), []);
+    if round == 0 {
+        for size in store.table_sizes().await? {
+            let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+            TABLE_SIZE.count(count(size.bytes), [size.table.clone().into()]);
+            TABLE_DEAD_ROWS.count(count(size.dead_rows), [size.table.into()]);
+        }
+    }
+    Ok(())
+}
+
+/// Lets each series begin at zero that can be known in advance: the first event of one that is not
+/// there yet would be no rise, and so would wake nobody.
+fn begin_series() {
+    for method in AuthenticationMethod::ALL {
+        SESSIONS_OPENED.add(0, [method.as_str().into()]);
+    }
+    for reason in EndReason::ALL {
+        SESSIONS_ENDED.add(0, [reason.as_str().into()]);
+    }
+    let scopes = LimitScope::ALL.iter().map(|scope| scope.as_str());
+    for limit in scopes.chain(["refresh", "flood"]) {
+        LIMIT_REFUSALS.add(0, [limit.into()]);
+    }
+    HASHING_REFUSALS.add(0, []);
+    for outcome in ["sent", "postponed", "refused", "expired"] {
+        MAILS.add(0, [outcome.into()]);
+    }
+    let tables = Purged::ALL.iter().map(|table| table.as_str());
+    for table in tables.chain(["audit_events", "signing_keys"]) {
+        PURGED_ROWS.add(0, [table.into()]);
+    }
+}
