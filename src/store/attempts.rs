@@ -28,18 +28,24 @@ pub struct AttemptRecord {
 /// The conflict clause runs on the locked, newest version of the row, so that attempts made at the
 /// same instant on any number of instances take turns. A row comes back if the attempt was granted
 /// (`blocked_until` is then null) or started a block; none comes back if it was refused.
+///
+/// When a row means nothing any more is rounded up, so that the next attempt mostly changes no
+/// indexed column: the row's new version stays on its page, and the indexes are left alone.
 macro_rules! reserve {
     ($key:expr, $limit:expr) => {
         sqlx::query!(
             r#"
             INSERT INTO attempts AS a (attempt_key, scope, account_key, hits, stale_at)
-            SELECT $1, $2, $3, ARRAY[now], now + make_interval(secs => $4)
+            SELECT $1, $2, $3, ARRAY[now],
+                   date_bin('10 minutes', now + make_interval(secs => $4), 'epoch')
+                       + INTERVAL '10 minutes'
               FROM (SELECT clock_timestamp() AS now) AS clock
             ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
                SET (hits, blocked_until, stale_at) = (
                    SELECT CASE WHEN l.is_full THEN l.hits ELSE l.hits || c.now END,
                           CASE WHEN l.is_full THEN c.now + make_interval(secs => $6) END,
-                          c.now + make_interval(secs => GREATEST($4, $6))
+                          date_bin('10 minutes', c.now + make_interval(secs => GREATEST($4, $6)),
+                                   'epoch') + INTERVAL '10 minutes'
                      FROM (SELECT clock_timestamp() AS now) AS c,
                           LATERAL (SELECT COALESCE(array_agg(hit ORDER BY hit), '{}') AS hits,
                                           count(*) >= $5 AS is_full
@@ -108,7 +114,9 @@ impl Store {
         let query = sqlx::query_scalar!(
             r#"
             INSERT INTO attempts AS a (attempt_key, scope, account_key, hits, in_flight, stale_at)
-            SELECT $1, $2, $3, '{}', ARRAY[now], now + make_interval(secs => $4)
+            SELECT $1, $2, $3, '{}', ARRAY[now],
+                   date_bin('10 minutes', now + make_interval(secs => $4), 'epoch')
+                       + INTERVAL '10 minutes'
               FROM (SELECT clock_timestamp() AS now) AS clock
             ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
                SET (hits, in_flight, stale_at) = (
@@ -117,7 +125,8 @@ impl Store {
                           ARRAY(SELECT hit FROM unnest(a.in_flight) AS hit
                                  WHERE hit > c.now - make_interval(secs => $4) ORDER BY hit)
                               || c.now,
-                          c.now + make_interval(secs => $4)
+                          date_bin('10 minutes', c.now + make_interval(secs => $4), 'epoch')
+                              + INTERVAL '10 minutes'
                      FROM (SELECT GREATEST(clock_timestamp(),
                                            a.in_flight[cardinality(a.in_flight)]
                                                + INTERVAL '1 microsecond') AS now) AS c)
