@@ -19,6 +19,7 @@ use tower_http::cors::CorsLayer;
 use super::body::MAX_BODY_BYTES;
 use super::client::{X_REQUEST_ID, recognise, trace_parent};
 use super::problem::{Code, Problem, render};
+use crate::store::on_a_budget;
 
 /// Recognises the client, gives the request its id and finds its place in a trace; writes the id on every response, and the
 /// bodies of problems, which carry it too.
@@ -50,6 +51,12 @@ pub async fn refuse_ambiguous_host(request: Request, next: Next) -> Response {
             .into_response();
     }
     next.run(request).await
+}
+
+/// A database in trouble must not keep anybody waiting: within two seconds the answer is there, and
+/// be it 503.
+pub async fn bound_database_time(request: Request, next: Next) -> Response {
+    on_a_budget(next.run(request)).await
 }
 
 /// Tells browsers and caches to keep nothing, guess nothing, load nothing and frame nothing,

@@ -126,7 +126,8 @@ pub fn management_router(measured: Measured) -> Router {
 /// 3. `access_log`: outside of whatever refuses, so that each refusal has its line.
 /// 4. catch a panic: inside the log, so that it is logged with its request.
 /// 5. refuse a request that does not say for whom it is.
-/// 6. the routes, each with what it alone needs, and the answer where there is none.
+/// 6. bound the time that the request may wait for the database.
+/// 7. the routes, each with what it alone needs, and the answer where there is none.
 pub fn stack(router: Router, config: &HttpConfig) -> Router {
     let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
     let layers = ServiceBuilder::new()
@@ -134,7 +135,8 @@ pub fn stack(router: Router, config: &HttpConfig) -> Router {
         .layer(from_fn(middleware::harden))
         .layer(from_fn(access_log::log))
         .layer(CatchPanicLayer::custom(middleware::refuse_panic))
-        .layer(from_fn(middleware::refuse_ambiguous_host));
+        .layer(from_fn(middleware::refuse_ambiguous_host))
+        .layer(from_fn(middleware::bound_database_time));
     router.fallback(middleware::not_found).layer(layers)
 }
 

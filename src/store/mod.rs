@@ -6,12 +6,14 @@
 //! instants come from the database's own clock (`clock_timestamp()`, since `now()` stands still
 //! while a statement waits for a lock).
 //!
-//! No statement waits longer than [`DEADLINE`] for the database, but for migrations.
+//! No statement waits longer than [`DEADLINE`] for the database, but for migrations; and those of one
+//! request share a [budget](on_a_budget).
 //!
 //! Who locks rows of several tables locks them in this order: `challenges`, `users`, `sessions`.
 
 mod attempts;
 mod audit;
+mod budget;
 mod challenges;
 mod error;
 mod fitness;
@@ -42,6 +44,7 @@ use suspect::Suspect;
 
 pub use attempts::AttemptRecord;
 pub use audit::AuditRecord;
+pub use budget::on_a_budget;
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use error::StoreError;
 pub use fitness::{Backlog, Fitness, TableSize};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{DEADLINE, StoreError};
+use super::{DEADLINE, StoreError, budget};
 use crate::telemetry::metrics::DATABASE_ERRORS;
 
 /// How often at most all connections are dropped. While a failover lasts, each new one may turn out
@@ -60,7 +60,7 @@ impl Suspect {
         &self,
         statement: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        let mut statement = pin!(tokio::time::timeout(DEADLINE, statement));
+        let mut statement = pin!(budget::spend(statement));
         let error = match statement.as_mut().await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
