@@ -61,6 +61,10 @@ const PARK: Duration = Duration::from_millis(100);
 /// What a connection in HTTP/2 begins with (RFC 9113, section 3.4), and none in HTTP/1 does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long a new connection may take to send its first byte when the server ends: its client has been
+/// told that it is connected, and has no way to tell that its request was not worked on.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
+
 /// How long a connection may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -135,10 +139,14 @@ where
     let pace = io.pace.clone();
     pace.state().is_asleep = true;
     let mut clock = pin!(sleep_until(Instant::now()));
+    let patience = if io.is_known {
+        Duration::ZERO
+    } else {
+        FIRST_BYTE
+    };
     let may_close = tokio::select! {
         biased;
         () = shared.shutdown.cut.cancelled() => false,
-        () = shared.shutdown.stop.cancelled() => true,
         is_http2 = io.listen() => {
             pace.state().is_asleep = false;
             match is_http2 {
@@ -156,12 +164,19 @@ where
             }
             is_idle
         }
+        () = leave(&shared.shutdown, patience) => true,
     };
     if may_close {
         // An error is the other side's farewell.
         let _ = shared.shutdown.cut.run_until_cancelled(io.shutdown()).await;
     }
     Spoken::Over
+}
+
+/// Waits until a connection that says nothing has to go because the server does.
+async fn leave(shutdown: &Shutdown, patience: Duration) {
+    shutdown.stop.cancelled().await;
+    sleep(patience).await;
 }
 
 /// How far hyper went with a connection.

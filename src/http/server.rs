@@ -125,14 +125,15 @@ pub async fn serve(
         CONNECTIONS_CUT.add(0, [reason.into()]);
     }
     CONNECTIONS_MAX.count(limits.max_connections, [limits.listener.into()]);
-    let accepting = accept_all(listener, limits, &connections, &shared);
+    let accepting = accept_all(&listener, limits, &connections, &shared);
     shutdown.stop.run_until_cancelled(accepting).await;
+    accept_the_last(listener, &connections, &shared);
     finish(&connections, limits.drain, &shutdown.cut).await;
 }
 
 /// Accepts one connection after the other, each once there is room for it.
 async fn accept_all(
-    listener: TcpListener,
+    listener: &TcpListener,
     limits: ServerLimits,
     connections: &TaskTracker,
     shared: &Arc<Shared>,
@@ -154,6 +155,26 @@ async fn accept_all(
             CONNECTIONS.shift(-1.0, [limits.listener.into()]);
             drop(place);
         });
+    }
+}
+
+/// Accepts who connected before the listener closes: the system says so to clients before we accept
+/// them, and would reset those that still wait, with the requests that they have sent.
+///
+/// They are no more than the backlog holds, and may exceed the cap: this is the end.
+fn accept_the_last(listener: TcpListener, connections: &TaskTracker, shared: &Arc<Shared>) {
+    // Tokio's listener asks the system only when it has been told that somebody came.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    while let Ok((stream, peer)) = listener.accept() {
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            send_at_once(&stream);
+            connections.spawn(connection::serve(stream, peer, shared.clone()));
+        }
     }
 }
 
@@ -325,6 +346,39 @@ mod tests {
         running.gate.notify_one();
         running.shutdown.drain();
         assert!(rest(second).await.ends_with("done"));
+    }
+
+    /// Red without `accept_the_last`.
+    #[tokio::test]
+    async fn who_has_connected_when_the_listener_closes_is_served() {
+        let running = Running::start(ServerLimits::new(1)).await;
+        let _first = running.ask("/wait").await;
+        running.entered.notified().await;
+        // The cap keeps it waiting in the system's backlog.
+        let waiting = running.ask("/").await;
+        running.shutdown.stop();
+        let answer = rest(waiting).await;
+        assert!(answer.contains("connection: close"), "{answer}");
+        assert!(answer.ends_with("here"), "{answer}");
+        running.gate.notify_one();
+        running.server.await.unwrap();
+    }
+
+    /// Red where `leaving` does not wait for the first byte.
+    #[tokio::test]
+    async fn a_request_that_is_on_its_way_when_the_listener_closes_is_answered() {
+        let running = Running::start(ServerLimits::new(10)).await;
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        running.shutdown.stop();
+        while TcpStream::connect(running.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(rest(stream).await.ends_with("here"));
+        running.server.await.unwrap();
     }
 
     #[tokio::test]
