@@ -10,10 +10,15 @@ const FOLDERS: usize = 32;
 /// Starts a cluster in a folder of this checkout. The folder is used again by the next run, so that
 /// nothing piles up; what holds it now is another run, and then it is the next folder's turn.
 pub fn start(name: &str) -> Cluster {
+    start_with(name, Durability::Throwaway)
+}
+
+/// The same, with a say in what becomes of its data.
+pub fn start_with(name: &str, durability: Durability) -> Cluster {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for number in 0..FOLDERS {
         let folder = tmp.join(format!("{name}-{number}"));
-        match Cluster::start(&folder, Durability::Throwaway) {
+        match Cluster::start(&folder, durability) {
             Ok(cluster) => return cluster,
             Err(ClusterError::Busy { .. }) => {}
             Err(error) => panic!("{error} (all in {} may be removed)", folder.display()),

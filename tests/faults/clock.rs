@@ -1,0 +1,52 @@
+//! The clock of one instance is wrong.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use backoffice_auth::app::App;
+use backoffice_auth::config::Config;
+use backoffice_auth::domain::Clock;
+use chrono::TimeDelta;
+use tokio::time::sleep;
+
+use crate::form::{alone, seconds};
+use crate::postgres::Postgres;
+use crate::world::World;
+
+/// Steps that an access token (900 s) outlives forwards, and any that lead backwards. By a larger step
+/// forwards an instance takes every access token for expired: that is what its own clock decides, and
+/// all that it decides.
+const STEPS: [i64; 5] = [600, -600, -3_600, -86_400, 0];
+
+/// What this guards is that rotation, challenges, limits and sessions go by the database's clock.
+#[test]
+fn an_instance_whose_clock_is_stepped_decides_as_the_others_do() {
+    alone(async {
+        let mut world = World::on(Postgres::start("faults"), "clock", &[]).await;
+        world.instances[0].start().await;
+        let step = Arc::new(AtomicI64::new(0));
+        let (moved, system) = (Arc::clone(&step), Clock::system());
+        let clock =
+            Clock::new(move || system.now() + TimeDelta::seconds(moved.load(Ordering::Relaxed)));
+        let (public, management) = (world.instances[1].public, world.instances[1].management);
+        let mut variables = world.variables().to_vec();
+        for (name, address) in [("LISTEN", public), ("MANAGEMENT_LISTEN", management)] {
+            variables.push((
+                format!("BACKOFFICE_AUTH__HTTP__{name}"),
+                address.to_string(),
+            ));
+        }
+        let config = Config::load(None, variables).unwrap().config;
+        let app = App::start(&config, clock).await.unwrap();
+        world.begin_load().await;
+        for by in STEPS {
+            step.store(by, Ordering::Relaxed);
+            sleep(seconds(1, 5)).await;
+            world.goes_on(2).await;
+        }
+        world.recovers().await;
+        world.no_503();
+        world.finish().await;
+        app.stop().await;
+    });
+}

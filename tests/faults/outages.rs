@@ -1,0 +1,55 @@
+//! PostgreSQL stops, is restarted, and stands still.
+
+use tokio::time::sleep;
+
+use crate::form::{alone, of, seconds};
+use crate::world::World;
+
+/// Red without `store::on_a_budget`: a sign-in that the end of the outage lets through one statement is
+/// refused after three seconds.
+#[test]
+fn while_postgresql_is_stopped_everything_is_503_and_nothing_is_lost() {
+    alone(async {
+        let mut world = World::start("stopped", &[]).await;
+        world.postgres.stop_fast();
+        sleep(seconds(3, 30)).await;
+        world.postgres.resume();
+        world.recovers().await;
+        world.finish().await;
+    });
+}
+
+/// Red where a sign-out is answered half a second before it is committed: its session lives on.
+#[test]
+fn what_was_acknowledged_outlives_restarts_of_postgresql() {
+    alone(async {
+        let mut world = World::start("restarted", &[]).await;
+        for round in 0..of(2, 20) {
+            if round % 2 == 0 {
+                world.postgres.stop_immediately();
+            } else {
+                world.postgres.stop_fast();
+            }
+            world.postgres.resume();
+            world.recovers().await;
+            world.goes_on(2).await;
+        }
+        world.finish().await;
+    });
+}
+
+/// Red without the deadline in `budget::spend`: what waits for a frozen server waits with it.
+#[test]
+fn a_frozen_postgresql_is_503_in_time_and_thaws_without_a_restart() {
+    alone(async {
+        let mut world = World::start("frozen", &[]).await;
+        for _ in 0..of(1, 3) {
+            let frozen = world.postgres.freeze();
+            sleep(seconds(4, 10)).await;
+            drop(frozen);
+            world.recovers().await;
+            world.goes_on(2).await;
+        }
+        world.finish().await;
+    });
+}

@@ -1,0 +1,211 @@
+//! A real PostgreSQL that keeps its data, and the ways in which it fails.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use backoffice_auth::dev::{Cluster, Durability};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::block_in_place;
+
+use crate::cluster;
+
+/// One cluster.
+pub struct Postgres(Cluster);
+
+/// Its processes, which do nothing until this is dropped.
+pub struct Frozen(Vec<u32>);
+
+impl Postgres {
+    /// Durable: what was committed outlives `immediate`, as in production.
+    pub fn start(name: &str) -> Self {
+        block_in_place(|| Self(cluster::start_with(name, Durability::Kept)))
+    }
+
+    /// The one that lives, or is to live, in a folder.
+    pub fn start_in(folder: &Path) -> Self {
+        block_in_place(|| Self(Cluster::start(folder, Durability::Kept).unwrap()))
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        self.0.url(database)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.port()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.0.folder()
+    }
+
+    /// Stops it the way `pg_ctl stop -m fast` does, and waits until it is gone.
+    pub fn stop_fast(&mut self) {
+        block_in_place(|| self.0.halt()).unwrap();
+    }
+
+    /// Stops it the way `pg_ctl stop -m immediate` does: as a crash, without a last checkpoint.
+    pub fn stop_immediately(&mut self) {
+        let postmaster = self.0.process_id().unwrap();
+        signal("QUIT", &[postmaster]);
+        block_in_place(|| self.0.halt()).unwrap();
+    }
+
+    pub fn resume(&mut self) {
+        block_in_place(|| self.0.resume()).unwrap();
+    }
+
+    /// Stops every one of its processes where it stands.
+    pub fn freeze(&self) -> Frozen {
+        let postmaster = self.0.process_id().unwrap();
+        signal("STOP", &[postmaster]);
+        // Now it forks no more.
+        let mut all = children(postmaster);
+        all.push(postmaster);
+        signal("STOP", &all);
+        Frozen(all)
+    }
+
+    /// Takes a place among its connections, as somebody who is slow to say the password; `None` if
+    /// there is none left.
+    pub async fn take_place(&self) -> Option<TcpStream> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port())).await.ok()?;
+        let words = b"user\0backoffice\0database\0postgres\0\0";
+        let length = u32::try_from(8 + words.len()).unwrap().to_be_bytes();
+        // Version 3.0 of the protocol.
+        let hello = [&length[..], &[0, 3, 0, 0], words].concat();
+        stream.write_all(&hello).await.ok()?;
+        // It asks for the password, or says that there are too many.
+        (stream.read_u8().await.ok()? == b'R').then_some(stream)
+    }
+
+    pub async fn connect(&self, database: &str) -> PgConnection {
+        PgConnection::connect(&self.url(database)).await.unwrap()
+    }
+
+    /// Runs statements as the superuser, on a connection of their own.
+    pub async fn execute(&self, database: &str, statements: &str) {
+        let mut connection = self.connect(database).await;
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// The number that a statement selects.
+    pub async fn number(&self, database: &str, statement: &str) -> i64 {
+        let mut connection = self.connect(database).await;
+        let statement = AssertSqlSafe(statement.to_owned());
+        let number = sqlx::query_scalar(statement).fetch_one(&mut connection);
+        let number = number.await.unwrap();
+        connection.close().await.unwrap();
+        number
+    }
+
+    /// Makes sure that it runs, after it may have given up by itself.
+    pub async fn revive(&mut self) {
+        for _ in 0..50 {
+            if PgConnection::connect(&self.url("postgres")).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.resume();
+    }
+
+    /// Waits for no standby any more: that of an earlier run is gone.
+    pub async fn forget_standbys(&self) {
+        let statement = "ALTER SYSTEM RESET synchronous_standby_names";
+        self.execute("postgres", statement).await;
+        self.execute("postgres", "SELECT pg_reload_conf()").await;
+    }
+
+    /// Makes a standby that every commit waits for, from now on.
+    pub async fn add_synchronous_standby(&self) -> Self {
+        let folder = self.folder().with_file_name(format!(
+            "{}-standby",
+            self.folder().file_name().unwrap().to_str().unwrap()
+        ));
+        let standby = block_in_place(|| {
+            copy(&self.0, &folder);
+            Self::start_in(&folder)
+        });
+        let statement = "ALTER SYSTEM SET synchronous_standby_names = '*'";
+        self.execute("postgres", statement).await;
+        self.execute("postgres", "SELECT pg_reload_conf()").await;
+        let is_synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        while self.number("postgres", is_synchronous).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        standby
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("CONT", &self.0);
+    }
+}
+
+/// Makes `folder` a cluster that follows `primary`, in place of whatever was there.
+fn copy(primary: &Cluster, folder: &Path) {
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::create_dir(folder).unwrap();
+    let mode = std::fs::metadata(primary.folder()).unwrap().permissions();
+    std::fs::set_permissions(folder, mode).unwrap();
+    let owner = std::fs::metadata(primary.folder().join("data")).unwrap();
+    let (data, password) = (folder.join("data"), primary.folder().join("password"));
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&data)
+        .unwrap();
+    std::os::unix::fs::chown(&data, Some(owner.uid()), Some(owner.gid())).unwrap();
+    std::fs::copy(&password, folder.join("password")).unwrap();
+
+    let mut backup = Command::new(primary.programs().path("pg_basebackup"));
+    backup
+        .args([
+            "--checkpoint=fast",
+            "--write-recovery-conf",
+            "--wal-method=stream",
+        ])
+        .arg("--pgdata")
+        .arg(&data)
+        .arg("--dbname")
+        .arg(primary.url("postgres"))
+        .current_dir("/")
+        .stdin(Stdio::null());
+    if std::fs::metadata(folder).unwrap().uid() != owner.uid() {
+        backup.uid(owner.uid()).gid(owner.gid());
+    }
+    let output = backup.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Sends a signal. Processes that are gone by now are no failure.
+pub fn signal(name: &str, processes: &[u32]) {
+    let mut kill = Command::new("kill");
+    kill.arg(format!("-{name}"));
+    kill.args(processes.iter().map(ToString::to_string));
+    kill.stderr(Stdio::null()).status().unwrap();
+}
+
+/// The ids of a process's children.
+fn children(parent: u32) -> Vec<u32> {
+    let mut ps = Command::new("ps");
+    let output = ps.args(["-A", "-o", "pid=", "-o", "ppid="]).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let lines = text.lines().filter_map(|line| {
+        let mut ids = line.split_whitespace().map(|id| id.parse::<u32>().unwrap());
+        Some((ids.next()?, ids.next()?))
+    });
+    lines
+        .filter(|(_, ppid)| *ppid == parent)
+        .map(|(pid, _)| pid)
+        .collect()
+}

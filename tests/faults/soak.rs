@@ -1,0 +1,207 @@
+//! Half an hour of everything: nothing grows and nothing fails.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::{Instant, sleep_until};
+
+use crate::form::{alone, say};
+use crate::world::World;
+
+/// The tables that grow with use.
+const TABLES: [&str; 6] = [
+    "attempts",
+    "audit_events",
+    "challenges",
+    "known_networks",
+    "outbox",
+    "sessions",
+];
+
+/// How often the servers and the tables are looked at.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Rows that nobody has touched for five minutes become more than a month old, so that days pass and the
+/// purge has its work.
+const AGE: [&str; 4] = [
+    "UPDATE sessions SET created_at = created_at - m, rotated_at = rotated_at - m,
+            access_expires_at = access_expires_at - m, idle_expires_at = idle_expires_at - m,
+            expires_at = expires_at - m, access_horizon_at = access_horizon_at - m,
+            ended_at = ended_at - m
+       FROM (SELECT INTERVAL '40 days' AS m) AS month
+      WHERE rotated_at BETWEEN now() - INTERVAL '1 day' AND now() - INTERVAL '5 minutes'",
+    "UPDATE challenges SET created_at = created_at - m, expires_at = expires_at - m,
+            consumed_at = consumed_at - m
+       FROM (SELECT INTERVAL '40 days' AS m) AS month
+      WHERE created_at BETWEEN now() - INTERVAL '1 day' AND now() - INTERVAL '5 minutes'",
+    "UPDATE audit_events SET happened_at = happened_at - INTERVAL '40 days'
+      WHERE happened_at BETWEEN now() - INTERVAL '1 day' AND now() - INTERVAL '5 minutes'",
+    "UPDATE known_networks SET last_signin_at = last_signin_at - INTERVAL '40 days'
+      WHERE last_signin_at BETWEEN now() - INTERVAL '1 day' AND now() - INTERVAL '5 minutes'",
+];
+
+fn number(count: usize) -> f64 {
+    u32::try_from(count).unwrap().into()
+}
+
+/// What was measured, by name.
+struct Series {
+    name: String,
+    values: Vec<f64>,
+    /// How much more than before is still flat: a share, and a bit whatever the share.
+    share: f64,
+    slack: f64,
+}
+
+impl Series {
+    /// The means of the second and of the last third.
+    fn thirds(&self) -> (f64, f64) {
+        let third = self.values.len() / 3;
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / number(values.len());
+        (
+            mean(&self.values[third..2 * third]),
+            mean(&self.values[2 * third..]),
+        )
+    }
+
+    /// Whether it grew no more than the load, which grows by `pace` when the machine has more time.
+    fn is_flat(&self, pace: f64) -> bool {
+        let (before, after) = self.thirds();
+        after <= before * pace.max(1.0) * (1.0 + self.share) + self.slack
+    }
+}
+
+#[test]
+fn what_grows_is_told_from_what_wavers() {
+    let series = |values: &[f64]| Series {
+        name: String::new(),
+        values: values.to_vec(),
+        share: 0.1,
+        slack: 1.0,
+    };
+    assert!(series(&[0.0, 50.0, 101.0, 99.0, 100.0, 110.0]).is_flat(0.5));
+    assert!(!series(&[0.0, 50.0, 100.0, 100.0, 115.0, 120.0]).is_flat(1.0));
+    assert!(series(&[0.0, 50.0, 100.0, 100.0, 115.0, 120.0]).is_flat(1.1));
+}
+
+#[test]
+#[ignore = "half an hour: `cargo test --test faults -- --ignored soak`"]
+fn soak_nothing_grows_and_nothing_fails() {
+    alone(async {
+        let minutes = std::env::var("SOAK_MINUTES").map_or(30, |text| text.parse().unwrap());
+        // An ended session is kept in mind for as long as its tokens, and five minutes.
+        let settings = [
+            ("two_factor.ttl_seconds", "30"),
+            ("tokens.access_ttl_seconds", "120"),
+            ("audit.retention_days", "1"),
+        ];
+        let mut world = World::start("soak", &settings).await;
+        let mut database = world.postgres.connect(&world.database).await;
+        let mut all = series();
+        let start = Instant::now();
+        let end = start + Duration::from_secs(minutes * 60);
+        let mut next = start;
+        while next < end {
+            next += INTERVAL;
+            sleep_until(next).await;
+            for statement in AGE {
+                let aged = sqlx::raw_sql(statement).execute(&mut database).await;
+                aged.unwrap();
+            }
+            measure(&world, &mut database, &mut all).await;
+        }
+        world.no_503();
+        let flat = print(&all);
+        world.finish_unverified().await;
+        assert!(flat, "something grows");
+    });
+}
+
+fn series() -> Vec<Series> {
+    let one = |name: String, share, slack| Series {
+        name,
+        values: Vec::new(),
+        share,
+        slack,
+    };
+    // Whatever the load does is fine.
+    let mut all = vec![one(
+        "requests since the last look".to_owned(),
+        f64::INFINITY,
+        0.0,
+    )];
+    for instance in ["a", "b"] {
+        all.push(one(format!("{instance}: memory, MiB"), 0.05, 2.0));
+        all.push(one(format!("{instance}: descriptors"), 0.1, 8.0));
+    }
+    for table in TABLES {
+        all.push(one(format!("{table}: rows"), 0.15, 200.0));
+        all.push(one(format!("{table}: KiB"), 0.15, 512.0));
+    }
+    all
+}
+
+async fn measure(world: &World, database: &mut PgConnection, all: &mut [Series]) {
+    let requests = number(world.setting.history.count(|_| true));
+    let before: f64 = all[0].values.iter().sum();
+    let mut values = vec![requests - before];
+    for instance in &world.instances {
+        let process = format!("/proc/{}", instance.process_id());
+        let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
+        let resident = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib: f64 = resident
+            .and_then(|line| line.split_whitespace().nth(1))
+            .unwrap()
+            .parse()
+            .unwrap();
+        values.push(kib / 1024.0);
+        let descriptors = std::fs::read_dir(format!("{process}/fd")).unwrap();
+        values.push(number(descriptors.count()));
+    }
+    for table in TABLES {
+        let statement = format!(
+            "SELECT count(*)::FLOAT8, pg_total_relation_size('{table}')::FLOAT8 / 1024 FROM {table}"
+        );
+        let row: (f64, f64) = sqlx::query_as(AssertSqlSafe(statement))
+            .fetch_one(&mut *database)
+            .await
+            .unwrap();
+        values.extend([row.0, row.1]);
+    }
+    for (series, value) in all.iter_mut().zip(values) {
+        series.values.push(value);
+    }
+}
+
+/// Prints the table; whether all of it is flat.
+fn print(all: &[Series]) -> bool {
+    let mut text = format!(
+        "{:<30} {:>10} {:>10} {:>10} {:>10}\n",
+        "", "first", "2nd third", "last third", "most"
+    );
+    let (before, after) = all[0].thirds();
+    // Memory and descriptors follow the number of connections, not how much is done.
+    let pace = |series: &Series| {
+        let is_table = TABLES.iter().any(|table| series.name.starts_with(table));
+        if is_table { after / before } else { 1.0 }
+    };
+    for series in all {
+        let (before, after) = series.thirds();
+        let most = series.values.iter().copied().fold(0.0, f64::max);
+        let verdict = if series.is_flat(pace(series)) {
+            ""
+        } else {
+            "  GROWS"
+        };
+        let first = series.values[0];
+        let name = &series.name;
+        writeln!(
+            text,
+            "{name:<30} {first:>10.1} {before:>10.1} {after:>10.1} {most:>10.1}{verdict}"
+        )
+        .unwrap();
+    }
+    say(&text);
+    all.iter().all(|series| series.is_flat(pace(series)))
+}

@@ -1,0 +1,451 @@
+//! Two instances with all that is around them, a load on them, and the verdict at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backoffice_auth::auth::Users;
+use backoffice_auth::config::Config;
+use backoffice_auth::dev::Mailbox;
+use backoffice_auth::domain::{Clock, PlainPassword, Timestamp, TwoFactor};
+use backoffice_auth::limits::AttemptKeys;
+use backoffice_auth::password::HashingPool;
+use backoffice_auth::store::Store;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::actors::{Actor, CAST, Held, Load, PASSWORD, Setting};
+use crate::check::{self, Limit, Violations};
+use crate::client::probe;
+use crate::form::say;
+use crate::history::{History, Look, Outcome, Request};
+use crate::instance::Instance;
+use crate::metronome::{Metronome, Stolen};
+use crate::post::{PostOffice, fingerprint};
+use crate::postgres::Postgres;
+use crate::proxy::Proxy;
+
+/// All limits under test: small and short, so that each fault meets them many times.
+const LIMIT: Limit = Limit {
+    attempts: 5,
+    window: Duration::from_secs(5),
+};
+
+/// For how long anything is waited for. Far more than it takes: reaching it is a failure.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long the servers may take to be themselves again.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+/// Two seconds are promised; the third is for a client that shares the machine with everything else.
+const PROMPT: Duration = Duration::from_secs(3);
+
+/// How old the view of ended sessions may be: a second, and two while the database is in trouble.
+const LAG: Duration = Duration::from_secs(2);
+
+const SETTINGS: [(&str, &str); 33] = [
+    ("http.trusted_proxies", "127.0.0.1"),
+    ("http.drain_seconds", "1"),
+    ("database.max_connections", "8"),
+    (
+        "secrets.master_key",
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    ),
+    ("tokens.issuer", "https://auth.example.com"),
+    // A client may learn only after the fault that its token was traded before it.
+    ("tokens.refresh_grace_seconds", "300"),
+    // A visitor leaves many behind, and all of them are tried at the end.
+    ("tokens.max_sessions_per_user", "100000"),
+    ("passwords.memory_kib", "64"),
+    ("passwords.iterations", "1"),
+    ("passwords.workers", "2"),
+    ("limits.signin.attempts", "5"),
+    ("limits.signin.window_seconds", "5"),
+    ("limits.signin.block_seconds", "5"),
+    ("limits.confirm.attempts", "5"),
+    ("limits.confirm.window_seconds", "5"),
+    ("limits.confirm.block_seconds", "5"),
+    ("limits.refresh.attempts", "5"),
+    ("limits.refresh.window_seconds", "5"),
+    ("limits.refresh.block_seconds", "5"),
+    ("limits.signin_network_per_minute", "1000000"),
+    ("limits.signin_account_failures_per_hour", "1000000"),
+    ("limits.confirm_failures_per_account", "1000000"),
+    ("limits.mails_per_account", "1000000"),
+    ("limits.flood_burst", "1000000"),
+    ("limits.flood_per_second", "1000000"),
+    ("mail.from", "Back Office <no-reply@example.com>"),
+    ("mail.smtp.host", "127.0.0.1"),
+    ("mail.smtp.tls", "none"),
+    ("log.format", "json"),
+    ("log.filter", "info"),
+    ("tokens.audience", "back-office"),
+    ("database.migrate", "true"),
+    ("http.docs", "false"),
+];
+
+/// Everything that a scenario breaks, watches and judges.
+pub struct World {
+    name: &'static str,
+    pub postgres: Postgres,
+    pub database: String,
+    /// Between the instances and PostgreSQL.
+    pub wire: Proxy,
+    /// Between the instances and the mail relay.
+    pub mail_wire: Proxy,
+    pub mailbox: Mailbox,
+    pub instances: [Instance; 2],
+    pub setting: Arc<Setting>,
+    variables: Vec<(String, String)>,
+    metronome: Metronome,
+    lookouts: JoinSet<()>,
+    load: Option<Load>,
+    recoveries: Vec<Duration>,
+    fault_over: Duration,
+    is_readiness_judged: bool,
+    pub violations: Violations,
+}
+
+impl World {
+    /// A world on the usual cluster, with a load on it.
+    pub async fn start(name: &'static str, settings: &[(&str, &str)]) -> Self {
+        let mut world = Self::on(Postgres::start("faults"), name, settings).await;
+        world.begin().await;
+        world
+    }
+
+    /// A world on a cluster, with nothing running yet.
+    pub async fn on(postgres: Postgres, name: &'static str, settings: &[(&str, &str)]) -> Self {
+        let database = format!("faults_{name}");
+        let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
+        postgres.execute("postgres", &drop).await;
+        let create = format!("CREATE DATABASE {database}");
+        postgres.execute("postgres", &create).await;
+
+        let wire = Proxy::start(loopback(postgres.port())).await;
+        let mailbox = Mailbox::start(loopback(0), None, Clock::system());
+        let mailbox = mailbox.await.unwrap();
+        let mail_wire = Proxy::start(mailbox.smtp_addr()).await;
+        let [direct, proxied] = [postgres.port(), wire.address.port()].map(|p| format!(":{p}/"));
+        let url = postgres.url(&database).replace(&direct, &proxied);
+        let port = mail_wire.address.port().to_string();
+        let own = [("database.url", url.as_str()), ("mail.smtp.port", &port)];
+        let variables = variables(SETTINGS.iter().chain(&own).chain(settings));
+        let config = Config::load(None, variables.clone()).unwrap().config;
+        people(&config).await;
+
+        let instances =
+            ["a", "b"].map(|letter| Instance::new(&format!("{name}-{letter}"), variables.clone()));
+        let doors = [instances[0].public, instances[1].public];
+        let office = PostOffice::open(&mailbox);
+        let patience = Duration::from_secs(3);
+        let setting = Setting::new(History::begin(), doors, office, patience);
+        Self {
+            name,
+            postgres,
+            database,
+            wire,
+            mail_wire,
+            mailbox,
+            instances,
+            setting: Arc::new(setting),
+            variables,
+            metronome: Metronome::default(),
+            lookouts: JoinSet::new(),
+            load: None,
+            recoveries: Vec::new(),
+            fault_over: Duration::ZERO,
+            is_readiness_judged: true,
+            violations: Violations::new(),
+        }
+    }
+
+    /// Readiness is not judged: a database that is slow, but answers, is no reason to send people
+    /// away from where their refreshes and checks still work, while a sign-in, which takes a dozen
+    /// statements, may already be too much for it.
+    pub fn readiness_may_err(&mut self) {
+        self.is_readiness_judged = false;
+    }
+
+    /// The configuration's variables, for a server in this process.
+    pub fn variables(&self) -> &[(String, String)] {
+        &self.variables
+    }
+
+    /// Starts both instances and the load, and waits until everybody got something.
+    pub async fn begin(&mut self) {
+        let [first, second] = &mut self.instances;
+        tokio::join!(first.start(), second.start());
+        self.begin_load().await;
+    }
+
+    pub async fn begin_load(&mut self) {
+        for instance in [0, 1] {
+            let (setting, management) = (
+                Arc::clone(&self.setting),
+                self.instances[instance].management,
+            );
+            self.lookouts.spawn(look(setting, instance, management));
+        }
+        let beating = self.metronome.clone().beat(self.history().began());
+        self.lookouts.spawn(beating);
+        self.load = Some(Load::start(&self.setting));
+        self.goes_on(4).await;
+    }
+
+    fn history(&self) -> &History {
+        &self.setting.history
+    }
+
+    /// Waits for so many more of each kind of success at each instance.
+    pub async fn goes_on(&self, times: usize) {
+        use crate::history::Asked;
+        let kinds: [fn(&Asked) -> bool; 4] = [
+            |asked| matches!(asked, Asked::Signin { .. }),
+            |asked| matches!(asked, Asked::Refresh { .. }),
+            |asked| matches!(asked, Asked::Check { .. }),
+            |asked| matches!(asked, Asked::Signout { .. }),
+        ];
+        let done = |instance: usize, kind: fn(&Asked) -> bool| {
+            self.history()
+                .count(|r| r.is_ok() && r.instance == instance && kind(&r.asked))
+        };
+        let each = [0, 1].map(|instance| kinds.map(|kind| (instance, kind)));
+        let goals: Vec<_> = each
+            .into_iter()
+            .flatten()
+            .map(|(instance, kind)| (instance, kind, done(instance, kind) + times))
+            .collect();
+        let deadline = Instant::now() + PATIENCE;
+        for (instance, kind, goal) in goals {
+            while done(instance, kind) < goal {
+                assert!(Instant::now() < deadline, "{}: no progress", self.name);
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    /// The fault is over: waits until both instances are ready and sign people in, and notes how long
+    /// that took.
+    pub async fn recovers(&mut self) {
+        let started = Instant::now();
+        self.fault_over = self.history().now();
+        for instance in [0, 1] {
+            let actor = Actor::new(&self.setting, "probe", instance);
+            let management = self.instances[instance].management;
+            loop {
+                let is_ready = probe(management, "/health/ready").await == Some(200);
+                if is_ready && actor.can_sign_in(instance).await {
+                    break;
+                }
+                let last_words = self.instances[instance].last_words();
+                assert!(
+                    started.elapsed() < PATIENCE,
+                    "{}: {instance} does not recover: {last_words}",
+                    self.name
+                );
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        let took = started.elapsed();
+        self.recoveries.push(took);
+        let (from, to) = (self.fault_over, self.history().now());
+        let ours = took.saturating_sub(self.metronome.stolen().between(from, to));
+        if ours > RECOVERY {
+            self.violations.push(format!("the recovery took {took:?}"));
+        }
+    }
+
+    /// Ends the load, tries everything that was acknowledged, judges the history and prints a line.
+    pub async fn finish(mut self) {
+        self.goes_on(2).await;
+        let held = self.load.take().unwrap().stop().await;
+        self.verify(&held).await;
+        let mails = self.setting.post.mails();
+        let ends = self.ends_of_challenges().await;
+        let late = check::mails_are_in_time(&mails, &ends);
+        self.violations.extend(late);
+        self.end(held.len());
+    }
+
+    /// Ends the load and judges, but does not try what is left: after a soak most rows are purged.
+    pub async fn finish_unverified(mut self) {
+        let held = self.load.take().unwrap().stop().await;
+        self.end(held.len());
+    }
+
+    /// Judges, prints a line, and fails if something is wrong.
+    fn end(mut self, held: usize) {
+        self.lookouts.abort_all();
+        self.judge_and_report(held);
+        let mut failed = std::mem::take(&mut self.violations);
+        let count = failed.len();
+        failed.truncate(5);
+        assert!(failed.is_empty(), "{}, {count}: {failed:#?}", self.name);
+    }
+
+    /// Tries all that is left: what was acknowledged holds.
+    async fn verify(&mut self, held: &[Held]) {
+        let until = self.fault_over + RECOVERY;
+        let mut actor = Actor::new(&self.setting, "judge", 0);
+        for held in held {
+            actor.verify(held, until).await;
+        }
+        let live: BTreeSet<Uuid> = (held.iter().filter(|held| !held.is_over))
+            .map(|held| held.pair.session.parse().unwrap())
+            .collect();
+        let quoted: Vec<String> = live.iter().map(|id| format!("'{id}'")).collect();
+        let stored = format!(
+            "SELECT count(*) FROM sessions WHERE ended_at IS NULL
+                AND session_id = ANY (ARRAY[{}]::UUID[])",
+            quoted.join(",")
+        );
+        let stored = self.postgres.number(&self.database, &stored).await;
+        if stored != i64::try_from(live.len()).unwrap() {
+            let lost = format!("of {} sessions {stored} are live", live.len());
+            self.violations.push(lost);
+        }
+    }
+
+    fn judge_and_report(&mut self, held: usize) {
+        let (history, looks) = (self.history().requests(), self.history().looks());
+        let mails = self.setting.post.mails();
+        let stolen = self.metronome.stolen();
+        let settled_at = self.fault_over + RECOVERY;
+        let verdicts = [
+            check::one_successor_a_generation(&history),
+            check::nothing_after_a_signout(&history, LAG),
+            check::no_code_twice(&history),
+            check::limits_hold(&history, LIMIT, LIMIT, LIMIT),
+            check::answers_are_true(&history, LIMIT.attempts),
+            check::answers_come_in_time(&history, PROMPT, &stolen),
+            check::settled(&history, settled_at, &stolen),
+            check::one_code_a_challenge(&mails),
+        ];
+        self.violations.extend(verdicts.concat());
+        if self.is_readiness_judged {
+            self.violations.extend(check::readiness_is_true(&looks));
+        }
+        self.report(&history, held, mails.len(), &stolen);
+    }
+
+    /// Judges a history in which no request may go without an answer.
+    pub fn nothing_was_dropped(&mut self) {
+        let history = self.history().requests();
+        self.violations.extend(check::nothing_is_dropped(&history));
+    }
+
+    /// Judges a history in which the database was never in trouble.
+    pub fn no_503(&mut self) {
+        let (history, stolen) = (self.history().requests(), self.metronome.stolen());
+        self.violations
+            .extend(check::nothing_is_unavailable(&history, &stolen));
+    }
+
+    /// When each challenge in the database is over, by what its mails call it.
+    async fn ends_of_challenges(&self) -> BTreeMap<String, Timestamp> {
+        let mut connection = self.postgres.connect(&self.database).await;
+        let rows: Vec<(Uuid, Timestamp)> =
+            sqlx::query_as("SELECT challenge_id, expires_at FROM challenges")
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+        rows.into_iter()
+            .map(|(id, end)| (fingerprint(&id.to_string()), end))
+            .collect()
+    }
+
+    fn report(&self, history: &[Request], held: usize, mails: usize, stolen: &Stolen) {
+        let count = |status: u16| {
+            history
+                .iter()
+                .filter(|r| r.status() == Some(status))
+                .count()
+        };
+        let lost = history.iter().filter(|r| r.outcome == Outcome::Lost);
+        let refused = history.iter().filter(|r| r.outcome == Outcome::Refused);
+        let slowest = history.iter().filter(|r| r.status() == Some(503));
+        let slowest = slowest.map(Request::took).max().unwrap_or_default();
+        let recovery = self.recoveries.iter().max().copied().unwrap_or_default();
+        let line = format!(
+            "{:<14} {:>6} requests: {:>5}x200 {:>4}x401 {:>5}x429 {:>4}x503, {} unanswered, \
+             {} not connected; slowest 503 {:.2} s; {} recoveries, slowest {:.2} s; {} sessions and \
+             {} mails checked; {} violations; {:.0} % of the time the machine was not ours",
+            self.name,
+            history.len(),
+            count(200),
+            count(401),
+            count(429),
+            count(503),
+            lost.count(),
+            refused.count(),
+            slowest.as_secs_f64(),
+            self.recoveries.len(),
+            recovery.as_secs_f64(),
+            held,
+            mails,
+            self.violations.len(),
+            100.0 * stolen.share(Duration::ZERO, self.history().now()),
+        );
+        say(&line);
+        for violation in self.violations.iter().take(5) {
+            say(&format!("{:<14} {violation}", self.name));
+        }
+    }
+}
+
+/// Looks at an instance again and again.
+async fn look(setting: Arc<Setting>, instance: usize, management: SocketAddr) {
+    let actor = Actor::new(&setting, "probe", instance);
+    loop {
+        let (status, serves) = tokio::join!(
+            probe(management, "/health/ready"),
+            actor.can_sign_in(instance)
+        );
+        setting.history.add_look(Look {
+            instance,
+            at: setting.history.now(),
+            is_ready: status.map(|status| status == 200),
+            serves,
+        });
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
+pub fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn variables<'a>(settings: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<(String, String)> {
+    // Of two values for a key the later one counts.
+    let named = settings.map(|(key, value)| {
+        let name = key.replace('.', "__").to_ascii_uppercase();
+        (format!("BACKOFFICE_AUTH__{name}"), (*value).to_owned())
+    });
+    named.collect::<BTreeMap<_, _>>().into_iter().collect()
+}
+
+/// Migrates, and makes everybody who will play.
+async fn people(config: &Config) {
+    let store = Store::connect(&config.database).await.unwrap();
+    store.migrate().await.unwrap();
+    let keys = AttemptKeys::new(&config.secrets.master_key);
+    let users = Users::new(store.clone(), keys, "tests".to_owned());
+    let password = PlainPassword::parse(PASSWORD).unwrap();
+    let pool = HashingPool::new(config.passwords);
+    for (role, count, has_code) in CAST {
+        for number in 0..count {
+            let email = format!("{role}{number}@example.com").parse().unwrap();
+            let hash = pool.hash(password.clone()).await.unwrap();
+            let two_factor = if has_code {
+                TwoFactor::Email
+            } else {
+                TwoFactor::Off
+            };
+            users.insert(&email, hash, two_factor).await.unwrap();
+        }
+    }
+    store.close().await;
+}
