@@ -70,6 +70,11 @@ const POOL_DEADLINE: Duration = Duration::from_millis(1_400);
 /// Connections besides the pool: one for readiness, one for metrics.
 const ASIDE: u32 = 2;
 
+/// Milliseconds without a word after which PostgreSQL ends a transaction. A network that swallows a
+/// connection leaves its transaction open, and its locks held, for as long as the system takes to find
+/// out: two hours.
+const ABANDONED: &str = "3000";
+
 /// Prepared statements that a connection keeps: more than there are in this module.
 const STATEMENTS: usize = 100;
 
@@ -109,6 +114,12 @@ impl Store {
             })
             .log_statements(tracing::log::LevelFilter::Off)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_millis(500));
+        let options = if config.transaction_pooling {
+            // A pooler passes no settings on, and has a time-out of its own for this.
+            options
+        } else {
+            options.options([("idle_in_transaction_session_timeout", ABANDONED)])
+        };
         for kind in StoreError::KINDS {
             DATABASE_ERRORS.add(0, [kind.into()]);
         }
