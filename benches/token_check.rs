@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async { run(Box::pin(Bench::set_up()).await?).await })
+    runtime.block_on(async { run(Bench::set_up().await?).await })
 }
 
 async fn run(mut bench: Bench) -> anyhow::Result<()> {

@@ -25,7 +25,7 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
         let workshop = Workshop::open(Path::new(FOLDER), process_environment()).await?;
         let config = &workshop.config;
         let telemetry = telemetry::start(&config.log, &config.telemetry)?;
-        let demo = Box::pin(Demo::start(workshop)).await?;
+        let demo = Demo::start(workshop).await?;
         let printer = tokio::spawn(print_codes(demo.mails()));
         say!("{}", demo.welcome().trim_end());
         told_to_stop().await?;

@@ -60,7 +60,8 @@ impl Suspect {
         &self,
         statement: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        let mut statement = pin!(budget::spend(statement));
+        // In a box, since every use case would carry a copy or two of it.
+        let mut statement = pin!(budget::spend(Box::pin(statement)));
         let error = match statement.as_mut().await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {

@@ -103,14 +103,14 @@ async fn assert_upgraded(hash: String) {
 
 #[tokio::test]
 async fn whoever_was_imported_with_a_bcrypt_hash_signs_in_and_gets_one_of_today() {
-    Box::pin(assert_upgraded(bcrypt())).await;
+    assert_upgraded(bcrypt()).await;
 }
 
 #[tokio::test]
 async fn whoever_was_imported_with_another_argon2_hash_signs_in_and_gets_one_of_today() {
-    Box::pin(assert_upgraded(argon2i())).await;
+    assert_upgraded(argon2i()).await;
     let app = TestApp::start().await;
-    Box::pin(assert_upgraded(argon2id(&app).await)).await;
+    assert_upgraded(argon2id(&app).await).await;
 }
 
 #[tokio::test]
