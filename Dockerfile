@@ -38,9 +38,10 @@ RUN case "$TARGETARCH" in \
 # The dependencies are a layer of their own, which only a change of Cargo.lock or Cargo.toml builds
 # anew: they are compiled with nothing of ours but empty crates in the place of the real ones.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches tests/interop/rust; \
+RUN mkdir -p src benches/end_to_end benches/growth tests/interop/rust; \
     touch src/lib.rs; \
-    echo 'fn main() {}' | tee src/main.rs benches/token_check.rs > tests/interop/rust/main.rs; \
+    echo 'fn main() {}' | tee src/main.rs benches/token_check.rs benches/parts.rs benches/enumeration.rs \
+        benches/end_to_end/main.rs benches/growth/main.rs > tests/interop/rust/main.rs; \
     target=$(< /target); \
     cargo build --release --locked --target "$target" --bin backoffice-auth; \
     cargo clean --release --target "$target" --package backoffice-auth; \

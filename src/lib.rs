@@ -19,7 +19,7 @@
 //! | [`app`] | from a configuration to a running server, and back to nothing | |
 //! | [`dev`] | a private PostgreSQL, a mailbox and demo users, for a first run and for tests | |
 //! | [`http`] | the wire: routes, middleware, refusals; a file per endpoint | `axum`, `tower` |
-//! | [`workers`] | loops beside the requests: mail, ended sessions, keys, kinds of hashes, purging | |
+//! | [`workers`] | loops beside the requests: mail, ended sessions, keys, kinds of hashes, measuring, purging | |
 //! | [`auth`] | the use cases; they know neither HTTP nor SQL | |
 //! | [`store`] | the database: a file per table, a statement per function | `sqlx` |
 //! | [`mail`] | what a mail says and how it leaves | `lettre` |
@@ -36,8 +36,9 @@
 //!    connection (head, idle, write) are in the module beside it.
 //! 2. [`http::stack`] is what every request passes. From the outside in: the client is recognised
 //!    and the request gets its id ([`http::client`]), the answer's headers are hardened, the line
-//!    for the log is opened ([`http::access_log`]), panics are caught. All routes but `/auth/verify`
-//!    also pass CORS and the bound on bodies.
+//!    for the log is opened ([`http::access_log`]), panics are caught, a request without exactly one
+//!    host is refused, and its time with the database is bounded. All routes but `/auth/verify` also
+//!    pass CORS and the bound on bodies.
 //! 3. The router of [`http::public_router`] picks the endpoint. What a stranger can call has a flood
 //!    gate in front ([`http::flood`]); it refuses before the body is read.
 //! 4. The endpoint's handler extracts ([`http::body`], [`http::bearer`]), calls one method of

@@ -93,7 +93,7 @@ Example:
 
 /// Below `config check`.
 pub(super) const CONFIG_CHECK: &str = "\
-Nothing is connected to. Exit status 0 with a warning on standard error is a configuration that is
+Nothing is connected to, unless --smtp is given: then each relay, and no database. Exit status 0 with a warning on standard error is a configuration that is
 legal but weak; 1 is one with which the server does not start.
 
 Example:
