@@ -10,7 +10,7 @@ use super::output::{self, say};
 use super::{actor, connect_migrated, help, import, secret_input};
 use crate::auth::Users;
 use crate::config::{Config, PasswordsConfig};
-use crate::domain::{EmailAddress, PlainPassword, TwoFactor, User, UserId};
+use crate::domain::{EmailAddress, InvalidEmailAddress, PlainPassword, TwoFactor, User, UserId};
 use crate::limits::AttemptKeys;
 use crate::password::HashingPool;
 use crate::store::SessionRecord;
@@ -87,10 +87,17 @@ pub(super) enum UserCommand {
 #[derive(Debug, Args)]
 pub(super) struct OneUser {
     /// The user's address
+    #[arg(value_parser = address_of_a_user)]
     email: EmailAddress,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// An address that somebody may have, though no new user could get it: it may be older than a rule.
+fn address_of_a_user(text: &str) -> Result<EmailAddress, InvalidEmailAddress> {
+    let stored = || EmailAddress::from_stored(text.to_ascii_lowercase());
+    text.parse().or_else(|error| stored().ok_or(error))
 }
 
 impl OneUser {

@@ -48,10 +48,11 @@ pub enum KeyStage {
 
 impl KeyStage {
     /// All there are, in the order of a key's life.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Published,
         Self::Active,
         Self::Retired,
+        Self::Legacy,
         Self::Expired,
         Self::Revoked,
     ];

@@ -167,7 +167,13 @@ fn accept_the_last(listener: TcpListener, connections: &TaskTracker, shared: &Ar
     let Ok(listener) = listener.into_std() else {
         return;
     };
-    while let Ok((stream, peer)) = listener.accept() {
+    loop {
+        let (stream, peer) = match listener.accept() {
+            Ok(accepted) => accepted,
+            // Who has left already keeps nobody else from being served.
+            Err(error) if is_of_one_client(&error) => continue,
+            Err(_) => return,
+        };
         let stream = stream
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(stream));
@@ -188,14 +194,18 @@ fn send_at_once(stream: &TcpStream) {
 /// A connection that failed before it was accepted is nobody's business; anything else (no more
 /// file descriptors, no memory) is told and waited out.
 async fn survive(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if !matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    ) {
+    if !is_of_one_client(error) {
         tracing::error!(error = error as &dyn std::error::Error, "cannot accept");
         sleep(ACCEPT_PAUSE).await;
     }
+}
+
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 /// Waits for the connections to end, and ends them when they take too long.
@@ -364,7 +374,7 @@ mod tests {
         running.server.await.unwrap();
     }
 
-    /// Red where `leaving` does not wait for the first byte.
+    /// Red where `leave` does not wait for the first byte.
     #[tokio::test]
     async fn a_request_that_is_on_its_way_when_the_listener_closes_is_answered() {
         let running = Running::start(ServerLimits::new(10)).await;

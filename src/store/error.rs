@@ -72,12 +72,12 @@ fn sqlstate(error: &dyn DatabaseError) -> String {
 /// Classes of SQLSTATE that speak of the server's state and not of the statement.
 ///
 /// 08 connection, 53 resources (full disk, too many clients), 57 operator intervention, 58 system,
-/// 25006 read-only, 40 serialization and deadlock, 55P03 a lock not had in time.
+/// 25006 read-only, 25P03 a transaction that was silent for too long, 40 serialization and deadlock, 55P03 a lock not had in time.
 fn speaks_of_the_server(code: &str) -> bool {
     ["08", "53", "57", "58", "40"]
         .iter()
         .any(|class| code.starts_with(class))
-        || matches!(code, "25006" | "55P03")
+        || matches!(code, "25006" | "25P03" | "55P03")
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn only_what_speaks_of_the_server_counts_as_unavailable() {
         for code in [
-            "08006", "53300", "53100", "57P01", "25006", "40P01", "58030", "55P03",
+            "08006", "53300", "53100", "57P01", "25006", "25P03", "40P01", "58030", "55P03",
         ] {
             assert!(speaks_of_the_server(code), "{code}");
         }

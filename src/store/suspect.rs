@@ -1,6 +1,5 @@
 //! What failures have told of the server behind the connections.
 
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +48,18 @@ impl Facts {
     }
 }
 
+/// Notes that a statement was given up, by its deadline or by whoever waited for it: before the
+/// statement is dropped, which gives its connection back.
+struct GivenUp<'a>(Option<&'a Suspect>);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if let Some(suspect) = self.0 {
+            suspect.with(|facts, now| facts.silent_at = Some(now));
+        }
+    }
+}
+
 impl Suspect {
     fn with<T>(&self, look: impl FnOnce(&mut Facts, Instant) -> T) -> T {
         let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,8 +72,13 @@ impl Suspect {
         statement: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
         // In a box, since every use case would carry a copy or two of it.
-        let mut statement = pin!(budget::spend(Box::pin(statement)));
-        let error = match statement.as_mut().await {
+        let mut statement = Box::pin(statement);
+        let mut given_up = GivenUp(Some(self));
+        let answer = budget::spend(statement.as_mut()).await;
+        if answer.is_ok() {
+            given_up.0 = None;
+        }
+        let error = match answer {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
                 let error = StoreError::from(error);
@@ -71,11 +87,7 @@ impl Suspect {
                 }
                 error
             }
-            Err(_) => {
-                // Before the statement is dropped, which gives its connection back.
-                self.with(|facts, now| facts.silent_at = Some(now));
-                StoreError::TimedOut
-            }
+            Err(_) => StoreError::TimedOut,
         };
         if let Some(kind) = error.kind() {
             DATABASE_ERRORS.add(1, [kind.into()]);
