@@ -8,6 +8,12 @@
 //! nothing. It measures with the hashing pool idle, and with other sign-ins waiting in its queue.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
+#![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
+
+#[path = "measure/mod.rs"]
+mod measure;
+#[path = "settings/mod.rs"]
+mod settings;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -29,6 +35,8 @@ use backoffice_auth::limits::{Flood, FloodLimit};
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
 use backoffice_auth::token::Tokens;
+use measure::quantile;
+use settings::config;
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -249,17 +257,6 @@ fn count(samples: &[f64]) -> f64 {
     samples.len() as f64
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an index into a few hundred samples"
-)]
-fn quantile(samples: &[f64], part: f64) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((count(samples) - 1.0) * part).round() as usize]
-}
-
 /// As many users of each kind as there are samples.
 async fn make_users(url: &str, config: &Config, pool: &HashingPool) -> anyhow::Result<()> {
     let password = PlainPassword::parse("violet-anvil-67")?;
@@ -292,19 +289,4 @@ async fn make_users(url: &str, config: &Config, pool: &HashingPool) -> anyhow::R
     sqlx::query("VACUUM ANALYZE users").execute(&sql).await?;
     sql.close().await;
     Ok(())
-}
-
-fn config(database_url: &str) -> anyhow::Result<Config> {
-    let settings = [
-        ("DATABASE__URL", database_url),
-        (
-            "SECRETS__MASTER_KEY",
-            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        ),
-        ("TOKENS__ISSUER", "https://auth.example.com"),
-        ("MAIL__TRANSPORT", "log"),
-    ];
-    let environment =
-        settings.map(|(name, value)| (format!("BACKOFFICE_AUTH__{name}"), value.to_owned()));
-    Ok(Config::load(None, environment)?.config)
 }

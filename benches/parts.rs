@@ -1,5 +1,10 @@
 //! The parts that the server's work is made of, each beside the bare function where there is one.
 
+#![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
+
+#[path = "settings/mod.rs"]
+mod settings;
+
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,19 +26,7 @@ criterion_group!(parts, password, tokens, reading, limiter);
 criterion_main!(parts);
 
 fn config() -> Config {
-    let settings = [
-        ("DATABASE__URL", "postgres://localhost/unused"),
-        (
-            "SECRETS__MASTER_KEY",
-            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        ),
-        ("TOKENS__ISSUER", "https://auth.example.com"),
-        ("MAIL__TRANSPORT", "log"),
-    ];
-    let environment =
-        settings.map(|(name, value)| (format!("BACKOFFICE_AUTH__{name}"), value.to_owned()));
-    let loaded = Config::load(None, environment);
-    loaded.expect("the settings are complete").config
+    settings::config("postgres://localhost/unused").expect("the settings are complete")
 }
 
 fn password(criterion: &mut Criterion) {

@@ -10,6 +10,8 @@
 
 #[path = "measure/mod.rs"]
 mod measure;
+#[path = "settings/mod.rs"]
+mod settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use backoffice_auth::store::Store;
 use backoffice_auth::token::Tokens;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use measure::quantile;
+use settings::config;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
@@ -198,21 +201,6 @@ impl Rs256 {
         jsonwebtoken::crypto::verify(&self.signature, message, &self.key, Algorithm::RS256)
             .is_ok_and(|holds| holds)
     }
-}
-
-fn config(database_url: &str) -> anyhow::Result<Config> {
-    let settings = [
-        ("DATABASE__URL", database_url),
-        (
-            "SECRETS__MASTER_KEY",
-            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-        ),
-        ("TOKENS__ISSUER", "https://auth.example.com"),
-        ("MAIL__TRANSPORT", "log"),
-    ];
-    let environment =
-        settings.map(|(name, value)| (format!("BACKOFFICE_AUTH__{name}"), value.to_owned()));
-    Ok(Config::load(None, environment)?.config)
 }
 
 async fn sign_in(

@@ -21,18 +21,13 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Jwt, Pair, Person, TestApp, but, decode};
+use crate::support::{Answer, Jwt, Pair, Person, TestApp, but, decode, pem};
 
 /// SHA-256 of `s3cret`.
 const CLIENT: &str = "orders:1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
 fn encode(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = BASE64_STANDARD.encode(der);
-    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
 fn rsa(key: &KeyPair, padding: &'static dyn RsaEncoding, signed: &str) -> Vec<u8> {

@@ -20,7 +20,7 @@ pub use jwt::{Jwt, decode};
 pub use person::{PASSWORD, Person, other_than};
 pub use program::{Program, Run, Serving};
 pub use raw::{Held, hold, parse, post, race, request, send};
-pub use signer::{Signer, but};
+pub use signer::{Signer, but, pem};
 
 use std::time::Duration;
 

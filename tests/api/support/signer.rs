@@ -48,7 +48,8 @@ impl Signer {
     }
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// What a key file holds.
+pub fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64_STANDARD.encode(der);
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
