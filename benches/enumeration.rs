@@ -202,16 +202,20 @@ impl Bench {
 }
 
 /// All samples of a phase in an order of chance, the warm-up last, since they are taken from the end.
+///
+/// What comes before a sample must not depend on its kind: a dear hash keeps a worker for longer, and
+/// whoever comes next finds a longer queue. In turns in which each kind comes once, that would be any
+/// kind but its own.
 fn shuffled(first: usize) -> Vec<(usize, &'static str)> {
     let chance = RandomState::new();
-    let kinds = || KINDS.into_iter().chain([UNKNOWN; 2]);
-    let rounds = (first..first + WARM_UP + ROUNDS).rev();
-    let in_order = |round| {
-        let mut turn: Vec<_> = kinds().map(|kind| (round, kind)).enumerate().collect();
-        turn.sort_by_key(|sample| chance.hash_one(sample));
-        turn.into_iter().map(|(_, sample)| sample)
-    };
-    rounds.flat_map(in_order).collect()
+    let kinds = || KINDS.into_iter().chain([UNKNOWN; 2]).enumerate();
+    let mut samples: Vec<_> = (first..first + WARM_UP + ROUNDS)
+        .flat_map(|round| kinds().map(move |(turn, kind)| (round, turn, kind)))
+        .collect();
+    samples.sort_by_key(|sample| (sample.0 < first + WARM_UP, chance.hash_one(sample)));
+    (samples.into_iter())
+        .map(|(round, _, kind)| (round, kind))
+        .collect()
 }
 
 fn report(phase: &str, samples: &Samples) {

@@ -197,7 +197,7 @@ impl App {
         {
             tracing::warn!("a worker did not stop in time; what it held will be taken up again");
         }
-        let _ = tokio::time::timeout(WORKERS_DEADLINE, self.store.close()).await;
+        self.store.close();
     }
 }
 

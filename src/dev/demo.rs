@@ -247,6 +247,6 @@ async fn make_users(config: &Config) -> anyhow::Result<()> {
             users.insert(&email, hash, two_factor).await?;
         }
     }
-    store.close().await;
+    store.close();
     Ok(())
 }

@@ -15,6 +15,7 @@ mod attempts;
 mod audit;
 mod budget;
 mod challenges;
+mod connections;
 mod error;
 mod fitness;
 mod known_networks;
@@ -31,8 +32,8 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Transaction};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection};
 use tokio::time::Instant;
 
 use crate::config::DatabaseConfig;
@@ -40,6 +41,7 @@ use crate::telemetry::metrics::{
     DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_ERRORS, DATABASE_WAIT,
 };
 
+use connections::{Connections, Loan};
 use suspect::Suspect;
 
 pub use attempts::AttemptRecord;
@@ -63,10 +65,6 @@ pub static MIGRATOR: Migrator = sqlx::migrate!();
 /// a request that meets a dead database is answered within two seconds.
 pub const DEADLINE: Duration = Duration::from_millis(1_500);
 
-/// How long one operation may wait for a free connection: less than for the database, so that a
-/// pool that is used up is told from a server that is silent.
-const POOL_DEADLINE: Duration = Duration::from_millis(1_400);
-
 /// Connections besides the pool: one for readiness, one for metrics.
 const ASIDE: u32 = 2;
 
@@ -78,17 +76,14 @@ const ABANDONED: &str = "3000";
 /// Prepared statements that a connection keeps: more than there are in this module.
 const STATEMENTS: usize = 100;
 
-/// A connection that was idle for longer is tried before it is used: it may have died meanwhile.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-
 /// Access to the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Connections,
     /// For readiness and metrics. They do not wait behind requests: a pool that is used up does not
     /// mean that the database is away, and taking instances out of service for it would leave fewer
     /// for the same load.
-    aside: PgPool,
+    aside: Connections,
     is_behind_pooler: bool,
     suspect: Suspect,
 }
@@ -96,7 +91,7 @@ pub struct Store {
 /// A transaction. Dropping it undoes it.
 #[derive(Debug)]
 pub struct Tx {
-    inner: Transaction<'static, Postgres>,
+    inner: Loan,
     suspect: Suspect,
 }
 
@@ -125,12 +120,12 @@ impl Store {
         }
         let suspect = Suspect::default();
         let store = Self {
-            pool: pool(options.clone(), config.max_connections, &suspect),
-            aside: pool(options, ASIDE, &suspect),
+            pool: Connections::new(options.clone(), config.max_connections, &suspect),
+            aside: Connections::new(options, ASIDE, &suspect),
             is_behind_pooler: config.transaction_pooling,
             suspect,
         };
-        store.suspect.watch(store.pool.acquire()).await?;
+        store.suspect.watch(store.pool.borrow()).await?.give_back();
         Ok(store)
     }
 
@@ -141,7 +136,10 @@ impl Store {
             ignore_missing: true,
             ..sqlx::migrate!()
         };
-        migrator.run(&self.pool).await.map_err(StoreError::from)
+        let mut connection = self.suspect.watch(self.pool.borrow()).await?;
+        migrator.run(&mut *connection).await?;
+        connection.give_back();
+        Ok(())
     }
 
     /// Runs one statement on a connection of the pool.
@@ -165,23 +163,24 @@ impl Store {
 
     async fn run_on<T>(
         &self,
-        pool: &PgPool,
+        pool: &Connections,
         statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
     ) -> Result<T, StoreError> {
         let since = Instant::now();
         self.suspect
             .watch(async {
-                if self.is_behind_pooler {
-                    let begun = pool.begin().await;
-                    note_wait(since);
-                    let mut tx = begun?;
-                    let value = statement(&mut tx).await?;
-                    tx.commit().await?;
-                    return Ok(value);
-                }
-                let acquired = pool.acquire().await;
+                let borrowed = pool.borrow().await;
                 note_wait(since);
-                statement(&mut *acquired?).await
+                let mut connection = borrowed?;
+                if self.is_behind_pooler {
+                    connection.begin().await?;
+                }
+                let value = statement(&mut connection).await?;
+                if self.is_behind_pooler {
+                    connection.commit().await?;
+                }
+                connection.give_back();
+                Ok(value)
             })
             .await
     }
@@ -189,66 +188,44 @@ impl Store {
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let since = Instant::now();
-        let begun = self.suspect.watch(self.pool.begin()).await;
-        note_wait(since);
+        let inner = self
+            .suspect
+            .watch(async {
+                let borrowed = self.pool.borrow().await;
+                note_wait(since);
+                let mut connection = borrowed?;
+                connection.begin().await?;
+                Ok(connection)
+            })
+            .await?;
         Ok(Tx {
-            inner: begun?,
+            inner,
             suspect: self.suspect.clone(),
         })
     }
 
     /// Says how the pool is used, for a scrape. Asks nobody.
     pub fn measure(&self) {
-        let (open, idle) = (self.pool.size() as usize, self.pool.num_idle());
-        let used = open.saturating_sub(idle);
-        DATABASE_CONNECTIONS.count(idle, ["idle".into()]);
-        DATABASE_CONNECTIONS.count(used, ["used".into()]);
-        let max = self.pool.options().get_max_connections();
-        DATABASE_CONNECTIONS_MAX.count(max as usize, []);
+        let usage = self.pool.usage();
+        DATABASE_CONNECTIONS.count(usage.idle, ["idle".into()]);
+        DATABASE_CONNECTIONS.count(usage.used, ["used".into()]);
+        DATABASE_CONNECTIONS_MAX.count(usage.max, []);
     }
 
-    /// Closes the pool: connections in use are waited for.
-    pub async fn close(&self) {
-        tokio::join!(self.pool.close(), self.aside.close());
+    /// Closes the connections: those in use when they come back.
+    pub fn close(&self) {
+        self.pool.close();
+        self.aside.close();
     }
 }
 
 impl Tx {
     /// Makes it so.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        self.suspect.watch(self.inner.commit()).await
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.suspect.watch(self.inner.commit()).await?;
+        self.inner.give_back();
+        Ok(())
     }
-}
-
-/// A pool whose connections are looked at with suspicion where there is cause.
-fn pool(options: PgConnectOptions, max_connections: u32, suspect: &Suspect) -> PgPool {
-    let (acquiring, releasing) = (suspect.clone(), suspect.clone());
-    PgPoolOptions::new()
-        .max_connections(max_connections)
-        .acquire_timeout(POOL_DEADLINE)
-        .test_before_acquire(false)
-        .before_acquire(move |connection, meta| {
-            let is_outdated = acquiring.is_outdated(meta.age);
-            Box::pin(async move {
-                if !is_outdated && meta.idle_for > TRUSTED_IDLE {
-                    connection.ping().await?;
-                }
-                Ok(!is_outdated)
-            })
-        })
-        // A connection whose statement was given up goes back through a ping that nobody bounds:
-        // to a frozen server it would keep its place in the pool for ever.
-        .after_release(move |connection, _| {
-            let was_silent = releasing.was_silent();
-            Box::pin(async move {
-                let ping = tokio::time::timeout(DEADLINE, connection.ping());
-                if was_silent {
-                    ping.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(options)
 }
 
 /// Notes for how long a connection was waited for, whether it came or not.

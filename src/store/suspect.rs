@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{DEADLINE, StoreError, budget};
+use super::{StoreError, budget};
 use crate::telemetry::metrics::DATABASE_ERRORS;
 
 /// How often at most all connections are dropped. While a failover lasts, each new one may turn out
@@ -23,8 +23,6 @@ struct Facts {
     outdated_before: Option<Instant>,
     /// The same, but once this moment has come.
     then_before: Option<Instant>,
-    /// When the server last left a statement without an answer.
-    silent_at: Option<Instant>,
 }
 
 impl Facts {
@@ -48,18 +46,6 @@ impl Facts {
     }
 }
 
-/// Notes that a statement was given up, by its deadline or by whoever waited for it: before the
-/// statement is dropped, which gives its connection back.
-struct GivenUp<'a>(Option<&'a Suspect>);
-
-impl Drop for GivenUp<'_> {
-    fn drop(&mut self) {
-        if let Some(suspect) = self.0 {
-            suspect.with(|facts, now| facts.silent_at = Some(now));
-        }
-    }
-}
-
 impl Suspect {
     fn with<T>(&self, look: impl FnOnce(&mut Facts, Instant) -> T) -> T {
         let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,13 +58,8 @@ impl Suspect {
         statement: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
         // In a box, since every use case would carry a copy or two of it.
-        let mut statement = Box::pin(statement);
-        let mut given_up = GivenUp(Some(self));
-        let answer = budget::spend(statement.as_mut()).await;
-        if answer.is_ok() {
-            given_up.0 = None;
-        }
-        let error = match answer {
+        let statement = Box::pin(statement);
+        let error = match budget::spend(statement).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
                 let error = StoreError::from(error);
@@ -117,11 +98,6 @@ impl Suspect {
                 .outdated_before
                 .is_some_and(|before| age > now - before)
         })
-    }
-
-    /// Whether the server left a statement without an answer of late.
-    pub(super) fn was_silent(&self) -> bool {
-        self.with(|facts, now| facts.silent_at.is_some_and(|at| now < at + DEADLINE))
     }
 }
 

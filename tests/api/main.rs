@@ -14,6 +14,7 @@ mod abuse;
 mod ceilings;
 mod cli;
 mod confirm;
+mod connections;
 mod explain;
 mod forgeries;
 mod import;

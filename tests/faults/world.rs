@@ -447,5 +447,5 @@ async fn people(config: &Config) {
             users.insert(&email, hash, two_factor).await.unwrap();
         }
     }
-    store.close().await;
+    store.close();
 }

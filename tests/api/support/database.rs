@@ -91,7 +91,7 @@ async fn make_template() {
         .ensure_first()
         .await
         .unwrap();
-    store.close().await;
+    store.close();
 }
 
 /// Removes databases, one after the other, on a thread that outlives every test.

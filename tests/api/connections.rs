@@ -1,0 +1,60 @@
+//! Connections to the database, lent out and given back.
+
+use backoffice_auth::config::Config;
+use backoffice_auth::domain::{EmailAddress, PasswordHash, TwoFactor};
+use backoffice_auth::store::{NewUser, Store, StoreError};
+use sqlx::PgPool;
+
+use crate::support::{Database, settings, until};
+
+/// A database, and a store with a single connection to it.
+async fn single() -> (Database, Store) {
+    let database = Database::migrated().await;
+    let Config {
+        database: mut config,
+        ..
+    } = settings(&database.url, &[]);
+    config.max_connections = 1;
+    let store = Store::connect(&config).await.unwrap();
+    (database, store)
+}
+
+fn alice() -> EmailAddress {
+    "alice@example.com".parse().unwrap()
+}
+
+/// Red where a dropped loan goes straight back.
+#[tokio::test]
+async fn what_a_dropped_transaction_did_is_undone_before_its_connection_is_lent_again() {
+    let (_database, store) = single().await;
+    for _ in 0..20 {
+        let mut tx = store.begin().await.unwrap();
+        let new = NewUser {
+            user_id: None,
+            email: alice(),
+            password_hash: PasswordHash::new("$argon2id$x".to_owned()),
+            two_factor: TwoFactor::Off,
+            is_disabled: false,
+        };
+        assert_eq!(tx.insert_users(&[new]).await.unwrap().len(), 1);
+        drop(tx);
+        assert!(store.find_user(&alice()).await.unwrap().is_none());
+    }
+}
+
+/// Red where nobody limits how long a connection is put in order.
+#[tokio::test]
+async fn a_connection_that_does_not_come_to_an_end_does_not_keep_its_place() {
+    let (database, store) = single().await;
+    let sql = PgPool::connect(&database.url).await.unwrap();
+    let mut lock = sql.begin().await.unwrap();
+    let statement = "LOCK TABLE users";
+    sqlx::query(statement).execute(&mut *lock).await.unwrap();
+    let stuck = store.find_user(&alice()).await;
+    assert!(matches!(stuck, Err(StoreError::TimedOut)), "{stuck:?}");
+    until("there is a place", async || {
+        store.list_ended_sessions(None, 1).await.is_ok()
+    })
+    .await;
+    lock.commit().await.unwrap();
+}
