@@ -181,7 +181,7 @@ impl App {
 
     /// Stops: says "not ready", gives load balancers time to notice, stops accepting, lets
     /// requests in flight finish, then the workers. Takes at most the drain delay and
-    /// seven seconds.
+    /// six seconds.
     pub async fn stop(self) {
         self.shutdown.drain();
         tokio::time::sleep(self.drain_delay).await;

@@ -20,13 +20,19 @@ pub fn cpu(process: u32) -> anyhow::Result<Duration> {
 
 /// CPU time of a process and of its children that live.
 pub fn cpu_of_family(parent: u32) -> anyhow::Result<Duration> {
-    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
     let mut total = cpu(parent)?;
-    for child in children.split_whitespace() {
+    for child in children(parent)? {
         // One that has just ended is in its parent's account.
-        total += cpu(child.parse()?).unwrap_or_default();
+        total += cpu(child).unwrap_or_default();
     }
     Ok(total)
+}
+
+/// The children of a process that live.
+pub fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+    let children = children.split_whitespace().map(str::parse);
+    Ok(children.collect::<Result<_, _>>()?)
 }
 
 /// CPU time of the thread that asks.

@@ -10,14 +10,29 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{
     KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey,
 };
+use rustix::thread::CpuSet;
 use tokio::time::Instant;
 
 use super::accounts;
+use super::cores::confine_this_thread;
 
-/// Argon2id hashes a second on all cores, each with memory of its own, under the default
-/// parameters.
-pub fn argon2_per_second(cores: usize, span: Duration) -> anyhow::Result<f64> {
-    let hashers = (0..cores).map(|_| std::thread::spawn(move || argon2_for(span)));
+/// What a hash is computed in.
+#[derive(Debug, Clone, Copy)]
+pub enum Memory {
+    /// The same for all hashes of a thread.
+    Reused,
+    /// Taken and given back by each, as `Argon2::hash_password_into` does.
+    ItsOwn,
+}
+
+/// Argon2id hashes a second under the default parameters, with a thread for each core.
+pub fn argon2_per_second(
+    threads: usize,
+    span: Duration,
+    memory: Memory,
+    on: Option<CpuSet>,
+) -> anyhow::Result<f64> {
+    let hashers = (0..threads).map(|_| std::thread::spawn(move || argon2_for(span, memory, on)));
     let hashers: Vec<_> = hashers.collect();
     let mut rate = 0.0;
     for hasher in hashers {
@@ -26,16 +41,24 @@ pub fn argon2_per_second(cores: usize, span: Duration) -> anyhow::Result<f64> {
     Ok(rate)
 }
 
-fn argon2_for(span: Duration) -> anyhow::Result<f64> {
+fn argon2_for(span: Duration, memory: Memory, on: Option<CpuSet>) -> anyhow::Result<f64> {
+    if let Some(cores) = on {
+        confine_this_thread(&cores)?;
+    }
     let params = Params::new(19_456, 2, 1, Some(32)).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let mut memory = vec![Block::new(); params.block_count()];
+    let mut blocks = vec![Block::new(); params.block_count()];
     let context = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let (password, salt) = (b"violet-anvil-67", &[7; 16]);
     let (started, mut hashes) = (Instant::now(), 0.0);
     while started.elapsed() < span {
         let mut hash = [0; 32];
-        context
-            .hash_password_into_with_memory(b"violet-anvil-67", &[7; 16], &mut hash, &mut memory)
-            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        match memory {
+            Memory::Reused => {
+                context.hash_password_into_with_memory(password, salt, &mut hash, &mut blocks)
+            }
+            Memory::ItsOwn => context.hash_password_into(password, salt, &mut hash),
+        }
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
         black_box(hash);
         hashes += 1.0;
     }

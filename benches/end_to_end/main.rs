@@ -10,6 +10,7 @@
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
 
 mod accounts;
+mod cores;
 mod floors;
 #[path = "../measure/mod.rs"]
 mod measure;

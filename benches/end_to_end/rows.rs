@@ -3,12 +3,13 @@
 mod load;
 mod overload;
 mod sessions;
+mod signin;
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::floors::{self, Rs256};
+use super::floors::Rs256;
 use super::measure::quantile;
 use super::server::{self, Machine, PASSWORD, Server, Setting};
 use super::wire::{Caller, post};
@@ -70,48 +71,6 @@ impl Bench {
             quantile(&times, 0.0),
             quantile(&times, 1.0)
         );
-        Ok(())
-    }
-
-    /// Sign-ins without a second factor, as many as go, against bare hashes on all cores.
-    pub async fn signin(&self) -> anyhow::Result<()> {
-        const SPAN: Duration = Duration::from_secs(4);
-        let server = self.setting(&[])?.start()?;
-        let signins = load::Signins::new("usual", USERS);
-        let mut ratios = Vec::new();
-        let (mut rates, mut floors) = (Vec::new(), Vec::new());
-        let (mut cpu, mut database, mut count) = (Duration::ZERO, Duration::ZERO, 0.0);
-        for _ in 0..TURNS {
-            let floor = floors::argon2_per_second(self.cores, SPAN)?;
-            let (cpu_before, database_before) = (server.cpu()?, self.machine.database_cpu()?);
-            let done = load::closed(&server, 2 * self.cores + 2, SPAN, &signins).await?;
-            anyhow::ensure!(done.refused.is_empty(), "all sign-ins succeed");
-            cpu += server.cpu()?.saturating_sub(cpu_before);
-            database += self.machine.database_cpu()?.saturating_sub(database_before);
-            count += done.rate * SPAN.as_secs_f64();
-            ratios.push(done.rate / floor);
-            rates.push(done.rate);
-            floors.push(floor);
-        }
-        spread(
-            "signin: sign-ins a second / bare hashes a second",
-            &ratios,
-            "at least 0.95",
-        );
-        let (rate, floor) = (quantile(&rates, 0.5), quantile(&floors, 0.5));
-        println!("  {rate:.1} sign-ins a second; bare Argon2id {floor:.1}");
-        #[expect(clippy::cast_precision_loss, reason = "a handful of cores")]
-        let hash = 1e3 * self.cores as f64 / floor;
-        let (cpu, database) = (millis(cpu) / count, millis(database) / count);
-        println!(
-            "  CPU a sign-in: server {cpu:.2} ms, PostgreSQL {database:.2} ms; one hash {hash:.2} ms"
-        );
-        println!(
-            "  with PostgreSQL on a machine of its own: {:.3} of the floor at most",
-            hash / cpu
-        );
-        let latencies = load::open(&server, rate / 2.0, SPAN * 2, &signins).await?;
-        latencies.print("  at half that rate, from when each was due");
         Ok(())
     }
 }

@@ -105,7 +105,8 @@ impl Manager for Connector {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
-        self.options.connect().await
+        // In a box: every statement's future has room for this one.
+        Box::pin(self.options.connect()).await
     }
 
     async fn recycle(

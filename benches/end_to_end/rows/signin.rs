@@ -1,0 +1,107 @@
+//! Sign-ins without a second factor, as many as go, against bare hashes.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{Bench, TURNS, USERS, load, millis, spread};
+use crate::cores::{self, Halves};
+use crate::floors::{self, Memory};
+use crate::measure::quantile;
+use crate::server::Server;
+
+const SPAN: Duration = Duration::from_secs(4);
+
+/// What was found in the turns.
+#[derive(Default)]
+struct Turns {
+    rates: Vec<f64>,
+    floors: Vec<f64>,
+    /// Sign-ins over all.
+    count: f64,
+    server: Duration,
+    database: Duration,
+}
+
+impl Bench {
+    /// Where server, callers and PostgreSQL share the machine, and where the server has its own cores.
+    pub async fn signin(&self) -> anyhow::Result<()> {
+        let signins = load::Signins::new("usual", USERS);
+        let server = self.setting(&[])?.start()?;
+        let floor = || floors::argon2_per_second(self.cores, SPAN, Memory::Reused, None);
+        let shared = self.turns(&server, self.cores, &signins, floor).await?;
+        shared.print("signin, all on the same cores", self.cores);
+        let rate = quantile(&shared.rates, 0.5);
+        let latencies = load::open(&server, rate / 2.0, SPAN * 2, &signins).await?;
+        latencies.print("  at half that rate, from when each was due");
+        drop(server);
+        self.signin_apart(&signins).await
+    }
+
+    async fn signin_apart(&self, signins: &load::Signins) -> anyhow::Result<()> {
+        let Some(halves) = Halves::of_this_machine()? else {
+            println!("  one core: there is no other for callers and PostgreSQL");
+            return Ok(());
+        };
+        let workers = halves.count.to_string();
+        let server = self.setting(&[("PASSWORDS__WORKERS", &workers)])?.start()?;
+        let postmaster = self.machine.cluster.process_id();
+        let postmaster = postmaster.context("PostgreSQL runs")?;
+        cores::confine(server.id(), &halves.server)?;
+        cores::confine_family(postmaster, &halves.everybody_else)?;
+        cores::confine(std::process::id(), &halves.everybody_else)?;
+        for (memory, what) in [
+            (Memory::Reused, "signin, the server on cores of its own"),
+            (Memory::ItsOwn, "  the same, hashes in memory of their own"),
+        ] {
+            let floor =
+                || floors::argon2_per_second(halves.count, SPAN, memory, Some(halves.server));
+            let apart = self.turns(&server, halves.count, signins, floor).await?;
+            apart.print(what, halves.count);
+        }
+        let all = halves.all();
+        cores::confine_family(postmaster, &all)?;
+        cores::confine(std::process::id(), &all)
+    }
+
+    async fn turns(
+        &self,
+        server: &Server,
+        workers: usize,
+        signins: &load::Signins,
+        floor: impl Fn() -> anyhow::Result<f64>,
+    ) -> anyhow::Result<Turns> {
+        let mut turns = Turns::default();
+        for _ in 0..TURNS {
+            turns.floors.push(floor()?);
+            let (cpu, database) = (server.cpu()?, self.machine.database_cpu()?);
+            let done = load::closed(server, 2 * workers + 2, SPAN, signins).await?;
+            anyhow::ensure!(done.refused.is_empty(), "all sign-ins succeed");
+            turns.server += server.cpu()?.saturating_sub(cpu);
+            turns.database += self.machine.database_cpu()?.saturating_sub(database);
+            turns.count += done.rate * SPAN.as_secs_f64();
+            turns.rates.push(done.rate);
+        }
+        Ok(turns)
+    }
+}
+
+impl Turns {
+    fn print(&self, what: &str, cores: usize) {
+        let pairs = self.rates.iter().zip(&self.floors);
+        let ratios: Vec<f64> = pairs.map(|(rate, floor)| rate / floor).collect();
+        spread(
+            &format!("{what}: sign-ins / bare hashes"),
+            &ratios,
+            "at least 0.95",
+        );
+        let [rate, floor] = [&self.rates, &self.floors].map(|rates| quantile(rates, 0.5));
+        println!("  {rate:.1} sign-ins a second; bare Argon2id {floor:.1}");
+        #[expect(clippy::cast_precision_loss, reason = "a handful of cores")]
+        let hash = 1e3 * cores as f64 / floor;
+        let [server, database] = [self.server, self.database].map(|cpu| millis(cpu) / self.count);
+        println!(
+            "  CPU a sign-in: server {server:.2} ms, PostgreSQL {database:.2} ms; one hash {hash:.2} ms"
+        );
+    }
+}
