@@ -8,7 +8,6 @@ use crate::store::{SpentAttempt, StoreError};
 use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
-use super::session::count_opened;
 use super::{Auth, Limited, NotReserved};
 
 /// Why a confirmation got nothing.
@@ -152,12 +151,12 @@ impl Auth {
                 AuthenticationMethod::PasswordAndCode,
             )
             .await?;
-        let session = opened.ok_or(ConfirmError::ChangedMeanwhile)?;
+        let opened = opened.ok_or(ConfirmError::ChangedMeanwhile)?;
         tx.commit().await?;
-        count_opened(AuthenticationMethod::PasswordAndCode);
+        opened.count();
         self.0
             .tokens
-            .issue(&session)
+            .issue(&opened.session)
             .map_err(ConfirmError::MissingKey)
     }
 

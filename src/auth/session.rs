@@ -9,9 +9,26 @@ use crate::telemetry::metrics::{SESSIONS_ENDED, SESSIONS_OPENED};
 
 use super::Auth;
 
+/// A session that was opened, and what that takes with it.
+pub(super) struct Opened {
+    pub(super) session: Session,
+    method: AuthenticationMethod,
+    /// How many others it ended.
+    surplus: u64,
+}
+
+impl Opened {
+    /// Counts it, once its transaction is committed.
+    pub(super) fn count(&self) {
+        SESSIONS_OPENED.add(1, [self.method.as_str().into()]);
+        let reason = EndReason::TooManySessions;
+        SESSIONS_ENDED.add(self.surplus, [reason.as_str().into()]);
+    }
+}
+
 impl Auth {
     /// Opens a session within `tx`, remembers the network and writes it down; `None` if the user
-    /// was disabled or the password changed meanwhile.
+    /// was disabled or the password changed meanwhile. Nothing of it is counted yet.
     pub(super) async fn open_session(
         &self,
         tx: &mut Tx,
@@ -20,7 +37,7 @@ impl Auth {
         email: &EmailAddress,
         credential_version: i32,
         method: AuthenticationMethod,
-    ) -> Result<Option<Session>, StoreError> {
+    ) -> Result<Option<Opened>, StoreError> {
         let ring = self.0.tokens.ring().current();
         let new = NewSession {
             user_id,
@@ -46,25 +63,28 @@ impl Auth {
             ..AuditEvent::by_client(kind, Outcome::Granted, AuditReason::SessionOpened, client)
         })
         .await?;
-        self.end_surplus(tx, client, &session).await?;
-        Ok(Some(session))
+        let surplus = self.end_surplus(tx, client, &session).await?;
+        Ok(Some(Opened {
+            session,
+            method,
+            surplus,
+        }))
     }
 
     /// Keeps a user's sessions within their number. That this ended some, other instances learn as
-    /// they learn of any end, and so does this one: it may yet not be committed.
+    /// they learn of any end, and so does this one: it may yet not be committed. Tells how many.
     async fn end_surplus(
         &self,
         tx: &mut Tx,
         client: &Client,
         opened: &Session,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         let (user_id, max) = (opened.user_id, self.0.rules.max_sessions);
         let ended = tx
             .end_surplus_sessions(user_id, opened.session_id, max)
             .await?;
-        for session in ended {
+        for session in &ended {
             let (kind, reason) = (AuditKind::SessionEnded, EndReason::TooManySessions);
-            SESSIONS_ENDED.add(1, [reason.as_str().into()]);
             tx.record(&AuditEvent {
                 user_id: Some(user_id),
                 session_id: Some(session.session_id),
@@ -72,11 +92,6 @@ impl Auth {
             })
             .await?;
         }
-        Ok(())
+        Ok(ended.len() as u64)
     }
-}
-
-/// Counts a session whose transaction was committed.
-pub(super) fn count_opened(method: AuthenticationMethod) {
-    SESSIONS_OPENED.add(1, [method.as_str().into()]);
 }

@@ -11,7 +11,7 @@ use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
-use super::session::count_opened;
+use super::session::Opened;
 use super::{Auth, Limited, NotReserved};
 
 /// What a right password got.
@@ -195,13 +195,16 @@ impl Auth {
     async fn welcome(&self, client: &Client, user: &User) -> Result<SignedIn, SigninError> {
         let mut tx = self.0.store.begin().await?;
         let signed_in = match user.two_factor {
-            TwoFactor::Off => self.open_session_of(&mut tx, client, user).await?,
+            TwoFactor::Off => {
+                let opened = self.open_session_of(&mut tx, client, user).await?;
+                opened.map(|(pair, opened)| (SignedIn::Session(pair), Some(opened)))
+            }
             TwoFactor::Email => {
                 let challenge = self.open_challenge(&mut tx, client, user).await?;
-                challenge.map(SignedIn::Challenge)
+                challenge.map(|challenge| (SignedIn::Challenge(challenge), None))
             }
         };
-        let Some(signed_in) = signed_in else {
+        let Some((signed_in, opened)) = signed_in else {
             drop(tx);
             let refusal = SigninRefusal::ChangedMeanwhile;
             let event = refused(client, &user.email, Some(user), refusal);
@@ -209,9 +212,9 @@ impl Auth {
             return Err(SigninError::Refused(refusal));
         };
         tx.commit().await?;
-        match &signed_in {
-            SignedIn::Session(_) => count_opened(AuthenticationMethod::Password),
-            SignedIn::Challenge(_) => self.0.mail_is_due.notify_one(),
+        match opened {
+            Some(opened) => opened.count(),
+            None => self.0.mail_is_due.notify_one(),
         }
         Ok(signed_in)
     }
@@ -221,17 +224,17 @@ impl Auth {
         tx: &mut Tx,
         client: &Client,
         user: &User,
-    ) -> Result<Option<SignedIn>, SigninError> {
+    ) -> Result<Option<(TokenPair, Opened)>, SigninError> {
         let method = AuthenticationMethod::Password;
         let (user_id, version) = (user.user_id, user.credential_version);
         let opened = self
             .open_session(tx, client, user_id, &user.email, version, method)
             .await?;
-        let pair = opened.map(|session| self.0.tokens.issue(&session));
-        Ok(pair
-            .transpose()
-            .map_err(SigninError::MissingKey)?
-            .map(SignedIn::Session))
+        let Some(opened) = opened else {
+            return Ok(None);
+        };
+        let pair = self.0.tokens.issue(&opened.session);
+        Ok(Some((pair.map_err(SigninError::MissingKey)?, opened)))
     }
 
     /// Makes a challenge, and puts its mail into the outbox in the same transaction.

@@ -50,7 +50,7 @@ pub use budget::on_a_budget;
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use error::StoreError;
 pub use fitness::{Backlog, Fitness, TableSize};
-pub use outbox::{Due, DueMail, MailRecord};
+pub use outbox::{Due, DueMail, GivenUp, MailRecord};
 pub use purge::Purged;
 pub use sessions::{
     EndedSession, NewSession, Presented, SessionHistory, SessionLives, SessionRecord, SessionState,

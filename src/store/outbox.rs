@@ -45,6 +45,15 @@ pub enum Due {
     Again,
 }
 
+/// Mails that are over and that nobody will send any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GivenUp {
+    /// All of them.
+    pub mails: u64,
+    /// Those among them that surely did not leave and were still waited for.
+    pub expired: u64,
+}
+
 /// A mail and how far it has come.
 #[derive(Debug, Clone)]
 pub struct MailRecord {
@@ -145,18 +154,27 @@ impl Store {
     }
 
     /// Gives up to `batch` mails up whose challenges are over, unless another instance is at it, and
-    /// writes down those that were still waited for; tells how many.
-    pub async fn give_up_overdue_mails(&self, batch: i64) -> Result<u64, StoreError> {
+    /// writes down those that expired; tells how many.
+    ///
+    /// A mail that is leased may be with the relay at this moment, so its holder has the first word.
+    /// A lease that ran out unsettled leaves open whether the mail arrived, and a code that was used
+    /// proves that it did: neither is said to have expired.
+    pub async fn give_up_overdue_mails(&self, batch: i64) -> Result<GivenUp, StoreError> {
         let Some(mut tx) = self.begin_purge().await? else {
-            return Ok(0);
+            return Ok(GivenUp {
+                mails: 0,
+                expired: 0,
+            });
         };
-        let query = sqlx::query_scalar!(
+        let query = sqlx::query!(
             r#"
             WITH overdue AS MATERIALIZED (
-                SELECT o.challenge_id, c.user_id, c.consumed_at
+                SELECT o.challenge_id, c.user_id,
+                       c.consumed_at IS NULL AND o.leased_until IS NULL AS has_expired
                   FROM outbox AS o JOIN challenges AS c USING (challenge_id)
                  WHERE o.sent_at IS NULL AND o.given_up_at IS NULL
                    AND (c.expires_at <= clock_timestamp() OR c.consumed_at IS NOT NULL)
+                   AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
                  LIMIT $4
                    FOR UPDATE OF o SKIP LOCKED
             ), given_up AS (
@@ -165,24 +183,28 @@ impl Store {
                   FROM overdue
                  WHERE o.challenge_id = overdue.challenge_id
                 RETURNING o.challenge_id, o.request_id, o.last_reply, overdue.user_id,
-                          overdue.consumed_at
+                          overdue.has_expired
             ), recorded AS (
                 INSERT INTO audit_events (kind, outcome, reason, user_id, email, challenge_id,
                                           request_id, detail)
                 SELECT $1, $2, $3, g.user_id, u.email, g.challenge_id, g.request_id, g.last_reply
                   FROM given_up AS g JOIN users AS u USING (user_id)
-                 WHERE g.consumed_at IS NULL
+                 WHERE g.has_expired
             )
-            SELECT count(*) AS "given_up!" FROM given_up
+            SELECT count(*) AS "mails!", count(*) FILTER (WHERE has_expired) AS "expired!"
+              FROM given_up
             "#,
             AuditKind::Mail.as_str(),
             Outcome::Refused.as_str(),
             AuditReason::MailExpired.as_str(),
             batch,
         );
-        let given_up = self.suspect.watch(query.fetch_one(&mut *tx.inner)).await?;
+        let row = self.suspect.watch(query.fetch_one(&mut *tx.inner)).await?;
         tx.commit().await?;
-        Ok(given_up.unsigned_abs())
+        Ok(GivenUp {
+            mails: row.mails.unsigned_abs(),
+            expired: row.expired.unsigned_abs(),
+        })
     }
 
     /// The mails of some challenges and of a user, newest first, at most `count`.
@@ -209,7 +231,8 @@ impl Store {
         self.run(|c| Box::pin(query.fetch_all(c))).await
     }
 
-    /// Puts a mail off after a failure that may pass, unless another has leased it since.
+    /// Puts a mail off after a failure that may pass, unless another has leased it since, or knows
+    /// that it arrived.
     pub async fn postpone_mail(
         &self,
         mail: &DueMail,
@@ -221,7 +244,7 @@ impl Store {
             UPDATE outbox
                SET next_attempt_at = clock_timestamp() + make_interval(secs => $2),
                    leased_until = NULL, last_reply = $3
-             WHERE challenge_id = $1 AND attempts = $4
+             WHERE challenge_id = $1 AND attempts = $4 AND sent_at IS NULL
             "#,
             mail.challenge_id.0,
             seconds(delay),
@@ -252,7 +275,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Marks a mail as taken by the mail server.
+    /// Marks a mail as taken by the mail server. That is so whoever has leased it since.
     pub async fn settle_sent_mail(
         &mut self,
         challenge_id: ChallengeId,
@@ -270,21 +293,24 @@ impl Tx {
         Ok(())
     }
 
-    /// Marks a mail as one that will never be taken.
+    /// Marks a mail as one that will never be taken, and tells whether it did: another may have
+    /// leased it since, or have had it taken.
     pub async fn settle_refused_mail(
         &mut self,
-        challenge_id: ChallengeId,
+        mail: &DueMail,
         reply: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let query = sqlx::query!(
             r#"
             UPDATE outbox SET given_up_at = clock_timestamp(), last_reply = $2
-             WHERE challenge_id = $1
+             WHERE challenge_id = $1 AND attempts = $3
+               AND sent_at IS NULL AND given_up_at IS NULL
             "#,
-            challenge_id.0,
+            mail.challenge_id.0,
             reply,
+            mail.attempts,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
-        Ok(())
+        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(done.rows_affected() > 0)
     }
 }

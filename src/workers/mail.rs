@@ -159,16 +159,11 @@ impl MailSender {
             }
             Err(SendError::Permanent(reply)) => {
                 tracing::warn!(to = ?due.email, %reply, "a code mail was refused for good");
+                let event = event(due, Outcome::Refused, AuditReason::MailRefused, &reply);
                 let mut tx = self.store.begin().await?;
-                tx.settle_refused_mail(due.challenge_id, reply.as_str())
-                    .await?;
-                tx.record(&event(
-                    due,
-                    Outcome::Refused,
-                    AuditReason::MailRefused,
-                    &reply,
-                ))
-                .await?;
+                if tx.settle_refused_mail(due, reply.as_str()).await? {
+                    tx.record(&event).await?;
+                }
                 tx.commit().await
             }
             Err(SendError::Temporary(reply)) => {

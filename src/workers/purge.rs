@@ -36,11 +36,13 @@ pub async fn purge(store: Store, audit: AuditConfig, stop: CancellationToken) {
 pub async fn purge_once(store: &Store, audit: AuditConfig) -> bool {
     let warn = |error: &StoreError| tracing::warn!(%error, "purging failed");
     let given_up = store.give_up_overdue_mails(BATCH).await.inspect_err(warn);
-    let given_up = given_up.unwrap_or_default();
-    MAILS.add(given_up, ["expired".into()]);
+    MAILS.add(
+        given_up.as_ref().map_or(0, |g| g.expired),
+        ["expired".into()],
+    );
     let keys = store.purge_signing_keys().await.inspect_err(warn);
     PURGED_ROWS.add(keys.unwrap_or_default(), ["signing_keys".into()]);
-    let mut is_full = given_up >= BATCH.unsigned_abs();
+    let mut is_full = given_up.is_ok_and(|g| g.mails >= BATCH.unsigned_abs());
     let mut note = |table: &'static str, removed: Result<u64, StoreError>| {
         let rows = removed.inspect_err(warn).unwrap_or_default();
         PURGED_ROWS.add(rows, [table.into()]);

@@ -508,6 +508,39 @@ async fn the_line_of_a_request_tells_whose_it_was_and_which_trace_it_belongs_to(
     assert!(line["micros"].as_u64().unwrap() > 0);
 }
 
+/// Red where the sessions that a new one ends are counted before its transaction is committed.
+#[tokio::test]
+async fn sessions_that_a_transaction_would_have_ended_are_not_counted() {
+    let app = TestApp::start().await;
+    let settings = [("tokens.max_sessions_per_user", "1")];
+    let serving = Serving::start(&Program::on(app.database_url(), &settings)).await;
+    app.user(ALICE).await;
+    let try_it = async || {
+        let request = signin(ALICE, PASSWORD, "10.1.0.1");
+        send(serving.public(), &request).await.status
+    };
+    assert_eq!(try_it().await, 200);
+    // As if the disk were full when it comes to the commit.
+    app.execute(
+        "CREATE FUNCTION fail() RETURNS TRIGGER LANGUAGE plpgsql AS
+         $$ BEGIN RAISE 'no room' USING ERRCODE = '53100'; END $$",
+    )
+    .await;
+    app.execute(
+        "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON sessions DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW EXECUTE FUNCTION fail()",
+    )
+    .await;
+    assert_eq!(try_it().await, 503);
+    app.execute("DROP FUNCTION fail CASCADE").await;
+    assert_eq!(try_it().await, 200);
+    let scrape = Scrape::of(&serving).await;
+    let surplus = [("reason", "too_many_sessions")];
+    let ended = scrape.sum("backoffice_auth_sessions_ended_total", &surplus);
+    let opened = scrape.sum("backoffice_auth_sessions_opened_total", &[]);
+    assert_eq!((opened, ended), (2, 1));
+}
+
 #[tokio::test]
 async fn a_slow_statement_is_told_with_its_request_and_without_its_values() {
     let app = TestApp::start().await;

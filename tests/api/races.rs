@@ -817,6 +817,75 @@ async fn a_mail_that_is_overdue_is_given_up_once() {
     }
 }
 
+/// Red without `attempts = $3` in `settle_refused_mail`: the other's mail is given up while it is on
+/// its way; and without `sent_at IS NULL`: one that has arrived is.
+#[tokio::test]
+async fn a_refusal_gives_up_no_mail_that_another_has_leased_or_sent() {
+    let idle = Idle::start().await;
+    let user_id = idle.user().await;
+    queue_mails(&idle.stores[0], user_id, 1).await;
+    let given_up = "SELECT count(*) FROM outbox WHERE given_up_at IS NOT NULL";
+    let lease = async |store: &Store, due| {
+        let leased = store.lease_due_mails(due, 1, secs(0)).await.unwrap();
+        leased.into_iter().next().unwrap()
+    };
+    let first = lease(&idle.stores[0], Due::New).await;
+    let second = lease(&idle.stores[1], Due::Again).await;
+    let refuse = async |mail| {
+        let mut tx = idle.stores[0].begin().await.unwrap();
+        let did = tx.settle_refused_mail(mail, "550 no").await.unwrap();
+        tx.commit().await.unwrap();
+        did
+    };
+    assert!(!refuse(&first).await);
+    assert_eq!(idle.count(given_up).await, 0);
+    // The first was frozen: its mail had arrived after all.
+    let mut tx = idle.stores[0].begin().await.unwrap();
+    let sent = tx.settle_sent_mail(first.challenge_id, "250 yes").await;
+    sent.unwrap();
+    tx.commit().await.unwrap();
+    assert!(!refuse(&second).await);
+    assert_eq!(idle.count(given_up).await, 0);
+
+    queue_mails(&idle.stores[0], user_id, 1).await;
+    let third = lease(&idle.stores[0], Due::New).await;
+    assert!(refuse(&third).await && !refuse(&third).await);
+    assert_eq!(idle.count(given_up).await, 1);
+}
+
+/// Red where all that is given up counts as expired, where the time of a lease is not waited for, or
+/// where what was leased and never settled counts too.
+#[tokio::test]
+async fn a_mail_that_arrived_or_may_have_is_not_said_to_have_expired() {
+    let idle = Idle::start().await;
+    let (store, user_id) = (&idle.stores[0], idle.user().await);
+    let lease = async |lasting| {
+        let leased = store.lease_due_mails(Due::New, 1, lasting).await.unwrap();
+        assert_eq!(leased.len(), 1);
+    };
+    // One whose code was used, one whose sender said no more, one that is being sent, one that nobody
+    // has tried to send.
+    queue_mails(store, user_id, 1).await;
+    lease(secs(0)).await;
+    idle.execute("UPDATE challenges SET consumed_at = clock_timestamp()")
+        .await;
+    queue_mails(store, user_id, 1).await;
+    lease(secs(0)).await;
+    queue_mails(store, user_id, 1).await;
+    lease(secs(600)).await;
+    queue_mails(store, user_id, 1).await;
+    idle.execute("UPDATE challenges SET expires_at = clock_timestamp()")
+        .await;
+    let given_up = store.give_up_overdue_mails(10).await.unwrap();
+    assert_eq!((given_up.mails, given_up.expired), (3, 1));
+    let told = "SELECT count(*) FROM audit_events WHERE reason = 'mail_expired'";
+    assert_eq!(idle.count(told).await, 1);
+    // Its sender has put it off instead: it has not left.
+    idle.execute("UPDATE outbox SET leased_until = NULL").await;
+    let given_up = store.give_up_overdue_mails(10).await.unwrap();
+    assert_eq!((given_up.mails, given_up.expired), (1, 1));
+}
+
 /// Red without `pg_try_advisory_xact_lock` in `begin_purge`: the second removes the challenges while
 /// the first is still at it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
