@@ -68,10 +68,17 @@ pub const DEADLINE: Duration = Duration::from_millis(1_500);
 /// Connections besides the pool: one for readiness, one for metrics.
 const ASIDE: u32 = 2;
 
-/// Milliseconds without a word after which PostgreSQL ends a transaction. A network that swallows a
-/// connection leaves its transaction open, and its locks held, for as long as the system takes to find
-/// out: two hours.
-const ABANDONED: &str = "3000";
+/// What PostgreSQL is told of our connections, lest it waits for those that the network has swallowed for
+/// as long as the system takes to find out: two hours. A transaction without a word for this many
+/// milliseconds is ended, which frees its locks; a peer that does not answer for 20 s is gone, which frees
+/// its place among the connections.
+const SWALLOWED: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "3000"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "2"),
+    ("tcp_user_timeout", "20000"),
+];
 
 /// Prepared statements that a connection keeps: more than there are in this module.
 const STATEMENTS: usize = 100;
@@ -110,10 +117,10 @@ impl Store {
             .log_statements(tracing::log::LevelFilter::Off)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_millis(500));
         let options = if config.transaction_pooling {
-            // A pooler passes no settings on, and has a time-out of its own for this.
+            // A pooler passes no settings on, and has time-outs of its own for this.
             options
         } else {
-            options.options([("idle_in_transaction_session_timeout", ABANDONED)])
+            options.options(SWALLOWED)
         };
         for kind in StoreError::KINDS {
             DATABASE_ERRORS.add(0, [kind.into()]);

@@ -1,11 +1,14 @@
 //! Connections to the database, lent out and given back.
 
 use backoffice_auth::config::Config;
-use backoffice_auth::domain::{EmailAddress, PasswordHash, TwoFactor};
+use backoffice_auth::domain::{
+    AuditEvent, AuditKind, AuditReason, EmailAddress, Outcome, PasswordHash, TwoFactor,
+};
 use backoffice_auth::store::{NewUser, Store, StoreError};
+use futures_util::FutureExt as _;
 use sqlx::PgPool;
 
-use crate::support::{Database, settings, until};
+use crate::support::{Database, ROUNDS, settings, until};
 
 /// A database, and a store with a single connection to it.
 async fn single() -> (Database, Store) {
@@ -27,7 +30,7 @@ fn alice() -> EmailAddress {
 #[tokio::test]
 async fn what_a_dropped_transaction_did_is_undone_before_its_connection_is_lent_again() {
     let (_database, store) = single().await;
-    for _ in 0..20 {
+    for _ in 0..ROUNDS {
         let mut tx = store.begin().await.unwrap();
         let new = NewUser {
             user_id: None,
@@ -57,4 +60,32 @@ async fn a_connection_that_does_not_come_to_an_end_does_not_keep_its_place() {
     })
     .await;
     lock.commit().await.unwrap();
+}
+
+/// Red where a transaction counts as begun from the answer on, as it does for sqlx: what follows a `BEGIN`
+/// that its caller has left is answered, and never committed.
+#[tokio::test]
+async fn a_transaction_that_is_left_while_it_begins_swallows_nothing_that_comes_after_it() {
+    let (database, store) = single().await;
+    let sql = PgPool::connect(&database.url).await.unwrap();
+    let event = AuditEvent::bare(AuditKind::Mail, Outcome::Granted, AuditReason::MailSent);
+    let told = "SELECT count(*) FROM audit_events WHERE reason = 'mail_sent'";
+    let begun = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                  WHERE datname = current_database() AND application_name = 'backoffice-auth'
+                    AND query IN ('BEGIN', 'ROLLBACK'))";
+    for done in 1..=ROUNDS {
+        store.record(&event).await.unwrap();
+        // Polled once: as soon as the connection is back, that sends `BEGIN`, and only now and then
+        // the answer is there already.
+        until("it has begun", async || {
+            drop(store.begin().now_or_never());
+            let begun = sqlx::query_scalar(begun).fetch_one(&sql).await;
+            begun.unwrap()
+        })
+        .await;
+        store.record(&event).await.unwrap();
+        let counted = sqlx::query_scalar(told);
+        let counted: i64 = counted.fetch_one(&sql).await.unwrap();
+        assert_eq!(counted, 2 * i64::try_from(done).unwrap());
+    }
 }
