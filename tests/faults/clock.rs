@@ -18,7 +18,8 @@ use crate::world::World;
 /// all that it decides.
 const STEPS: [i64; 5] = [600, -600, -3_600, -86_400, 0];
 
-/// What this guards is that rotation, challenges, limits and sessions go by the database's clock.
+/// Red where the process's clock instead of the database's decides a rotation in `settle_refresh`: a
+/// repeated token is taken for one that is used again, and its session ends.
 #[test]
 fn an_instance_whose_clock_is_stepped_decides_as_the_others_do() {
     alone(async {

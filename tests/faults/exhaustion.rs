@@ -41,11 +41,12 @@ fn a_pool_that_a_lock_has_used_up_is_503_until_the_lock_goes() {
     });
 }
 
-/// The guard is that of the next test.
+/// Red where `PoolTimedOut` counts as a defect (500) in `StoreError::from`.
 #[test]
 fn a_postgresql_that_takes_no_more_connections_is_503_until_it_does() {
     alone(async {
         let mut world = World::start("connections", &[]).await;
+        world.trouble_begins();
         let mut taken = Vec::new();
         let until = Instant::now() + seconds(3, 10);
         while Instant::now() < until {

@@ -20,6 +20,7 @@ fn a_failover_to_a_synchronous_standby_loses_nothing_that_was_acknowledged() {
             let standby = world.postgres.add_synchronous_standby().await;
             world.begin().await;
 
+            world.trouble_begins();
             world.postgres.stop_immediately();
             // The address moves before the standby is promoted: for a while it is read-only.
             world.wire.lead_to(loopback(standby.port()));

@@ -6,7 +6,7 @@
 //! what it was told must hold.
 //!
 //! `cargo test --test faults` is the short form, in which every fault happens once or a few times;
-//! `FAULTS=full cargo test --test faults` is the long one. Each test prints a line of figures. The
+//! `FAULTS=full cargo test --test faults` is the long one. Each test prints a row of figures. The
 //! soak is by itself: `cargo test --test faults -- --ignored soak` (`SOAK_MINUTES`, 30).
 //!
 //! Where seconds are promised, only those count in which the machine was ours: see [`metronome`].
@@ -30,6 +30,7 @@ mod cluster;
 mod crashes;
 mod exhaustion;
 mod failover;
+mod figures;
 mod form;
 mod history;
 mod instance;

@@ -10,6 +10,7 @@ use crate::world::World;
 
 /// Makes weather for a while.
 async fn weather(world: &mut World, weather: Weather, length: Duration) {
+    world.trouble_begins();
     world.wire.set(weather);
     sleep(length).await;
     world.wire.set(Weather::Fair);
@@ -17,7 +18,8 @@ async fn weather(world: &mut World, weather: Weather, length: Duration) {
     world.goes_on(2).await;
 }
 
-/// What this guards is `store::on_a_budget`: without it a caller waits for the sum of many statements.
+/// Red without `store::on_a_budget`: a caller waits for the sum of many statements. And red where sqlx
+/// begins transactions: a refresh is answered on a connection whose `BEGIN` was given up, and undone.
 #[test]
 fn a_slow_database_is_served_or_refused_in_time() {
     alone(async {
@@ -52,12 +54,12 @@ fn connections_cut_in_the_middle_of_statements_lose_no_acknowledged_word() {
 }
 
 /// Red without `idle_in_transaction_session_timeout`: transactions that the hole swallowed keep their
-/// locks, and who waits for them keeps the pool. It also guards the bound on the ping in `after_release`.
+/// locks, and who waits for them keeps the pool. The full form is red without `tcp_keepalives_idle`, when
+/// PostgreSQL has no connections left, and where sqlx gives connections back: the pool has none left.
 #[test]
 fn a_black_hole_is_503_in_time_and_dead_connections_are_let_go() {
     alone(async {
         let mut world = World::start("black_hole", &[]).await;
-        // Each hole may cost a pool of eight one place or two.
         for _ in 0..of(1, 10) {
             for hole in [Weather::BlackHole, Weather::HalfOpen] {
                 weather(&mut world, hole, seconds(3, 4)).await;

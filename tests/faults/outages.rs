@@ -11,6 +11,7 @@ use crate::world::World;
 fn while_postgresql_is_stopped_everything_is_503_and_nothing_is_lost() {
     alone(async {
         let mut world = World::start("stopped", &[]).await;
+        world.trouble_begins();
         world.postgres.stop_fast();
         sleep(seconds(3, 30)).await;
         world.postgres.resume();
@@ -25,6 +26,7 @@ fn what_was_acknowledged_outlives_restarts_of_postgresql() {
     alone(async {
         let mut world = World::start("restarted", &[]).await;
         for round in 0..of(2, 20) {
+            world.trouble_begins();
             if round % 2 == 0 {
                 world.postgres.stop_immediately();
             } else {
@@ -44,6 +46,7 @@ fn a_frozen_postgresql_is_503_in_time_and_thaws_without_a_restart() {
     alone(async {
         let mut world = World::start("frozen", &[]).await;
         for _ in 0..of(1, 3) {
+            world.trouble_begins();
             let frozen = world.postgres.freeze();
             sleep(seconds(4, 10)).await;
             drop(frozen);

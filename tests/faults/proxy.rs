@@ -21,7 +21,9 @@ pub enum Weather {
     /// So many bytes a second, either way.
     Narrow(u32),
     /// Nothing arrives any more, on connections from before neither, and no end is told: they stay
-    /// dead when the weather clears, as behind a firewall that has forgotten them.
+    /// dead when the weather clears, as behind a firewall that has forgotten them. PostgreSQL finds out
+    /// about those whose client has gone when its keepalives say so, as it was told at the connection's
+    /// start.
     BlackHole,
     /// What is asked arrives, and no answer does; for good, as above.
     HalfOpen,
@@ -128,6 +130,21 @@ async fn carry(mut client: TcpStream, shared: &Shared) {
     }
 }
 
+/// After what time PostgreSQL finds out that a peer is gone, if it was told nothing.
+const HOURS: Duration = Duration::from_hours(2);
+
+/// After what time it does, if that is what these bytes tell it.
+fn told_keepalives(startup: &[u8]) -> Option<Duration> {
+    let text = String::from_utf8_lossy(startup);
+    let setting = |name: &str| -> Option<u32> {
+        let (_, rest) = text.split_once(&format!("tcp_keepalives_{name}="))?;
+        let end = rest.find(|c: char| !c.is_ascii_digit())?;
+        rest[..end].parse().ok()
+    };
+    let seconds = setting("idle")? + setting("interval")? * setting("count")?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
 /// Passes one direction on. `true`: the connection is to be reset.
 async fn pass(
     mut from: ReadHalf<'_>,
@@ -136,17 +153,26 @@ async fn pass(
     are_answers: bool,
 ) -> bool {
     let mut buffer = vec![0; 16 * 1024];
+    let mut keepalives = HOURS;
     loop {
         let length = match from.read(&mut buffer).await {
             Ok(0) | Err(_) => return false,
             Ok(length) => length,
         };
+        if !are_answers && keepalives == HOURS {
+            keepalives = told_keepalives(&buffer[..length]).unwrap_or(HOURS);
+        }
         let weather = *shared.weather.borrow();
         match weather {
             Weather::Slow(by) => tokio::time::sleep(by).await,
             Weather::Narrow(bytes) => {
                 let seconds = f64::from(u32::try_from(length).unwrap()) / f64::from(bytes);
                 tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            }
+            Weather::BlackHole if !are_answers => {
+                while from.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
+                tokio::time::sleep(keepalives).await;
+                return true;
             }
             Weather::BlackHole => pending().await,
             Weather::HalfOpen if are_answers => pending().await,

@@ -19,8 +19,9 @@ use uuid::Uuid;
 use crate::actors::{Actor, CAST, Held, Load, PASSWORD, Setting};
 use crate::check::{self, Limit, Violations};
 use crate::client::probe;
+use crate::figures::{self, Figures};
 use crate::form::say;
-use crate::history::{History, Look, Outcome, Request};
+use crate::history::{History, Look, Request};
 use crate::instance::Instance;
 use crate::metronome::{Metronome, Stolen};
 use crate::post::{PostOffice, fingerprint};
@@ -39,8 +40,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How long the servers may take to be themselves again.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-/// Two seconds are promised; the third is for a client that shares the machine with everything else.
-const PROMPT: Duration = Duration::from_secs(3);
+/// In what time everything is answered; what the machine was not ours comes on top.
+const PROMPT: Duration = Duration::from_secs(2);
 
 /// How old the view of ended sessions may be: a second, and two while the database is in trouble.
 const LAG: Duration = Duration::from_secs(2);
@@ -104,6 +105,10 @@ pub struct World {
     load: Option<Load>,
     recoveries: Vec<Duration>,
     fault_over: Duration,
+    /// Since when the database is in trouble.
+    trouble_since: Option<Duration>,
+    /// From when to when it was.
+    troubles: Vec<(Duration, Duration)>,
     is_readiness_judged: bool,
     pub violations: Violations,
 }
@@ -157,6 +162,8 @@ impl World {
             load: None,
             recoveries: Vec::new(),
             fault_over: Duration::ZERO,
+            trouble_since: None,
+            troubles: Vec::new(),
             is_readiness_judged: true,
             violations: Violations::new(),
         }
@@ -167,6 +174,12 @@ impl World {
     /// statements, may already be too much for it.
     pub fn readiness_may_err(&mut self) {
         self.is_readiness_judged = false;
+    }
+
+    /// The database is in trouble from now on, until the world [recovers](Self::recovers): "not ready"
+    /// is then the truth, also for a sign-in that comes through because it waits.
+    pub fn trouble_begins(&mut self) {
+        self.trouble_since = Some(self.history().now());
     }
 
     /// The configuration's variables, for a server in this process.
@@ -232,6 +245,9 @@ impl World {
     pub async fn recovers(&mut self) {
         let started = Instant::now();
         self.fault_over = self.history().now();
+        let trouble = self.trouble_since.take();
+        self.troubles
+            .extend(trouble.map(|since| (since, self.fault_over)));
         for instance in [0, 1] {
             let actor = Actor::new(&self.setting, "probe", instance);
             let management = self.instances[instance].management;
@@ -326,7 +342,8 @@ impl World {
         ];
         self.violations.extend(verdicts.concat());
         if self.is_readiness_judged {
-            self.violations.extend(check::readiness_is_true(&looks));
+            self.violations
+                .extend(check::readiness_is_true(&looks, &self.troubles));
         }
         self.report(&history, held, mails.len(), &stolen);
     }
@@ -358,40 +375,16 @@ impl World {
     }
 
     fn report(&self, history: &[Request], held: usize, mails: usize, stolen: &Stolen) {
-        let count = |status: u16| {
-            history
-                .iter()
-                .filter(|r| r.status() == Some(status))
-                .count()
-        };
-        let lost = history.iter().filter(|r| r.outcome == Outcome::Lost);
-        let refused = history.iter().filter(|r| r.outcome == Outcome::Refused);
-        let slowest = history.iter().filter(|r| r.status() == Some(503));
-        let slowest = slowest.map(Request::took).max().unwrap_or_default();
-        let recovery = self.recoveries.iter().max().copied().unwrap_or_default();
-        let line = format!(
-            "{:<14} {:>6} requests: {:>5}x200 {:>4}x401 {:>5}x429 {:>4}x503, {} unanswered, \
-             {} not connected; slowest 503 {:.2} s; {} recoveries, slowest {:.2} s; {} sessions and \
-             {} mails checked; {} violations; {:.0} % of the time the machine was not ours",
-            self.name,
-            history.len(),
-            count(200),
-            count(401),
-            count(429),
-            count(503),
-            lost.count(),
-            refused.count(),
-            slowest.as_secs_f64(),
-            self.recoveries.len(),
-            recovery.as_secs_f64(),
-            held,
+        let figures = Figures {
+            recoveries: self.recoveries.clone(),
+            sessions: held,
             mails,
-            self.violations.len(),
-            100.0 * stolen.share(Duration::ZERO, self.history().now()),
-        );
-        say(&line);
+            violations: self.violations.len(),
+            stolen: stolen.share(Duration::ZERO, self.history().now()),
+        };
+        figures::print(self.name, history, &figures);
         for violation in self.violations.iter().take(5) {
-            say(&format!("{:<14} {violation}", self.name));
+            say(&format!("{:<12}  {violation}", self.name));
         }
     }
 }

@@ -9,13 +9,17 @@ use crate::history::Look;
 /// looks around it say otherwise is a lie.
 const AROUND: Duration = Duration::from_millis(2_500);
 
-/// Where an instance says "ready", sign-ins work; where it says "not ready", they do not. `None`
-/// (nobody there) is no word to be held to.
-pub fn readiness_is_true(looks: &[Look]) -> Violations {
+/// Where an instance says "ready", sign-ins work; where it says "not ready", they do not, or the
+/// database was in trouble. `None` (nobody there) is no word to be held to.
+pub fn readiness_is_true(looks: &[Look], troubles: &[(Duration, Duration)]) -> Violations {
     let lies = looks.iter().filter(|look| {
         let Some(said) = look.is_ready else {
             return false;
         };
+        let mut troubles = troubles.iter();
+        if !said && troubles.any(|(from, to)| (*from..=*to + AROUND).contains(&look.at)) {
+            return false;
+        }
         let near =
             |other: &&Look| other.instance == look.instance && other.at.abs_diff(look.at) <= AROUND;
         let (mut before, mut after) = (0, 0);

@@ -300,12 +300,19 @@ fn readiness_lies_only_if_everything_around_it_says_otherwise() {
         look(2_000, Some(false), true),
         look(2_500, Some(true), true),
     ];
-    assert!(readiness_is_true(&late).is_empty());
-    let lies = |is_ready, serves| {
-        let looks: Vec<_> = (0..9).map(|n| look(n * 500, is_ready, serves)).collect();
-        !readiness_is_true(&looks).is_empty()
-    };
+    assert!(readiness_is_true(&late, &[]).is_empty());
+    let looks =
+        |is_ready, serves| -> Vec<_> { (0..9).map(|n| look(n * 500, is_ready, serves)).collect() };
+    let lies = |is_ready, serves| !readiness_is_true(&looks(is_ready, serves), &[]).is_empty();
     assert!(lies(Some(true), false));
     assert!(lies(Some(false), true));
     assert!(!lies(None, false) && !lies(Some(true), true) && !lies(Some(false), false));
+    // While the database is in trouble, and for as long as an answer is kept, "not ready" is true.
+    let lies_at = |is_ready, serves, trouble| {
+        let lies = readiness_is_true(&looks(is_ready, serves), &[trouble]);
+        lies.len()
+    };
+    assert_eq!(lies_at(Some(false), true, (ms(0), ms(4_000))), 0);
+    assert_eq!(lies_at(Some(false), true, (ms(0), ms(900))), 1);
+    assert_eq!(lies_at(Some(true), false, (ms(0), ms(4_000))), 7);
 }
