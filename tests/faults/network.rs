@@ -18,8 +18,9 @@ async fn weather(world: &mut World, weather: Weather, length: Duration) {
     world.goes_on(2).await;
 }
 
-/// Red without `store::on_a_budget`: a caller waits for the sum of many statements. And red where sqlx
-/// begins transactions: a refresh is answered on a connection whose `BEGIN` was given up, and undone.
+/// Red without `store::on_a_budget`: a caller waits for the sum of many statements. The full form is
+/// also red where a transaction counts as begun from the answer on: a refresh on a connection whose
+/// `BEGIN` was given up is answered, and undone.
 #[test]
 fn a_slow_database_is_served_or_refused_in_time() {
     alone(async {
@@ -55,7 +56,8 @@ fn connections_cut_in_the_middle_of_statements_lose_no_acknowledged_word() {
 
 /// Red without `idle_in_transaction_session_timeout`: transactions that the hole swallowed keep their
 /// locks, and who waits for them keeps the pool. The full form is red without `tcp_keepalives_idle`, when
-/// PostgreSQL has no connections left, and where sqlx gives connections back: the pool has none left.
+/// PostgreSQL has no connections left, and where nobody limits how long a connection is
+/// put in order: the pool has none left.
 #[test]
 fn a_black_hole_is_503_in_time_and_dead_connections_are_let_go() {
     alone(async {
