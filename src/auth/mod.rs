@@ -41,7 +41,7 @@ pub use keys::{Activation, Imported, KeysError, ListedKey, Look, Revoked, Signin
 pub use refresh::RefreshError;
 pub use reserve::Limited;
 pub use services::{Introspection, Revocations, UnknownClient};
-pub use sessions::{AuthenticateError, Caller, EndSessionError, LegacyCaller};
+pub use sessions::{AuthenticateError, Caller, EndSessionError, LATE, LegacyCaller, Next};
 pub use signin::{SignedIn, SigninError, SigninRefusal};
 pub use signout::SignoutError;
 pub use users::{UserError, Users};

@@ -3,12 +3,10 @@
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::{Auth, AuthenticateError, Caller};
+use super::sessions::{OVERLAP, READ_AT_ONCE};
+use super::{Auth, AuthenticateError, Caller, LATE};
 use crate::domain::Timestamp;
 use crate::store::{EndedSession, StoreError};
-
-/// Entries of one answer of the feed.
-const PAGE: i64 = 10_000;
 
 /// Nobody who may introspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,12 +59,28 @@ impl Auth {
         }
     }
 
-    /// Sessions that ended since a cursor (all that matter, without one), and the next cursor.
+    /// Sessions that ended since a cursor (all that matter, without one), and the next cursor. None
+    /// only if there is none: callers take an empty page for the end.
     pub async fn revocations(&self, since: Option<Timestamp>) -> Result<Revocations, StoreError> {
-        let page = self.read_ended(since, PAGE).await?;
-        Ok(Revocations {
-            ended: page.ended,
-            cursor: page.cursor,
-        })
+        // This instance knows how far back those that matter go. It may not know of one whose commit
+        // came late.
+        let known = || self.0.ended.first_end().map(|first| first - LATE);
+        let mut since = since.or_else(known);
+        loop {
+            let reading = self
+                .0
+                .store
+                .list_ended_sessions(since, READ_AT_ONCE)
+                .await?;
+            let settled = reading.now - OVERLAP;
+            if reading.ended.is_empty() && reading.stopped_at.is_some() {
+                since = reading.stopped_at;
+                continue;
+            }
+            return Ok(Revocations {
+                ended: reading.ended,
+                cursor: reading.stopped_at.map_or(settled, |at| at.min(settled)),
+            });
+        }
     }
 }

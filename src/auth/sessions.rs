@@ -16,10 +16,15 @@ use crate::token::{AccessClaims, InvalidToken, LegacyClaims};
 
 /// How far back each reading of the ended sessions reaches behind the one before: an end is dated
 /// by its statement, but seen only after its commit. So an end can be read more than once.
-const OVERLAP: Duration = Duration::from_secs(10);
+pub(super) const OVERLAP: Duration = Duration::from_secs(10);
 
-/// More sessions than end within the overlap, and few enough for one answer.
-const READ_AT_ONCE: i64 = 50_000;
+/// How late an end may be seen at worst: its commit can have been held up for longer than usual, by
+/// a standby that is waited for.
+pub const LATE: Duration = Duration::from_mins(10);
+
+/// Ended sessions that are looked through at once: few enough for the time that a statement has, even
+/// when each of them has to be fetched from a disk.
+pub(super) const READ_AT_ONCE: i64 = 10_000;
 
 /// Why an access token is not accepted.
 #[derive(Debug)]
@@ -59,6 +64,15 @@ pub struct LegacyCaller {
     pub email: EmailAddress,
 }
 
+/// From when on, and when, the view of ended sessions is to be read the next time.
+#[derive(Debug, Clone, Copy)]
+pub enum Next {
+    /// There is more to read now.
+    AtOnce(Timestamp),
+    /// All was read.
+    Later(Timestamp),
+}
+
 /// Why a session was not ended.
 #[derive(Debug)]
 pub enum EndSessionError {
@@ -80,17 +94,6 @@ impl From<AuthenticateError> for EndSessionError {
     fn from(error: AuthenticateError) -> Self {
         Self::Authenticate(error)
     }
-}
-
-/// Sessions that ended, in the order of their ends.
-pub(super) struct EndedPage {
-    pub(super) ended: Vec<EndedSession>,
-    /// What to read from the next time.
-    pub(super) cursor: Timestamp,
-    /// Whether there are no more of them now.
-    is_complete: bool,
-    /// The database's clock when it looked.
-    now: Timestamp,
 }
 
 impl Auth {
@@ -188,51 +191,28 @@ impl Auth {
         ended: impl IntoIterator<Item = EndedSession>,
     ) {
         for session in ended {
-            self.0.ended.note(session.session_id, session.horizon);
+            self.0.ended.note(session);
             SESSIONS_ENDED.add(1, [reason.as_str().into()]);
         }
     }
 
-    /// Reads the sessions that ended since the last reading into this instance's view; gives what
-    /// to pass as `since` the next time. For the worker that keeps the view fresh.
-    pub async fn renew_ended_sessions(
-        &self,
-        since: Option<Timestamp>,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    /// Reads the sessions that ended since the last reading into this instance's view. For the worker
+    /// that keeps the view fresh.
+    pub async fn renew_ended_sessions(&self, since: Option<Timestamp>) -> Result<Next, StoreError> {
         let read_at = Instant::now();
-        let page = self.read_ended(since, READ_AT_ONCE).await?;
-        if page.is_complete {
-            let ended = page.ended.into_iter();
-            let ended = ended.map(|session| (session.session_id, session.horizon));
-            self.0.ended.renew(read_at, ended, page.now);
-        } else {
+        let reading = self
+            .0
+            .store
+            .list_ended_sessions(since, READ_AT_ONCE)
+            .await?;
+        let (ended, now) = (reading.ended, reading.now);
+        if let Some(stopped_at) = reading.stopped_at {
             // Not all of it is read yet: what is known counts, but the view is not fresh.
-            for session in page.ended {
-                self.0.ended.note(session.session_id, session.horizon);
-            }
+            self.0.ended.begin(read_at, ended);
+            return Ok(Next::AtOnce(stopped_at));
         }
-        Ok(Some(page.cursor))
-    }
-
-    /// Reads at most `count` sessions that ended since a cursor, and where to go on.
-    pub(super) async fn read_ended(
-        &self,
-        since: Option<Timestamp>,
-        count: i64,
-    ) -> Result<EndedPage, StoreError> {
-        let (ended, now) = self.0.store.list_ended_sessions(since, count).await?;
-        let settled = now - OVERLAP;
-        let is_complete = (ended.len() as u64) < count.unsigned_abs();
-        let cursor = match ended.last() {
-            Some(last) if !is_complete => last.ended_at.min(settled),
-            _ => settled,
-        };
-        Ok(EndedPage {
-            ended,
-            cursor,
-            is_complete,
-            now,
-        })
+        self.0.ended.renew(read_at, ended, now);
+        Ok(Next::Later(now - OVERLAP))
     }
 }
 

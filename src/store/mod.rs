@@ -53,7 +53,8 @@ pub use fitness::{Backlog, Fitness, TableSize};
 pub use outbox::{Due, DueMail, GivenUp, MailRecord};
 pub use purge::Purged;
 pub use sessions::{
-    EndedSession, NewSession, Presented, SessionHistory, SessionLives, SessionRecord, SessionState,
+    EndedReading, EndedSession, NewSession, Presented, SessionHistory, SessionLives, SessionRecord,
+    SessionState,
 };
 pub use signing_keys::NewSigningKey;
 pub use users::NewUser;

@@ -170,6 +170,17 @@ pub struct EndedSession {
     pub horizon: Timestamp,
 }
 
+/// What was found among the sessions that ended.
+#[derive(Debug)]
+pub struct EndedReading {
+    /// Those whose access tokens may be unexpired, in the order of their ends.
+    pub ended: Vec<EndedSession>,
+    /// When the last one ended that was looked at, if there may be more.
+    pub stopped_at: Option<Timestamp>,
+    /// The database's clock when it looked.
+    pub now: Timestamp,
+}
+
 struct EndedRow {
     session_id: Uuid,
     ended_at: Timestamp,
@@ -335,38 +346,51 @@ impl Store {
         self.run(|c| Box::pin(query.fetch_one(c))).await
     }
 
-    /// Sessions that ended at or after `since` and whose access tokens may be unexpired, in the
-    /// order of their ends, at most `count`; and the database's clock when it looked. Without
-    /// `since`: all of them, since no access token lives longer than a day.
+    /// Looks through the next `count` sessions that ended at or after `since`, in the order of their
+    /// ends, for those whose access tokens may be unexpired. Without `since`: through all that matter,
+    /// since no access token lives longer than a day.
+    ///
+    /// Most that ended within a day have no token left, and no index tells which: one on the horizon
+    /// would change with every refresh. So what is bounded is how many are looked through.
     pub async fn list_ended_sessions(
         &self,
         since: Option<Timestamp>,
         count: i64,
-    ) -> Result<(Vec<EndedSession>, Timestamp), StoreError> {
+    ) -> Result<EndedReading, StoreError> {
         let query = sqlx::query!(
             r#"
-            SELECT c.now AS "now!", s.session_id AS "session_id?", s.ended_at AS "ended_at?",
-                   s.access_horizon_at AS "access_horizon_at?"
-              FROM (SELECT clock_timestamp() AS now) AS c
-              LEFT JOIN sessions AS s
-                ON s.ended_at >= COALESCE($1, now() - INTERVAL '25 hours')
-               AND s.access_horizon_at > now()
+            WITH looked AS MATERIALIZED (
+                SELECT session_id, ended_at, access_horizon_at FROM sessions
+                 WHERE ended_at >= COALESCE($1, now() - INTERVAL '25 hours')
+                 ORDER BY ended_at
+                 LIMIT $2
+            )
+            SELECT c.now AS "now!", c.stopped_at, s.session_id AS "session_id?",
+                   s.ended_at AS "ended_at?", s.access_horizon_at AS "access_horizon_at?"
+              FROM (SELECT clock_timestamp() AS now,
+                           (SELECT CASE WHEN count(*) >= $2 THEN max(ended_at) END FROM looked)
+                               AS stopped_at) AS c
+              LEFT JOIN looked AS s ON s.access_horizon_at > now()
              ORDER BY s.ended_at, s.session_id
-             LIMIT $2
             "#,
             since,
             count,
         );
         let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
-        let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| row.now);
-        let ended = rows.into_iter().filter_map(|row| {
-            Some(EndedSession {
-                session_id: SessionId(row.session_id?),
-                ended_at: row.ended_at?,
-                horizon: row.access_horizon_at?,
-            })
-        });
-        Ok((ended.collect(), now))
+        let first = rows.first();
+        Ok(EndedReading {
+            stopped_at: first.and_then(|row| row.stopped_at),
+            now: first.map_or(Timestamp::UNIX_EPOCH, |row| row.now),
+            ended: (rows.iter())
+                .filter_map(|row| {
+                    Some(EndedSession {
+                        session_id: SessionId(row.session_id?),
+                        ended_at: row.ended_at?,
+                        horizon: row.access_horizon_at?,
+                    })
+                })
+                .collect(),
+        })
     }
 
     /// Ends up to `batch` sessions whose current tokens a key signed, and tells how many.
