@@ -28,9 +28,13 @@ pub struct Machine {
 
 impl Machine {
     pub fn set_up() -> anyhow::Result<Self> {
+        Self::keeping(Durability::Throwaway)
+    }
+
+    pub fn keeping(durability: Durability) -> anyhow::Result<Self> {
         let name = format!("backoffice-auth-bench-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        let cluster = Cluster::start(&folder.join("postgres"), Durability::Throwaway)?;
+        let cluster = Cluster::start(&folder.join("postgres"), durability)?;
         Ok(Self { folder, cluster })
     }
 

@@ -1,6 +1,4 @@
-//! Fills the database, and picks from it.
-
-use std::time::Duration;
+//! Fills a database, and picks from it.
 
 use anyhow::Context as _;
 use backoffice_auth::auth::SigningKeys;
@@ -9,92 +7,162 @@ use backoffice_auth::domain::{
 };
 use backoffice_auth::store::Store;
 use backoffice_auth::token::Tokens;
-use sqlx::postgres::PgPoolOptions;
-use sqlx::{PgPool, Row as _};
+use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, PgPool, Row as _};
 use uuid::Uuid;
 
-use crate::server::{Machine, Setting};
+use super::server::{Machine, Setting};
 
 /// Sessions of each user.
 const SESSIONS_EACH: i64 = 10;
 
-/// Rows in one statement of the loader.
+/// Rows in one statement.
 const CHUNK: i64 = 250_000;
 
-/// The database under the server, reached past it.
+/// Users, numbered from 1 in a new database. `$1` to `$2` of `$3` are made, as in all of these.
+const USERS: &str = "
+    INSERT INTO users (email, password_hash, two_factor)
+    SELECT 'grown' || n || '@example.com', $4, 'off'
+      FROM generate_series($1, $2) AS n WHERE n < $3";
+
+/// Sessions that were opened over the last 29 days, with ids in that order, as they would be. A tenth
+/// has ended, all within the last 20 hours: more in a day than there would be.
+const SESSIONS: &str = "
+    WITH aged AS (
+        SELECT n, INTERVAL '29 days' * (1 - n::FLOAT8 / $3) AS age
+          FROM generate_series($1, $2) AS n),
+    numbered AS (
+        SELECT n, now() - age AS created_at,
+               now() - LEAST(age, INTERVAL '20 hours') * random() AS recently
+          FROM aged)
+    INSERT INTO sessions (session_id, user_id, generation, key_id, amr, created_at, rotated_at,
+                          access_expires_at, idle_expires_at, expires_at, access_horizon_at,
+                          ended_at, end_reason, refresh_hits, client_network, user_agent)
+    SELECT (lpad(to_hex((extract(epoch FROM created_at) * 1000)::BIGINT), 12, '0')
+            || '7' || substr(md5(n::TEXT), 1, 3) || '8' || substr(md5(n::TEXT), 4, 15))::UUID,
+           1 + n % ($3 / 10), 7, $4, '{pwd}', created_at,
+           recently, recently + INTERVAL '15 minutes', recently + INTERVAL '1 day',
+           created_at + INTERVAL '30 days', recently + INTERVAL '15 minutes',
+           CASE WHEN n % 10 = 0 THEN recently END,
+           CASE WHEN n % 10 = 0 THEN 'signed_out' END, ARRAY[recently], '203.0.113.7/32',
+           'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+      FROM numbered";
+
+/// The event of each session's sign-in.
+const EVENTS: &str = "
+    INSERT INTO audit_events (happened_at, kind, outcome, reason, user_id, email, session_id,
+                              network, request_id)
+    SELECT now() - INTERVAL '29 days' * (1 - n::FLOAT8 / $3), 'signin', 'granted', 'session_opened',
+           1 + n % ($3 / 10), 'grown' || n % ($3 / 10) || '@example.com', md5(n::TEXT)::UUID,
+           '203.0.113.7/32', gen_random_uuid()::TEXT
+      FROM generate_series($1, $2) AS n";
+
+/// A network of each user.
+const NETWORKS: &str = "
+    INSERT INTO known_networks (user_id, network, last_signin_at)
+    SELECT n + 1, ('10.' || n % 200 || '.' || n / 200 % 200 || '.7/32')::CIDR,
+           now() - INTERVAL '29 days' * random()
+      FROM generate_series($1, $2) AS n WHERE n < $3";
+
+/// Attempts of the last hour, which are not purged soon.
+const ATTEMPTS: &str = "
+    INSERT INTO attempts (attempt_key, scope, account_key, hits, stale_at)
+    SELECT sha256(n::TEXT::BYTEA), 'signin', sha256(('account' || n)::BYTEA),
+           ARRAY[now() - INTERVAL '1 hour' * random()],
+           date_bin('10 minutes', now() + INTERVAL '3 hours' * (1 + random()), 'epoch')
+      FROM generate_series($1, $2) AS n WHERE n < $3";
+
+/// Challenges of the day, all mailed.
+const CHALLENGES: &str = "
+    WITH made AS (
+        INSERT INTO challenges (challenge_id, user_id, nonce, credential_version, created_at,
+                                expires_at, client_network)
+        SELECT gen_random_uuid(), n + 1, '\\x00000000000000000000000000000000', 1, created_at,
+               created_at + INTERVAL '10 minutes', '203.0.113.7/32'
+          FROM (SELECT n, now() - INTERVAL '20 hours' * random() AS created_at
+                  FROM generate_series($1, $2) AS n WHERE n < $3) AS numbered
+        RETURNING challenge_id, created_at)
+    INSERT INTO outbox (challenge_id, request_id, next_attempt_at, attempts, sent_at, last_reply)
+    SELECT challenge_id, challenge_id::TEXT, created_at, 1, created_at, '250 OK' FROM made";
+
+/// Sees to it that PostgreSQL does nothing of its own accord while something is measured.
+pub async fn prepare(machine: &Machine) -> anyhow::Result<()> {
+    let pool = connect(&machine.cluster.url("postgres")).await?;
+    for setting in [
+        "autovacuum = off",
+        "checkpoint_timeout = '1h'",
+        "max_wal_size = '8GB'",
+    ] {
+        execute(&pool, format!("ALTER SYSTEM SET {setting}")).await?;
+    }
+    execute(&pool, "SELECT pg_reload_conf()".to_owned()).await
+}
+
+/// Makes an empty database.
+pub async fn create(machine: &Machine, name: &str) -> anyhow::Result<()> {
+    let pool = connect(&machine.cluster.url("postgres")).await?;
+    execute(&pool, format!("CREATE DATABASE {name}")).await
+}
+
+pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
+    Ok(PgPoolOptions::new().max_connections(1).connect(url).await?)
+}
+
+pub async fn execute(pool: &PgPool, statement: String) -> anyhow::Result<()> {
+    sqlx::query(AssertSqlSafe(statement)).execute(pool).await?;
+    Ok(())
+}
+
+/// A database, reached past the server.
 pub struct Database {
     pool: PgPool,
-    pub store: Store,
     tokens: Tokens,
+    key_id: String,
     password_hash: String,
 }
 
 impl Database {
-    pub async fn open(machine: &Machine, setting: &Setting) -> anyhow::Result<Self> {
+    pub async fn open(url: &str, setting: &Setting) -> anyhow::Result<Self> {
         let config = setting.config()?;
         let store = Store::connect(&config.database).await?;
-        let ring = SigningKeys::new(store.clone(), &config).open_ring().await?;
-        let pool = PgPoolOptions::new().max_connections(1);
+        let ring = SigningKeys::new(store, &config).open_ring().await?;
+        let tokens = Tokens::new(&config.tokens, ring, Clock::system());
         Ok(Self {
-            pool: pool.connect(&machine.cluster.url("postgres")).await?,
-            store,
-            tokens: Tokens::new(&config.tokens, ring, Clock::system()),
+            pool: connect(url).await?,
+            key_id: tokens.ring().current().active().0.clone(),
+            tokens,
             password_hash: setting.hash(8, 1).await?,
         })
     }
 
-    /// Adds users and sessions until there are so many sessions, a tenth of them over.
-    ///
-    /// Ids are version 7, in the order of their time over the last 29 days, as they would be.
-    pub async fn fill(&self, sessions: i64) -> anyhow::Result<()> {
-        let there: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions")
-            .fetch_one(&self.pool)
-            .await?;
-        sqlx::query(
-            "INSERT INTO users (email, password_hash, two_factor)
-             SELECT 'grown' || n || '@example.com', $3, 'off' FROM generate_series($1, $2) AS n",
-        )
-        .bind(there / SESSIONS_EACH)
-        .bind(sessions / SESSIONS_EACH - 1)
-        .bind(&self.password_hash)
-        .execute(&self.pool)
-        .await?;
-        let mut first = there;
-        while first < sessions {
-            let last = (first + CHUNK).min(sessions) - 1;
-            self.insert_sessions(first, last, sessions).await?;
-            first = last + 1;
-        }
-        sqlx::query("VACUUM ANALYZE").execute(&self.pool).await?;
-        sqlx::query("CHECKPOINT").execute(&self.pool).await?;
-        Ok(())
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
     }
 
-    async fn insert_sessions(&self, first: i64, last: i64, of: i64) -> anyhow::Result<()> {
-        sqlx::query(
-            "WITH numbered AS (
-                 SELECT n, now() - INTERVAL '29 days' * (1 - n::FLOAT8 / $3) AS created_at,
-                        now() - INTERVAL '20 hours' * random() AS recently
-                   FROM generate_series($1, $2) AS n)
-             INSERT INTO sessions (session_id, user_id, generation, key_id, amr, created_at,
-                                   rotated_at, access_expires_at, idle_expires_at, expires_at,
-                                   access_horizon_at, ended_at, end_reason, client_network, user_agent)
-             SELECT (lpad(to_hex((extract(epoch FROM created_at) * 1000)::BIGINT), 12, '0')
-                     || '7' || substr(md5(n::TEXT), 1, 3) || '8' || substr(md5(n::TEXT), 4, 15))::UUID,
-                    (SELECT min(user_id) FROM users) + n % ($3 / $4), 7,
-                    (SELECT key_id FROM signing_keys LIMIT 1), '{pwd}', created_at,
-                    recently, recently + INTERVAL '15 minutes', recently + INTERVAL '1 day',
-                    created_at + INTERVAL '30 days', recently + INTERVAL '15 minutes',
-                    CASE WHEN n % 10 = 0 THEN recently END,
-                    CASE WHEN n % 10 = 0 THEN 'signout' END, '203.0.113.7/32', 'Mozilla/5.0'
-               FROM numbered",
-        )
-        .bind(first)
-        .bind(last)
-        .bind(of)
-        .bind(SESSIONS_EACH)
-        .execute(&self.pool)
-        .await?;
+    /// Makes so many sessions and audit events, a tenth as many users and networks, a twentieth as many
+    /// attempts, and a hundredth as many challenges.
+    pub async fn fill(&self, sessions: i64) -> anyhow::Result<()> {
+        let (hash, key) = (self.password_hash.as_str(), self.key_id.as_str());
+        self.insert(USERS, sessions / SESSIONS_EACH, hash).await?;
+        self.insert(SESSIONS, sessions, key).await?;
+        self.insert(EVENTS, sessions, "").await?;
+        self.insert(NETWORKS, sessions / SESSIONS_EACH, "").await?;
+        self.insert(ATTEMPTS, sessions / 20, "").await?;
+        self.insert(CHALLENGES, sessions / 100, "").await?;
+        execute(&self.pool, "VACUUM ANALYZE".to_owned()).await
+    }
+
+    async fn insert(&self, statement: &'static str, count: i64, extra: &str) -> anyhow::Result<()> {
+        for first in (0..count).step_by(usize::try_from(CHUNK)?) {
+            let mut query = sqlx::query(statement)
+                .bind(first)
+                .bind((first + CHUNK).min(count) - 1)
+                .bind(count);
+            if statement.contains("$4") {
+                query = query.bind(extra);
+            }
+            query.execute(&self.pool).await?;
+        }
         Ok(())
     }
 
@@ -102,108 +170,76 @@ impl Database {
     pub async fn refresh_tokens(&self, count: usize) -> anyhow::Result<Vec<String>> {
         let rows = sqlx::query(
             "SELECT s.*, u.email
-               FROM (SELECT * FROM sessions WHERE ended_at IS NULL AND generation = 7
+               FROM (SELECT * FROM sessions WHERE ended_at IS NULL
                       ORDER BY random() LIMIT $1) AS s
                JOIN users AS u USING (user_id)",
         )
         .bind(i64::try_from(count)?)
         .fetch_all(&self.pool)
         .await?;
-        let tokens = rows.iter().map(|row| {
-            let at = |name| row.try_get::<Timestamp, _>(name);
-            let pair = self.tokens.issue(&Session {
-                session_id: SessionId(row.try_get::<Uuid, _>("session_id")?),
-                user_id: UserId(row.try_get("user_id")?),
-                email: row.try_get::<String, _>("email")?.parse()?,
-                generation: Generation(row.try_get("generation")?),
-                key_id: KeyId(row.try_get("key_id")?),
-                method: AuthenticationMethod::Password,
-                created_at: at("created_at")?,
-                rotated_at: at("rotated_at")?,
-                access_expires_at: at("access_expires_at")?,
-                idle_expires_at: at("idle_expires_at")?,
-            });
-            Ok(pair.ok().context("the key signs")?.refresh.token)
+        anyhow::ensure!(rows.len() == count, "there are enough live sessions");
+        rows.iter().map(|row| self.refresh_token(row)).collect()
+    }
+
+    fn refresh_token(&self, row: &PgRow) -> anyhow::Result<String> {
+        let at = |name| row.try_get::<Timestamp, _>(name);
+        let pair = self.tokens.issue(&Session {
+            session_id: SessionId(row.try_get::<Uuid, _>("session_id")?),
+            user_id: UserId(row.try_get("user_id")?),
+            email: row.try_get::<String, _>("email")?.parse()?,
+            generation: Generation(row.try_get("generation")?),
+            key_id: KeyId(row.try_get("key_id")?),
+            method: AuthenticationMethod::Password,
+            created_at: at("created_at")?,
+            rotated_at: at("rotated_at")?,
+            access_expires_at: at("access_expires_at")?,
+            idle_expires_at: at("idle_expires_at")?,
         });
-        tokens.collect()
+        Ok(pair.ok().context("the key signs")?.refresh.token)
     }
 
-    /// The addresses of users, picked at random from all.
-    pub async fn addresses(&self, count: usize) -> anyhow::Result<Vec<String>> {
-        let query = sqlx::query_scalar("SELECT email FROM users ORDER BY random() LIMIT $1");
-        Ok(query
-            .bind(i64::try_from(count)?)
-            .fetch_all(&self.pool)
-            .await?)
+    /// Users, picked at random from all.
+    pub async fn users(&self, count: i64) -> anyhow::Result<Vec<(UserId, String)>> {
+        let query = sqlx::query_as("SELECT user_id, email FROM users ORDER BY random() LIMIT $1");
+        let rows: Vec<(i64, String)> = query.bind(count).fetch_all(&self.pool).await?;
+        Ok((rows.into_iter())
+            .map(|(user_id, email)| (UserId(user_id), email))
+            .collect())
     }
 
-    /// Lets the oldest sessions be over for so long that they are purged.
-    pub async fn outlive(&self, count: i64) -> anyhow::Result<()> {
+    /// Makes sessions that are over for so long that they are purged: the oldest of all.
+    pub async fn insert_outlived(&self, count: i64) -> anyhow::Result<()> {
         let query = sqlx::query(
-            "UPDATE sessions SET expires_at = now() - INTERVAL '1 day',
-                                 access_horizon_at = now() - INTERVAL '1 day'
-              WHERE session_id IN (SELECT session_id FROM sessions ORDER BY session_id LIMIT $1)",
+            "INSERT INTO sessions (session_id, user_id, key_id, amr, created_at, rotated_at,
+                                   access_expires_at, idle_expires_at, expires_at,
+                                   access_horizon_at, client_network, user_agent)
+             SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::BIGINT), 12, '0')
+                     || '7000-8' || substr(gen_random_uuid()::TEXT, 21))::UUID,
+                    n, $2, '{pwd}', at, at, at, at, now(), at, '203.0.113.7/32',
+                    'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+               FROM (SELECT n, now() - INTERVAL '31 days' + INTERVAL '1 second' * n AS at
+                       FROM generate_series(1, $1) AS n) AS numbered",
         );
-        query.bind(count).execute(&self.pool).await?;
+        query
+            .bind(count)
+            .bind(&self.key_id)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
-    /// Bytes of write-ahead log since the database was made.
-    pub async fn written(&self) -> anyhow::Result<i64> {
-        let query = sqlx::query_scalar("SELECT (pg_current_wal_lsn() - '0/0')::BIGINT");
+    pub async fn now(&self) -> anyhow::Result<Timestamp> {
+        let query = sqlx::query_scalar("SELECT clock_timestamp()");
         Ok(query.fetch_one(&self.pool).await?)
     }
 
-    pub async fn print_sizes(&self) -> anyhow::Result<()> {
-        let rows = sqlx::query(
-            "SELECT relname::TEXT, relkind = 'i' AS is_index, pg_relation_size(oid) AS bytes,
-                    GREATEST(reltuples, 0)::FLOAT8 AS rows
-               FROM pg_class
-              WHERE relnamespace = 'public'::REGNAMESPACE AND relkind IN ('r', 'i')
-                AND pg_relation_size(oid) > 1000000
-              ORDER BY bytes DESC",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        println!("{:<32} {:>10} {:>12}", "sizes", "MiB", "bytes a row");
-        for row in rows {
-            let (bytes, rows): (i64, f64) = (row.try_get("bytes")?, row.try_get("rows")?);
-            #[expect(clippy::cast_precision_loss, reason = "gigabytes at most")]
-            let bytes = bytes as f64;
-            let name: String = row.try_get("relname")?;
-            println!(
-                "  {name:<30} {:>10.0} {:>12.0}",
-                bytes / 1_048_576.0,
-                bytes / rows
-            );
-        }
-        Ok(())
+    pub async fn checkpoint(&self) -> anyhow::Result<()> {
+        execute(&self.pool, "CHECKPOINT".to_owned()).await
     }
 
-    /// Lets PostgreSQL write down how it carries out what servers ask from now on.
-    pub async fn note_plans(&self) -> anyhow::Result<()> {
-        for setting in [
-            "session_preload_libraries = 'auto_explain'",
-            "auto_explain.log_min_duration = 0",
-            "auto_explain.log_analyze = on",
-            "auto_explain.log_buffers = on",
-            "auto_explain.log_timing = off",
-        ] {
-            let statement = format!("ALTER DATABASE postgres SET {setting}");
-            sqlx::query(sqlx::AssertSqlSafe(statement))
-                .execute(&self.pool)
-                .await?;
-        }
-        Ok(())
+    /// Bytes of write-ahead log since PostgreSQL was made.
+    pub async fn written(&self) -> anyhow::Result<i64> {
+        let query = sqlx::query_scalar("SELECT (pg_current_wal_insert_lsn() - '0/0')::BIGINT");
+        Ok(query.fetch_one(&self.pool).await?)
     }
-}
-
-/// Prints the plans that were written down.
-pub fn print_plans(machine: &Machine) -> anyhow::Result<()> {
-    // The log is written a moment after the statement.
-    std::thread::sleep(Duration::from_millis(500));
-    let log = std::fs::read_to_string(machine.cluster.folder().join("log"))?;
-    let (_, plans) = log.split_once("Query Text:").context("plans in the log")?;
-    println!("{plans}");
-    Ok(())
 }

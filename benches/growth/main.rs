@@ -1,10 +1,15 @@
-//! What refreshes, sign-ins and purging cost with many sessions, against few.
+//! What grows with the tables: the same operations on few sessions and on many, in turns.
 //!
-//! `cargo bench --bench growth` fills a PostgreSQL of its own with ten thousand sessions, measures,
-//! fills it up to a million, and measures again; with `-- --full`, up to ten million sessions of a
-//! million users, which takes some minutes and 10 GB. The sessions that are refreshed are picked
-//! at random from all, so that what the caches do not hold is paid for. `-- --plans` prints how
-//! PostgreSQL carries out each statement with the larger number.
+//! `cargo bench --bench growth` fills two databases of one PostgreSQL, with ten thousand sessions and
+//! with a million, and as many users, audit events, attempts and challenges as go with them; with
+//! `-- --full`, the larger one has ten million sessions of a million users (15 minutes, 15 GB). What
+//! is refreshed and who signs in is picked at random from all, so that what the caches do not hold is
+//! paid for. CPU time is that of the connections to the database and of what PostgreSQL runs beside
+//! them. Neither vacuum nor a checkpoint falls into a measurement: each begins right after one.
+//!
+//! `-- --plans` also prints how PostgreSQL carries out each statement with the larger number, and how
+//! many pages that touches with either. `-- --durable` waits for the disk and writes whole pages ahead,
+//! as in production: the write-ahead log of each operation is then the most that it can be.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
@@ -12,209 +17,134 @@
 #[expect(dead_code, reason = "other benches ask for more")]
 #[path = "../end_to_end/accounts.rs"]
 mod accounts;
+mod backends;
 mod loader;
 #[path = "../measure/mod.rs"]
 mod measure;
+mod operations;
+mod plans;
 #[expect(dead_code, reason = "other benches ask for more")]
 #[path = "../end_to_end/server.rs"]
 mod server;
+mod sizes;
 #[expect(dead_code, reason = "other benches ask for more")]
 #[path = "../end_to_end/wire.rs"]
 mod wire;
 
-use std::time::Duration;
-
-use backoffice_auth::store::Purged;
-use loader::Database;
+use backoffice_auth::dev::Durability;
 use measure::quantile;
-use serde_json::json;
-use server::{Machine, PASSWORD, Server, Setting, network};
+use operations::{Cost, Operation, Side};
+use server::Machine;
 use tokio::time::Instant;
-use wire::{Caller, post};
 
-/// Operations of a kind that are measured.
-const OPERATIONS: usize = 3000;
+/// Sessions in the smaller database.
+const FEW: i64 = 10_000;
 
-/// Rows that are purged at a time, as the server does.
-const BATCH: i64 = 1000;
-
-/// What one operation takes.
-struct Cost {
-    what: &'static str,
-    /// CPU time of PostgreSQL, in microseconds.
-    database: f64,
-    /// From the request to its answer, in microseconds; for purging, the whole batch.
-    latency: f64,
-    /// What it writes ahead, in bytes.
-    wal: f64,
-}
+/// How often both are measured.
+const TURNS: usize = 9;
 
 fn main() -> anyhow::Result<()> {
     let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     let many = if has("--full") { 10_000_000 } else { 1_000_000 };
+    let durability = if has("--durable") {
+        Durability::Kept
+    } else {
+        Durability::Throwaway
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(many, has("--plans")))
+    runtime.block_on(run(many, durability, has("--plans")))
 }
 
-async fn run(many: i64, plans: bool) -> anyhow::Result<()> {
-    let machine = Machine::set_up()?;
-    let cheap = [
-        ("PASSWORDS__MEMORY_KIB", "8"),
-        ("PASSWORDS__ITERATIONS", "1"),
-    ];
-    let setting = Setting::new(&machine, &cheap)?;
-    // The first start makes the schema and the signing key.
-    drop(setting.start()?);
-    let database = Database::open(&machine, &setting).await?;
-    let few = 10_000;
-    database.fill(few).await?;
-    let before = Bench::new(&machine, &setting, &database)?.run().await?;
+async fn run(many: i64, durability: Durability, plans: bool) -> anyhow::Result<()> {
+    let machine = Machine::keeping(durability)?;
+    loader::prepare(&machine).await?;
+    let mut few = Side::fill(&machine, "few", FEW).await?;
     let started = Instant::now();
-    database.fill(many).await?;
+    let mut many = Side::fill(&machine, "many", many).await?;
     let took = started.elapsed().as_secs_f64();
-    println!("filled up to {many} sessions in {took:.0} s");
-    let after = Bench::new(&machine, &setting, &database)?.run().await?;
-    print_costs(few, many, &before, &after);
-    database.print_sizes().await?;
+    println!("filled with {} sessions in {took:.0} s", many.sessions);
+    print_head(&few, &many);
+    for operation in Operation::ALL {
+        let turns = take_turns(&mut few, &mut many, operation).await?;
+        print_costs(operation, &turns);
+    }
+    sizes::print(&many.database).await?;
     if plans {
-        database.note_plans().await?;
-        Bench::new(&machine, &setting, &database)?
-            .run_once()
-            .await?;
-        loader::print_plans(&machine)?;
+        plans::note(&machine).await?;
+        for side in [&mut few, &mut many] {
+            side.restart().await?;
+            side.repeat_all().await?;
+        }
+        plans::print(&machine)?;
     }
     Ok(())
 }
 
-fn print_costs(few: i64, many: i64, before: &[Cost], after: &[Cost]) {
-    println!("{:<32} {few:>10} {many:>10}   ratio", "sessions");
-    for (before, after) in before.iter().zip(after) {
-        let row = |what: &str, before: f64, after: f64| {
-            println!(
-                "  {what:<30} {before:>10.0} {after:>10.0} {:>7.2}",
-                after / before
-            );
+/// What an operation costs with few and with many, turn by turn. The first turn, which fills the
+/// caches and lets PostgreSQL settle on its plans, is not among them.
+async fn take_turns(
+    few: &mut Side,
+    many: &mut Side,
+    operation: Operation,
+) -> anyhow::Result<Vec<[Cost; 2]>> {
+    let mut turns = Vec::new();
+    for turn in 0..=TURNS {
+        // Who comes second may find the machine in another mood.
+        let costs = if turn % 2 == 0 {
+            let few = few.measure(operation).await?;
+            [few, many.measure(operation).await?]
+        } else {
+            let many = many.measure(operation).await?;
+            [few.measure(operation).await?, many]
         };
-        println!("{}", before.what);
-        row("PostgreSQL CPU, µs", before.database, after.database);
-        row("latency (median), µs", before.latency, after.latency);
-        row("write-ahead log, bytes", before.wal, after.wal);
+        turns.push(costs);
     }
+    turns.remove(0);
+    Ok(turns)
 }
 
-/// A server on the filled database.
-struct Bench<'a> {
-    machine: &'a Machine,
-    database: &'a Database,
-    server: Server,
+fn print_head(few: &Side, many: &Side) {
+    println!(
+        "{:<34}{:^38}{:^38}{:^18}",
+        "", "PostgreSQL CPU, µs", "latency (median), µs", "log ahead, bytes"
+    );
+    let (few, many) = (few.sessions, many.sessions);
+    println!(
+        "{:<34}{few:>9}{many:>10}{:>19}{few:>9}{many:>10}{:>19}{few:>9}{many:>10}",
+        "sessions", "ratio", "ratio"
+    );
 }
 
-impl<'a> Bench<'a> {
-    fn new(
-        machine: &'a Machine,
-        setting: &Setting,
-        database: &'a Database,
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
-            machine,
-            database,
-            server: setting.start()?,
-        })
-    }
-
-    async fn run(&self) -> anyhow::Result<Vec<Cost>> {
-        let refreshes = self.refreshes(OPERATIONS).await?;
-        // Until the caches hold what a server that has run for a while would have in them.
-        self.ask_all("warm", &refreshes[..OPERATIONS / 3]).await?;
-        let signins = self.signins(OPERATIONS / 3).await?;
-        Ok(vec![
-            self.ask_all("refresh", &refreshes[OPERATIONS / 3..])
-                .await?,
-            self.ask_all("sign-in", &signins).await?,
-            self.purge().await?,
-        ])
-    }
-
-    /// Each operation once.
-    async fn run_once(&self) -> anyhow::Result<()> {
-        self.ask_all("refresh", &self.refreshes(1).await?).await?;
-        self.ask_all("sign-in", &self.signins(1).await?).await?;
-        self.purge().await?;
-        Ok(())
-    }
-
-    async fn refreshes(&self, count: usize) -> anyhow::Result<Vec<String>> {
-        let tokens = self.database.refresh_tokens(count).await?;
-        let requests = tokens.iter().enumerate().map(|(number, token)| {
-            let body = json!({"refreshToken": token}).to_string();
-            post("/api/v2/refresh", network(number), None, &body)
-        });
-        Ok(requests.collect())
-    }
-
-    async fn signins(&self, count: usize) -> anyhow::Result<Vec<String>> {
-        let addresses = self.database.addresses(count).await?;
-        let requests = addresses.iter().enumerate().map(|(number, email)| {
-            let body = json!({"email": email, "password": PASSWORD}).to_string();
-            post("/api/v2/signin", network(number), None, &body)
-        });
-        Ok(requests.collect())
-    }
-
-    async fn ask_all(&self, what: &'static str, requests: &[String]) -> anyhow::Result<Cost> {
-        let mut caller = Caller::connect(self.server.public).await?;
-        let mut times = Vec::with_capacity(requests.len());
-        let meter = self.meter().await?;
-        for request in requests {
-            let asked = Instant::now();
-            caller.ask(request).await?.ok()?;
-            times.push(micros(asked.elapsed()));
-        }
-        self.read_off(what, &meter, &times).await
-    }
-
-    /// Removes sessions that are over, batch by batch.
-    async fn purge(&self) -> anyhow::Result<Cost> {
-        const BATCHES: usize = 5;
-        let store = &self.database.store;
-        self.database
-            .outlive(BATCH * i64::try_from(BATCHES)?)
-            .await?;
-        let (meter, mut times) = (self.meter().await?, Vec::new());
-        for _ in 0..BATCHES {
-            let started = Instant::now();
-            let removed = store.purge(Purged::Sessions, BATCH).await?;
-            times.push(micros(started.elapsed()));
-            // The server purges too, a little now and then.
-            anyhow::ensure!(removed > 0, "there is something to purge");
-        }
-        self.read_off("purge of 1000 sessions", &meter, &times)
-            .await
-    }
-
-    async fn meter(&self) -> anyhow::Result<(Duration, i64)> {
-        Ok((self.machine.database_cpu()?, self.database.written().await?))
-    }
-
-    async fn read_off(
-        &self,
-        what: &'static str,
-        (cpu, written): &(Duration, i64),
-        times: &[f64],
-    ) -> anyhow::Result<Cost> {
-        let count = f64::from(u32::try_from(times.len())?);
-        let written = u32::try_from(self.database.written().await? - written)?;
-        Ok(Cost {
-            what,
-            database: micros(self.machine.database_cpu()?.saturating_sub(*cpu)) / count,
-            latency: quantile(times, 0.5),
-            wal: f64::from(written) / count,
-        })
-    }
+fn print_costs(operation: Operation, turns: &[[Cost; 2]]) {
+    println!(
+        "{:<34}{}{}{}",
+        operation.name(),
+        with_ratio(turns, |cost| cost.database),
+        with_ratio(turns, |cost| cost.latency),
+        pair(turns, |cost| cost.wal)
+    );
 }
 
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
+/// The medians of both, and the median and range of the ratios of the turns.
+fn with_ratio(turns: &[[Cost; 2]], of: impl Fn(&Cost) -> f64) -> String {
+    let ratios: Vec<f64> = (turns.iter())
+        .map(|[few, many]| of(many) / of(few))
+        .collect();
+    format!(
+        "{} {:>5.2} ({:>4.2} to {:>4.2})",
+        pair(turns, of),
+        quantile(&ratios, 0.5),
+        quantile(&ratios, 0.0),
+        quantile(&ratios, 1.0)
+    )
+}
+
+fn pair(turns: &[[Cost; 2]], of: impl Fn(&Cost) -> f64) -> String {
+    let median = |side: usize| {
+        let values: Vec<f64> = turns.iter().map(|sides| of(&sides[side])).collect();
+        quantile(&values, 0.5)
+    };
+    format!("{:>9.0}{:>10.0}", median(0), median(1))
 }
