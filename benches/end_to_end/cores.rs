@@ -24,7 +24,9 @@ impl Halves {
         let (first, second) = cores.split_at(cores.len() / 2);
         let set = |cores: &[usize]| {
             let mut set = CpuSet::new();
-            cores.iter().for_each(|cpu| set.set(*cpu));
+            for cpu in cores {
+                set.set(*cpu);
+            }
             set
         };
         Ok((!first.is_empty()).then(|| Self {
@@ -37,9 +39,9 @@ impl Halves {
     /// The whole machine.
     pub fn all(&self) -> CpuSet {
         let mut all = self.server;
-        (0..CpuSet::MAX_CPU)
-            .filter(|cpu| self.everybody_else.is_set(*cpu))
-            .for_each(|cpu| all.set(cpu));
+        for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| self.everybody_else.is_set(*cpu)) {
+            all.set(cpu);
+        }
         all
     }
 }
