@@ -56,7 +56,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// After how long without a request an HTTP/1 connection gives its buffers back.
-const PARK: Duration = Duration::from_millis(100);
+const PARK: Duration = Duration::from_millis(25);
 
 /// What a connection in HTTP/2 begins with (RFC 9113, section 3.4), and none in HTTP/1 does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
