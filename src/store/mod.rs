@@ -66,6 +66,9 @@ pub static MIGRATOR: Migrator = sqlx::migrate!();
 /// a request that meets a dead database is answered within two seconds.
 pub const DEADLINE: Duration = Duration::from_millis(1_500);
 
+/// How long a database that refuses connections may be starting when the server does.
+const STARTING: Duration = Duration::from_secs(1);
+
 /// Connections besides the pool: one for readiness, one for metrics.
 const ASIDE: u32 = 2;
 
@@ -106,7 +109,8 @@ pub struct Tx {
 type BoxFuture<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
 impl Store {
-    /// Opens the pool and one connection, to learn at once whether the database is there.
+    /// Opens the pool and one connection, to learn at once whether the database is there. One that is
+    /// just starting, as both do when a machine does, is waited for a moment.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(config.url.expose_secret())?
             .application_name("backoffice-auth")
@@ -133,8 +137,19 @@ impl Store {
             is_behind_pooler: config.transaction_pooling,
             suspect,
         };
-        store.suspect.watch(store.pool.borrow()).await?.give_back();
-        Ok(store)
+        let began = Instant::now();
+        loop {
+            match store.suspect.watch(store.pool.borrow()).await {
+                Ok(connection) => {
+                    connection.give_back();
+                    return Ok(store);
+                }
+                Err(error) if error.is_unavailable() && began.elapsed() < STARTING => {
+                    tokio::time::sleep(STARTING / 20).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Applies the migrations that are missing. Instances that start at once take turns. Those of
