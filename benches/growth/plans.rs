@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::loader::{connect, execute};
+use super::measure::quantile;
 use super::server::Machine;
 
-/// A plan that touches more pages than this, and twice as many as with few rows, is marked.
-const PAGES: u64 = 50;
+/// A statement that mostly touches more pages than this, and twice as many as with few rows, is marked.
+const PAGES: f64 = 50.0;
 
 /// Lets PostgreSQL write down how it carries out what is asked over connections from now on.
 pub async fn note(machine: &Machine) -> anyhow::Result<()> {
@@ -38,11 +39,12 @@ pub async fn note(machine: &Machine) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The plan of a statement that touched most pages, and how many, in each database.
+/// How many pages a statement touched in each database, time by time, and the plan that touched most.
 #[derive(Debug, Default)]
 struct Statement {
-    few: Option<u64>,
-    many: Option<(u64, Value)>,
+    few: Vec<f64>,
+    many: Vec<f64>,
+    plan: Value,
 }
 
 /// Prints each statement once, with the plan that touched most pages of those with many rows.
@@ -57,25 +59,29 @@ pub fn print(machine: &Machine) -> anyhow::Result<()> {
         let pages = pages(&plan["Plan"]);
         let statement = statements.entry(text).or_default();
         if database == "few" {
-            statement.few = statement.few.max(Some(pages));
-        } else if (statement.many.as_ref()).is_none_or(|(most, _)| pages > *most) {
-            statement.many = Some((pages, plan));
+            statement.few.push(pages);
+        } else {
+            if statement.many.iter().all(|less| *less < pages) {
+                statement.plan = plan;
+            }
+            statement.many.push(pages);
         }
     }
     println!("pages touched with few rows and with many, and the plan with many (rows found):");
-    for (text, statement) in &statements {
-        let Some((pages, plan)) = &statement.many else {
-            continue;
-        };
-        let few = statement.few.unwrap_or_default();
-        let grows = *pages > PAGES && *pages > 2 * few;
+    let asked = |statement: &&Statement| !statement.few.is_empty() && !statement.many.is_empty();
+    for (text, statement) in statements.iter().filter(|(_, it)| asked(it)) {
+        let (few, pages) = (
+            quantile(&statement.few, 0.5),
+            quantile(&statement.many, 0.5),
+        );
+        let grows = pages > PAGES && pages > 2.0 * few;
         let mark = if grows { "GROWS " } else { "" };
         let short: String = text.chars().take(200).collect();
         println!("\n{mark}{few} / {pages}: {short}");
         let mut tree = String::new();
-        describe(&plan["Plan"], 1, &mut tree)?;
+        describe(&statement.plan["Plan"], 1, &mut tree)?;
         print!("{tree}");
-        if plan.get("JIT").is_some() {
+        if statement.plan.get("JIT").is_some() {
             println!("  compiled just in time");
         }
     }
@@ -101,8 +107,8 @@ fn plans(log: &str) -> Vec<(&str, Value)> {
     plans
 }
 
-fn pages(node: &Value) -> u64 {
-    let of = |name: &str| node[name].as_u64().unwrap_or_default();
+fn pages(node: &Value) -> f64 {
+    let of = |name: &str| node[name].as_f64().unwrap_or_default();
     of("Shared Hit Blocks") + of("Shared Read Blocks")
 }
 
