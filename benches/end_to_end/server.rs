@@ -28,13 +28,13 @@ pub struct Machine {
 
 impl Machine {
     pub fn set_up() -> anyhow::Result<Self> {
-        Self::keeping(Durability::Throwaway)
+        Self::with(Durability::Throwaway, &[])
     }
 
-    pub fn keeping(durability: Durability) -> anyhow::Result<Self> {
+    pub fn with(durability: Durability, settings: &[&str]) -> anyhow::Result<Self> {
         let name = format!("backoffice-auth-bench-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        let cluster = Cluster::start(&folder.join("postgres"), durability)?;
+        let cluster = Cluster::start_with(&folder.join("postgres"), durability, settings)?;
         Ok(Self { folder, cluster })
     }
 

@@ -152,6 +152,16 @@ impl Database {
         execute(&self.pool, "VACUUM ANALYZE".to_owned()).await
     }
 
+    /// Reads all but the audit log into PostgreSQL's memory.
+    pub async fn warm(&self) -> anyhow::Result<()> {
+        execute(&self.pool, "CREATE EXTENSION pg_prewarm".to_owned()).await?;
+        let statement = "
+            SELECT sum(pg_prewarm(c.oid)) FROM pg_class AS c LEFT JOIN pg_index AS i ON indexrelid = c.oid
+             WHERE relnamespace = 'public'::REGNAMESPACE AND relkind IN ('r', 'i')
+               AND COALESCE(indrelid, c.oid) <> 'audit_events'::REGCLASS";
+        execute(&self.pool, statement.to_owned()).await
+    }
+
     async fn insert(&self, statement: &'static str, count: i64, extra: &str) -> anyhow::Result<()> {
         for first in (0..count).step_by(usize::try_from(CHUNK)?) {
             let mut query = sqlx::query(statement)

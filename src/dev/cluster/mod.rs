@@ -45,7 +45,7 @@ pub struct Cluster {
     port: u16,
     password: SecretString,
     programs: Programs,
-    durability: Durability,
+    settings: Vec<String>,
     home: Home,
 }
 
@@ -56,19 +56,29 @@ impl Cluster {
     /// For root, the data lies elsewhere if PostgreSQL's user cannot reach the folder: see
     /// [`Cluster::folder`].
     pub fn start(folder: &Path, durability: Durability) -> Result<Self, ClusterError> {
+        Self::start_with(folder, durability, &[])
+    }
+
+    /// The same, with settings (`name=value`) that count before its own.
+    pub fn start_with(
+        folder: &Path,
+        durability: Durability,
+        settings: &[&str],
+    ) -> Result<Self, ClusterError> {
         let home = Home::claim(folder, durability)?;
         let programs = Programs::find(home.account(), home.folder(), home.written_by())?;
         let password = home.password()?;
         if home.written_by().is_none() {
             postmaster::init(&home, &programs, durability, &password)?;
         }
-        let postmaster = Postmaster::start(&home, &programs, durability, None)?;
+        let settings = postmaster::settings(durability, settings);
+        let postmaster = Postmaster::start(&home, &programs, &settings, None)?;
         Ok(Self {
             port: postmaster.port(),
             postmaster: Some(postmaster),
             password,
             programs,
-            durability,
+            settings,
             home,
         })
     }
@@ -119,7 +129,7 @@ impl Cluster {
     pub fn resume(&mut self) -> Result<(), ClusterError> {
         self.halt()?;
         let (home, port) = (&self.home, Some(self.port));
-        let postmaster = Postmaster::start(home, &self.programs, self.durability, port)?;
+        let postmaster = Postmaster::start(home, &self.programs, &self.settings, port)?;
         self.postmaster = Some(postmaster);
         Ok(())
     }

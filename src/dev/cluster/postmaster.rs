@@ -61,11 +61,11 @@ pub(super) struct Postmaster {
 }
 
 impl Postmaster {
-    /// Starts PostgreSQL on `port`, or on any that is free, and waits until it is ready.
+    /// Starts PostgreSQL with `settings` on `port`, or on any that is free, and waits until it is ready.
     pub(super) fn start(
         home: &Home,
         programs: &Programs,
-        durability: Durability,
+        settings: &[String],
         port: Option<u16>,
     ) -> Result<Self, ClusterError> {
         let mut tries = if port.is_some() { 1 } else { PORTS };
@@ -73,7 +73,7 @@ impl Postmaster {
             tries -= 1;
             let port = port.map_or_else(free_port, Ok);
             let port = port.map_err(ClusterError::at(Path::new("127.0.0.1")))?;
-            match Self::try_start(home, programs, durability, port) {
+            match Self::try_start(home, programs, settings, port) {
                 Err(ClusterError::Ended { .. }) if tries > 0 && lost_its_port(home) => {}
                 outcome => return outcome,
             }
@@ -83,7 +83,7 @@ impl Postmaster {
     fn try_start(
         home: &Home,
         programs: &Programs,
-        durability: Durability,
+        settings: &[String],
         port: u16,
     ) -> Result<Self, ClusterError> {
         let lock = home.lock()?;
@@ -94,7 +94,8 @@ impl Postmaster {
             .arg(programs.path("postgres"))
             .arg("-D")
             .arg(home.data())
-            .args(settings(durability, port))
+            .args(settings.iter().flat_map(|setting| ["-c", setting]))
+            .args(["-c", &format!("port={port}")])
             .stdout(lock)
             .stderr(home.new_log()?);
         let mut watchdog = command.spawn().map_err(ClusterError::at(&home.data()))?;
@@ -227,7 +228,8 @@ fn shell(account: Account, script: &str) -> Command {
 /// PostgreSQL's settings, as arguments.
 ///
 /// There is no Unix socket: its path would have to be short, and TCP with a password is as private.
-fn settings(durability: Durability, port: u16) -> Vec<String> {
+/// What a server runs with. Of what is set twice, the later counts.
+pub(super) fn settings(durability: Durability, extra: &[&str]) -> Vec<String> {
     let common = [
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
@@ -244,11 +246,8 @@ fn settings(durability: Durability, port: u16) -> Vec<String> {
             "full_page_writes=off",
         ],
     };
-    let common = common.iter().chain(special).map(ToString::to_string);
-    common
-        .chain([format!("port={port}")])
-        .flat_map(|setting| ["-c".to_owned(), setting])
-        .collect()
+    let all = [&common, special, extra];
+    all.concat().into_iter().map(str::to_owned).collect()
 }
 
 fn free_port() -> io::Result<u16> {
