@@ -225,10 +225,9 @@ fn shell(account: Account, script: &str) -> Command {
     command
 }
 
-/// PostgreSQL's settings, as arguments.
+/// What PostgreSQL runs with. Of what is set twice, the later counts.
 ///
 /// There is no Unix socket: its path would have to be short, and TCP with a password is as private.
-/// What a server runs with. Of what is set twice, the later counts.
 pub(super) fn settings(durability: Durability, extra: &[&str]) -> Vec<String> {
     let common = [
         "listen_addresses=127.0.0.1",
