@@ -8,6 +8,8 @@ use super::accounts;
 
 /// The machine in two: as if the server had one of its own, of half the size.
 pub struct Halves {
+    /// Both together.
+    pub all: CpuSet,
     pub server: CpuSet,
     pub everybody_else: CpuSet,
     /// Cores of the server's half.
@@ -30,19 +32,11 @@ impl Halves {
             set
         };
         Ok((!first.is_empty()).then(|| Self {
+            all,
             server: set(first),
             everybody_else: set(second),
             count: first.len(),
         }))
-    }
-
-    /// The whole machine.
-    pub fn all(&self) -> CpuSet {
-        let mut all = self.server;
-        for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| self.everybody_else.is_set(*cpu)) {
-            all.set(cpu);
-        }
-        all
     }
 }
 

@@ -4,8 +4,9 @@
 //! with a million, and as many users, audit events, attempts and challenges as go with them; with
 //! `-- --full`, the larger one has ten million sessions of a million users (15 minutes, 15 GB). What
 //! is refreshed and who signs in is picked at random from all. All tables but the audit log are in
-//! PostgreSQL's memory, which takes 6 GB for that. CPU time is that of the connections to the database and of what PostgreSQL runs beside
-//! them. Neither vacuum nor a checkpoint falls into a measurement: each begins right after one.
+//! PostgreSQL's memory, which takes 6 GB for that. CPU time is that of the connections to the database
+//! and of what PostgreSQL runs beside them. Neither vacuum nor a checkpoint falls into a measurement:
+//! each begins right after one.
 //!
 //! `-- --plans` also prints how PostgreSQL carries out each statement with the larger number, and how
 //! many pages that touches with either. `-- --durable` waits for the disk and writes whole pages ahead,

@@ -72,7 +72,8 @@ fn sqlstate(error: &dyn DatabaseError) -> String {
 /// Classes of SQLSTATE that speak of the server's state and not of the statement.
 ///
 /// 08 connection, 53 resources (full disk, too many clients), 57 operator intervention, 58 system,
-/// 25006 read-only, 25P03 a transaction that was silent for too long, 40 serialization and deadlock, 55P03 a lock not had in time.
+/// 25006 read-only, 25P03 a transaction that was silent for too long, 40 serialization and
+/// deadlock, 55P03 a lock not had in time.
 fn speaks_of_the_server(code: &str) -> bool {
     ["08", "53", "57", "58", "40"]
         .iter()

@@ -189,15 +189,9 @@ impl Store {
         pool: &Connections,
         statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
     ) -> Result<T, StoreError> {
-        let since = Instant::now();
         self.suspect
             .watch(async {
-                let borrowed = pool.borrow().await;
-                note_wait(since);
-                let mut connection = borrowed?;
-                if self.is_behind_pooler {
-                    connection.begin().await?;
-                }
+                let mut connection = lend(pool, self.is_behind_pooler).await?;
                 let value = statement(&mut connection).await?;
                 if self.is_behind_pooler {
                     connection.commit().await?;
@@ -210,19 +204,8 @@ impl Store {
 
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let since = Instant::now();
-        let inner = self
-            .suspect
-            .watch(async {
-                let borrowed = self.pool.borrow().await;
-                note_wait(since);
-                let mut connection = borrowed?;
-                connection.begin().await?;
-                Ok(connection)
-            })
-            .await?;
         Ok(Tx {
-            inner,
+            inner: self.suspect.watch(lend(&self.pool, true)).await?,
             suspect: self.suspect.clone(),
         })
     }
@@ -251,9 +234,17 @@ impl Tx {
     }
 }
 
-/// Notes for how long a connection was waited for, whether it came or not.
-fn note_wait(since: Instant) {
+/// Borrows a connection, in a transaction or not, and notes for how long it was waited for, whether it
+/// came or not.
+async fn lend(pool: &Connections, in_transaction: bool) -> Result<Loan, sqlx::Error> {
+    let since = Instant::now();
+    let borrowed = pool.borrow().await;
     DATABASE_WAIT.observe(since.elapsed(), []);
+    let mut connection = borrowed?;
+    if in_transaction {
+        connection.begin().await?;
+    }
+    Ok(connection)
 }
 
 /// Seconds, as `make_interval(secs => …)` takes them.

@@ -59,9 +59,8 @@ impl Bench {
             let apart = self.turns(&server, halves.count, signins, floor).await?;
             apart.print(what, halves.count);
         }
-        let all = halves.all();
-        cores::confine_family(postmaster, &all)?;
-        cores::confine(std::process::id(), &all)
+        cores::confine_family(postmaster, &halves.all)?;
+        cores::confine(std::process::id(), &halves.all)
     }
 
     async fn turns(
