@@ -165,6 +165,13 @@ impl Loan {
         Ok(())
     }
 
+    /// Undoes the transaction.
+    pub(super) async fn rollback(&mut self) -> Result<(), sqlx::Error> {
+        (**self).execute("ROLLBACK").await?;
+        self.is_in_transaction = false;
+        Ok(())
+    }
+
     /// Gives it back to whoever is next: everything that was asked of it has been answered.
     pub(super) fn give_back(mut self) {
         if !self.is_in_transaction {

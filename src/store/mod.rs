@@ -232,6 +232,13 @@ impl Tx {
         self.inner.give_back();
         Ok(())
     }
+
+    /// Undoes it. Its locks are free afterwards, while those of one that is dropped are free soon.
+    pub async fn rollback(mut self) -> Result<(), StoreError> {
+        self.suspect.watch(self.inner.rollback()).await?;
+        self.inner.give_back();
+        Ok(())
+    }
 }
 
 /// Borrows a connection, in a transaction or not, and notes for how long it was waited for, whether it
