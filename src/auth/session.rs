@@ -1,8 +1,7 @@
 //! Opening a session: the last step of both ways to sign in.
 
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, AuthenticationMethod, Client, EmailAddress, EndReason,
-    Outcome, Session, UserId,
+    AuditKind, AuthenticationMethod, Client, EmailAddress, EndReason, Session, UserId,
 };
 use crate::store::{NewSession, StoreError, Tx};
 use crate::telemetry::metrics::{SESSIONS_ENDED, SESSIONS_OPENED};
@@ -27,8 +26,11 @@ impl Opened {
 }
 
 impl Auth {
-    /// Opens a session within `tx`, remembers the network and writes it down; `None` if the user
-    /// was disabled or the password changed meanwhile. Nothing of it is counted yet.
+    /// Opens a session within `tx`, and keeps the user's sessions within their number; `None` if the
+    /// user was disabled or the password changed meanwhile. Nothing of it is counted yet.
+    ///
+    /// That it ended some, other instances learn as they learn of any end, and so does this one: it may
+    /// yet not be committed.
     pub(super) async fn open_session(
         &self,
         tx: &mut Tx,
@@ -44,54 +46,22 @@ impl Auth {
             email,
             credential_version,
             method,
+            opened_by: match method {
+                AuthenticationMethod::Password => AuditKind::Signin,
+                AuthenticationMethod::PasswordAndCode => AuditKind::Confirm,
+            },
             key_id: ring.active(),
             client,
         };
-        let opened = tx.insert_session(&new, &self.0.rules.lives).await?;
-        let Some(session) = opened else {
+        let Some(session) = tx.open_session(&new, &self.0.rules.lives).await? else {
             return Ok(None);
         };
-        tx.upsert_known_network(user_id, client.network).await?;
-        let kind = match method {
-            AuthenticationMethod::Password => AuditKind::Signin,
-            AuthenticationMethod::PasswordAndCode => AuditKind::Confirm,
-        };
-        tx.record(&AuditEvent {
-            user_id: Some(user_id),
-            email: Some(email.clone()),
-            session_id: Some(session.session_id),
-            ..AuditEvent::by_client(kind, Outcome::Granted, AuditReason::SessionOpened, client)
-        })
-        .await?;
-        let surplus = self.end_surplus(tx, client, &session).await?;
+        let max = self.0.rules.max_sessions;
+        let surplus = tx.end_surplus_sessions(&session, client, max).await?;
         Ok(Some(Opened {
             session,
             method,
             surplus,
         }))
-    }
-
-    /// Keeps a user's sessions within their number. That this ended some, other instances learn as
-    /// they learn of any end, and so does this one: it may yet not be committed. Tells how many.
-    async fn end_surplus(
-        &self,
-        tx: &mut Tx,
-        client: &Client,
-        opened: &Session,
-    ) -> Result<u64, StoreError> {
-        let (user_id, max) = (opened.user_id, self.0.rules.max_sessions);
-        let ended = tx
-            .end_surplus_sessions(user_id, opened.session_id, max)
-            .await?;
-        for session in &ended {
-            let (kind, reason) = (AuditKind::SessionEnded, EndReason::TooManySessions);
-            tx.record(&AuditEvent {
-                user_id: Some(user_id),
-                session_id: Some(session.session_id),
-                ..AuditEvent::by_client(kind, Outcome::Granted, reason, client)
-            })
-            .await?;
-        }
-        Ok(ended.len() as u64)
     }
 }

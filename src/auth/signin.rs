@@ -101,8 +101,7 @@ impl Auth {
         password: &PlainPassword,
     ) -> Result<SignedIn, SigninError> {
         self.reserve_signin(client, email).await?;
-        let failure = self.reserve_failure(client, email).await?;
-        let user = self.0.store.find_user(email).await?;
+        let (failure, user) = self.reserve_failure(client, email).await?;
         if let Some(user) = &user {
             note_user(user.user_id);
         }
@@ -151,24 +150,25 @@ impl Auth {
         Ok(())
     }
 
-    /// Makes room for a failure, which is taken back if it turns out to be none. The account's
-    /// ceiling stops nobody who comes from a network that its owner is known from: it would be a
-    /// way to lock the owner out.
+    /// Makes room for a failure, which is taken back if it turns out to be none, and finds the user
+    /// in the same statement. The account's ceiling stops nobody who comes from a network that its
+    /// owner is known from: it would be a way to lock the owner out.
     async fn reserve_failure(
         &self,
         client: &Client,
         email: &EmailAddress,
-    ) -> Result<Option<Timestamp>, NotReserved> {
+    ) -> Result<(Option<Timestamp>, Option<User>), NotReserved> {
         let key = self.0.attempt_keys.signin_failures(email);
         let ceiling = &self.0.rules.ceilings.signin_failures;
-        let reservation = self.0.store.reserve_failure(&key, ceiling).await?;
+        let (reservation, user) = self.0.store.reserve_failure(&key, ceiling, email).await?;
         if let Reservation::Refused { .. } = reservation
             && self.0.store.is_known_network(email, client.network).await?
         {
-            return Ok(None);
+            return Ok((None, user));
         }
         let event = |reason| refused(client, email, None, reason);
-        self.granted(reservation, key.scope, event).await.map(Some)
+        let at = self.granted(reservation, key.scope, event).await?;
+        Ok((Some(at), user))
     }
 
     async fn count_failure(

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use super::users::UserRow;
 use super::{Store, StoreError, Tx, seconds};
-use crate::domain::{AttemptKey, Limit, LimitScope, Reservation, Timestamp, seconds_until};
+use crate::domain::{
+    AttemptKey, EmailAddress, Limit, LimitScope, Reservation, Timestamp, User, seconds_until,
+};
 
 /// How long an attempt can be in flight: longer than a place in the hashing queue is waited for,
 /// than a hash takes and than the database may take, together. One that is older was cut short, and
@@ -101,49 +104,76 @@ impl Store {
         }
     }
 
-    /// Reserves an attempt under a ceiling of failures, before it is known whether it is one. Until
-    /// [`Store::count_failure`] or [`Store::release_attempt`] says so it is in flight: it takes up
-    /// room like a failure, but nobody is told to wait for as long as a failure counts.
+    /// Reserves an attempt under an account's ceiling of failures, before it is known whether it is one,
+    /// and finds the user with the account's address, if there is one. Until [`Store::count_failure`] or
+    /// [`Store::release_attempt`] says so the attempt is in flight: it takes up room like a failure, but
+    /// nobody is told to wait for as long as a failure counts.
     ///
     /// Its instant is its name, so no two have the same.
     pub async fn reserve_failure(
         &self,
         key: &AttemptKey,
         ceiling: &Limit,
-    ) -> Result<Reservation, StoreError> {
-        let query = sqlx::query_scalar!(
+        email: &EmailAddress,
+    ) -> Result<(Reservation, Option<User>), StoreError> {
+        let query = sqlx::query!(
             r#"
-            INSERT INTO attempts AS a (attempt_key, scope, account_key, hits, in_flight, stale_at)
-            SELECT $1, $2, $3, '{}', ARRAY[now],
-                   date_bin('10 minutes', now + make_interval(secs => $4), 'epoch')
-                       + INTERVAL '10 minutes'
-              FROM (SELECT clock_timestamp() AS now) AS clock
-            ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
-               SET (hits, in_flight, stale_at) = (
-                   SELECT ARRAY(SELECT hit FROM unnest(a.hits) AS hit
-                                 WHERE hit > c.now - make_interval(secs => $4) ORDER BY hit),
-                          ARRAY(SELECT hit FROM unnest(a.in_flight) AS hit
-                                 WHERE hit > c.now - make_interval(secs => $4) ORDER BY hit)
-                              || c.now,
-                          date_bin('10 minutes', c.now + make_interval(secs => $4), 'epoch')
-                              + INTERVAL '10 minutes'
-                     FROM (SELECT GREATEST(clock_timestamp(),
-                                           a.in_flight[cardinality(a.in_flight)]
-                                               + INTERVAL '1 microsecond') AS now) AS c)
-             WHERE (SELECT count(*) FROM unnest(a.hits || a.in_flight) AS hit
-                     WHERE hit > clock_timestamp() - make_interval(secs => $4)) < $5
-            RETURNING in_flight[cardinality(in_flight)] AS "at!"
+            WITH reserved AS (
+                INSERT INTO attempts AS a (attempt_key, scope, account_key, hits, in_flight, stale_at)
+                SELECT $1, $2, $3, '{}', ARRAY[now],
+                       date_bin('10 minutes', now + make_interval(secs => $4), 'epoch')
+                           + INTERVAL '10 minutes'
+                  FROM (SELECT clock_timestamp() AS now) AS clock
+                ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
+                   SET (hits, in_flight, stale_at) = (
+                       SELECT ARRAY(SELECT hit FROM unnest(a.hits) AS hit
+                                     WHERE hit > c.now - make_interval(secs => $4) ORDER BY hit),
+                              ARRAY(SELECT hit FROM unnest(a.in_flight) AS hit
+                                     WHERE hit > c.now - make_interval(secs => $4) ORDER BY hit)
+                                  || c.now,
+                              date_bin('10 minutes', c.now + make_interval(secs => $4), 'epoch')
+                                  + INTERVAL '10 minutes'
+                         FROM (SELECT GREATEST(clock_timestamp(),
+                                               a.in_flight[cardinality(a.in_flight)]
+                                                   + INTERVAL '1 microsecond') AS now) AS c)
+                 WHERE (SELECT count(*) FROM unnest(a.hits || a.in_flight) AS hit
+                         WHERE hit > clock_timestamp() - make_interval(secs => $4)) < $5
+                RETURNING in_flight[cardinality(in_flight)] AS at
+            )
+            SELECT r.at AS "at?", u.user_id AS "user_id?", u.email AS "email?", u.password_hash,
+                   u.two_factor AS "two_factor?", u.credential_version AS "credential_version?",
+                   u.second_factor_failures AS "second_factor_failures?",
+                   u.created_at AS "created_at?", u.disabled_at, u.password_changed_at
+              FROM (SELECT) AS one
+              LEFT JOIN reserved AS r ON TRUE
+              LEFT JOIN users AS u ON u.email = $6
             "#,
             &key.hash,
             key.scope.as_str(),
             key.account.as_ref().map(<[u8; 32]>::as_slice),
             seconds(ceiling.window),
             i64::from(ceiling.attempts),
+            email.as_str(),
         );
-        match self.run(|c| Box::pin(query.fetch_optional(c))).await? {
-            Some(at) => Ok(Reservation::Granted { at }),
-            None => self.refusal(key, ceiling).await,
-        }
+        let row = self.run(|c| Box::pin(query.fetch_one(c))).await?;
+        let user = move || {
+            Some(UserRow {
+                user_id: row.user_id?,
+                email: row.email?,
+                password_hash: row.password_hash,
+                two_factor: row.two_factor?,
+                credential_version: row.credential_version?,
+                second_factor_failures: row.second_factor_failures?,
+                created_at: row.created_at?,
+                disabled_at: row.disabled_at,
+                password_changed_at: row.password_changed_at,
+            })
+        };
+        let reservation = match row.at {
+            Some(at) => Reservation::Granted { at },
+            None => self.refusal(key, ceiling).await?,
+        };
+        Ok((reservation, user().map(User::try_from).transpose()?))
     }
 
     /// How long a refusal still lasts: to the end of the block; or until so many attempts have left

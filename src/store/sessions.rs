@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
-    AuthenticationMethod, Client, ClientNetwork, EmailAddress, EndReason, Generation, KeyId,
-    RotationFacts, RotationRule, Session, SessionId, Timestamp, UserId,
+    AuditKind, AuditReason, AuthenticationMethod, Client, ClientNetwork, EmailAddress, EndReason,
+    Generation, KeyId, Outcome, RotationFacts, RotationRule, Session, SessionId, Timestamp, UserId,
 };
 
 /// Sessions beyond a user's bound that are ended at once.
@@ -47,6 +47,8 @@ pub struct NewSession<'a> {
     pub credential_version: i32,
     /// How they proved who they are.
     pub method: AuthenticationMethod,
+    /// What they did last for it.
+    pub opened_by: AuditKind,
     /// The key that signs now.
     pub key_id: &'a KeyId,
     /// Where they came from.
@@ -477,13 +479,14 @@ impl Store {
 }
 
 impl Tx {
-    /// Opens a session, unless the user was disabled or the password changed meanwhile.
+    /// Opens a session, unless the user was disabled or the password changed meanwhile. Remembers
+    /// the network that it comes from, and writes it down.
     ///
     /// The lock on the user's row makes this wait for a disabling or a change of password under way,
     /// and makes that wait for this: no session slips in between it and its ending of all sessions.
     /// Of one user's sessions that open at once each sees those before it, so that they are counted
     /// right.
-    pub async fn insert_session(
+    pub async fn open_session(
         &mut self,
         new: &NewSession<'_>,
         lives: &SessionLives,
@@ -492,21 +495,34 @@ impl Tx {
         let query = sqlx::query_as!(
             SessionRow,
             r#"
-            INSERT INTO sessions (session_id, user_id, key_id, amr, created_at, rotated_at,
-                                  access_expires_at, idle_expires_at, expires_at,
-                                  access_horizon_at, client_network, user_agent)
-            SELECT $1, u.user_id, $4, $5, c.now, c.now,
-                   c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)),
-                   c.second + make_interval(secs => LEAST($7::FLOAT8, $8::FLOAT8)),
-                   c.second + make_interval(secs => $8),
-                   c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)), $9, $10
-              FROM (SELECT user_id FROM users
-                     WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
-                       FOR NO KEY UPDATE) AS u,
-                   (SELECT now, date_trunc('second', now) AS second
-                      FROM (SELECT clock_timestamp() AS now) AS clock) AS c
-            RETURNING session_id, user_id, $11::TEXT AS "email!", generation, key_id, amr,
-                      created_at, rotated_at, access_expires_at, idle_expires_at
+            WITH opened AS (
+                INSERT INTO sessions (session_id, user_id, key_id, amr, created_at, rotated_at,
+                                      access_expires_at, idle_expires_at, expires_at,
+                                      access_horizon_at, client_network, user_agent)
+                SELECT $1, u.user_id, $4, $5, c.now, c.now,
+                       c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)),
+                       c.second + make_interval(secs => LEAST($7::FLOAT8, $8::FLOAT8)),
+                       c.second + make_interval(secs => $8),
+                       c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)), $9, $10
+                  FROM (SELECT user_id FROM users
+                         WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
+                           FOR NO KEY UPDATE) AS u,
+                       (SELECT now, date_trunc('second', now) AS second
+                          FROM (SELECT clock_timestamp() AS now) AS clock) AS c
+                RETURNING *
+            ), known AS (
+                INSERT INTO known_networks (user_id, network, last_signin_at)
+                SELECT user_id, client_network, created_at FROM opened
+                ON CONFLICT ON CONSTRAINT known_networks_pkey DO UPDATE
+                   SET last_signin_at = EXCLUDED.last_signin_at
+            ), recorded AS (
+                INSERT INTO audit_events (kind, outcome, reason, user_id, email, session_id,
+                                          network, request_id)
+                SELECT $12, $13, $14, user_id, $11, session_id, client_network, $15 FROM opened
+            )
+            SELECT session_id, user_id, $11::TEXT AS "email!", generation, key_id, amr,
+                   created_at, rotated_at, access_expires_at, idle_expires_at
+              FROM opened
             "#,
             SessionId::random().0,
             new.user_id.0,
@@ -522,6 +538,10 @@ impl Tx {
                 .as_ref()
                 .map(crate::domain::UserAgent::as_str),
             new.email.as_str(),
+            new.opened_by.as_str(),
+            Outcome::Granted.as_str(),
+            AuditReason::SessionOpened.as_str(),
+            new.client.request_id.as_str(),
         );
         let row = self
             .suspect
@@ -623,41 +643,52 @@ impl Tx {
         Ok(row.map(EndedSession::from))
     }
 
-    /// Ends the sessions of a user beyond `count`, those not used for longest, and tells which they
-    /// were. `opened` is spared. Few at a time: after `count` was lowered, each sign-in ends some.
+    /// Ends the sessions of `opened`'s user beyond `count`, those not used for longest, and writes that
+    /// down. Tells how many. `opened` is spared. Few at a time: after `count` was lowered, each sign-in
+    /// ends some.
     ///
     /// Sessions that idled out count too, as long as they are not ended: so there are never more to
     /// look through than `count` and some.
     pub async fn end_surplus_sessions(
         &mut self,
-        user_id: UserId,
-        opened: SessionId,
+        opened: &Session,
+        client: &Client,
         count: u32,
-    ) -> Result<Vec<EndedSession>, StoreError> {
-        let query = sqlx::query_as!(
-            EndedRow,
+    ) -> Result<u64, StoreError> {
+        let query = sqlx::query_scalar!(
             r#"
-            UPDATE sessions
-               SET ended_at = clock_timestamp(), end_reason = $4
-             WHERE session_id = ANY (ARRAY(
-                   SELECT session_id FROM sessions
-                    WHERE user_id = $1 AND ended_at IS NULL AND session_id <> $2
-                    ORDER BY rotated_at DESC
-                   OFFSET $3 LIMIT $5))
-               AND ended_at IS NULL
-            RETURNING session_id, ended_at AS "ended_at!", access_horizon_at
+            WITH ended AS (
+                UPDATE sessions
+                   SET ended_at = clock_timestamp(), end_reason = $4
+                 WHERE session_id = ANY (ARRAY(
+                       SELECT session_id FROM sessions
+                        WHERE user_id = $1 AND ended_at IS NULL AND session_id <> $2
+                        ORDER BY rotated_at DESC
+                       OFFSET $3 LIMIT $5))
+                   AND ended_at IS NULL
+                RETURNING session_id
+            ), recorded AS (
+                INSERT INTO audit_events (kind, outcome, reason, user_id, session_id, network,
+                                          request_id)
+                SELECT $6, $7, $4, $1, session_id, $8, $9 FROM ended
+            )
+            SELECT count(*) AS "ended!" FROM ended
             "#,
-            user_id.0,
-            opened.0,
+            opened.user_id.0,
+            opened.session_id.0,
             i64::from(count) - 1,
             EndReason::TooManySessions.as_str(),
             SURPLUS_AT_ONCE,
+            AuditKind::SessionEnded.as_str(),
+            Outcome::Granted.as_str(),
+            client.network.as_net() as IpNet,
+            client.request_id.as_str(),
         );
-        let rows = self
+        let ended = self
             .suspect
-            .watch(query.fetch_all(&mut *self.inner))
+            .watch(query.fetch_one(&mut *self.inner))
             .await?;
-        Ok(rows.into_iter().map(EndedSession::from).collect())
+        Ok(ended.unsigned_abs())
     }
 
     /// Ends all live sessions of a user, and tells which they were. What an older service issued to

@@ -21,16 +21,16 @@ pub struct NewUser {
     pub is_disabled: bool,
 }
 
-struct UserRow {
-    user_id: i64,
-    email: String,
-    password_hash: Option<String>,
-    two_factor: String,
-    credential_version: i32,
-    second_factor_failures: i32,
-    created_at: Timestamp,
-    disabled_at: Option<Timestamp>,
-    password_changed_at: Option<Timestamp>,
+pub(super) struct UserRow {
+    pub(super) user_id: i64,
+    pub(super) email: String,
+    pub(super) password_hash: Option<String>,
+    pub(super) two_factor: String,
+    pub(super) credential_version: i32,
+    pub(super) second_factor_failures: i32,
+    pub(super) created_at: Timestamp,
+    pub(super) disabled_at: Option<Timestamp>,
+    pub(super) password_changed_at: Option<Timestamp>,
 }
 
 impl TryFrom<UserRow> for User {

@@ -167,7 +167,7 @@ async fn a_challenge_takes_ten_guesses_however_the_limits_are_set() {
     );
 }
 
-/// Red without `disabled_at IS NULL` in `consume_challenge` and `insert_session`.
+/// Red without `disabled_at IS NULL` in `consume_challenge` and `open_session`.
 #[tokio::test]
 async fn a_user_who_is_disabled_while_the_code_is_checked_gets_no_session() {
     let app = TestApp::start().await;

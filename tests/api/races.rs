@@ -249,7 +249,7 @@ async fn a_token_that_is_used_again_by_many_at_once_ends_its_session_once() {
     }
 }
 
-/// Red without `ON CONFLICT` in `upsert_known_network`: all but one of them are a 500.
+/// Red without `ON CONFLICT` in `open_session`: all but one of them are a 500.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_sign_ins_at_once_from_a_new_network_all_succeed_and_it_is_known_once() {
     let (app, other) = two().await;
@@ -416,7 +416,7 @@ async fn ready(app: &TestApp, way: Way) -> (Person<'_>, Vec<u8>) {
     (alice, request)
 }
 
-/// Red without `FOR SHARE` in `insert_session`: a session outlives the ending of all sessions, and a
+/// Red without `FOR NO KEY UPDATE` in `open_session`: a session outlives the ending of all sessions, and a
 /// sign-in that meets a deletion is a 500.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_session_slips_in_between_a_change_to_a_user_and_the_end_of_their_sessions() {
@@ -424,7 +424,7 @@ async fn no_session_slips_in_between_a_change_to_a_user_and_the_end_of_their_ses
 }
 
 /// Red without `u.credential_version = c.credential_version` in `consume_challenge` and the same in
-/// `insert_session`: a code opens a session after the password has changed.
+/// `open_session`: a code opens a session after the password has changed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_code_opens_a_session_once_its_user_has_changed() {
     race_against_operators(Way::Confirm).await;

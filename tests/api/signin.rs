@@ -177,7 +177,7 @@ async fn a_user_who_is_enabled_again_can_sign_in() {
     alice.signin().await.pair();
 }
 
-/// Red without `FOR SHARE` in `insert_session`.
+/// Red without `FOR NO KEY UPDATE` in `open_session`.
 #[tokio::test]
 async fn a_user_who_is_disabled_while_the_password_is_checked_gets_no_session() {
     let app = TestApp::start().await;
@@ -353,7 +353,7 @@ async fn one_session_too_many_ends_the_one_that_was_not_used_for_longest() {
     );
 }
 
-/// Red with `FOR SHARE` in `insert_session`: each counts without the others.
+/// Red with `FOR SHARE` in `open_session`: each counts without the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_sessions_that_open_at_once_on_two_instances_no_more_stay_than_one_may_have() {
     let app = TestApp::with(&FEW_SESSIONS).await;
