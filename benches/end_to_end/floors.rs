@@ -10,11 +10,9 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{
     KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey,
 };
-use rustix::thread::CpuSet;
 use tokio::time::Instant;
 
 use super::accounts;
-use super::cores::confine_this_thread;
 
 /// What a hash is computed in.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +24,8 @@ pub enum Memory {
 }
 
 /// Argon2id hashes a second under the default parameters, with a thread for each core.
-pub fn argon2_per_second(
-    threads: usize,
-    span: Duration,
-    memory: Memory,
-    on: Option<CpuSet>,
-) -> anyhow::Result<f64> {
-    let hashers = (0..threads).map(|_| std::thread::spawn(move || argon2_for(span, memory, on)));
+pub fn argon2_per_second(threads: usize, span: Duration, memory: Memory) -> anyhow::Result<f64> {
+    let hashers = (0..threads).map(|_| std::thread::spawn(move || argon2_for(span, memory)));
     let hashers: Vec<_> = hashers.collect();
     let mut rate = 0.0;
     for hasher in hashers {
@@ -41,10 +34,7 @@ pub fn argon2_per_second(
     Ok(rate)
 }
 
-fn argon2_for(span: Duration, memory: Memory, on: Option<CpuSet>) -> anyhow::Result<f64> {
-    if let Some(cores) = on {
-        confine_this_thread(&cores)?;
-    }
+fn argon2_for(span: Duration, memory: Memory) -> anyhow::Result<f64> {
     let params = Params::new(19_456, 2, 1, Some(32)).map_err(|error| anyhow::anyhow!("{error}"))?;
     let mut blocks = vec![Block::new(); params.block_count()];
     let context = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);

@@ -7,8 +7,10 @@ mod signin;
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde_json::json;
 
+use super::cores::Halves;
 use super::floors::Rs256;
 use super::measure::quantile;
 use super::server::{self, Machine, PASSWORD, Server, Setting};
@@ -56,6 +58,12 @@ impl Bench {
             ("PASSWORDS__ITERATIONS", "1"),
         ];
         self.setting(&[&cheap, extra].concat())?.start()
+    }
+
+    /// Gives half of the machine to the server alone.
+    fn divide(&self) -> anyhow::Result<Halves> {
+        let postmaster = self.machine.cluster.process_id();
+        Halves::divide(postmaster.context("PostgreSQL runs")?)
     }
 
     /// From the start of the process to "ready", on a migrated database.

@@ -21,10 +21,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body of a 200.
+    /// The body of a 200; null if there is none.
     pub fn ok(&self) -> anyhow::Result<Value> {
         let text = || String::from_utf8_lossy(&self.body).into_owned();
         anyhow::ensure!(self.status == 200, "{}: {}", self.status, text());
+        if self.body.is_empty() {
+            return Ok(Value::Null);
+        }
         Ok(serde_json::from_slice(&self.body)?)
     }
 }

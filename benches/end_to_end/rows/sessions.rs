@@ -1,20 +1,28 @@
 //! The life of sessions: opened with a code, refreshed, checked, signed out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use backoffice_auth::dev::Mailbox;
 use backoffice_auth::domain::Clock;
+use rustix::thread::CpuSet;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Bench, TURNS, USERS, ask, micros, millis, signin, spread};
+use crate::cores;
 use crate::measure::quantile;
 use crate::server::{Server, network};
-use crate::wire::{Caller, post};
+use crate::wire::{Answer, Caller, post};
 
 /// Sessions that a turn works on.
-const SESSIONS: usize = 400;
+const SESSIONS: usize = 1000;
+
+/// Who ask at once.
+const CALLERS: usize = 8;
 
 /// A session as its client knows it.
 pub struct Chain {
@@ -75,6 +83,25 @@ pub async fn refresh_at_leisure(
     Ok(times)
 }
 
+/// Asks what nobody has asked yet, until all is asked. Gives the number of each request, how long its
+/// answer took, and the answer.
+async fn ask_in_turns(
+    mut caller: Caller,
+    requests: Arc<[String]>,
+    next: Arc<AtomicUsize>,
+) -> anyhow::Result<Vec<(usize, Duration, Answer)>> {
+    let mut done = Vec::new();
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let Some(request) = requests.get(number) else {
+            return Ok(done);
+        };
+        let asked = Instant::now();
+        let answer = caller.ask(request).await?;
+        done.push((number, asked.elapsed(), answer));
+    }
+}
+
 /// What a turn cost, for each operation.
 struct Cost {
     server: f64,
@@ -83,49 +110,71 @@ struct Cost {
 }
 
 impl Bench {
-    /// Confirmations, refreshes, checks and sign-outs, with the CPU time of each.
+    /// Confirmations, refreshes, checks and sign-outs, with the CPU time of each: from many callers while
+    /// the server has cores of its own, and refreshes from one while it shares them with everybody.
     pub async fn life_of_sessions(&self) -> anyhow::Result<()> {
         let mailbox = Mailbox::start(([127, 0, 0, 1], 0).into(), None, Clock::system()).await?;
         let port = mailbox.smtp_addr().port().to_string();
-        let server = self.cheap(&[
+        let mailing = [
             ("MAIL__TRANSPORT", "smtp"),
             ("MAIL__FROM", "bench@example.com"),
             ("MAIL__SMTP__HOST", "127.0.0.1"),
             ("MAIL__SMTP__PORT", &port),
             ("MAIL__SMTP__TLS", "none"),
-        ])?;
+        ];
+        let halves = self.divide()?;
+        let server = cores::on(halves.servers, || self.cheap(&mailing))?;
         self.confirm(&server, &mailbox).await?;
         let mut chains = open(&server, "cheap", SESSIONS).await?;
-        self.refresh(&server, &mut chains).await?;
+        let what = format!("refresh, the server on cores of its own, {CALLERS} callers");
+        self.refresh(&server, halves.servers, &what, CALLERS, &mut chains)
+            .await?;
         self.check(&server, &chains).await?;
         self.sign_out(&server, &chains).await?;
-        Ok(())
+        let whole = halves.whole;
+        drop((server, halves));
+
+        let server = self.cheap(&[])?;
+        let mut chains = open(&server, "cheap", SESSIONS).await?;
+        let what = "refresh, all on the same cores, one caller";
+        self.refresh(&server, whole, what, 1, &mut chains).await
     }
 
-    /// Does something for each session, and tells what one took.
+    /// Asks by so many callers at once, and tells what one request took.
     async fn cost_of(
         &self,
         server: &Server,
+        callers: usize,
         requests: &[String],
     ) -> anyhow::Result<(Cost, Vec<Value>)> {
-        let mut caller = Caller::connect(server.public).await?;
+        let requests: Arc<[String]> = requests.into();
+        let (next, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
         let (cpu, database) = (server.cpu()?, self.machine.database_cpu()?);
-        let (mut answers, mut times) = (Vec::with_capacity(requests.len()), Vec::new());
-        for request in requests {
-            let asked = Instant::now();
-            let answer = caller.ask(request).await?;
-            times.push(micros(asked.elapsed()));
-            let is_empty = answer.status == 200 && answer.body.is_empty();
-            answers.push(if is_empty { Value::Null } else { answer.ok()? });
+        for _ in 0..callers {
+            let caller = Caller::connect(server.public).await?;
+            tasks.spawn(ask_in_turns(
+                caller,
+                Arc::clone(&requests),
+                Arc::clone(&next),
+            ));
         }
-        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        let mut done = Vec::with_capacity(requests.len());
+        while let Some(asked) = tasks.join_next().await {
+            done.extend(asked??);
+        }
+        let cpu = server.cpu()?.saturating_sub(cpu);
+        let database = self.machine.database_cpu()?.saturating_sub(database);
+        done.sort_by_key(|(number, ..)| *number);
+        let times: Vec<_> = done.iter().map(|(_, time, _)| micros(*time)).collect();
+        let answers: Result<_, _> = done.iter().map(|(.., answer)| answer.ok()).collect();
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         let count = requests.len() as f64;
         let cost = Cost {
-            server: micros(server.cpu()?.saturating_sub(cpu)) / count,
-            database: micros(self.machine.database_cpu()?.saturating_sub(database)) / count,
+            server: micros(cpu) / count,
+            database: micros(database) / count,
             latency: quantile(&times, 0.5),
         };
-        Ok((cost, answers))
+        Ok((cost, answers?))
     }
 
     async fn confirm(&self, server: &Server, mailbox: &Mailbox) -> anyhow::Result<()> {
@@ -145,19 +194,26 @@ impl Bench {
             ));
         }
         let sign = micros(self.rs256.cost()?.sign) * 2.0;
-        let (cost, _) = self.cost_of(server, &requests).await?;
+        let (cost, _) = self.cost_of(server, CALLERS, &requests).await?;
         cost.print("confirm");
         println!("  two signatures of it: {sign:.0} µs");
         Ok(())
     }
 
-    async fn refresh(&self, server: &Server, chains: &mut [Chain]) -> anyhow::Result<()> {
+    async fn refresh(
+        &self,
+        server: &Server,
+        its_cores: CpuSet,
+        what: &str,
+        callers: usize,
+        chains: &mut [Chain],
+    ) -> anyhow::Result<()> {
         let (mut ratios, mut last) = (Vec::new(), None);
         for _ in 0..TURNS {
-            let floor = self.rs256.cost()?;
+            let floor = cores::on(its_cores, || self.rs256.cost())?;
             let floor = micros(floor.sign * 2 + floor.verify);
             let requests: Vec<_> = chains.iter().map(Chain::refresh).collect();
-            let (cost, pairs) = self.cost_of(server, &requests).await?;
+            let (cost, pairs) = self.cost_of(server, callers, &requests).await?;
             for (chain, pair) in chains.iter_mut().zip(&pairs) {
                 *chain = Chain::new(chain.number, pair)?;
             }
@@ -165,7 +221,7 @@ impl Bench {
             last = Some((cost, floor));
         }
         spread(
-            "refresh: server CPU / (two signatures and a verification)",
+            &format!("{what}: server CPU / (two signatures and a verification)"),
             &ratios,
             "at most 1.25",
         );
@@ -179,7 +235,7 @@ impl Bench {
     async fn check(&self, server: &Server, chains: &[Chain]) -> anyhow::Result<()> {
         let ask = |chain: &Chain| chain.bearer("/auth/verify");
         let requests: Vec<_> = chains.iter().map(ask).cycle().take(4000).collect();
-        self.cost_of(server, &requests)
+        self.cost_of(server, CALLERS, &requests)
             .await?
             .0
             .print("token check");
@@ -189,7 +245,10 @@ impl Bench {
     async fn sign_out(&self, server: &Server, chains: &[Chain]) -> anyhow::Result<()> {
         let ask = |chain: &Chain| chain.bearer("/api/v2/signout");
         let requests: Vec<_> = chains.iter().map(ask).collect();
-        self.cost_of(server, &requests).await?.0.print("sign-out");
+        self.cost_of(server, CALLERS, &requests)
+            .await?
+            .0
+            .print("sign-out");
         Ok(())
     }
 }
@@ -202,7 +261,7 @@ impl Cost {
             latency,
         } = self;
         println!(
-            "{what}: CPU server {server:.0} µs, PostgreSQL {database:.0} µs; one after the other {latency:.0} µs each"
+            "{what}: CPU server {server:.0} µs, PostgreSQL {database:.0} µs; answered after {latency:.0} µs"
         );
     }
 }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
-
 use super::{Bench, TURNS, USERS, load, millis, spread};
-use crate::cores::{self, Halves};
+use crate::cores;
 use crate::floors::{self, Memory};
 use crate::measure::quantile;
 use crate::server::Server;
@@ -28,7 +26,7 @@ impl Bench {
     pub async fn signin(&self) -> anyhow::Result<()> {
         let signins = load::Signins::new("usual", USERS);
         let server = self.setting(&[])?.start()?;
-        let floor = || floors::argon2_per_second(self.cores, SPAN, Memory::Reused, None);
+        let floor = || floors::argon2_per_second(self.cores, SPAN, Memory::Reused);
         let shared = self.turns(&server, self.cores, &signins, floor).await?;
         shared.print("signin, all on the same cores", self.cores);
         let rate = quantile(&shared.rates, 0.5);
@@ -39,28 +37,19 @@ impl Bench {
     }
 
     async fn signin_apart(&self, signins: &load::Signins) -> anyhow::Result<()> {
-        let Some(halves) = Halves::of_this_machine()? else {
-            println!("  one core: there is no other for callers and PostgreSQL");
-            return Ok(());
-        };
-        let workers = halves.count.to_string();
-        let server = self.setting(&[("PASSWORDS__WORKERS", &workers)])?.start()?;
-        let postmaster = self.machine.cluster.process_id();
-        let postmaster = postmaster.context("PostgreSQL runs")?;
-        cores::confine(server.id(), &halves.server)?;
-        cores::confine_family(postmaster, &halves.everybody_else)?;
-        cores::confine(std::process::id(), &halves.everybody_else)?;
+        let halves = self.divide()?;
+        let count = halves.servers.count() as usize;
+        let server = cores::on(halves.servers, || self.setting(&[])?.start())?;
         for (memory, what) in [
             (Memory::Reused, "signin, the server on cores of its own"),
             (Memory::ItsOwn, "  the same, hashes in memory of their own"),
         ] {
-            let floor =
-                || floors::argon2_per_second(halves.count, SPAN, memory, Some(halves.server));
-            let apart = self.turns(&server, halves.count, signins, floor).await?;
-            apart.print(what, halves.count);
+            let hash = || floors::argon2_per_second(count, SPAN, memory);
+            let floor = || cores::on(halves.servers, hash);
+            let apart = self.turns(&server, count, signins, floor).await?;
+            apart.print(what, count);
         }
-        cores::confine_family(postmaster, &halves.all)?;
-        cores::confine(std::process::id(), &halves.all)
+        Ok(())
     }
 
     async fn turns(
