@@ -1,5 +1,5 @@
 //! The database: one file per table, one statement per function, each checked against the schema
-//! when it is compiled.
+//! when it is compiled. A statement that writes several tables stands with the one that it is about.
 //!
 //! What must happen together goes through a [`Tx`]; what is one statement goes through the
 //! [`Store`]. Races are decided by a statement's `WHERE`, never by a read before it, and all

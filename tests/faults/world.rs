@@ -254,6 +254,13 @@ impl World {
             loop {
                 let is_ready = probe(management, "/health/ready").await == Some(200);
                 if is_ready && actor.can_sign_in(instance).await {
+                    // Between two faults there may be too little time for the lookouts to see it.
+                    self.history().add_look(Look {
+                        instance,
+                        at: self.history().now(),
+                        is_ready: Some(is_ready),
+                        serves: true,
+                    });
                     break;
                 }
                 let last_words = self.instances[instance].last_words();
