@@ -7,6 +7,9 @@ use backoffice_auth::domain::{
 use backoffice_auth::store::{NewUser, Store, StoreError};
 use futures_util::FutureExt as _;
 use sqlx::PgPool;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
 
 use crate::support::{Database, ROUNDS, settings, until};
 
@@ -24,6 +27,28 @@ async fn single() -> (Database, Store) {
 
 fn alice() -> EmailAddress {
     "alice@example.com".parse().unwrap()
+}
+
+/// Red where the first refusal is the last word.
+#[tokio::test]
+async fn a_database_that_is_just_starting_is_waited_for() {
+    let database = Database::migrated().await;
+    let mut url = Url::parse(&database.url).unwrap();
+    let target = (url.host_str().unwrap().to_owned(), url.port().unwrap());
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(door.local_addr().unwrap().port()))
+        .unwrap();
+    let opens_late = tokio::spawn(async move {
+        drop(door.accept().await.unwrap());
+        let (mut client, _) = door.accept().await.unwrap();
+        let mut server = TcpStream::connect(target).await.unwrap();
+        copy_bidirectional(&mut client, &mut server).await
+    });
+    let config = settings(url.as_str(), &[]);
+    let store = Store::connect(&config.database).await.unwrap();
+    assert!(store.find_user(&alice()).await.unwrap().is_none());
+    opens_late.abort();
 }
 
 /// Red where a dropped loan goes straight back.
