@@ -1,12 +1,14 @@
 //! More than the server can do: sign-ins that it cannot hash, connections that say nothing, and
 //! one network that does not stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use super::{Bench, USERS, ask, load, micros, quantile, sessions, signin};
 use crate::accounts;
+use crate::cores;
 use crate::server::network;
 use crate::wire::{Caller, post};
 
@@ -83,24 +85,34 @@ impl Bench {
 
     /// One network that goes on and on, then more networks than there are buckets.
     pub async fn flood(&self) -> anyhow::Result<()> {
-        const REFUSALS: u32 = 20_000;
+        const BATCHES: u32 = 50;
         const NETWORKS: usize = 200_000;
         const BATCH: usize = 50;
-        let server = self.cheap(&[])?;
+        let halves = self.divide()?;
+        let server = cores::on(halves.servers, || self.cheap(&[]))?;
         let mut caller = Caller::connect(server.public).await?;
-        let one: Vec<_> = (0..BATCH)
+        let one: Arc<[_]> = (0..BATCH)
             .map(|_| post("/api/v2/signin", network(1), None, "{}"))
             .collect();
         for _ in 0..20 {
             caller.ask_all(&one).await?;
         }
-        let (before, mut refused) = (server.cpu()?, 0_u32);
-        while refused < REFUSALS {
-            let answers = caller.ask_all(&one).await?;
-            refused += answers
-                .iter()
-                .map(|answer| u32::from(answer.status == 429))
-                .sum::<u32>();
+        let (before, mut flood) = (server.cpu()?, JoinSet::new());
+        for _ in 0..sessions::CALLERS {
+            let (mut caller, one) = (Caller::connect(server.public).await?, Arc::clone(&one));
+            flood.spawn(async move {
+                let mut refused = 0_u32;
+                for _ in 0..BATCHES {
+                    let answers = caller.ask_all(&one).await?;
+                    let now = answers.iter().filter(|answer| answer.status == 429);
+                    refused += u32::try_from(now.count())?;
+                }
+                anyhow::Ok(refused)
+            });
+        }
+        let mut refused = 0;
+        while let Some(by_one) = flood.join_next().await {
+            refused += by_one??;
         }
         let each = micros(server.cpu()?.saturating_sub(before)) / f64::from(refused);
         println!("flood: {each:.1} µs of CPU a refusal (target: at most 30)");

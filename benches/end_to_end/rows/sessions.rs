@@ -22,7 +22,7 @@ use crate::wire::{Answer, Caller, post};
 const SESSIONS: usize = 1000;
 
 /// Who ask at once.
-const CALLERS: usize = 8;
+pub const CALLERS: usize = 8;
 
 /// A session as its client knows it.
 pub struct Chain {
