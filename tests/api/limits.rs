@@ -720,9 +720,9 @@ mod mails {
         assert_eq!(app.count("SELECT count(*) FROM outbox").await, 5);
         // That a mail arrived may be written down after the next sign-in.
         let audit = app.audit().await;
-        let signins = audit.iter().filter(|line| line.starts_with("signin"));
+        let mut signins = audit.iter().filter(|line| line.starts_with("signin"));
         assert_eq!(
-            signins.last().unwrap(),
+            signins.next_back().unwrap(),
             "signin granted challenged_without_mail"
         );
 
