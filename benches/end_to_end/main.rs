@@ -3,8 +3,8 @@
 //! `cargo bench --bench end_to_end` starts the program on a PostgreSQL of its own, calls it over
 //! loopback, and prints a row for each promise in `docs/performance.md`. Floors are measured in the
 //! same run, in turns with what they are the floor of. CPU time is what the operating system has on
-//! account. Callers, server and PostgreSQL share the machine. One argument limits the run to the
-//! rows whose name contains it.
+//! account. Callers, server and PostgreSQL share the machine, or the server has half of it to itself,
+//! as each row says. One argument limits the run to the rows whose name contains it.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
