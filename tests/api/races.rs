@@ -853,6 +853,43 @@ async fn a_refusal_gives_up_no_mail_that_another_has_leased_or_sent() {
     assert_eq!(idle.count(given_up).await, 1);
 }
 
+/// Red without `attempts = $4` or `sent_at IS NULL` in `postpone_mail`, and without either of them or
+/// `given_up_at IS NULL` in `is_mail_wanted`.
+#[tokio::test]
+async fn a_mail_that_another_has_leased_or_settled_is_neither_sent_nor_put_off() {
+    let idle = Idle::start().await;
+    let (store, user_id) = (&idle.stores[0], idle.user().await);
+    let lease = async |due| {
+        let leased = store.lease_due_mails(due, 1, secs(0)).await.unwrap();
+        leased.into_iter().next().unwrap()
+    };
+    let put_off = "SELECT count(*) FROM outbox WHERE last_reply = '451 later'";
+    let is_left_alone = async |mail| {
+        store
+            .postpone_mail(mail, secs(0), "451 later")
+            .await
+            .unwrap();
+        !store.is_mail_wanted(mail).await.unwrap() && idle.count(put_off).await == 0
+    };
+    queue_mails(store, user_id, 1).await;
+    let first = lease(Due::New).await;
+    let second = lease(Due::Again).await;
+    assert!(is_left_alone(&first).await);
+    assert!(store.is_mail_wanted(&second).await.unwrap());
+    let mut tx = store.begin().await.unwrap();
+    let sent = tx.settle_sent_mail(second.challenge_id, "250 yes").await;
+    sent.unwrap();
+    tx.commit().await.unwrap();
+    assert!(is_left_alone(&second).await);
+
+    queue_mails(store, user_id, 1).await;
+    let third = lease(Due::New).await;
+    let mut tx = store.begin().await.unwrap();
+    tx.settle_refused_mail(&third, "550 no").await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(!store.is_mail_wanted(&third).await.unwrap());
+}
+
 /// Red where all that is given up counts as expired, where the time of a lease is not waited for, or
 /// where what was leased and never settled counts too.
 #[tokio::test]
