@@ -1,8 +1,6 @@
 //! Opening a session: the last step of both ways to sign in.
 
-use crate::domain::{
-    AuditKind, AuthenticationMethod, Client, EmailAddress, EndReason, Session, UserId,
-};
+use crate::domain::{AuthenticationMethod, Client, EmailAddress, EndReason, Session, UserId};
 use crate::store::{NewSession, StoreError, Tx};
 use crate::telemetry::metrics::{SESSIONS_ENDED, SESSIONS_OPENED};
 
@@ -46,10 +44,6 @@ impl Auth {
             email,
             credential_version,
             method,
-            opened_by: match method {
-                AuthenticationMethod::Password => AuditKind::Signin,
-                AuthenticationMethod::PasswordAndCode => AuditKind::Confirm,
-            },
             key_id: ring.active(),
             client,
         };

@@ -47,8 +47,6 @@ pub struct NewSession<'a> {
     pub credential_version: i32,
     /// How they proved who they are.
     pub method: AuthenticationMethod,
-    /// What they did last for it.
-    pub opened_by: AuditKind,
     /// The key that signs now.
     pub key_id: &'a KeyId,
     /// Where they came from.
@@ -492,6 +490,10 @@ impl Tx {
         lives: &SessionLives,
     ) -> Result<Option<Session>, StoreError> {
         let amr: Vec<String> = new.method.amr().iter().map(ToString::to_string).collect();
+        let opened_by = match new.method {
+            AuthenticationMethod::Password => AuditKind::Signin,
+            AuthenticationMethod::PasswordAndCode => AuditKind::Confirm,
+        };
         let query = sqlx::query_as!(
             SessionRow,
             r#"
@@ -538,7 +540,7 @@ impl Tx {
                 .as_ref()
                 .map(crate::domain::UserAgent::as_str),
             new.email.as_str(),
-            new.opened_by.as_str(),
+            opened_by.as_str(),
             Outcome::Granted.as_str(),
             AuditReason::SessionOpened.as_str(),
             new.client.request_id.as_str(),

@@ -17,7 +17,7 @@ use backoffice_auth::domain::{
     PlainPassword, Purpose, TwoFactor, UserId,
 };
 use backoffice_auth::limits::AttemptKeys;
-use backoffice_auth::store::{Due, NewChallenge, NewUser, Purged, Store};
+use backoffice_auth::store::{Due, DueMail, NewChallenge, NewUser, Purged, Store};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::future::join_all;
@@ -782,6 +782,12 @@ async fn queue_mails(store: &Store, user_id: UserId, count: usize) {
     }
 }
 
+/// Leases a mail, and has lost it at once.
+async fn lease(store: &Store, due: Due) -> DueMail {
+    let leased = store.lease_due_mails(due, 1, secs(0)).await.unwrap();
+    leased.into_iter().next().unwrap()
+}
+
 /// Red without `FOR UPDATE OF o SKIP LOCKED` in `lease_due_mails`: both instances lease the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_mail_that_is_due_is_leased_by_one_instance() {
@@ -825,10 +831,6 @@ async fn a_refusal_gives_up_no_mail_that_another_has_leased_or_sent() {
     let user_id = idle.user().await;
     queue_mails(&idle.stores[0], user_id, 1).await;
     let given_up = "SELECT count(*) FROM outbox WHERE given_up_at IS NOT NULL";
-    let lease = async |store: &Store, due| {
-        let leased = store.lease_due_mails(due, 1, secs(0)).await.unwrap();
-        leased.into_iter().next().unwrap()
-    };
     let first = lease(&idle.stores[0], Due::New).await;
     let second = lease(&idle.stores[1], Due::Again).await;
     let refuse = async |mail| {
@@ -859,10 +861,6 @@ async fn a_refusal_gives_up_no_mail_that_another_has_leased_or_sent() {
 async fn a_mail_that_another_has_leased_or_settled_is_neither_sent_nor_put_off() {
     let idle = Idle::start().await;
     let (store, user_id) = (&idle.stores[0], idle.user().await);
-    let lease = async |due| {
-        let leased = store.lease_due_mails(due, 1, secs(0)).await.unwrap();
-        leased.into_iter().next().unwrap()
-    };
     let put_off = "SELECT count(*) FROM outbox WHERE last_reply = '451 later'";
     let is_left_alone = async |mail| {
         store
@@ -872,8 +870,8 @@ async fn a_mail_that_another_has_leased_or_settled_is_neither_sent_nor_put_off()
         !store.is_mail_wanted(mail).await.unwrap() && idle.count(put_off).await == 0
     };
     queue_mails(store, user_id, 1).await;
-    let first = lease(Due::New).await;
-    let second = lease(Due::Again).await;
+    let first = lease(store, Due::New).await;
+    let second = lease(store, Due::Again).await;
     assert!(is_left_alone(&first).await);
     assert!(store.is_mail_wanted(&second).await.unwrap());
     let mut tx = store.begin().await.unwrap();
@@ -883,7 +881,7 @@ async fn a_mail_that_another_has_leased_or_settled_is_neither_sent_nor_put_off()
     assert!(is_left_alone(&second).await);
 
     queue_mails(store, user_id, 1).await;
-    let third = lease(Due::New).await;
+    let third = lease(store, Due::New).await;
     let mut tx = store.begin().await.unwrap();
     tx.settle_refused_mail(&third, "550 no").await.unwrap();
     tx.commit().await.unwrap();
