@@ -4,7 +4,7 @@ use crate::domain::{
     AuditEvent, AuditKind, AuditReason, AuthenticationMethod, ChallengeId, Client, EmailAddress,
     OneTimeCode, Outcome, UserId,
 };
-use crate::store::{SpentAttempt, StoreError};
+use crate::store::{NewSession, SpentAttempt, StoreError};
 use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
@@ -141,16 +141,15 @@ impl Auth {
         let consumed = tx.consume_challenge(owner.challenge_id).await?;
         let consumed = consumed.ok_or(ConfirmError::ChangedMeanwhile)?;
         tx.reset_second_factor_failures(consumed.user_id).await?;
-        let opened = self
-            .open_session(
-                &mut tx,
-                client,
-                consumed.user_id,
-                &consumed.email,
-                consumed.credential_version,
-                AuthenticationMethod::PasswordAndCode,
-            )
-            .await?;
+        let new = NewSession {
+            user_id: consumed.user_id,
+            email: &consumed.email,
+            credential_version: consumed.credential_version,
+            method: AuthenticationMethod::PasswordAndCode,
+            client,
+            attempt: None,
+        };
+        let opened = self.open_session(&mut tx, &new).await?;
         let opened = opened.ok_or(ConfirmError::ChangedMeanwhile)?;
         tx.commit().await?;
         opened.count();

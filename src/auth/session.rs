@@ -1,6 +1,6 @@
 //! Opening a session: the last step of both ways to sign in.
 
-use crate::domain::{AuthenticationMethod, Client, EmailAddress, EndReason, Session, UserId};
+use crate::domain::{AuthenticationMethod, EndReason, Session};
 use crate::store::{NewSession, StoreError, Tx};
 use crate::telemetry::metrics::{SESSIONS_ENDED, SESSIONS_OPENED};
 
@@ -32,29 +32,20 @@ impl Auth {
     pub(super) async fn open_session(
         &self,
         tx: &mut Tx,
-        client: &Client,
-        user_id: UserId,
-        email: &EmailAddress,
-        credential_version: i32,
-        method: AuthenticationMethod,
+        new: &NewSession<'_>,
     ) -> Result<Option<Opened>, StoreError> {
         let ring = self.0.tokens.ring().current();
-        let new = NewSession {
-            user_id,
-            email,
-            credential_version,
-            method,
-            key_id: ring.active(),
-            client,
-        };
-        let Some(session) = tx.open_session(&new, &self.0.rules.lives).await? else {
+        let Some(session) = tx
+            .open_session(new, ring.active(), &self.0.rules.lives)
+            .await?
+        else {
             return Ok(None);
         };
         let max = self.0.rules.max_sessions;
-        let surplus = tx.end_surplus_sessions(&session, client, max).await?;
+        let surplus = tx.end_surplus_sessions(&session, new.client, max).await?;
         Ok(Some(Opened {
             session,
-            method,
+            method: new.method,
             surplus,
         }))
     }

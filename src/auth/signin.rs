@@ -1,12 +1,12 @@
 //! Signing in: an email address and a password for a session, or for a challenge.
 
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, AuthenticationMethod, Challenge, ChallengeId, Client,
-    CodeNonce, EmailAddress, Outcome, PasswordHash, PlainPassword, Reservation, Timestamp,
-    TwoFactor, User, UserId,
+    AttemptInFlight, AuditEvent, AuditKind, AuditReason, AuthenticationMethod, Challenge,
+    ChallengeId, Client, CodeNonce, EmailAddress, LimitScope, Outcome, PasswordHash, PlainPassword,
+    Reservation, TwoFactor, User, UserId,
 };
 use crate::password::{HashingError, Verdict};
-use crate::store::{NewChallenge, StoreError, Tx};
+use crate::store::{NewChallenge, NewSession, StoreError, Tx};
 use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
@@ -100,8 +100,7 @@ impl Auth {
         email: &EmailAddress,
         password: &PlainPassword,
     ) -> Result<SignedIn, SigninError> {
-        self.reserve_signin(client, email).await?;
-        let (failure, user) = self.reserve_failure(client, email).await?;
+        let (attempt, user) = self.reserve_signin(client, email).await?;
         if let Some(user) = &user {
             note_user(user.user_id);
         }
@@ -109,7 +108,7 @@ impl Auth {
         let check = match self.0.pool.verify(password.clone(), stored).await {
             Ok(check) => check,
             Err(error) => {
-                self.release_failure(email, failure).await?;
+                self.release(attempt).await?;
                 self.record_if_room(&refused(client, email, None, AuditReason::Overloaded))
                     .await;
                 return Err(SigninError::Hashing(error));
@@ -117,14 +116,15 @@ impl Auth {
         };
         let outcome = match admit(user, check.verdict) {
             Ok((user, is_outdated)) => {
-                self.release_failure(email, failure).await?;
                 if is_outdated {
                     self.upgrade_hash_later(&user, password);
                 }
-                self.welcome(client, &user).await
+                self.welcome(client, &user, attempt).await
             }
             Err((user, refusal)) => {
-                self.count_failure(email, failure).await?;
+                if let Some(attempt) = attempt {
+                    self.0.store.count_failure(&attempt).await?;
+                }
                 let event = refused(client, email, user.as_ref(), refusal);
                 self.0.store.record(&event).await?;
                 Err(SigninError::Refused(refusal))
@@ -136,76 +136,65 @@ impl Auth {
         outcome
     }
 
+    /// Counts a sign-in, makes room for its failure, which is taken back if it turns out to be none,
+    /// and finds the user. The account's ceiling of failures stops nobody who comes from a network
+    /// that its owner is known from: it would be a way to lock the owner out.
     async fn reserve_signin(
         &self,
         client: &Client,
         email: &EmailAddress,
-    ) -> Result<(), NotReserved> {
-        let event = |reason| refused(client, email, None, reason);
-        let key = self.0.attempt_keys.signin(email, client.network);
-        self.reserve(&key, &self.0.rules.signin, event).await?;
-        let key = self.0.attempt_keys.signin_network(client.network);
-        self.reserve(&key, &self.0.rules.ceilings.signin_network, event)
-            .await?;
-        Ok(())
-    }
-
-    /// Makes room for a failure, which is taken back if it turns out to be none, and finds the user
-    /// in the same statement. The account's ceiling stops nobody who comes from a network that its
-    /// owner is known from: it would be a way to lock the owner out.
-    async fn reserve_failure(
-        &self,
-        client: &Client,
-        email: &EmailAddress,
-    ) -> Result<(Option<Timestamp>, Option<User>), NotReserved> {
-        let key = self.0.attempt_keys.signin_failures(email);
-        let ceiling = &self.0.rules.ceilings.signin_failures;
-        let (reservation, user) = self.0.store.reserve_failure(&key, ceiling, email).await?;
+    ) -> Result<(Option<AttemptInFlight>, Option<User>), NotReserved> {
+        let (keys, rules) = (&self.0.attempt_keys, &self.0.rules);
+        let limits = [
+            (keys.signin(email, client.network), rules.signin),
+            (
+                keys.signin_network(client.network),
+                rules.ceilings.signin_network,
+            ),
+            (keys.signin_failures(email), rules.ceilings.signin_failures),
+        ];
+        let reserved = self.0.store.reserve_signin(&limits, email).await?;
+        let (key, reservation) = (reserved.key, reserved.reservation);
         if let Reservation::Refused { .. } = reservation
+            && key.scope == LimitScope::SigninFailures
             && self.0.store.is_known_network(email, client.network).await?
         {
-            return Ok((None, user));
+            return Ok((None, reserved.user));
         }
         let event = |reason| refused(client, email, None, reason);
         let at = self.granted(reservation, key.scope, event).await?;
-        Ok((Some(at), user))
+        Ok((Some(AttemptInFlight { key, at }), reserved.user))
     }
 
-    async fn count_failure(
+    async fn release(&self, attempt: Option<AttemptInFlight>) -> Result<(), StoreError> {
+        match attempt {
+            Some(attempt) => self.0.store.release_attempt(&attempt).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The password is right: on to a session or to a challenge, which releases the attempt. What
+    /// keeps it from both leaves the attempt in flight, as whatever cuts one short.
+    async fn welcome(
         &self,
-        email: &EmailAddress,
-        failure: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        let Some(at) = failure else { return Ok(()) };
-        let key = self.0.attempt_keys.signin_failures(email);
-        self.0.store.count_failure(&key, at).await
-    }
-
-    async fn release_failure(
-        &self,
-        email: &EmailAddress,
-        failure: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        let Some(at) = failure else { return Ok(()) };
-        let key = self.0.attempt_keys.signin_failures(email);
-        self.0.store.release_attempt(&key, at).await
-    }
-
-    /// The password is right: on to a session or to a challenge.
-    async fn welcome(&self, client: &Client, user: &User) -> Result<SignedIn, SigninError> {
+        client: &Client,
+        user: &User,
+        attempt: Option<AttemptInFlight>,
+    ) -> Result<SignedIn, SigninError> {
         let mut tx = self.0.store.begin().await?;
         let signed_in = match user.two_factor {
             TwoFactor::Off => {
-                let opened = self.open_session_of(&mut tx, client, user).await?;
+                let opened = self.open_session_of(&mut tx, client, user, attempt).await?;
                 opened.map(|(pair, opened)| (SignedIn::Session(pair), Some(opened)))
             }
             TwoFactor::Email => {
-                let challenge = self.open_challenge(&mut tx, client, user).await?;
+                let challenge = self.open_challenge(&mut tx, client, user, attempt).await?;
                 challenge.map(|challenge| (SignedIn::Challenge(challenge), None))
             }
         };
         let Some((signed_in, opened)) = signed_in else {
             drop(tx);
+            self.release(attempt).await?;
             let refusal = SigninRefusal::ChangedMeanwhile;
             let event = refused(client, &user.email, Some(user), refusal);
             self.0.store.record(&event).await?;
@@ -224,13 +213,17 @@ impl Auth {
         tx: &mut Tx,
         client: &Client,
         user: &User,
+        attempt: Option<AttemptInFlight>,
     ) -> Result<Option<(TokenPair, Opened)>, SigninError> {
-        let method = AuthenticationMethod::Password;
-        let (user_id, version) = (user.user_id, user.credential_version);
-        let opened = self
-            .open_session(tx, client, user_id, &user.email, version, method)
-            .await?;
-        let Some(opened) = opened else {
+        let new = NewSession {
+            user_id: user.user_id,
+            email: &user.email,
+            credential_version: user.credential_version,
+            method: AuthenticationMethod::Password,
+            client,
+            attempt,
+        };
+        let Some(opened) = self.open_session(tx, &new).await? else {
             return Ok(None);
         };
         let pair = self.0.tokens.issue(&opened.session);
@@ -246,6 +239,7 @@ impl Auth {
         tx: &mut Tx,
         client: &Client,
         user: &User,
+        attempt: Option<AttemptInFlight>,
     ) -> Result<Option<Challenge>, StoreError> {
         let rules = &self.0.rules;
         let new = NewChallenge {
@@ -255,6 +249,7 @@ impl Auth {
             credential_version: user.credential_version,
             ttl: rules.code_ttl,
             network: client.network,
+            attempt,
         };
         let Some(challenge) = tx.insert_challenge(&new).await? else {
             return Ok(None);

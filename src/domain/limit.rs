@@ -36,6 +36,15 @@ words! {
     }
 }
 
+/// An attempt of which it is not yet known whether it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptInFlight {
+    /// What it is counted by.
+    pub key: AttemptKey,
+    /// When it was reserved, which names it.
+    pub at: Timestamp,
+}
+
 /// So many attempts in any sliding window; the first one too many starts a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
@@ -74,7 +83,7 @@ impl Limit {
 pub enum Reservation {
     /// It counts and may go ahead.
     Granted {
-        /// When it was counted; names it should it be released.
+        /// When it was reserved.
         at: Timestamp,
     },
     /// It is refused, and so is every other until `retry_after` has passed.

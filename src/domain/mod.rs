@@ -25,7 +25,7 @@ pub use clock::{Clock, Timestamp, whole_seconds};
 pub use email::{EmailAddress, InvalidEmailAddress};
 pub use ids::{ChallengeId, Generation, KeyId, RequestId, SessionId, UserId};
 pub use language::Language;
-pub use limit::{AttemptKey, Limit, LimitScope, Reservation, seconds_until};
+pub use limit::{AttemptInFlight, AttemptKey, Limit, LimitScope, Reservation, seconds_until};
 pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
 pub use password::{InvalidPassword, PasswordHash, PlainPassword, WeakPassword};
 pub use session::{

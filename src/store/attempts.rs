@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::users::UserRow;
 use super::{Store, StoreError, Tx, seconds};
 use crate::domain::{
-    AttemptKey, EmailAddress, Limit, LimitScope, Reservation, Timestamp, User, seconds_until,
+    AttemptInFlight, AttemptKey, EmailAddress, Limit, LimitScope, Reservation, Timestamp, User,
+    seconds_until,
 };
 
 /// How long an attempt can be in flight: longer than a place in the hashing queue is waited for,
@@ -26,66 +27,158 @@ pub struct AttemptRecord {
     pub blocked_until: Option<Timestamp>,
 }
 
-/// Reserves an attempt, or refuses without writing.
+/// Hands the text of a reservation to `$statement`, in two parts: between them goes which of the `rules`
+/// it is about. A macro, since `query!` takes literals and no constants.
 ///
-/// The conflict clause runs on the locked, newest version of the row, so that attempts made at the
-/// same instant on any number of instances take turns. A row comes back if the attempt was granted
-/// (`blocked_until` is then null) or started a block; none comes back if it was refused.
+/// It reserves an attempt, or refuses without writing. The conflict clause runs on the locked, newest
+/// version of the row, so that attempts made at the same instant on any number of instances take
+/// turns. A row comes back if the attempt was granted (`blocked_until` is then null) or started a
+/// block; none comes back if it was refused.
 ///
 /// When a row means nothing any more is rounded up, so that the next attempt mostly changes no
 /// indexed column: the row's new version stays on its page, and the indexes are left alone.
 macro_rules! reserve {
-    ($key:expr, $limit:expr) => {
-        sqlx::query!(
+    ($statement:ident!($($argument:expr),*)) => {
+        $statement!(
             r#"
             INSERT INTO attempts AS a (attempt_key, scope, account_key, hits, stale_at)
-            SELECT $1, $2, $3, ARRAY[now],
-                   date_bin('10 minutes', now + make_interval(secs => $4), 'epoch')
-                       + INTERVAL '10 minutes'
-              FROM (SELECT clock_timestamp() AS now) AS clock
+            SELECT r.attempt_key, r.scope, r.account_key, ARRAY[c.now],
+                   date_bin('10 minutes', c.now + r.counted_for, 'epoch') + INTERVAL '10 minutes'
+              FROM rules AS r, (SELECT clock_timestamp() AS now) AS c
+             WHERE r.scope =
+            "#,
+            r#"
             ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
                SET (hits, blocked_until, stale_at) = (
                    SELECT CASE WHEN l.is_full THEN l.hits ELSE l.hits || c.now END,
-                          CASE WHEN l.is_full THEN c.now + make_interval(secs => $6) END,
-                          date_bin('10 minutes', c.now + make_interval(secs => GREATEST($4, $6)),
+                          CASE WHEN l.is_full THEN c.now + r.blocked_for END,
+                          date_bin('10 minutes', c.now + GREATEST(r.counted_for, r.blocked_for),
                                    'epoch') + INTERVAL '10 minutes'
-                     FROM (SELECT clock_timestamp() AS now) AS c,
+                     FROM rules AS r, (SELECT clock_timestamp() AS now) AS c,
                           LATERAL (SELECT COALESCE(array_agg(hit ORDER BY hit), '{}') AS hits,
-                                          count(*) >= $5 AS is_full
+                                          count(*) >= r.attempts AS is_full
                                      FROM unnest(a.hits) AS hit
                                     WHERE a.blocked_until IS NULL
-                                      AND hit > c.now - make_interval(secs => $4)) AS l)
-             WHERE CASE
-                   WHEN $6::FLOAT8 IS NOT NULL
-                   THEN a.blocked_until IS NULL OR a.blocked_until <= clock_timestamp()
-                   ELSE (SELECT count(*) FROM unnest(a.hits) AS hit
-                          WHERE hit > clock_timestamp() - make_interval(secs => $4)) < $5
-                   END
-            RETURNING hits[cardinality(hits)] AS "newest!", blocked_until
+                                      AND hit > c.now - r.counted_for) AS l
+                    WHERE r.scope = a.scope)
+             WHERE (SELECT CASE
+                           WHEN r.blocked_for IS NOT NULL
+                           THEN a.blocked_until IS NULL OR a.blocked_until <= clock_timestamp()
+                           ELSE (SELECT count(*) FROM unnest(a.hits) AS hit
+                                  WHERE hit > clock_timestamp() - r.counted_for) < r.attempts
+                           END
+                      FROM rules AS r WHERE r.scope = a.scope)
+            RETURNING hits[cardinality(hits)] AS newest, blocked_until
+            "#
+            $(, $argument)*
+        )
+    };
+}
+
+/// The statement that reserves one attempt under one limit.
+macro_rules! reserve_one {
+    ($insert:literal, $resolve:literal, $key:expr, $limit:expr) => {
+        sqlx::query!(
+            r#"
+            WITH rules (scope, attempt_key, account_key, attempts, counted_for, blocked_for) AS (
+                VALUES ($1::TEXT, $2::BYTEA, $3::BYTEA, $4::BIGINT,
+                        make_interval(secs => $5), make_interval(secs => $6))
+            ), reserved AS (
+            "# + $insert + "$1" + $resolve + r#"
+            )
+            SELECT newest AS "newest!", blocked_until FROM reserved
             "#,
-            &$key.hash,
             $key.scope.as_str(),
-            $key.account.as_ref().map(|hash| hash.as_slice()),
-            seconds($limit.window),
+            &$key.hash,
+            $key.account.as_ref().map(<[u8; 32]>::as_slice),
             i64::from($limit.attempts),
+            seconds($limit.window),
             $limit.block.map(seconds),
         )
     };
 }
 
-fn granted_or_started(
-    newest: Timestamp,
-    blocked_until: Option<Timestamp>,
-    limit: &Limit,
-) -> Reservation {
-    match blocked_until {
-        None => Reservation::Granted { at: newest },
-        Some(until) => Reservation::Refused {
-            until,
-            retry_after: limit.block.unwrap_or(limit.window),
-            started_now: true,
-        },
-    }
+/// The statement that reserves a sign-in under its three limits, one after the other.
+macro_rules! reserve_three {
+    ($insert:literal, $resolve:literal, $signin:expr, $network:expr, $failures:expr, $email:expr) => {
+        sqlx::query!(
+            r#"
+            WITH rules (scope, attempt_key, account_key, attempts, counted_for, blocked_for) AS (
+                VALUES ($1::TEXT, $2::BYTEA, $3::BYTEA, $4::BIGINT,
+                        make_interval(secs => $5), make_interval(secs => $6)),
+                       ($7, $8, NULL, $9, make_interval(secs => $10), make_interval(secs => $11)),
+                       ($12, $13, $3, $14, make_interval(secs => $15), NULL)
+            ), signin AS (
+            "# + $insert + "$1" + $resolve + r#"
+            ), network AS (
+            "# + $insert + "$7 AND EXISTS (SELECT FROM signin WHERE blocked_until IS NULL)" + $resolve + r#"
+            ), failure AS (
+                INSERT INTO attempts AS a (attempt_key, scope, account_key, hits, in_flight, stale_at)
+                SELECT r.attempt_key, r.scope, r.account_key, '{}', ARRAY[c.now],
+                       date_bin('10 minutes', c.now + r.counted_for, 'epoch')
+                           + INTERVAL '10 minutes'
+                  FROM rules AS r, (SELECT clock_timestamp() AS now) AS c
+                 WHERE r.scope = $12 AND EXISTS (SELECT FROM network WHERE blocked_until IS NULL)
+                ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
+                   SET (hits, in_flight, stale_at) = (
+                       SELECT ARRAY(SELECT hit FROM unnest(a.hits) AS hit
+                                     WHERE hit > c.now - r.counted_for ORDER BY hit),
+                              ARRAY(SELECT hit FROM unnest(a.in_flight) AS hit
+                                     WHERE hit > c.now - r.counted_for ORDER BY hit) || c.now,
+                              date_bin('10 minutes', c.now + r.counted_for, 'epoch')
+                                  + INTERVAL '10 minutes'
+                         FROM rules AS r,
+                              (SELECT GREATEST(clock_timestamp(),
+                                               a.in_flight[cardinality(a.in_flight)]
+                                                   + INTERVAL '1 microsecond') AS now) AS c
+                        WHERE r.scope = a.scope)
+                 WHERE (SELECT (SELECT count(*) FROM unnest(a.hits || a.in_flight) AS hit
+                                 WHERE hit > clock_timestamp() - r.counted_for) < r.attempts
+                          FROM rules AS r WHERE r.scope = a.scope)
+                RETURNING in_flight[cardinality(in_flight)] AS at
+            )
+            SELECT s.newest AS "signin_at?", s.blocked_until AS signin_blocked_until,
+                   n.newest AS "network_at?", n.blocked_until AS network_blocked_until,
+                   f.at AS "failure_at?",
+                   u.user_id AS "user_id?", u.email AS "email?", u.password_hash,
+                   u.two_factor AS "two_factor?", u.credential_version AS "credential_version?",
+                   u.second_factor_failures AS "second_factor_failures?",
+                   u.created_at AS "created_at?", u.disabled_at, u.password_changed_at
+              FROM (SELECT) AS one
+              LEFT JOIN signin AS s ON TRUE
+              LEFT JOIN network AS n ON TRUE
+              LEFT JOIN failure AS f ON TRUE
+              LEFT JOIN users AS u ON u.email = $16 AND n.newest IS NOT NULL AND n.blocked_until IS NULL
+            "#,
+            $signin.0.scope.as_str(),
+            &$signin.0.hash,
+            $signin.0.account.as_ref().map(<[u8; 32]>::as_slice),
+            i64::from($signin.1.attempts),
+            seconds($signin.1.window),
+            $signin.1.block.map(seconds),
+            $network.0.scope.as_str(),
+            &$network.0.hash,
+            i64::from($network.1.attempts),
+            seconds($network.1.window),
+            $network.1.block.map(seconds),
+            $failures.0.scope.as_str(),
+            &$failures.0.hash,
+            i64::from($failures.1.attempts),
+            seconds($failures.1.window),
+            $email.as_str(),
+        )
+    };
+}
+
+/// What became of the wish to sign in.
+#[derive(Debug)]
+pub struct ReservedSignin {
+    /// What the limit says that had the last word: the first that refused, or the last of all.
+    pub reservation: Reservation,
+    /// What that counts by.
+    pub key: AttemptKey,
+    /// Who has the address.
+    pub user: Option<User>,
 }
 
 impl Store {
@@ -95,67 +188,32 @@ impl Store {
         key: &AttemptKey,
         limit: &Limit,
     ) -> Result<Reservation, StoreError> {
-        let row = self
-            .run(|c| Box::pin(reserve!(key, limit).fetch_optional(c)))
-            .await?;
-        match row {
-            Some(row) => Ok(granted_or_started(row.newest, row.blocked_until, limit)),
-            None => self.refusal(key, limit).await,
-        }
+        let query = reserve!(reserve_one!(key, limit));
+        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        let (newest, blocked_until) = row.map(|row| (row.newest, row.blocked_until)).unzip();
+        self.outcome(key, limit, newest, blocked_until.flatten())
+            .await
     }
 
-    /// Reserves an attempt under an account's ceiling of failures, before it is known whether it is one,
-    /// and finds the user with the account's address, if there is one. Until [`Store::count_failure`] or
-    /// [`Store::release_attempt`] says so the attempt is in flight: it takes up room like a failure, but
-    /// nobody is told to wait for as long as a failure counts.
+    /// Reserves a sign-in under each of its limits until one refuses, and, if the first two did not,
+    /// finds the user with the address, if there is one; committed before anything else happens.
     ///
-    /// Its instant is its name, so no two have the same.
-    pub async fn reserve_failure(
+    /// Under the last, the account's ceiling of failures, it is not yet known whether it is one. Until
+    /// [`Store::count_failure`], [`Store::release_attempt`] or what the sign-in leads to says so, the
+    /// attempt is in flight: it takes up room like a failure, but nobody is told to wait for as long
+    /// as a failure counts. Its instant is its name, so no two have the same.
+    pub async fn reserve_signin(
         &self,
-        key: &AttemptKey,
-        ceiling: &Limit,
+        [signin, network, failures]: &[(AttemptKey, Limit); 3],
         email: &EmailAddress,
-    ) -> Result<(Reservation, Option<User>), StoreError> {
-        let query = sqlx::query!(
-            r#"
-            WITH reserved AS (
-                INSERT INTO attempts AS a (attempt_key, scope, account_key, hits, in_flight, stale_at)
-                SELECT $1, $2, $3, '{}', ARRAY[now],
-                       date_bin('10 minutes', now + make_interval(secs => $4), 'epoch')
-                           + INTERVAL '10 minutes'
-                  FROM (SELECT clock_timestamp() AS now) AS clock
-                ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
-                   SET (hits, in_flight, stale_at) = (
-                       SELECT ARRAY(SELECT hit FROM unnest(a.hits) AS hit
-                                     WHERE hit > c.now - make_interval(secs => $4) ORDER BY hit),
-                              ARRAY(SELECT hit FROM unnest(a.in_flight) AS hit
-                                     WHERE hit > c.now - make_interval(secs => $4) ORDER BY hit)
-                                  || c.now,
-                              date_bin('10 minutes', c.now + make_interval(secs => $4), 'epoch')
-                                  + INTERVAL '10 minutes'
-                         FROM (SELECT GREATEST(clock_timestamp(),
-                                               a.in_flight[cardinality(a.in_flight)]
-                                                   + INTERVAL '1 microsecond') AS now) AS c)
-                 WHERE (SELECT count(*) FROM unnest(a.hits || a.in_flight) AS hit
-                         WHERE hit > clock_timestamp() - make_interval(secs => $4)) < $5
-                RETURNING in_flight[cardinality(in_flight)] AS at
-            )
-            SELECT r.at AS "at?", u.user_id AS "user_id?", u.email AS "email?", u.password_hash,
-                   u.two_factor AS "two_factor?", u.credential_version AS "credential_version?",
-                   u.second_factor_failures AS "second_factor_failures?",
-                   u.created_at AS "created_at?", u.disabled_at, u.password_changed_at
-              FROM (SELECT) AS one
-              LEFT JOIN reserved AS r ON TRUE
-              LEFT JOIN users AS u ON u.email = $6
-            "#,
-            &key.hash,
-            key.scope.as_str(),
-            key.account.as_ref().map(<[u8; 32]>::as_slice),
-            seconds(ceiling.window),
-            i64::from(ceiling.attempts),
-            email.as_str(),
-        );
+    ) -> Result<ReservedSignin, StoreError> {
+        let query = reserve!(reserve_three!(signin, network, failures, email));
         let row = self.run(|c| Box::pin(query.fetch_one(c))).await?;
+        let steps = [
+            (signin, row.signin_at, row.signin_blocked_until),
+            (network, row.network_at, row.network_blocked_until),
+            (failures, row.failure_at, None),
+        ];
         let user = move || {
             Some(UserRow {
                 user_id: row.user_id?,
@@ -169,11 +227,33 @@ impl Store {
                 password_changed_at: row.password_changed_at,
             })
         };
-        let reservation = match row.at {
-            Some(at) => Reservation::Granted { at },
-            None => self.refusal(key, ceiling).await?,
-        };
-        Ok((reservation, user().map(User::try_from).transpose()?))
+        let last = steps[2];
+        let decides = |step: &(_, Option<_>, Option<_>)| step.1.is_none() || step.2.is_some();
+        let ((key, limit), newest, blocked_until) = steps.into_iter().find(decides).unwrap_or(last);
+        Ok(ReservedSignin {
+            reservation: self.outcome(key, limit, newest, blocked_until).await?,
+            key: *key,
+            user: user().map(User::try_from).transpose()?,
+        })
+    }
+
+    /// What the row that came back from a reservation says, or that none did.
+    async fn outcome(
+        &self,
+        key: &AttemptKey,
+        limit: &Limit,
+        newest: Option<Timestamp>,
+        blocked_until: Option<Timestamp>,
+    ) -> Result<Reservation, StoreError> {
+        match (newest, blocked_until) {
+            (None, _) => self.refusal(key, limit).await,
+            (Some(at), None) => Ok(Reservation::Granted { at }),
+            (Some(_), Some(until)) => Ok(Reservation::Refused {
+                until,
+                retry_after: limit.block.unwrap_or(limit.window),
+                started_now: true,
+            }),
+        }
     }
 
     /// How long a refusal still lasts: to the end of the block; or until so many attempts have left
@@ -214,7 +294,7 @@ impl Store {
     }
 
     /// Counts an attempt for good: what was reserved as a failure is one.
-    pub async fn count_failure(&self, key: &AttemptKey, at: Timestamp) -> Result<(), StoreError> {
+    pub async fn count_failure(&self, attempt: &AttemptInFlight) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
             UPDATE attempts
@@ -222,19 +302,19 @@ impl Store {
                    in_flight = array_remove(in_flight, $2)
              WHERE attempt_key = $1 AND $2 = ANY (in_flight)
             "#,
-            &key.hash,
-            at,
+            &attempt.key.hash,
+            attempt.at,
         );
         self.run(|c| Box::pin(query.execute(c))).await?;
         Ok(())
     }
 
     /// Takes an attempt back: what was reserved as a failure turned out to be none.
-    pub async fn release_attempt(&self, key: &AttemptKey, at: Timestamp) -> Result<(), StoreError> {
+    pub async fn release_attempt(&self, attempt: &AttemptInFlight) -> Result<(), StoreError> {
         let query = sqlx::query!(
             "UPDATE attempts SET in_flight = array_remove(in_flight, $2) WHERE attempt_key = $1",
-            &key.hash,
-            at,
+            &attempt.key.hash,
+            attempt.at,
         );
         self.run(|c| Box::pin(query.execute(c))).await?;
         Ok(())
@@ -304,7 +384,7 @@ impl Tx {
         limit: &Limit,
     ) -> Result<bool, StoreError> {
         debug_assert_eq!(key.scope, LimitScope::Mail);
-        let query = reserve!(key, limit);
+        let query = reserve!(reserve_one!(key, limit));
         let row = self
             .suspect
             .watch(query.fetch_optional(&mut *self.inner))
@@ -312,9 +392,20 @@ impl Tx {
         Ok(row.is_some_and(|row| row.blocked_until.is_none()))
     }
 
-    /// Lifts every limit of an account.
+    /// Lifts every limit of an account. It locks in the order in which a sign-in reserves.
     pub async fn delete_attempts_of(&mut self, account: &[u8; 32]) -> Result<(), StoreError> {
-        let query = sqlx::query!("DELETE FROM attempts WHERE account_key = $1", account);
+        let query = sqlx::query!(
+            r#"
+            WITH locked AS MATERIALIZED (
+                SELECT attempt_key FROM attempts
+                 WHERE account_key = $1
+                 ORDER BY scope, attempt_key
+                   FOR UPDATE
+            )
+            DELETE FROM attempts USING locked WHERE attempts.attempt_key = locked.attempt_key
+            "#,
+            account,
+        );
         self.suspect.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }

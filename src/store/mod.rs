@@ -9,7 +9,8 @@
 //! No statement waits longer than [`DEADLINE`] for the database, but for migrations; and those of one
 //! request share a [budget](on_a_budget).
 //!
-//! Who locks rows of several tables locks them in this order: `challenges`, `users`, `sessions`.
+//! Who locks rows of several tables locks them in this order: `challenges`, `users`, `attempts`, `sessions`;
+//! and who locks several `attempts`, in the order of their limits in a sign-in.
 
 mod attempts;
 mod audit;
@@ -44,7 +45,7 @@ use crate::telemetry::metrics::{
 use connections::{Connections, Loan};
 use suspect::Suspect;
 
-pub use attempts::AttemptRecord;
+pub use attempts::{AttemptRecord, ReservedSignin};
 pub use audit::AuditRecord;
 pub use budget::on_a_budget;
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};

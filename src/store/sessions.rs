@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
-    AuditKind, AuditReason, AuthenticationMethod, Client, ClientNetwork, EmailAddress, EndReason,
-    Generation, KeyId, Outcome, RotationFacts, RotationRule, Session, SessionId, Timestamp, UserId,
+    AttemptInFlight, AuditKind, AuditReason, AuthenticationMethod, Client, ClientNetwork,
+    EmailAddress, EndReason, Generation, KeyId, Outcome, RotationFacts, RotationRule, Session,
+    SessionId, Timestamp, UserId,
 };
 
 /// Sessions beyond a user's bound that are ended at once.
@@ -47,10 +48,10 @@ pub struct NewSession<'a> {
     pub credential_version: i32,
     /// How they proved who they are.
     pub method: AuthenticationMethod,
-    /// The key that signs now.
-    pub key_id: &'a KeyId,
     /// Where they came from.
     pub client: &'a Client,
+    /// What was in flight until now, and turned out to be no failure.
+    pub attempt: Option<AttemptInFlight>,
 }
 
 /// What a refresh that was not simply granted goes by.
@@ -478,7 +479,7 @@ impl Store {
 
 impl Tx {
     /// Opens a session, unless the user was disabled or the password changed meanwhile. Remembers
-    /// the network that it comes from, and writes it down.
+    /// the network that it comes from, writes it down, and releases the attempt that got it.
     ///
     /// The lock on the user's row makes this wait for a disabling or a change of password under way,
     /// and makes that wait for this: no session slips in between it and its ending of all sessions.
@@ -487,6 +488,7 @@ impl Tx {
     pub async fn open_session(
         &mut self,
         new: &NewSession<'_>,
+        key_id: &KeyId,
         lives: &SessionLives,
     ) -> Result<Option<Session>, StoreError> {
         let amr: Vec<String> = new.method.amr().iter().map(ToString::to_string).collect();
@@ -521,6 +523,10 @@ impl Tx {
                 INSERT INTO audit_events (kind, outcome, reason, user_id, email, session_id,
                                           network, request_id)
                 SELECT $12, $13, $14, user_id, $11, session_id, client_network, $15 FROM opened
+            ), released AS (
+                UPDATE attempts SET in_flight = array_remove(in_flight, $17)
+                  FROM opened
+                 WHERE attempt_key = $16
             )
             SELECT session_id, user_id, $11::TEXT AS "email!", generation, key_id, amr,
                    created_at, rotated_at, access_expires_at, idle_expires_at
@@ -529,7 +535,7 @@ impl Tx {
             SessionId::random().0,
             new.user_id.0,
             new.credential_version,
-            new.key_id.0,
+            key_id.0,
             &amr,
             seconds(lives.access),
             seconds(lives.idle),
@@ -544,6 +550,10 @@ impl Tx {
             Outcome::Granted.as_str(),
             AuditReason::SessionOpened.as_str(),
             new.client.request_id.as_str(),
+            new.attempt
+                .as_ref()
+                .map(|attempt| attempt.key.hash.as_slice()),
+            new.attempt.map(|attempt| attempt.at),
         );
         let row = self
             .suspect

@@ -2,10 +2,16 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, Held, PASSWORD, Person, TestApp, other_than, post, race, secs};
+use crate::support::{
+    Answer, Held, PASSWORD, Person, TestApp, other_than, post, race, secs, until,
+};
 
 /// As long as an attempt can be in flight, in seconds.
 const FLIGHT: u64 = 10;
+
+/// Failures that were counted, and attempts in flight.
+const FAILURES: &str = "SELECT sum(cardinality(hits) + cardinality(in_flight))::BIGINT
+                          FROM attempts WHERE scope = 'signin_failures'";
 
 /// The bytes of a sign-in from a network where nobody was before.
 fn signin(app: &TestApp, email: &str, password: &str) -> Vec<u8> {
@@ -53,7 +59,7 @@ async fn after_a_ceiling_was_lowered_retry_after_is_true_to_the_second() {
     person(9).at(&lowered).signin().await.limited();
 }
 
-/// Red when `reserve_failure` does not count what is in flight, or counts what its snapshot shows
+/// Red when `reserve_signin` does not count what is in flight, or counts what its snapshot shows
 /// instead of the locked row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_failures_at_once_on_two_instances_exactly_so_many_as_the_ceiling_get_through() {
@@ -97,9 +103,71 @@ async fn good_sign_ins_at_once_on_two_instances_tell_nobody_to_wait_for_long() {
         // Nothing stays behind.
         alice.elsewhere().signin().await.pair();
     }
-    let left = "SELECT sum(cardinality(hits) + cardinality(in_flight))::BIGINT FROM attempts
-                 WHERE scope = 'signin_failures'";
-    assert_eq!(app.count(left).await, 0);
+    assert_eq!(app.count(FAILURES).await, 0);
+}
+
+/// Red when `insert_challenge` or `open_session` releases nothing.
+#[tokio::test]
+async fn a_right_password_leaves_nothing_in_flight() {
+    let app = TestApp::start().await;
+    let one = app.user("alice@example.com").await;
+    let other = app.user_with_code("bob@example.com").await;
+    one.signin().await.pair();
+    other.challenge_and_code().await;
+    assert_eq!(app.count(FAILURES).await, 0);
+}
+
+/// Red when `reserve_signin` counts for the network, or for the account, what was refused before.
+#[tokio::test]
+async fn what_one_limit_of_a_sign_in_refuses_the_next_ones_do_not_count() {
+    let app = TestApp::with(&[("limits.signin_network_per_minute", "7")]).await;
+    let alice = app.stranger("alice@example.com");
+    for _ in 0..5 {
+        alice.signin().await.problem(401, "invalid_credentials");
+    }
+    // The first of these starts a block.
+    for _ in 0..5 {
+        alice.signin().await.limited();
+    }
+    assert_eq!(app.count(FAILURES).await, 5);
+    let neighbour = Person::new(&app, "bob@example.com", alice.network.clone());
+    for _ in 0..2 {
+        neighbour.signin().await.problem(401, "invalid_credentials");
+    }
+    for _ in 0..2 {
+        neighbour.signin().await.limited();
+    }
+    assert_eq!(app.count(FAILURES).await, 7);
+}
+
+/// Red when `delete_attempts_of` locks in another order: with a sign-in it could wait in a circle.
+#[tokio::test]
+async fn an_unlocking_waits_for_a_sign_in_without_holding_what_that_needs() {
+    let app = TestApp::start().await;
+    let alice = app.user("alice@example.com").await;
+    alice.signin().await.pair();
+    let mut signin = app.sql().begin().await.unwrap();
+    sqlx::query("SELECT FROM attempts WHERE scope = 'signin' FOR UPDATE")
+        .execute(&mut *signin)
+        .await
+        .unwrap();
+    let go_on = async {
+        until("the unlocking waits", async || {
+            app.waits_for_locks().await == 1
+        })
+        .await;
+        let next = "SELECT FROM attempts WHERE scope = 'signin_failures' FOR UPDATE NOWAIT";
+        sqlx::query(next).execute(&mut *signin).await.unwrap();
+        signin.commit().await.unwrap();
+    };
+    let (users, email) = (app.users().await, alice.email.parse().unwrap());
+    let (unlocked, ()) = tokio::join!(users.unlock(&email), go_on);
+    unlocked.unwrap();
+    assert_eq!(
+        app.count("SELECT count(*) FROM attempts WHERE account_key IS NOT NULL")
+            .await,
+        0
+    );
 }
 
 /// A process that dies between a reservation and its end leaves it as it is.
@@ -124,28 +192,32 @@ async fn what_is_in_flight_refuses_for_seconds_and_counts_as_a_failure_if_it_nev
     alice.elsewhere().signin().await.pair();
 }
 
-/// Red when anything is looked up before the attempt is reserved.
+/// Red when anything is looked up before the attempt is reserved, and when `reserve_signin` finds the user
+/// though the first or the second of its limits refuses.
 #[tokio::test]
 async fn a_refusal_by_a_block_costs_no_hash_and_looks_nobody_up() {
     let app = TestApp::with(&[("limits.signin_network_per_minute", "6")]).await;
     let alice = app.user("alice@example.com").await;
-    let crowd = app.stranger("crowd@example.com");
+    let crowd = app.new_network();
+    let from_the_crowd = |email: &str| Person::new(&app, email, crowd.clone());
     for n in 0..6 {
         alice.signin_with("wrong").await;
         alice.refresh("not ours").await;
         alice.confirm("not ours", "123456").await;
-        let address = format!("u{n}@example.com");
-        Person::new(&app, &address, crowd.network.clone())
-            .signin()
-            .await;
+        from_the_crowd(&format!("u{n}@example.com")).signin().await;
     }
-    // Whoever looks into one of these waits until the database's deadline, and is answered 503; a
-    // password is hashed only after its user was looked up.
+    // Whoever reads this user is answered 500; a password is hashed only after its user was read.
+    app.execute("ALTER TABLE users DROP CONSTRAINT users_two_factor_known")
+        .await;
+    app.execute("UPDATE users SET two_factor = 'unreadable'")
+        .await;
+    alice.elsewhere().signin().await.problem(500, "internal");
+    // Whoever looks into one of these waits until the database's deadline, and is answered 503.
     let mut lock = app.sql().begin().await.unwrap();
-    let tables = "LOCK TABLE users, sessions, challenges, known_networks";
+    let tables = "LOCK TABLE sessions, challenges, known_networks";
     sqlx::query(tables).execute(&mut *lock).await.unwrap();
     alice.signin().await.limited();
-    crowd.signin().await.limited();
+    from_the_crowd(&alice.email).signin().await.limited();
     alice.refresh("not ours").await.limited();
     alice.confirm("not ours", "123456").await.limited();
     drop(lock);

@@ -273,7 +273,7 @@ mod signin {
         let alice = app.user("alice@example.com").await;
         // Nobody gets past this lock: each attempt is caught after it was counted.
         let mut lock = app.sql().begin().await.unwrap();
-        sqlx::query("LOCK TABLE users")
+        sqlx::query("LOCK TABLE sessions")
             .execute(&mut *lock)
             .await
             .unwrap();

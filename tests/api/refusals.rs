@@ -79,6 +79,8 @@ async fn a_sign_in_whose_user_changed_in_the_middle_of_it_is_on_record_once() {
     };
     let (answer, ()) = tokio::join!(alice.signin(), commit);
     on_record(&app, &answer, "signin", "changed_meanwhile").await;
+    let in_flight = "SELECT sum(cardinality(in_flight))::BIGINT FROM attempts";
+    assert_eq!(app.count(in_flight).await, 0);
 }
 
 #[tokio::test]
