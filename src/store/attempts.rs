@@ -392,7 +392,8 @@ impl Tx {
         Ok(row.is_some_and(|row| row.blocked_until.is_none()))
     }
 
-    /// Lifts every limit of an account. It locks in the order in which a sign-in reserves.
+    /// Lifts every limit of an account. It locks in the order in which a sign-in reserves; whoever locks
+    /// more than one in another order must have locked the user before, as an unlocking has.
     pub async fn delete_attempts_of(&mut self, account: &[u8; 32]) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
