@@ -5,8 +5,7 @@ use tokio::time::sleep;
 use crate::form::{alone, of, seconds};
 use crate::world::World;
 
-/// Red without `store::on_a_budget`: a sign-in that the end of the outage lets through one statement is
-/// refused after three seconds.
+/// Red where a connection that is refused counts as a defect of ours (`sqlx::Error::Io`): it is a 500.
 #[test]
 fn while_postgresql_is_stopped_everything_is_503_and_nothing_is_lost() {
     alone(async {
