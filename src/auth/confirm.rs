@@ -147,9 +147,8 @@ impl Auth {
             credential_version: consumed.credential_version,
             method: AuthenticationMethod::PasswordAndCode,
             client,
-            attempt: None,
         };
-        let opened = self.open_session(&mut tx, &new).await?;
+        let opened = self.open_session(&mut tx, &new, None).await?;
         let opened = opened.ok_or(ConfirmError::ChangedMeanwhile)?;
         tx.commit().await?;
         opened.count();

@@ -1,6 +1,6 @@
 //! Opening a session: the last step of both ways to sign in.
 
-use crate::domain::{AuthenticationMethod, EndReason, Session};
+use crate::domain::{AttemptInFlight, AuthenticationMethod, EndReason, Session};
 use crate::store::{NewSession, StoreError, Tx};
 use crate::telemetry::metrics::{SESSIONS_ENDED, SESSIONS_OPENED};
 
@@ -24,8 +24,9 @@ impl Opened {
 }
 
 impl Auth {
-    /// Opens a session within `tx`, and keeps the user's sessions within their number; `None` if the
-    /// user was disabled or the password changed meanwhile. Nothing of it is counted yet.
+    /// Opens a session within `tx`, keeps the user's sessions within their number, and takes back the
+    /// attempt that led to it; `None` if the user was disabled or the password changed meanwhile.
+    /// Nothing of it is counted yet.
     ///
     /// That it ended some, other instances learn as they learn of any end, and so does this one: it may
     /// yet not be committed.
@@ -33,6 +34,7 @@ impl Auth {
         &self,
         tx: &mut Tx,
         new: &NewSession<'_>,
+        attempt: Option<&AttemptInFlight>,
     ) -> Result<Option<Opened>, StoreError> {
         let ring = self.0.tokens.ring().current();
         let Some(session) = tx
@@ -42,7 +44,9 @@ impl Auth {
             return Ok(None);
         };
         let max = self.0.rules.max_sessions;
-        let surplus = tx.end_surplus_sessions(&session, new.client, max).await?;
+        let surplus = tx
+            .end_surplus_sessions(&session, new.client, max, attempt)
+            .await?;
         Ok(Some(Opened {
             session,
             method: new.method,

@@ -91,9 +91,9 @@ impl From<NotReserved> for SigninError {
 impl Auth {
     /// Checks an address and a password. Opens a session, or a challenge whose code is mailed.
     ///
-    /// The attempt is counted before anything is looked up. From there to the verdict the same
-    /// statements happen whether the address is known or not, and a refusal is held back until it
-    /// has taken as long as any other.
+    /// The attempt is counted, for good, before anything is done with the user who was found. From there
+    /// to the verdict the same statements happen whether the address is known or not, and a refusal
+    /// is held back until it has taken as long as any other.
     pub async fn signin(
         &self,
         client: &Client,
@@ -108,7 +108,7 @@ impl Auth {
         let check = match self.0.pool.verify(password.clone(), stored).await {
             Ok(check) => check,
             Err(error) => {
-                self.release(attempt).await?;
+                self.release(attempt.as_ref()).await;
                 self.record_if_room(&refused(client, email, None, AuditReason::Overloaded))
                     .await;
                 return Err(SigninError::Hashing(error));
@@ -119,7 +119,11 @@ impl Auth {
                 if is_outdated {
                     self.upgrade_hash_later(&user, password);
                 }
-                self.welcome(client, &user, attempt).await
+                let outcome = self.welcome(client, &user, attempt.as_ref()).await;
+                if outcome.is_err() {
+                    self.release(attempt.as_ref()).await;
+                }
+                outcome
             }
             Err((user, refusal)) => {
                 if let Some(attempt) = attempt {
@@ -166,20 +170,22 @@ impl Auth {
         Ok((Some(AttemptInFlight { key, at }), reserved.user))
     }
 
-    async fn release(&self, attempt: Option<AttemptInFlight>) -> Result<(), StoreError> {
-        match attempt {
-            Some(attempt) => self.0.store.release_attempt(&attempt).await,
-            None => Ok(()),
+    /// Takes an attempt back that led to nothing, though the password may have been right. One that
+    /// cannot be taken back counts as a failure.
+    async fn release(&self, attempt: Option<&AttemptInFlight>) {
+        if let Some(attempt) = attempt
+            && let Err(error) = self.0.store.release_attempt(attempt).await
+        {
+            tracing::warn!(%error, "an attempt could not be taken back");
         }
     }
 
-    /// The password is right: on to a session or to a challenge, which releases the attempt. What
-    /// keeps it from both leaves the attempt in flight, as whatever cuts one short.
+    /// The password is right: on to a session or to a challenge, and the attempt is taken back with it.
     async fn welcome(
         &self,
         client: &Client,
         user: &User,
-        attempt: Option<AttemptInFlight>,
+        attempt: Option<&AttemptInFlight>,
     ) -> Result<SignedIn, SigninError> {
         let mut tx = self.0.store.begin().await?;
         let signed_in = match user.two_factor {
@@ -194,7 +200,6 @@ impl Auth {
         };
         let Some((signed_in, opened)) = signed_in else {
             drop(tx);
-            self.release(attempt).await?;
             let refusal = SigninRefusal::ChangedMeanwhile;
             let event = refused(client, &user.email, Some(user), refusal);
             self.0.store.record(&event).await?;
@@ -213,7 +218,7 @@ impl Auth {
         tx: &mut Tx,
         client: &Client,
         user: &User,
-        attempt: Option<AttemptInFlight>,
+        attempt: Option<&AttemptInFlight>,
     ) -> Result<Option<(TokenPair, Opened)>, SigninError> {
         let new = NewSession {
             user_id: user.user_id,
@@ -221,9 +226,8 @@ impl Auth {
             credential_version: user.credential_version,
             method: AuthenticationMethod::Password,
             client,
-            attempt,
         };
-        let Some(opened) = self.open_session(tx, &new).await? else {
+        let Some(opened) = self.open_session(tx, &new, attempt).await? else {
             return Ok(None);
         };
         let pair = self.0.tokens.issue(&opened.session);
@@ -239,7 +243,7 @@ impl Auth {
         tx: &mut Tx,
         client: &Client,
         user: &User,
-        attempt: Option<AttemptInFlight>,
+        attempt: Option<&AttemptInFlight>,
     ) -> Result<Option<Challenge>, StoreError> {
         let rules = &self.0.rules;
         let new = NewChallenge {
@@ -249,7 +253,6 @@ impl Auth {
             credential_version: user.credential_version,
             ttl: rules.code_ttl,
             network: client.network,
-            attempt,
         };
         let Some(challenge) = tx.insert_challenge(&new).await? else {
             return Ok(None);
@@ -275,6 +278,9 @@ impl Auth {
             ..AuditEvent::by_client(AuditKind::Signin, Outcome::Granted, reason, client)
         })
         .await?;
+        if let Some(attempt) = attempt {
+            tx.release_attempt(attempt).await?;
+        }
         Ok(Some(challenge))
     }
 

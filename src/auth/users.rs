@@ -194,9 +194,9 @@ impl Users {
         let user = self.find(email).await?;
         let mut tx = self.store.begin().await?;
         tx.reset_second_factor_failures(user.user_id).await?;
+        tx.lift_refresh_limits(user.user_id).await?;
         tx.delete_attempts_of(&self.attempt_keys.account(email))
             .await?;
-        tx.lift_refresh_limits(user.user_id).await?;
         self.record(&mut tx, user.user_id, email, AuditReason::Unlocked)
             .await?;
         Ok(tx.commit().await?)

@@ -98,7 +98,8 @@ macro_rules! reserve_one {
     };
 }
 
-/// The statement that reserves a sign-in under its three limits, one after the other.
+/// The statement that reserves a sign-in under its three limits, one after the other. The second and the
+/// third are ceilings, which start no blocks.
 macro_rules! reserve_three {
     ($insert:literal, $resolve:literal, $signin:expr, $network:expr, $failures:expr, $email:expr) => {
         sqlx::query!(
@@ -106,8 +107,8 @@ macro_rules! reserve_three {
             WITH rules (scope, attempt_key, account_key, attempts, counted_for, blocked_for) AS (
                 VALUES ($1::TEXT, $2::BYTEA, $3::BYTEA, $4::BIGINT,
                         make_interval(secs => $5), make_interval(secs => $6)),
-                       ($7, $8, NULL, $9, make_interval(secs => $10), make_interval(secs => $11)),
-                       ($12, $13, $3, $14, make_interval(secs => $15), NULL)
+                       ($7, $8, NULL, $9, make_interval(secs => $10), NULL),
+                       ($11, $12, $3, $13, make_interval(secs => $14), NULL)
             ), signin AS (
             "# + $insert + "$1" + $resolve + r#"
             ), network AS (
@@ -118,7 +119,7 @@ macro_rules! reserve_three {
                        date_bin('10 minutes', c.now + r.counted_for, 'epoch')
                            + INTERVAL '10 minutes'
                   FROM rules AS r, (SELECT clock_timestamp() AS now) AS c
-                 WHERE r.scope = $12 AND EXISTS (SELECT FROM network WHERE blocked_until IS NULL)
+                 WHERE r.scope = $11 AND EXISTS (SELECT FROM network)
                 ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
                    SET (hits, in_flight, stale_at) = (
                        SELECT ARRAY(SELECT hit FROM unnest(a.hits) AS hit
@@ -137,9 +138,8 @@ macro_rules! reserve_three {
                           FROM rules AS r WHERE r.scope = a.scope)
                 RETURNING in_flight[cardinality(in_flight)] AS at
             )
-            SELECT s.newest AS "signin_at?", s.blocked_until AS signin_blocked_until,
-                   n.newest AS "network_at?", n.blocked_until AS network_blocked_until,
-                   f.at AS "failure_at?",
+            SELECT s.newest AS "signin_at?", s.blocked_until,
+                   n.newest AS "network_at?", f.at AS "failure_at?",
                    u.user_id AS "user_id?", u.email AS "email?", u.password_hash,
                    u.two_factor AS "two_factor?", u.credential_version AS "credential_version?",
                    u.second_factor_failures AS "second_factor_failures?",
@@ -148,7 +148,7 @@ macro_rules! reserve_three {
               LEFT JOIN signin AS s ON TRUE
               LEFT JOIN network AS n ON TRUE
               LEFT JOIN failure AS f ON TRUE
-              LEFT JOIN users AS u ON u.email = $16 AND n.newest IS NOT NULL AND n.blocked_until IS NULL
+              LEFT JOIN users AS u ON u.email = (SELECT $15::TEXT FROM network)
             "#,
             $signin.0.scope.as_str(),
             &$signin.0.hash,
@@ -160,12 +160,22 @@ macro_rules! reserve_three {
             &$network.0.hash,
             i64::from($network.1.attempts),
             seconds($network.1.window),
-            $network.1.block.map(seconds),
             $failures.0.scope.as_str(),
             &$failures.0.hash,
             i64::from($failures.1.attempts),
             seconds($failures.1.window),
             $email.as_str(),
+        )
+    };
+}
+
+/// The statement that takes an attempt back.
+macro_rules! release {
+    ($attempt:expr) => {
+        sqlx::query!(
+            "UPDATE attempts SET in_flight = array_remove(in_flight, $2) WHERE attempt_key = $1",
+            &$attempt.key.hash,
+            $attempt.at,
         )
     };
 }
@@ -199,7 +209,7 @@ impl Store {
     /// finds the user with the address, if there is one; committed before anything else happens.
     ///
     /// Under the last, the account's ceiling of failures, it is not yet known whether it is one. Until
-    /// [`Store::count_failure`], [`Store::release_attempt`] or what the sign-in leads to says so, the
+    /// [`Store::count_failure`], a `release_attempt` or [`Tx::end_surplus_sessions`] says so, the
     /// attempt is in flight: it takes up room like a failure, but nobody is told to wait for as long
     /// as a failure counts. Its instant is its name, so no two have the same.
     pub async fn reserve_signin(
@@ -209,11 +219,6 @@ impl Store {
     ) -> Result<ReservedSignin, StoreError> {
         let query = reserve!(reserve_three!(signin, network, failures, email));
         let row = self.run(|c| Box::pin(query.fetch_one(c))).await?;
-        let steps = [
-            (signin, row.signin_at, row.signin_blocked_until),
-            (network, row.network_at, row.network_blocked_until),
-            (failures, row.failure_at, None),
-        ];
         let user = move || {
             Some(UserRow {
                 user_id: row.user_id?,
@@ -227,11 +232,15 @@ impl Store {
                 password_changed_at: row.password_changed_at,
             })
         };
-        let last = steps[2];
-        let decides = |step: &(_, Option<_>, Option<_>)| step.1.is_none() || step.2.is_some();
-        let ((key, limit), newest, blocked_until) = steps.into_iter().find(decides).unwrap_or(last);
+        let ((key, limit), newest) = if row.signin_at.is_none() || row.blocked_until.is_some() {
+            (signin, row.signin_at)
+        } else if row.network_at.is_none() {
+            (network, None)
+        } else {
+            (failures, row.failure_at)
+        };
         Ok(ReservedSignin {
-            reservation: self.outcome(key, limit, newest, blocked_until).await?,
+            reservation: self.outcome(key, limit, newest, row.blocked_until).await?,
             key: *key,
             user: user().map(User::try_from).transpose()?,
         })
@@ -311,11 +320,7 @@ impl Store {
 
     /// Takes an attempt back: what was reserved as a failure turned out to be none.
     pub async fn release_attempt(&self, attempt: &AttemptInFlight) -> Result<(), StoreError> {
-        let query = sqlx::query!(
-            "UPDATE attempts SET in_flight = array_remove(in_flight, $2) WHERE attempt_key = $1",
-            &attempt.key.hash,
-            attempt.at,
-        );
+        let query = release!(attempt);
         self.run(|c| Box::pin(query.execute(c))).await?;
         Ok(())
     }
@@ -392,8 +397,15 @@ impl Tx {
         Ok(row.is_some_and(|row| row.blocked_until.is_none()))
     }
 
-    /// Lifts every limit of an account. It locks in the order in which a sign-in reserves; whoever locks
-    /// more than one in another order must have locked the user before, as an unlocking has.
+    /// The same as [`Store::release_attempt`], as a part of this transaction.
+    pub async fn release_attempt(&mut self, attempt: &AttemptInFlight) -> Result<(), StoreError> {
+        let query = release!(attempt);
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Lifts every limit of an account. It locks them by their names, the order in which a sign-in
+    /// reserves them as well.
     pub async fn delete_attempts_of(&mut self, account: &[u8; 32]) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"

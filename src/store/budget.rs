@@ -1,6 +1,6 @@
 //! How long one request may wait for the database, all its statements together.
 //!
-//! [`DEADLINE`] bounds one operation; a sign-in has five, or seven. A database that answers each of them late
+//! [`DEADLINE`] bounds one operation; a sign-in has five, or eight. A database that answers each of them late
 //! but in time, or that dies after the first, would keep its caller for many seconds and then say 503
 //! after all.
 

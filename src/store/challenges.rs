@@ -5,9 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{Store, StoreError, Tx, seconds, users};
-use crate::domain::{
-    AttemptInFlight, Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, UserId,
-};
+use crate::domain::{Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, UserId};
 
 /// Guesses at one challenge's code, however the limits are set.
 const MAX_ATTEMPTS: i32 = 10;
@@ -27,8 +25,6 @@ pub struct NewChallenge {
     pub ttl: Duration,
     /// Where it was asked for.
     pub network: ClientNetwork,
-    /// What was in flight until now, and turned out to be no failure.
-    pub attempt: Option<AttemptInFlight>,
 }
 
 /// An attempt at a code, counted before the code is looked at.
@@ -121,30 +117,22 @@ pub(super) fn nonce(bytes: &[u8]) -> Result<CodeNonce, StoreError> {
 }
 
 impl Tx {
-    /// Makes a challenge, unless the user was disabled or the password changed meanwhile, and releases
-    /// the attempt that got it.
+    /// Makes a challenge, unless the user was disabled or the password changed meanwhile.
     pub async fn insert_challenge(
         &mut self,
         new: &NewChallenge,
     ) -> Result<Option<Challenge>, StoreError> {
         let query = sqlx::query_scalar!(
             r#"
-            WITH made AS (
-                INSERT INTO challenges (challenge_id, user_id, nonce, credential_version, created_at,
-                                        expires_at, client_network)
-                SELECT $1, user_id, $3, $4, now,
-                       date_trunc('second', now) + make_interval(secs => $5), $6
-                  FROM (SELECT user_id FROM users
-                         WHERE user_id = $2 AND credential_version = $4 AND disabled_at IS NULL
-                           FOR SHARE) AS u,
-                       (SELECT clock_timestamp() AS now) AS clock
-                RETURNING expires_at
-            ), released AS (
-                UPDATE attempts SET in_flight = array_remove(in_flight, $8)
-                  FROM made
-                 WHERE attempt_key = $7
-            )
-            SELECT expires_at FROM made
+            INSERT INTO challenges (challenge_id, user_id, nonce, credential_version, created_at,
+                                    expires_at, client_network)
+            SELECT $1, user_id, $3, $4, now, date_trunc('second', now) + make_interval(secs => $5),
+                   $6
+              FROM (SELECT user_id FROM users
+                     WHERE user_id = $2 AND credential_version = $4 AND disabled_at IS NULL
+                       FOR SHARE) AS u,
+                   (SELECT clock_timestamp() AS now) AS clock
+            RETURNING expires_at
             "#,
             new.challenge_id.0,
             new.user_id.0,
@@ -152,10 +140,6 @@ impl Tx {
             new.credential_version,
             seconds(new.ttl),
             new.network.as_net() as IpNet,
-            new.attempt
-                .as_ref()
-                .map(|attempt| attempt.key.hash.as_slice()),
-            new.attempt.map(|attempt| attempt.at),
         );
         let expires_at = self
             .suspect

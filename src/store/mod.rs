@@ -9,8 +9,8 @@
 //! No statement waits longer than [`DEADLINE`] for the database, but for migrations; and those of one
 //! request share a [budget](on_a_budget).
 //!
-//! Who locks rows of several tables locks them in this order: `challenges`, `users`, `attempts`,
-//! `sessions`.
+//! Who locks rows of several tables locks them in this order: `challenges`, `users`, `sessions`,
+//! `known_networks`, `attempts`.
 
 mod attempts;
 mod audit;

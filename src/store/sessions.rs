@@ -50,8 +50,6 @@ pub struct NewSession<'a> {
     pub method: AuthenticationMethod,
     /// Where they came from.
     pub client: &'a Client,
-    /// What was in flight until now, and turned out to be no failure.
-    pub attempt: Option<AttemptInFlight>,
 }
 
 /// What a refresh that was not simply granted goes by.
@@ -479,7 +477,7 @@ impl Store {
 
 impl Tx {
     /// Opens a session, unless the user was disabled or the password changed meanwhile. Remembers
-    /// the network that it comes from, writes it down, and releases the attempt that got it.
+    /// the network that it comes from, and writes it down.
     ///
     /// The lock on the user's row makes this wait for a disabling or a change of password under way,
     /// and makes that wait for this: no session slips in between it and its ending of all sessions.
@@ -523,10 +521,6 @@ impl Tx {
                 INSERT INTO audit_events (kind, outcome, reason, user_id, email, session_id,
                                           network, request_id)
                 SELECT $12, $13, $14, user_id, $11, session_id, client_network, $15 FROM opened
-            ), released AS (
-                UPDATE attempts SET in_flight = array_remove(in_flight, $17)
-                  FROM opened
-                 WHERE attempt_key = $16
             )
             SELECT session_id, user_id, $11::TEXT AS "email!", generation, key_id, amr,
                    created_at, rotated_at, access_expires_at, idle_expires_at
@@ -550,10 +544,6 @@ impl Tx {
             Outcome::Granted.as_str(),
             AuditReason::SessionOpened.as_str(),
             new.client.request_id.as_str(),
-            new.attempt
-                .as_ref()
-                .map(|attempt| attempt.key.hash.as_slice()),
-            new.attempt.map(|attempt| attempt.at),
         );
         let row = self
             .suspect
@@ -661,11 +651,15 @@ impl Tx {
     ///
     /// Sessions that idled out count too, as long as they are not ended: so there are never more to
     /// look through than `count` and some.
+    ///
+    /// Takes back the attempt that led to `opened` as well. Last of all, since every sign-in to the account
+    /// waits for its row, each with the row of its network, until this transaction ends.
     pub async fn end_surplus_sessions(
         &mut self,
         opened: &Session,
         client: &Client,
         count: u32,
+        attempt: Option<&AttemptInFlight>,
     ) -> Result<u64, StoreError> {
         let query = sqlx::query_scalar!(
             r#"
@@ -683,6 +677,8 @@ impl Tx {
                 INSERT INTO audit_events (kind, outcome, reason, user_id, session_id, network,
                                           request_id)
                 SELECT $6, $7, $4, $1, session_id, $8, $9 FROM ended
+            ), released AS (
+                UPDATE attempts SET in_flight = array_remove(in_flight, $11) WHERE attempt_key = $10
             )
             SELECT count(*) AS "ended!" FROM ended
             "#,
@@ -695,6 +691,8 @@ impl Tx {
             Outcome::Granted.as_str(),
             client.network.as_net() as IpNet,
             client.request_id.as_str(),
+            attempt.map(|attempt| attempt.key.hash.as_slice()),
+            attempt.map(|attempt| attempt.at),
         );
         let ended = self
             .suspect

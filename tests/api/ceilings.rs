@@ -106,7 +106,7 @@ async fn good_sign_ins_at_once_on_two_instances_tell_nobody_to_wait_for_long() {
     assert_eq!(app.count(FAILURES).await, 0);
 }
 
-/// Red when `insert_challenge` or `open_session` releases nothing.
+/// Red when `end_surplus_sessions` or `open_challenge` releases nothing.
 #[tokio::test]
 async fn a_right_password_leaves_nothing_in_flight() {
     let app = TestApp::start().await;
@@ -115,6 +115,22 @@ async fn a_right_password_leaves_nothing_in_flight() {
     one.signin().await.pair();
     other.challenge_and_code().await;
     assert_eq!(app.count(FAILURES).await, 0);
+}
+
+/// Red when `signin` does not take an attempt back that led to nothing.
+#[tokio::test]
+async fn a_right_password_that_the_database_kept_out_is_no_failure() {
+    let app = TestApp::start().await;
+    let alice = app.user("alice@example.com").await;
+    let mut lock = app.sql().begin().await.unwrap();
+    sqlx::query("LOCK TABLE sessions")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    alice.signin().await.problem(503, "unavailable");
+    assert_eq!(app.count(FAILURES).await, 0);
+    lock.rollback().await.unwrap();
+    alice.signin().await.pair();
 }
 
 /// Red when `reserve_signin` counts for the network, or for the account, what was refused before.

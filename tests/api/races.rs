@@ -775,7 +775,6 @@ async fn queue_mails(store: &Store, user_id: UserId, count: usize) {
             credential_version: 1,
             ttl: secs(600),
             network: ClientNetwork::of([198, 18, 0, 1].into()),
-            attempt: None,
         };
         tx.insert_challenge(&new).await.unwrap().unwrap();
         tx.insert_mail(new.challenge_id, "request-1").await.unwrap();

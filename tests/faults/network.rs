@@ -41,7 +41,7 @@ fn a_slow_database_is_served_or_refused_in_time() {
 fn connections_cut_in_the_middle_of_statements_lose_no_acknowledged_word() {
     alone(async {
         let mut world = World::start("cut", &[]).await;
-        // One statement gets through between two cuts, a sign-in's seven may not.
+        // One statement gets through between two cuts, a sign-in's eight may not.
         world.readiness_may_err();
         for _ in 0..of(20, 200) {
             world.wire.cut();

@@ -170,7 +170,7 @@ impl World {
     }
 
     /// Readiness is not judged: a database that is slow, but answers, is no reason to send people
-    /// away from where their refreshes and checks still work, while a sign-in, which takes seven
+    /// away from where their refreshes and checks still work, while a sign-in, which takes eight
     /// statements, may already be too much for it.
     pub fn readiness_may_err(&mut self) {
         self.is_readiness_judged = false;
