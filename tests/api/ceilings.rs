@@ -122,11 +122,7 @@ async fn a_right_password_leaves_nothing_in_flight() {
 async fn a_right_password_that_the_database_kept_out_is_no_failure() {
     let app = TestApp::start().await;
     let alice = app.user("alice@example.com").await;
-    let mut lock = app.sql().begin().await.unwrap();
-    sqlx::query("LOCK TABLE sessions")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
+    let lock = app.hold("LOCK TABLE sessions").await;
     alice.signin().await.problem(503, "unavailable");
     assert_eq!(app.count(FAILURES).await, 0);
     lock.rollback().await.unwrap();
@@ -162,11 +158,9 @@ async fn an_unlocking_waits_for_a_sign_in_without_holding_what_that_needs() {
     let app = TestApp::start().await;
     let alice = app.user("alice@example.com").await;
     alice.signin().await.pair();
-    let mut signin = app.sql().begin().await.unwrap();
-    sqlx::query("SELECT FROM attempts WHERE scope = 'signin' FOR UPDATE")
-        .execute(&mut *signin)
-        .await
-        .unwrap();
+    let mut signin = app
+        .hold("SELECT FROM attempts WHERE scope = 'signin' FOR UPDATE")
+        .await;
     let go_on = async {
         until("the unlocking waits", async || {
             app.waits_for_locks().await == 1
@@ -229,9 +223,9 @@ async fn a_refusal_by_a_block_costs_no_hash_and_looks_nobody_up() {
         .await;
     alice.elsewhere().signin().await.problem(500, "internal");
     // Whoever looks into one of these waits until the database's deadline, and is answered 503.
-    let mut lock = app.sql().begin().await.unwrap();
-    let tables = "LOCK TABLE sessions, challenges, known_networks";
-    sqlx::query(tables).execute(&mut *lock).await.unwrap();
+    let lock = app
+        .hold("LOCK TABLE sessions, challenges, known_networks")
+        .await;
     alice.signin().await.limited();
     from_the_crowd(&alice.email).signin().await.limited();
     alice.refresh("not ours").await.limited();

@@ -173,11 +173,7 @@ async fn a_user_who_is_disabled_while_the_code_is_checked_gets_no_session() {
     let app = TestApp::start().await;
     let alice = app.user_with_code("alice@example.com").await;
     let (token, code) = alice.challenge_and_code().await;
-    let mut operator = app.sql().begin().await.unwrap();
-    sqlx::query("SELECT FROM users FOR UPDATE")
-        .execute(&mut *operator)
-        .await
-        .unwrap();
+    let mut operator = app.hold("SELECT FROM users FOR UPDATE").await;
     let disable = async {
         until("the confirmation waits", async || {
             app.waits_for_locks().await == 1

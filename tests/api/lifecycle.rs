@@ -108,11 +108,7 @@ async fn a_server_that_is_told_to_stop_finishes_what_it_has_begun() {
     };
 
     // The sign-in is under way: it waits for a lock.
-    let mut lock = app.sql().begin().await.unwrap();
-    sqlx::query("LOCK TABLE users")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
+    let lock = app.hold("LOCK TABLE users").await;
     let signin = tokio::spawn(async move { crate::support::send(address, &request).await });
     until("the sign-in waits", async || {
         app.waits_for_locks().await == 1

@@ -272,11 +272,7 @@ mod signin {
         let app = TestApp::start().await;
         let alice = app.user("alice@example.com").await;
         // Nobody gets past this lock: each attempt is caught after it was counted.
-        let mut lock = app.sql().begin().await.unwrap();
-        sqlx::query("LOCK TABLE sessions")
-            .execute(&mut *lock)
-            .await
-            .unwrap();
+        let lock = app.hold("LOCK TABLE sessions").await;
         let count = "SELECT COALESCE(max(cardinality(hits)), 0)::BIGINT FROM attempts
                       WHERE scope = 'signin'";
         for n in 1..=5 {

@@ -346,11 +346,9 @@ async fn overdue_mails_are_given_up_in_batches_by_one_instance_at_a_time() {
     app.age_challenges(secs(600)).await;
     let (one, store) = (app.store().await, app.store().await);
     // What keeps purging to one instance, held by somebody else.
-    let mut other = app.sql().begin().await.unwrap();
-    sqlx::query("SELECT pg_advisory_xact_lock(x'6261636b70757267'::BIGINT)")
-        .execute(&mut *other)
-        .await
-        .unwrap();
+    let other = app
+        .hold("SELECT pg_advisory_xact_lock(x'6261636b70757267'::BIGINT)")
+        .await;
     assert_eq!(one.give_up_overdue_mails(2).await.unwrap().mails, 0);
     other.rollback().await.unwrap();
     let mut given_up = Vec::new();

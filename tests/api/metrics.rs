@@ -270,11 +270,7 @@ impl Caller {
 
     /// Leaves in the middle of requests that wait for the database, which is locked.
     async fn leave(&mut self, app: &TestApp, serving: &Serving) {
-        let mut lock = app.sql().begin().await.unwrap();
-        sqlx::query("LOCK TABLE attempts")
-            .execute(&mut *lock)
-            .await
-            .unwrap();
+        let lock = app.hold("LOCK TABLE attempts").await;
         // HTTP/2 tells the server that somebody has gone.
         let stream = TcpStream::connect(self.address).await.unwrap();
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
@@ -546,11 +542,7 @@ async fn a_slow_statement_is_told_with_its_request_and_without_its_values() {
     let app = TestApp::start().await;
     let mut serving = Serving::start(&Program::on(app.database_url(), &[])).await;
     app.user(ALICE).await;
-    let mut lock = app.sql().begin().await.unwrap();
-    sqlx::query("LOCK TABLE users")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
+    let mut lock = app.hold("LOCK TABLE users").await;
     let address = serving.public();
     let asking =
         tokio::spawn(async move { send(address, &signin(ALICE, PASSWORD, "10.1.0.1")).await });

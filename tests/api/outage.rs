@@ -99,9 +99,7 @@ async fn a_database_that_cannot_be_written_to_is_503_until_it_can() {
 async fn a_database_that_does_not_answer_is_503_until_it_does() {
     let app = TestApp::start().await;
     let (alice, pair) = app.signed_in("alice@example.com").await;
-    let mut lock = app.sql().begin().await.unwrap();
-    let statement = "LOCK TABLE attempts, sessions";
-    sqlx::query(statement).execute(&mut *lock).await.unwrap();
+    let lock = app.hold("LOCK TABLE attempts, sessions").await;
     let answers = tokio::join!(
         in_time(alice.signin()),
         in_time(alice.refresh(&pair.refresh)),
@@ -161,11 +159,7 @@ async fn an_instance_whose_pool_is_used_up_is_ready_all_the_same() {
         app.user("a@example.com").await,
         app.user("b@example.com").await,
     ];
-    let mut lock = app.sql().begin().await.unwrap();
-    sqlx::query("LOCK TABLE attempts")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
+    let lock = app.hold("LOCK TABLE attempts").await;
     let busy = async { tokio::join!(users[0].signin(), users[1].signin()) };
     let probing = async {
         until("both connections are in use", async || {
@@ -183,11 +177,7 @@ async fn an_instance_whose_pool_is_used_up_is_ready_all_the_same() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_probes_at_once_one_asks_and_all_are_answered_in_time() {
     let app = TestApp::start().await;
-    let mut lock = app.sql().begin().await.unwrap();
-    sqlx::query("LOCK TABLE _sqlx_migrations")
-        .execute(&mut *lock)
-        .await
-        .unwrap();
+    let lock = app.hold("LOCK TABLE _sqlx_migrations").await;
     let health = Health::new(app.store().await, Shutdown::default());
     let probes = join_all((0..1000).map(|_| in_time(health.readiness())));
     let watching = async {

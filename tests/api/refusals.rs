@@ -67,9 +67,9 @@ async fn every_sign_in_that_is_refused_is_on_record_once_with_its_cause() {
 async fn a_sign_in_whose_user_changed_in_the_middle_of_it_is_on_record_once() {
     let app = TestApp::start().await;
     let alice = app.user("alice@example.com").await;
-    let mut operator = app.sql().begin().await.unwrap();
-    let disable = "UPDATE users SET disabled_at = clock_timestamp()";
-    sqlx::query(disable).execute(&mut *operator).await.unwrap();
+    let operator = app
+        .hold("UPDATE users SET disabled_at = clock_timestamp()")
+        .await;
     let commit = async {
         until("the sign-in waits", async || {
             app.waits_for_locks().await == 1

@@ -182,11 +182,7 @@ async fn a_user_who_is_enabled_again_can_sign_in() {
 async fn a_user_who_is_disabled_while_the_password_is_checked_gets_no_session() {
     let app = TestApp::start().await;
     let alice = app.user("alice@example.com").await;
-    let mut operator = app.sql().begin().await.unwrap();
-    sqlx::query("SELECT FROM users FOR UPDATE")
-        .execute(&mut *operator)
-        .await
-        .unwrap();
+    let mut operator = app.hold("SELECT FROM users FOR UPDATE").await;
     let disable = async {
         // The sign-in has come as far as its session, and waits for the operator.
         until("the sign-in waits", async || {

@@ -19,7 +19,7 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions as _, PgPool};
+use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::scanner::{self, Kind, Watch};
@@ -376,6 +376,14 @@ impl TestApp {
 
     pub fn sql(&self) -> &PgPool {
         &self.world.sql
+    }
+
+    /// A transaction that has run a statement, and holds the locks of it until it ends.
+    pub async fn hold(&self, statement: &'static str) -> Transaction<'static, Postgres> {
+        let mut transaction = self.sql().begin().await.unwrap();
+        let done = sqlx::query(statement).execute(&mut *transaction).await;
+        done.unwrap();
+        transaction
     }
 
     /// Runs a statement and tells how many rows it touched.
