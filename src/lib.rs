@@ -21,7 +21,7 @@
 //! | [`http`] | the wire: routes, middleware, refusals; a file per endpoint | `axum`, `tower` |
 //! | [`workers`] | loops beside the requests: mail, ended sessions, keys, kinds of hashes, measuring, purging | |
 //! | [`auth`] | the use cases; they know neither HTTP nor SQL | |
-//! | [`store`] | the database: a file per table, a statement per function | `sqlx`, `deadpool` |
+//! | [`store`] | the database: a file per table, a statement per function | `sqlx` |
 //! | [`mail`] | what a mail says and how it leaves | `lettre` |
 //! | [`token`] | issuing and verifying tokens, the key ring | `jsonwebtoken` |
 //! | [`password`] | the hashing pool and the hash formats | `argon2` |

@@ -1,27 +1,32 @@
-//! The connections to the database, lent one by one.
+//! The connections to the database, lent one by one, each in a place of its pool.
 //!
-//! What sqlx's own pool does not: a connection that did its work comes back at once, without a task of
-//! its own and a round trip to see whether it is well, which every statement would pay for.
-//! One whose work was cut short is put in order first, and nobody waits for that for ever.
+//! A place is free again when PostgreSQL's process behind the connection has answered, or is known to be
+//! gone; not when somebody has lost patience with it. A process that waits for a standby or for a disk
+//! goes on waiting when its client hangs up, so that a new connection in its stead would be one more, and
+//! a stall would use up all that PostgreSQL has.
+//!
+//! What ready-made pools do not: they close what was cut short and open another one, and they ask after
+//! each statement whether a connection is well, which every statement would pay for.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
 
-use deadpool::Runtime;
-use deadpool::managed::{
-    Manager, Metrics, Object, Pool, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult,
-    Timeouts,
-};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::DEADLINE;
+use super::error::{ends_the_connection, is_too_many_connections};
+use super::reaper::{Backend, Reaper};
 use super::suspect::Suspect;
+use super::{BoxFuture, DEADLINE};
 
-/// How long one operation may wait for a free connection: less than for the database, so that a
-/// pool that is used up is told from a server that is silent.
+/// How long one operation may wait for a place: less than for the database, so that a pool that is used
+/// up is told from a server that is silent.
 const PATIENCE: Duration = Duration::from_millis(1_400);
 
 /// A connection that was idle for longer is tried before it is used: it may have died meanwhile.
@@ -30,137 +35,351 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// A connection that is older is replaced: PostgreSQL's process behind it only ever grows.
 const MAX_AGE: Duration = Duration::from_mins(30);
 
+/// How long a place stays empty for which PostgreSQL had no connection left. Whoever wanted it waits for
+/// one of the others.
+const REST: Duration = Duration::from_secs(1);
+
+/// What PostgreSQL is told of our connections, lest it waits for those that the network has swallowed for
+/// as long as the system takes to find out: two hours. A transaction without a word for this many
+/// milliseconds is ended, which frees its locks; a peer that does not answer for 20 s is gone, which frees
+/// its place among the connections.
+const SWALLOWED: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "3000"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "2"),
+    ("tcp_user_timeout", "20000"),
+];
+
+/// What the races are decided by, whatever the role or the database has for a default.
+const ISOLATION: (&str, &str) = ("default_transaction_isolation", "read committed");
+
+/// A setting that means nothing to PostgreSQL. A connection that has it is one to PostgreSQL itself: a
+/// pooler between keeps what a client says at its start to itself.
+const MARK: (&str, &str) = ("backoffice_auth.is_direct", "yes");
+
+/// How long PostgreSQL works on a statement, and how long the statement waits for a lock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    statement: Duration,
+    lock: Duration,
+}
+
+impl Bounds {
+    /// A little less than the [`DEADLINE`]: its end is then an answer, and the connection is as good as
+    /// before.
+    pub(super) const REQUEST: Self = Self {
+        statement: Duration::from_millis(1_450),
+        lock: Duration::from_millis(1_300),
+    };
+
+    /// None.
+    pub(super) const NONE: Self = Self {
+        statement: Duration::ZERO,
+        lock: Duration::ZERO,
+    };
+
+    fn settings(self) -> [(&'static str, u128); 2] {
+        [
+            ("statement_timeout", self.statement.as_millis()),
+            ("lock_timeout", self.lock.as_millis()),
+        ]
+    }
+}
+
 /// A bounded number of connections, made when they are needed; cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Connections(Pool<Connector>);
+pub(super) struct Connections(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    options: PgConnectOptions,
+    /// Whether it may turn out that there is no pooler between.
+    may_be_direct: bool,
+    /// Begins a transaction where each may get another connection of PostgreSQL, with settings that are
+    /// the transaction's own.
+    begin_anywhere: String,
+    max: usize,
+    places: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+    /// Places whose connection was left in the middle of something.
+    abandoned: AtomicUsize,
+    /// One connection fewer is to be kept: another pool of ours found none left.
+    is_one_wanted: AtomicBool,
+    /// The pool that gives one up if this one finds none left.
+    lender: Option<Connections>,
+    suspect: Suspect,
+    reaper: Reaper,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Held {
+    connection: PgConnection,
+    /// PostgreSQL's process behind it, where that is one and the same for its whole life.
+    backend: Option<Backend>,
+    made_at: Instant,
+}
+
+#[derive(Debug)]
+struct Idle {
+    held: Held,
+    since: Instant,
+}
 
 /// How many connections there are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usage {
     pub(super) idle: usize,
     pub(super) used: usize,
+    pub(super) abandoned: usize,
     pub(super) max: usize,
 }
 
+/// Where connections lead, and how one knows what became of them.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    /// Without any settings for the connection.
+    pub(super) options: PgConnectOptions,
+    pub(super) is_behind_pooler: bool,
+    pub(super) suspect: Suspect,
+    pub(super) reaper: Reaper,
+}
+
 impl Connections {
-    pub(super) fn new(options: PgConnectOptions, max: u32, suspect: &Suspect) -> Self {
-        let connector = Connector {
+    pub(super) fn new(
+        server: &Server,
+        max: u32,
+        bounds: Bounds,
+        lender: Option<&Connections>,
+    ) -> Self {
+        let options = server.options.clone();
+        let options = if server.is_behind_pooler {
+            // It would refuse them.
+            options
+        } else {
+            options
+                .options(SWALLOWED)
+                .options([ISOLATION, MARK])
+                .options(bounds.settings())
+        };
+        Self(Arc::new(Pool {
             options,
-            suspect: suspect.clone(),
-        };
-        let config = PoolConfig {
-            max_size: max as usize,
-            timeouts: Timeouts {
-                wait: Some(PATIENCE),
-                ..Timeouts::new()
-            },
-            // The one that was used last, with what its process has in its caches.
-            queue_mode: QueueMode::Lifo,
-        };
-        let pool = Pool::builder(connector)
-            .config(config)
-            .runtime(Runtime::Tokio1);
-        Self(pool.build().expect("a runtime is named for the time limit"))
+            may_be_direct: !server.is_behind_pooler,
+            begin_anywhere: begin_anywhere(bounds),
+            max: max as usize,
+            places: Arc::new(Semaphore::new(max as usize)),
+            idle: Mutex::default(),
+            abandoned: AtomicUsize::new(0),
+            is_one_wanted: AtomicBool::new(false),
+            lender: lender.cloned(),
+            suspect: server.suspect.clone(),
+            reaper: server.reaper.clone(),
+        }))
     }
 
     /// Lends a connection, for which there is a place and which is fit to be used.
+    ///
+    /// Where PostgreSQL has no more for us, be it that the role may have fewer than the pool, this waits
+    /// for one to come back.
     pub(super) async fn borrow(&self) -> Result<Loan, sqlx::Error> {
-        let connection = self.0.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => error,
-            PoolError::Closed => sqlx::Error::PoolClosed,
-            PoolError::Timeout(_)
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => sqlx::Error::PoolTimedOut,
-        })?;
-        Ok(Loan {
-            connection: Some(connection),
-            is_in_transaction: false,
-        })
+        let until = Instant::now() + PATIENCE;
+        let mut refusal = None;
+        loop {
+            let place = Arc::clone(&self.0.places).acquire_owned();
+            let Ok(place) = timeout_at(until, place).await else {
+                return Err(refusal.unwrap_or(sqlx::Error::PoolTimedOut));
+            };
+            let mut loan = Loan {
+                held: None,
+                place: Some(place.map_err(|_| sqlx::Error::PoolClosed)?),
+                pool: self.clone(),
+                is_in_transaction: false,
+            };
+            match loan.fill().await {
+                Ok(()) => return Ok(loan),
+                Err(error) if is_too_many_connections(&error) => {
+                    loan.rest();
+                    if let Some(lender) = &self.0.lender {
+                        lender.spare_one();
+                    }
+                    refusal = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(super) fn usage(&self) -> Usage {
-        let status = self.0.status();
+        let abandoned = self.0.abandoned.load(Ordering::Relaxed);
+        let taken = self.0.max - self.0.places.available_permits().min(self.0.max);
         Usage {
-            idle: status.available,
-            used: status.size.saturating_sub(status.available),
-            max: status.max_size,
+            idle: self.idle().len(),
+            used: taken.saturating_sub(abandoned),
+            abandoned,
+            max: self.0.max,
         }
     }
 
     /// Closes what is idle now, and the rest when it comes back.
     pub(super) fn close(&self) {
-        self.0.close();
+        self.0.places.close();
+        self.idle().clear();
     }
-}
 
-/// Makes connections, and tells which are not to be used again.
-#[derive(Debug)]
-struct Connector {
-    options: PgConnectOptions,
-    suspect: Suspect,
-}
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl Manager for Connector {
-    type Type = PgConnection;
-    type Error = sqlx::Error;
+    /// Keeps a connection for whoever is next.
+    fn keep(&self, held: Held) {
+        let mut idle = self.idle();
+        if !self.0.places.is_closed() && !self.0.is_one_wanted.swap(false, Ordering::Relaxed) {
+            idle.push(Idle {
+                held,
+                since: Instant::now(),
+            });
+        }
+    }
 
-    async fn create(&self) -> Result<PgConnection, sqlx::Error> {
+    /// Gives one connection up: an idle one, or the next that comes back.
+    fn spare_one(&self) {
+        let is_spared = self.idle().pop().is_some();
+        self.0.is_one_wanted.store(!is_spared, Ordering::Relaxed);
+    }
+
+    async fn connect(&self) -> Result<Held, sqlx::Error> {
         // In a box: every statement's future has room for this one.
-        Box::pin(self.options.connect()).await
+        let mut connection = Box::pin(self.0.options.connect()).await?;
+        let backend = if self.0.may_be_direct {
+            Backend::behind(&mut connection, MARK).await?
+        } else {
+            None
+        };
+        Ok(Held {
+            connection,
+            backend,
+            made_at: Instant::now(),
+        })
     }
 
-    async fn recycle(
-        &self,
-        connection: &mut PgConnection,
-        metrics: &Metrics,
-    ) -> RecycleResult<sqlx::Error> {
-        let age = metrics.age();
-        if age > MAX_AGE || self.suspect.is_outdated(age) {
-            return Err(RecycleError::message("it is too old"));
-        }
-        if metrics.last_used() > TRUSTED_IDLE {
-            connection.ping().await?;
-        }
-        Ok(())
+    fn is_outdated(&self, held: &Held) -> bool {
+        let age = held.made_at.elapsed();
+        age > MAX_AGE || self.0.suspect.is_outdated(age)
     }
+}
+
+fn begin_anywhere(bounds: Bounds) -> String {
+    let mut text = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
+    let own = bounds.settings().map(|(name, ms)| (name, ms.to_string()));
+    let [(idle, ms), ..] = SWALLOWED;
+    for (name, value) in own.into_iter().chain([(idle, ms.to_owned())]) {
+        text += &format!("; SET LOCAL {name} = {value}");
+    }
+    text
 }
 
 /// A connection on loan. Whoever is done says so with [`give_back`](Loan::give_back); one that is
-/// dropped was left in the middle of something, which is undone before anybody else gets it.
-#[derive(Debug)]
+/// dropped was left in the middle of something, which comes to its end, and is undone if it can be,
+/// before anybody else gets it.
 pub(super) struct Loan {
-    connection: Option<Object<Connector>>,
+    held: Option<Held>,
+    place: Option<OwnedSemaphorePermit>,
+    pool: Connections,
     is_in_transaction: bool,
 }
 
 const ON_LOAN: &str = "it is taken when it goes back";
 
+impl fmt::Debug for Loan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Loan").field(&self.held).finish()
+    }
+}
+
 impl Deref for Loan {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        self.connection.as_ref().expect(ON_LOAN)
+        &self.held.as_ref().expect(ON_LOAN).connection
     }
 }
 
 impl DerefMut for Loan {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect(ON_LOAN)
+        &mut self.held.as_mut().expect(ON_LOAN).connection
     }
 }
 
 impl Loan {
+    /// Takes a connection that is idle, or makes one.
+    async fn fill(&mut self) -> Result<(), sqlx::Error> {
+        loop {
+            // The one that was used last, with what its process has in its caches.
+            let idle = self.pool.idle().pop();
+            let Some(Idle { held, since }) = idle else {
+                break;
+            };
+            if self.pool.is_outdated(&held) {
+                continue;
+            }
+            self.held = Some(held);
+            if since.elapsed() < TRUSTED_IDLE || self.ping().await.is_ok() {
+                return Ok(());
+            }
+            self.held = None;
+        }
+        self.held = Some(self.pool.connect().await?);
+        Ok(())
+    }
+
+    /// Leaves the place empty for a while.
+    fn rest(mut self) {
+        if let Some(place) = self.place.take() {
+            tokio::spawn(async move {
+                sleep(REST).await;
+                drop(place);
+            });
+        }
+    }
+
+    /// Whether each transaction may be on another connection of PostgreSQL, so that nothing that one
+    /// statement leaves behind is there for the next.
+    pub(super) fn is_behind_pooler(&self) -> bool {
+        self.held
+            .as_ref()
+            .is_some_and(|held| held.backend.is_none())
+    }
+
+    /// Whether a transaction was begun and not ended.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.is_in_transaction
+    }
+
     /// Begins a transaction.
     pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
         // First, since it may be cut short after PostgreSQL has heard of it.
         self.is_in_transaction = true;
-        (**self).execute("BEGIN").await?;
+        if self.is_behind_pooler() {
+            let text = AssertSqlSafe(self.pool.0.begin_anywhere.clone());
+            sqlx::raw_sql(text).execute(&mut **self).await?;
+        } else {
+            (**self).execute("BEGIN").await?;
+        }
         Ok(())
     }
 
     /// Makes the transaction so.
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         (**self).execute("COMMIT").await?;
+        self.is_in_transaction = false;
+        Ok(())
+    }
+
+    /// The same, for as long as its answer may come.
+    pub(super) async fn commit_patiently(&mut self) -> Result<(), sqlx::Error> {
+        self.patiently(|c| Box::pin(async move { c.execute("COMMIT").await.map(drop) }))
+            .await?;
         self.is_in_transaction = false;
         Ok(())
     }
@@ -172,36 +391,95 @@ impl Loan {
         Ok(())
     }
 
+    /// Runs a statement without a deadline, until it is answered or is known to remain without an
+    /// answer.
+    pub(super) async fn patiently<T>(
+        &mut self,
+        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
+    ) -> Result<T, sqlx::Error> {
+        let backend = self.held.as_ref().and_then(|held| held.backend);
+        let gone = self.pool.0.reaper.clone().gone(backend);
+        let answer = tokio::select! {
+            biased;
+            answer = statement(&mut *self) => Some(answer),
+            () = gone => None,
+        };
+        answer.unwrap_or_else(|| {
+            self.held = None;
+            let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+            Err(sqlx::Error::Io(reset))
+        })
+    }
+
     /// Gives it back to whoever is next: everything that was asked of it has been answered.
     pub(super) fn give_back(mut self) {
-        if !self.is_in_transaction {
-            drop(self.connection.take());
+        if !self.is_in_transaction
+            && let Some(held) = self.held.take()
+        {
+            // Before its place is free, or whoever gets the place finds nothing in it.
+            self.pool.keep(held);
         }
+    }
+
+    /// Closes it: it is as nobody else should get it.
+    pub(super) fn close(mut self) {
+        self.held = None;
     }
 }
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else {
+        let (Some(held), Some(place)) = (self.held.take(), self.place.take()) else {
             return;
         };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(restore(connection, self.is_in_transaction))),
-            Err(_) => drop(Object::take(connection)),
+        if let Ok(runtime) = Handle::try_current() {
+            let pool = self.pool.clone();
+            pool.0.abandoned.fetch_add(1, Ordering::Relaxed);
+            let is_in_transaction = self.is_in_transaction;
+            runtime.spawn(async move {
+                if let Some(held) = settle(held, is_in_transaction, &pool.0.reaper).await {
+                    pool.keep(held);
+                }
+                pool.0.abandoned.fetch_sub(1, Ordering::Relaxed);
+                drop(place);
+            });
         }
     }
 }
 
-/// Lets a connection end what it was in the middle of, and drops it if it cannot: to a frozen server
-/// it would keep its place for ever.
-async fn restore(mut connection: Object<Connector>, is_in_transaction: bool) {
-    let ends = async {
-        if is_in_transaction {
-            connection.execute("ROLLBACK").await?;
-        }
-        connection.ping().await
+/// Lets a connection come to the end of what it was in the middle of. `None` if it is of no more use.
+async fn settle(mut held: Held, is_in_transaction: bool, reaper: &Reaper) -> Option<Held> {
+    let gone = reaper.clone().gone(held.backend);
+    let is_well = tokio::select! {
+        biased;
+        end = come_to_an_end(&mut held.connection, is_in_transaction) => end.is_ok(),
+        () = gone => false,
     };
-    if !matches!(timeout(DEADLINE, ends).await, Ok(Ok(()))) {
-        drop(Object::take(connection));
-    }
+    is_well.then_some(held)
 }
+
+/// Waits for the answer to what was asked last, and undoes the transaction.
+async fn come_to_an_end(
+    connection: &mut PgConnection,
+    is_in_transaction: bool,
+) -> Result<(), sqlx::Error> {
+    loop {
+        match connection.ping().await {
+            Ok(()) => break,
+            // That was the answer.
+            Err(error @ sqlx::Error::Database(_)) if !ends_the_connection(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if is_in_transaction {
+        connection.execute("ROLLBACK").await?;
+    }
+    Ok(())
+}
+
+// A request's own deadline comes after PostgreSQL's, and a place is waited for less long than that.
+const _: () = assert!(
+    Bounds::REQUEST.lock.as_millis() < Bounds::REQUEST.statement.as_millis()
+        && Bounds::REQUEST.statement.as_millis() < DEADLINE.as_millis()
+        && PATIENCE.as_millis() < DEADLINE.as_millis()
+);

@@ -1,6 +1,7 @@
 //! What can go wrong with the database, told apart by whose fault it is.
 
 use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// A failed operation on the database.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +33,24 @@ impl StoreError {
         matches!(self, Self::TimedOut | Self::Unavailable(_))
     }
 
+    /// Whether waiting a moment may help whoever is just starting: not a wrong password, nor a database
+    /// that is not there.
+    pub(super) fn may_be_starting(&self) -> bool {
+        let Self::Unavailable(error) = self else {
+            return matches!(self, Self::TimedOut);
+        };
+        let database = error.as_database_error();
+        !database.is_some_and(|error| {
+            let code = sqlstate(error);
+            code.starts_with("28") || code.starts_with("3D")
+        })
+    }
+
     /// The word for it where failures are counted; `None` for what is no failure.
     pub(super) fn kind(&self) -> Option<&'static str> {
         match self {
             Self::TimedOut => Some("timed_out"),
+            Self::Unavailable(error) if is_out_of_time(error) => Some("timed_out"),
             Self::Unavailable(sqlx::Error::PoolTimedOut) => Some("pool_timed_out"),
             Self::Unavailable(_) if self.is_wrong_server() => Some("wrong_server"),
             Self::Unavailable(_) => Some("unavailable"),
@@ -69,6 +84,31 @@ fn sqlstate(error: &dyn DatabaseError) -> String {
     error.code().unwrap_or_default().into_owned()
 }
 
+fn has_sqlstate(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let database = error.as_database_error();
+    database.is_some_and(|error| codes.contains(&sqlstate(error).as_str()))
+}
+
+/// Whether PostgreSQL ended a statement because it took too long, or waited too long for a lock.
+fn is_out_of_time(error: &sqlx::Error) -> bool {
+    has_sqlstate(error, &["57014", "55P03"])
+}
+
+/// Whether PostgreSQL has no connection left: at all, for the database, or for the role.
+pub(super) fn is_too_many_connections(error: &sqlx::Error) -> bool {
+    has_sqlstate(error, &["53300"])
+}
+
+/// Whether the connection is over after this answer, whatever it says of the statement. Poolers leave
+/// the severity's field V out; sqlx then reads the one that is for people.
+pub(super) fn ends_the_connection(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
+    let error = error.try_downcast_ref::<PgDatabaseError>();
+    error.is_some_and(|e| matches!(e.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+}
+
 /// Classes of SQLSTATE that speak of the server's state and not of the statement.
 ///
 /// 08 connection, 53 resources (full disk, too many clients), 57 operator intervention, 58 system,
@@ -87,7 +127,9 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(database) => {
                 if let Some(constraint) = database.constraint() {
                     Self::Constraint(constraint.to_owned())
-                } else if speaks_of_the_server(&sqlstate(&**database)) {
+                } else if speaks_of_the_server(&sqlstate(&**database))
+                    || ends_the_connection(&error)
+                {
                     Self::Unavailable(error)
                 } else {
                     Self::Defect(error)
@@ -121,6 +163,7 @@ mod tests {
     fn only_what_speaks_of_the_server_counts_as_unavailable() {
         for code in [
             "08006", "53300", "53100", "57P01", "25006", "25P03", "40P01", "58030", "55P03",
+            "57014",
         ] {
             assert!(speaks_of_the_server(code), "{code}");
         }

@@ -6,8 +6,9 @@
 //! instants come from the database's own clock (`clock_timestamp()`, since `now()` stands still
 //! while a statement waits for a lock).
 //!
-//! No statement waits longer than [`DEADLINE`] for the database, but for migrations; and those of one
-//! request share a [budget](on_a_budget).
+//! Nobody waits longer than [`DEADLINE`] for a statement, but for migrations; and the statements of one
+//! request share a [budget](on_a_budget). PostgreSQL itself is told to end a statement, or its wait for a
+//! lock, a little earlier.
 //!
 //! Who locks rows of several tables locks them in this order: `challenges`, `users`, `sessions`,
 //! `known_networks`, `attempts`.
@@ -20,8 +21,10 @@ mod connections;
 mod error;
 mod fitness;
 mod known_networks;
+mod late;
 mod outbox;
 mod purge;
+mod reaper;
 mod sessions;
 mod signing_keys;
 mod suspect;
@@ -34,7 +37,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::time::Instant;
 
 use crate::config::DatabaseConfig;
@@ -42,7 +45,8 @@ use crate::telemetry::metrics::{
     DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_ERRORS, DATABASE_WAIT,
 };
 
-use connections::{Connections, Loan};
+use connections::{Bounds, Connections, Loan, Server};
+use reaper::Reaper;
 use suspect::Suspect;
 
 pub use attempts::{AttemptRecord, ReservedSignin};
@@ -73,30 +77,29 @@ const STARTING: Duration = Duration::from_secs(1);
 /// Connections besides the pool: one for readiness, one for metrics.
 const ASIDE: u32 = 2;
 
-/// What PostgreSQL is told of our connections, lest it waits for those that the network has swallowed for
-/// as long as the system takes to find out: two hours. A transaction without a word for this many
-/// milliseconds is ended, which frees its locks; a peer that does not answer for 20 s is gone, which frees
-/// its place among the connections.
-const SWALLOWED: [(&str, &str); 5] = [
-    ("idle_in_transaction_session_timeout", "3000"),
-    ("tcp_keepalives_idle", "10"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "2"),
-    ("tcp_user_timeout", "20000"),
-];
+/// For those who follow the ended sessions and the signing keys, so that a check of a token works for as
+/// long as the database can be read.
+const READERS: u32 = 2;
+
+/// For what may take as long as it takes: migrations.
+const UNHURRIED: u32 = 1;
 
 /// Prepared statements that a connection keeps: more than there are in this module.
 const STATEMENTS: usize = 100;
 
 /// Access to the database; cheap to clone.
+///
+/// It holds at most [`DatabaseConfig::max_connections`] connections for the requests, and six besides,
+/// which do not wait behind requests: for readiness and metrics, for the followers of ended sessions and
+/// keys, for migrations, and for looking after connections that do not answer.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: Connections,
-    /// For readiness and metrics. They do not wait behind requests: a pool that is used up does not
-    /// mean that the database is away, and taking instances out of service for it would leave fewer
-    /// for the same load.
+    /// For readiness and metrics. A pool that is used up does not mean that the database is away, and
+    /// taking instances out of service for it would leave fewer for the same load.
     aside: Connections,
-    is_behind_pooler: bool,
+    readers: Connections,
+    unhurried: Connections,
     suspect: Suspect,
 }
 
@@ -122,21 +125,23 @@ impl Store {
             })
             .log_statements(tracing::log::LevelFilter::Off)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_millis(500));
-        let options = if config.transaction_pooling {
-            // A pooler passes no settings on, and has time-outs of its own for this.
-            options
-        } else {
-            options.options(SWALLOWED)
-        };
         for kind in StoreError::KINDS {
             DATABASE_ERRORS.add(0, [kind.into()]);
         }
-        let suspect = Suspect::default();
-        let store = Self {
-            pool: Connections::new(options.clone(), config.max_connections, &suspect),
-            aside: Connections::new(options, ASIDE, &suspect),
+        let server = Server {
+            reaper: Reaper::new(options.clone()),
+            options,
             is_behind_pooler: config.transaction_pooling,
-            suspect,
+            suspect: Suspect::default(),
+        };
+        let pool = Connections::new(&server, config.max_connections, Bounds::REQUEST, None);
+        let besides = |max, bounds| Connections::new(&server, max, bounds, Some(&pool));
+        let store = Self {
+            aside: besides(ASIDE, Bounds::REQUEST),
+            readers: besides(READERS, Bounds::REQUEST),
+            unhurried: besides(UNHURRIED, Bounds::NONE),
+            pool,
+            suspect: server.suspect,
         };
         let began = Instant::now();
         loop {
@@ -145,7 +150,7 @@ impl Store {
                     connection.give_back();
                     return Ok(store);
                 }
-                Err(error) if error.is_unavailable() && began.elapsed() < STARTING => {
+                Err(error) if error.may_be_starting() && began.elapsed() < STARTING => {
                     tokio::time::sleep(STARTING / 20).await;
                 }
                 Err(error) => return Err(error),
@@ -160,9 +165,9 @@ impl Store {
             ignore_missing: true,
             ..sqlx::migrate!()
         };
-        let mut connection = self.suspect.watch(self.pool.borrow()).await?;
+        let mut connection = self.suspect.watch(self.unhurried.borrow()).await?;
         migrator.run(&mut *connection).await?;
-        connection.give_back();
+        connection.close();
         Ok(())
     }
 
@@ -185,6 +190,15 @@ impl Store {
         self.run_on(&self.aside, statement)
     }
 
+    /// The same for the workers that follow the ended sessions and the keys. Nothing that writes may
+    /// come here: a commit can wait for long.
+    fn run_reader<T>(
+        &self,
+        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        self.run_on(&self.readers, statement)
+    }
+
     async fn run_on<T>(
         &self,
         pool: &Connections,
@@ -192,15 +206,66 @@ impl Store {
     ) -> Result<T, StoreError> {
         self.suspect
             .watch(async {
-                let mut connection = lend(pool, self.is_behind_pooler).await?;
+                let mut connection = lend(pool, false).await?;
                 let value = statement(&mut connection).await?;
-                if self.is_behind_pooler {
+                if connection.is_in_transaction() {
                     connection.commit().await?;
                 }
                 connection.give_back();
                 Ok(value)
             })
             .await
+    }
+
+    /// Runs one statement on a connection of the pool, and goes on with it when its caller has left: an
+    /// answer that comes late, though it is a success that nobody was told of, goes to `on_late`.
+    ///
+    /// The caller is told [`StoreError::TimedOut`] as ever. Either the caller gets the value or `on_late`
+    /// does. How many wait at a time is bounded by the pool, whose connections they keep.
+    pub async fn run_late<T, L>(
+        &self,
+        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T> + Send + 'static,
+        on_late: impl FnOnce(T) -> L + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        L: Future<Output = ()> + Send + 'static,
+    {
+        self.suspect
+            .watch(async {
+                let mut connection = lend(&self.pool, false).await?;
+                let work = async move {
+                    let value = connection.patiently(statement).await?;
+                    if connection.is_in_transaction() {
+                        connection.commit_patiently().await?;
+                    }
+                    connection.give_back();
+                    Ok(value)
+                };
+                late::finish(work, on_late).await
+            })
+            .await
+    }
+
+    /// Runs one statement that may take, and wait for a lock, as long as it takes, on a connection for
+    /// such. It fails when its answer is known not to come.
+    pub async fn run_unhurried<T>(
+        &self,
+        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
+    ) -> Result<T, StoreError> {
+        let lent = lend(&self.unhurried, false);
+        let mut connection = self.suspect.watch(lent).await?;
+        let done = async {
+            let value = connection.patiently(statement).await?;
+            if connection.is_in_transaction() {
+                connection.commit_patiently().await?;
+            }
+            Ok(value)
+        };
+        let done: Result<T, sqlx::Error> = done.await;
+        let value = done.map_err(|error| self.suspect.note(error.into()))?;
+        connection.give_back();
+        Ok(value)
     }
 
     /// Begins a transaction.
@@ -216,13 +281,15 @@ impl Store {
         let usage = self.pool.usage();
         DATABASE_CONNECTIONS.count(usage.idle, ["idle".into()]);
         DATABASE_CONNECTIONS.count(usage.used, ["used".into()]);
+        DATABASE_CONNECTIONS.count(usage.abandoned, ["abandoned".into()]);
         DATABASE_CONNECTIONS_MAX.count(usage.max, []);
     }
 
     /// Closes the connections: those in use when they come back.
     pub fn close(&self) {
-        self.pool.close();
-        self.aside.close();
+        for pool in [&self.pool, &self.aside, &self.readers, &self.unhurried] {
+            pool.close();
+        }
     }
 }
 
@@ -234,6 +301,24 @@ impl Tx {
         Ok(())
     }
 
+    /// Makes it so, and goes on with that when its caller has left: if it succeeds after all, `on_late`
+    /// learns of it. See [`Store::run_late`].
+    pub async fn commit_late<L>(
+        self,
+        on_late: impl FnOnce() -> L + Send + 'static,
+    ) -> Result<(), StoreError>
+    where
+        L: Future<Output = ()> + Send + 'static,
+    {
+        let Self { mut inner, suspect } = self;
+        let work = async move {
+            inner.commit_patiently().await?;
+            inner.give_back();
+            Ok(())
+        };
+        suspect.watch(late::finish(work, |()| on_late())).await
+    }
+
     /// Undoes it. Its locks are free afterwards, while those of one that is dropped are free soon.
     pub async fn rollback(mut self) -> Result<(), StoreError> {
         self.suspect.watch(self.inner.rollback()).await?;
@@ -242,14 +327,14 @@ impl Tx {
     }
 }
 
-/// Borrows a connection, in a transaction or not, and notes for how long it was waited for, whether it
-/// came or not.
+/// Borrows a connection, in a transaction where that is asked for or a pooler makes it necessary, and
+/// notes for how long it was waited for, whether it came or not.
 async fn lend(pool: &Connections, in_transaction: bool) -> Result<Loan, sqlx::Error> {
     let since = Instant::now();
     let borrowed = pool.borrow().await;
     DATABASE_WAIT.observe(since.elapsed(), []);
     let mut connection = borrowed?;
-    if in_transaction {
+    if in_transaction || connection.is_behind_pooler() {
         connection.begin().await?;
     }
     Ok(connection)

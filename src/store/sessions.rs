@@ -375,7 +375,7 @@ impl Store {
             since,
             count,
         );
-        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.run_reader(|c| Box::pin(query.fetch_all(c))).await?;
         let first = rows.first();
         Ok(EndedReading {
             stopped_at: first.and_then(|row| row.stopped_at),

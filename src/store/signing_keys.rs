@@ -78,7 +78,8 @@ impl Store {
         &self,
     ) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
         let query = list_signing_keys!();
-        keys_and_clock(self.run(|c| Box::pin(query.fetch_all(c))).await?)
+        let rows = self.run_reader(|c| Box::pin(query.fetch_all(c)));
+        keys_and_clock(rows.await?)
     }
 }
 

@@ -59,21 +59,22 @@ impl Suspect {
     ) -> Result<T, StoreError> {
         // In a box, since every use case would carry a copy or two of it.
         let statement = Box::pin(statement);
-        let error = match budget::spend(statement).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => {
-                let error = StoreError::from(error);
-                if error.is_wrong_server() {
-                    self.is_wrong();
-                }
-                error
-            }
-            Err(_) => StoreError::TimedOut,
+        let answer = match budget::spend(statement).await {
+            Ok(answer) => answer.map_err(StoreError::from),
+            Err(_) => Err(StoreError::TimedOut),
         };
+        answer.map_err(|error| self.note(error))
+    }
+
+    /// Notes what a failure says of the server.
+    pub(super) fn note(&self, error: StoreError) -> StoreError {
+        if error.is_wrong_server() {
+            self.is_wrong();
+        }
         if let Some(kind) = error.kind() {
             DATABASE_ERRORS.add(1, [kind.into()]);
         }
-        Err(error)
+        error
     }
 
     /// The server turned out to be the wrong one.

@@ -4,9 +4,8 @@
 use crate::source::SourceFile;
 
 /// Libraries, and where they may be named.
-const HOMES: [(&str, &[&str]); 25] = [
+const HOMES: [(&str, &[&str]); 24] = [
     ("sqlx", &["store"]),
-    ("deadpool", &["store"]),
     ("lettre", &["mail"]),
     ("minijinja", &["mail", "dev"]),
     ("mail_parser", &["dev"]),
