@@ -90,10 +90,14 @@ impl App {
         telemetry::metrics::start();
         // First of all: what is wrong with its files is to be told, whatever the database does.
         let mailer = Mailer::new(&config.mail)?;
-        let store = open_store(config).await?;
+        let store = open_store(config, &clock).await?;
         let keys = SigningKeys::new(store.clone(), config);
         keys.ensure_first().await?;
-        let tokens = Arc::new(Tokens::new(&config.tokens, keys.open_ring().await?, clock));
+        let tokens = Arc::new(Tokens::new(
+            &config.tokens,
+            keys.open_ring().await?,
+            clock.clone(),
+        ));
         let public = listen(config.http.listen)?;
         let management = listen(config.http.management_listen)?;
 
@@ -124,10 +128,10 @@ impl App {
         app.work(|stop| end_sessions_of_revoked_keys(keys, stop));
         app.work(|stop| follow_ended_sessions(auth.clone(), stop));
         app.work(|stop| follow_hash_kinds(auth.clone(), stop));
-        app.work(|stop| measure(store.clone(), stop));
+        app.work(|stop| measure(store.clone(), clock.clone(), stop));
         app.work(|stop| purge(store, config.audit, stop));
         app.serve_public(public, auth.clone(), config);
-        app.serve_management(management, auth);
+        app.serve_management(management, auth, clock);
         Ok(app)
     }
 
@@ -154,11 +158,12 @@ impl App {
     }
 
     /// Nothing waits for the last probe: this listener ends with the process.
-    fn serve_management(&self, listener: TcpListener, auth: Auth) {
+    fn serve_management(&self, listener: TcpListener, auth: Auth, clock: Clock) {
+        let health = Health::new(self.store.clone(), clock, self.shutdown.clone());
         let router = http::management_router(Measured {
             auth,
             store: self.store.clone(),
-            health: Arc::new(Health::new(self.store.clone(), self.shutdown.clone())),
+            health: Arc::new(health),
         });
         let limits = ServerLimits {
             listener: "management",
@@ -201,13 +206,13 @@ impl App {
     }
 }
 
-async fn open_store(config: &Config) -> Result<Store, StartError> {
+async fn open_store(config: &Config, clock: &Clock) -> Result<Store, StartError> {
     let store = Store::connect(&config.database)
         .await
         .map_err(StartError::Database)?;
     if config.database.migrate {
         store.migrate().await.map_err(StartError::Migrations)?;
-    } else if store.fitness().await.map_err(StartError::Database)? == Fitness::NotMigrated {
+    } else if store.fitness(clock).await.map_err(StartError::Database)? == Fitness::NotMigrated {
         return Err(StartError::NotMigrated);
     }
     Ok(store)

@@ -27,6 +27,7 @@ use clap::{Parser, Subcommand};
 use output::say;
 
 use crate::config::{Config, Loaded, process_environment};
+use crate::domain::Clock;
 use crate::store::{Fitness, Store};
 
 /// Signs people in and out of a Back Office.
@@ -152,9 +153,15 @@ async fn connect(config: &Config) -> anyhow::Result<Store> {
 /// Connects, and refuses a database that lacks migrations with what to do about it.
 async fn connect_migrated(config: &Config) -> anyhow::Result<Store> {
     let store = connect(config).await?;
-    let fitness = store.fitness().await.unwrap_or(Fitness::NotMigrated);
+    let fitness = store
+        .fitness(&Clock::system())
+        .await
+        .unwrap_or(Fitness::NotMigrated);
     anyhow::ensure!(
-        matches!(fitness, Fitness::Fit | Fitness::NoSigningKey),
+        matches!(
+            fitness,
+            Fitness::Fit | Fitness::NoSigningKey | Fitness::ClockOff
+        ),
         "the database is read-only or lacks migrations; run `backoffice-auth migrate`"
     );
     Ok(store)

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::server::Shutdown;
+use crate::domain::Clock;
 use crate::store::{Fitness, Store, StoreError};
 
 /// For how long an answer is given again: however many probes there are, one statement at a time
@@ -25,6 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(1_800);
 #[derive(Debug)]
 pub struct Health {
     store: Store,
+    clock: Clock,
     shutdown: Shutdown,
     last: Mutex<Option<(Instant, Readiness)>>,
 }
@@ -45,6 +47,8 @@ pub enum Readiness {
     MigrationsMissing,
     /// No signing key is active.
     NoSigningKey,
+    /// This machine's clock differs from the database's.
+    ClockOff,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,11 +57,12 @@ pub(super) struct Answer {
 }
 
 impl Health {
-    /// Probes for a server over `store` that ends by `shutdown`.
+    /// Probes for a server over `store` that goes by `clock` and ends by `shutdown`.
     #[must_use]
-    pub fn new(store: Store, shutdown: Shutdown) -> Self {
+    pub fn new(store: Store, clock: Clock, shutdown: Shutdown) -> Self {
         Self {
             store,
+            clock,
             shutdown,
             last: Mutex::new(None),
         }
@@ -85,7 +90,7 @@ impl Health {
         {
             return answer;
         }
-        let answer = judge(&self.store.fitness().await);
+        let answer = judge(&self.store.fitness(&self.clock).await);
         *last = Some((Instant::now(), answer));
         answer
     }
@@ -97,6 +102,7 @@ fn judge(fitness: &Result<Fitness, StoreError>) -> Readiness {
         Ok(Fitness::ReadOnly) => Readiness::DatabaseReadOnly,
         Ok(Fitness::NotMigrated) => Readiness::MigrationsMissing,
         Ok(Fitness::NoSigningKey) => Readiness::NoSigningKey,
+        Ok(Fitness::ClockOff) => Readiness::ClockOff,
         Err(_) => Readiness::DatabaseUnavailable,
     }
 }
@@ -115,7 +121,8 @@ pub(super) async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Jso
         | Readiness::DatabaseUnavailable
         | Readiness::DatabaseReadOnly
         | Readiness::MigrationsMissing
-        | Readiness::NoSigningKey => StatusCode::SERVICE_UNAVAILABLE,
+        | Readiness::NoSigningKey
+        | Readiness::ClockOff => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, Json(Answer { status }))
 }

@@ -17,8 +17,8 @@ use std::{fmt, io};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::error::{ends_the_connection, is_too_many_connections};
 use super::reaper::{Backend, Reaper};
@@ -28,6 +28,9 @@ use super::{BoxFuture, DEADLINE};
 /// How long one operation may wait for a place: less than for the database, so that a pool that is used
 /// up is told from a server that is silent.
 const PATIENCE: Duration = Duration::from_millis(1_400);
+
+/// How long a connection may take to be made, be it that its caller has left by then.
+const CONNECTING: Duration = Duration::from_secs(3);
 
 /// A connection that was idle for longer is tried before it is used: it may have died meanwhile.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
@@ -190,22 +193,15 @@ impl Connections {
             let Ok(place) = timeout_at(until, place).await else {
                 return Err(refusal.unwrap_or(sqlx::Error::PoolTimedOut));
             };
-            let mut loan = Loan {
+            let loan = Loan {
                 held: None,
                 place: Some(place.map_err(|_| sqlx::Error::PoolClosed)?),
                 pool: self.clone(),
                 is_in_transaction: false,
             };
             match loan.fill().await {
-                Ok(()) => return Ok(loan),
-                Err(error) if is_too_many_connections(&error) => {
-                    loan.rest();
-                    if let Some(lender) = &self.0.lender {
-                        lender.spare_one();
-                    }
-                    refusal = Some(error);
-                }
-                Err(error) => return Err(error),
+                Err(error) if is_too_many_connections(&error) => refusal = Some(error),
+                filled => return filled,
             }
         }
     }
@@ -249,8 +245,7 @@ impl Connections {
     }
 
     async fn connect(&self) -> Result<Held, sqlx::Error> {
-        // In a box: every statement's future has room for this one.
-        let mut connection = Box::pin(self.0.options.connect()).await?;
+        let mut connection = self.0.options.connect().await?;
         let backend = if self.0.may_be_direct {
             Backend::behind(&mut connection, MARK).await?
         } else {
@@ -313,7 +308,7 @@ impl DerefMut for Loan {
 
 impl Loan {
     /// Takes a connection that is idle, or makes one.
-    async fn fill(&mut self) -> Result<(), sqlx::Error> {
+    async fn fill(mut self) -> Result<Self, sqlx::Error> {
         loop {
             // The one that was used last, with what its process has in its caches.
             let idle = self.pool.idle().pop();
@@ -325,16 +320,44 @@ impl Loan {
             }
             self.held = Some(held);
             if since.elapsed() < TRUSTED_IDLE || self.ping().await.is_ok() {
-                return Ok(());
+                return Ok(self);
             }
             self.held = None;
         }
-        self.held = Some(self.pool.connect().await?);
-        Ok(())
+        let (sender, made) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Err(Ok(loan)) = sender.send(self.make().await) {
+                loan.give_back();
+            }
+        });
+        made.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
-    /// Leaves the place empty for a while.
+    /// Makes a connection. If whoever wanted it has left by then, the next one gets it: where many are
+    /// made at once and PostgreSQL is slow to, all would be given up shortly before they are made, and
+    /// begun again.
+    async fn make(mut self) -> Result<Self, sqlx::Error> {
+        let made = timeout(CONNECTING, self.pool.connect()).await;
+        let silent = || Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()));
+        match made.unwrap_or_else(|_| silent()) {
+            Ok(held) => {
+                self.held = Some(held);
+                Ok(self)
+            }
+            Err(error) => {
+                if is_too_many_connections(&error) {
+                    self.rest();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Leaves the place empty for a while, and has another pool give a connection up.
     fn rest(mut self) {
+        if let Some(lender) = &self.pool.0.lender {
+            lender.spare_one();
+        }
         if let Some(place) = self.place.take() {
             tokio::spawn(async move {
                 sleep(REST).await;

@@ -3,7 +3,15 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::{MIGRATOR, Store, StoreError};
+use crate::domain::{Clock, Timestamp};
+
+/// By how much a clock may differ from the database's. Tokens are dated by the database, and whether
+/// they have expired is told by the process: one whose clock is ahead by the life of a token refuses all
+/// that it issues itself, and one whose clock is behind takes tokens for so much longer.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 
 /// Whether requests can be served with this database, and if not, the first reason against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +24,8 @@ pub enum Fitness {
     NotMigrated,
     /// No signing key is active.
     NoSigningKey,
+    /// The process's clock differs from the database's by more than [`CLOCK_TOLERANCE`].
+    ClockOff,
 }
 
 /// The code mails that wait to leave.
@@ -39,13 +49,14 @@ pub struct TableSize {
 }
 
 impl Store {
-    /// Whether the database can be written to, has every migration of this program and holds a key
-    /// that signs now.
-    pub async fn fitness(&self) -> Result<Fitness, StoreError> {
+    /// Whether the database can be written to, has every migration of this program, holds a key that
+    /// signs now, and has the same time as `clock`.
+    pub async fn fitness(&self, clock: &Clock) -> Result<Fitness, StoreError> {
         let newest = MIGRATOR.iter().map(|migration| migration.version).max();
         let query = sqlx::query!(
             r#"
-            SELECT current_setting('transaction_read_only') = 'off' AS "is_writable!",
+            SELECT clock_timestamp() AS "now!",
+                   current_setting('transaction_read_only') = 'off' AS "is_writable!",
                    (SELECT max(version) FROM _sqlx_migrations WHERE success) AS newest,
                    EXISTS (SELECT FROM signing_keys
                             WHERE sealed_private_key IS NOT NULL AND revoked_at IS NULL
@@ -54,11 +65,13 @@ impl Store {
                        AS "has_key!"
             "#
         );
+        let asked_at = clock.now();
         let row = match self.run_aside(|c| Box::pin(query.fetch_one(c))).await {
             // Before the first migrations there are no tables to ask.
             Err(StoreError::Defect(_)) => return Ok(Fitness::NotMigrated),
             row => row?,
         };
+        let ahead = is_ahead_by(asked_at, row.now, clock.now());
         if !row.is_writable {
             self.suspect.is_wrong();
         }
@@ -68,9 +81,20 @@ impl Store {
             Fitness::NotMigrated
         } else if !row.has_key {
             Fitness::NoSigningKey
+        } else if ahead.abs() > CLOCK_TOLERANCE {
+            Fitness::ClockOff
         } else {
             Fitness::Fit
         })
+    }
+
+    /// By how much `clock` is at least ahead of the database's; less than zero if it is behind. How long
+    /// the answer took is no difference.
+    pub async fn clock_skew(&self, clock: &Clock) -> Result<TimeDelta, StoreError> {
+        let query = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#);
+        let asked_at = clock.now();
+        let now = self.run_aside(|c| Box::pin(query.fetch_one(c))).await?;
+        Ok(is_ahead_by(asked_at, now, clock.now()))
     }
 
     /// The code mails that wait, over all instances.
@@ -117,5 +141,35 @@ impl Store {
             dead_rows: u64::try_from(row.dead_rows).unwrap_or_default(),
         });
         Ok(sizes.collect())
+    }
+}
+
+/// By how much a clock is at least ahead of another one, which was read between two readings of it.
+fn is_ahead_by(before: Timestamp, theirs: Timestamp, after: Timestamp) -> TimeDelta {
+    let is_ahead = (before - theirs).max(TimeDelta::zero());
+    let is_behind = (theirs - after).max(TimeDelta::zero());
+    is_ahead - is_behind
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_is_no_difference_between_clocks() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        for (before, theirs, after, ahead) in [
+            (10, 10, 10, 0),
+            (10, 12, 15, 0),
+            (10, 7, 15, 3),
+            (10, 20, 15, -5),
+        ] {
+            let found = is_ahead_by(at(before), at(theirs), at(after));
+            assert_eq!(
+                found,
+                TimeDelta::seconds(ahead),
+                "{before} {theirs} {after}"
+            );
+        }
     }
 }

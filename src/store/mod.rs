@@ -54,7 +54,7 @@ pub use audit::AuditRecord;
 pub use budget::on_a_budget;
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use error::StoreError;
-pub use fitness::{Backlog, Fitness, TableSize};
+pub use fitness::{Backlog, CLOCK_TOLERANCE, Fitness, TableSize};
 pub use outbox::{Due, DueMail, GivenUp, MailRecord};
 pub use purge::Purged;
 pub use sessions::{

@@ -15,11 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::DEADLINE;
 use crate::domain::Timestamp;
 
 /// How long an answer may be late before anybody looks, and then between two looks.
@@ -27,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The same when nothing new is to be found, and a stall goes on.
 const LONG_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long one look may take.
+const LOOKING: Duration = Duration::from_secs(2);
 
 /// How long an answer is waited for where nobody can look, because a pooler stands between: as long as
 /// PostgreSQL waits for a client that has fallen silent.
@@ -45,18 +47,18 @@ impl Backend {
         connection: &mut PgConnection,
         (name, value): (&str, &str),
     ) -> Result<Option<Self>, sqlx::Error> {
-        let query = sqlx::query_as!(
-            Self,
-            r#"
-            SELECT pid AS "pid!", backend_start AS "started_at!"
-              FROM pg_stat_activity
-             WHERE pid = pg_backend_pid() AND current_setting($1, TRUE) = $2
-            "#,
-            name,
-            value,
+        // The view `pg_stat_activity` would read three catalogues besides, which a new process has yet to
+        // learn of; and a statement that is prepared takes two round trips.
+        let text = format!(
+            "SELECT pid, backend_start FROM pg_stat_get_activity(pg_backend_pid())
+              WHERE current_setting('{name}', TRUE) = '{value}'"
         );
-        // In a box, as the connection's start is.
-        Box::pin(query.fetch_optional(connection)).await
+        let row = sqlx::raw_sql(AssertSqlSafe(text)).fetch_optional(connection);
+        let backend = row.await?.map(|row| {
+            let (pid, started_at) = (row.try_get("pid")?, row.try_get("backend_start")?);
+            Ok(Self { pid, started_at })
+        });
+        backend.transpose()
     }
 }
 
@@ -139,7 +141,7 @@ impl Reaper {
             };
             let is_new = asked.last().is_some_and(|(id, _)| *id >= newest);
             newest = asked.last().map_or(newest, |(id, _)| id + 1);
-            match timeout(DEADLINE, self.find_gone(&asked)).await {
+            match timeout(LOOKING, self.find_gone(&asked)).await {
                 Ok(Ok(gone)) => {
                     let is_idle = !is_new && gone.is_empty();
                     pause = if is_idle {

@@ -177,7 +177,9 @@ catalogue! {
 
     /// Whether the last look at the database, every 5 s, succeeded. What is read with it stays as it was while it is 0.
     Gauge DATABASE_UP = "backoffice_auth_database_up" [];
-    /// Connections in the pool, by state: `idle` or `used`.
+    /// Seconds by which this machine's clock is ahead of the database's, read every 5 s; negative if it is behind. What the answer took is no difference.
+    Gauge CLOCK_SKEW = "backoffice_auth_clock_skew_seconds" [];
+    /// Connections in the pool, by state: `idle`, `used`, or `abandoned`, which is one whose answer is still to come although its caller has left.
     Gauge DATABASE_CONNECTIONS = "backoffice_auth_database_connections" ["state"];
     /// Connections that the pool may hold.
     Gauge DATABASE_CONNECTIONS_MAX = "backoffice_auth_database_connections_max" [];

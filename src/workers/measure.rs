@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{AuthenticationMethod, EndReason, LimitScope};
+use crate::domain::{AuthenticationMethod, Clock, EndReason, LimitScope};
 use crate::store::{Purged, Store, StoreError};
 use crate::telemetry;
 use crate::telemetry::metrics::{
-    DATABASE_UP, HASHING_REFUSALS, LIMIT_REFUSALS, MAILS, OUTBOX_OLDEST, OUTBOX_WAITING,
-    PURGED_ROWS, SESSIONS_ENDED, SESSIONS_OPENED, TABLE_DEAD_ROWS, TABLE_SIZE,
+    CLOCK_SKEW, DATABASE_UP, HASHING_REFUSALS, LIMIT_REFUSALS, MAILS, OUTBOX_OLDEST,
+    OUTBOX_WAITING, PURGED_ROWS, SESSIONS_ENDED, SESSIONS_OPENED, TABLE_DEAD_ROWS, TABLE_SIZE,
 };
 
 /// How often the database is looked at.
@@ -19,14 +19,29 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// some calls to the file system.
 const SIZES_ROUNDS: u32 = 12;
 
+/// A difference between this machine's clock and the database's that is worth a line in the log, in
+/// seconds: what other verifiers may not take for nothing.
+const SKEW_TOLD: f64 = 5.0;
+
 /// Measures until `stop`.
-pub async fn measure(store: Store, stop: CancellationToken) {
+pub async fn measure(store: Store, clock: Clock, stop: CancellationToken) {
     begin_series();
     let mut round = 0;
+    let mut is_skew_told = false;
     loop {
         telemetry::metrics::upkeep();
         let is_up = read(&store, round).await.is_ok();
         DATABASE_UP.count(is_up.into(), []);
+        if let Ok(ahead) = store.clock_skew(&clock).await {
+            let seconds = ahead.as_seconds_f64();
+            CLOCK_SKEW.set(seconds, []);
+            let is_off = seconds.abs() > SKEW_TOLD;
+            // Once, and not every five seconds.
+            if is_off && !is_skew_told {
+                tracing::warn!(seconds, "this machine's clock is ahead of the database's");
+            }
+            is_skew_told = is_off;
+        }
         round = (round + 1) % SIZES_ROUNDS;
         let pause = tokio::time::sleep(INTERVAL);
         if stop.run_until_cancelled(pause).await.is_none() {

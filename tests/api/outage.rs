@@ -1,5 +1,6 @@
 //! The database goes away and comes back: a cluster of its own, stopped and started.
 
+use backoffice_auth::domain::Clock;
 use backoffice_auth::http::health::{Health, Readiness};
 use backoffice_auth::http::server::Shutdown;
 use futures_util::future::join_all;
@@ -146,6 +147,17 @@ async fn readiness_says_what_is_missing() {
     until_it_says(&app, 503, "migrations_missing").await;
     app.execute(newest).await;
     until_it_says(&app, 200, "ready").await;
+    app.clock().advance(secs(61));
+    until_it_says(&app, 503, "clock_off").await;
+    let metrics = app.metrics().await;
+    assert!(
+        metrics.contains("backoffice_auth_clock_skew_seconds"),
+        "{metrics}"
+    );
+    app.clock().go_back(secs(122));
+    until_it_says(&app, 503, "clock_off").await;
+    app.clock().advance(secs(61));
+    until_it_says(&app, 200, "ready").await;
     app.execute("DROP TABLE _sqlx_migrations").await;
     until_it_says(&app, 503, "migrations_missing").await;
     assert_eq!(app.probe("/health/live").await, 200);
@@ -178,7 +190,7 @@ async fn an_instance_whose_pool_is_used_up_is_ready_all_the_same() {
 async fn of_a_thousand_probes_at_once_one_asks_and_all_are_answered_in_time() {
     let app = TestApp::start().await;
     let lock = app.hold("LOCK TABLE _sqlx_migrations").await;
-    let health = Health::new(app.store().await, Shutdown::default());
+    let health = Health::new(app.store().await, Clock::system(), Shutdown::default());
     let probes = join_all((0..1000).map(|_| in_time(health.readiness())));
     let watching = async {
         until("one waits for the lock", async || {

@@ -102,6 +102,11 @@ impl Clock {
         self.0.fetch_add(seconds, Ordering::Relaxed);
     }
 
+    pub fn go_back(&self, by: Duration) {
+        let seconds = i64::try_from(by.as_secs()).unwrap();
+        self.0.fetch_sub(seconds, Ordering::Relaxed);
+    }
+
     fn hand_out(&self) -> domain::Clock {
         let (moved, system) = (Arc::clone(&self.0), domain::Clock::system());
         domain::Clock::new(move || system.now() + TimeDelta::seconds(moved.load(Ordering::Relaxed)))
