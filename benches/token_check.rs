@@ -73,7 +73,7 @@ fn main() -> anyhow::Result<()> {
 async fn run(mut bench: Bench) -> anyhow::Result<()> {
     let mut samples: [Vec<f64>; 4] = Default::default();
     for _ in 0..TURNS {
-        bench.auth.renew_ended_sessions(None).await?;
+        bench.auth.renew_ended_sessions().await?;
         let turn = [
             bench.time_rs256(),
             bench.time(&bench.bare, "/bare").await?,

@@ -74,6 +74,7 @@ pub struct App {
     public: SocketAddr,
     management: SocketAddr,
     drain_delay: Duration,
+    auth: Auth,
     store: Store,
     /// Ends the public listener.
     shutdown: Shutdown,
@@ -113,6 +114,7 @@ impl App {
             public: address(&public, config.http.listen)?,
             management: address(&management, config.http.management_listen)?,
             drain_delay: config.http.drain_delay,
+            auth: auth.clone(),
             store: store.clone(),
             shutdown: Shutdown::default(),
             serving: TaskTracker::new(),
@@ -191,6 +193,7 @@ impl App {
         self.shutdown.drain();
         tokio::time::sleep(self.drain_delay).await;
         self.shutdown.stop();
+        self.auth.end_waiting();
         self.serving.close();
         self.serving.wait().await;
         self.stop_workers.cancel();

@@ -37,14 +37,15 @@ const SESSIONS: &str = "
           FROM aged)
     INSERT INTO sessions (session_id, user_id, generation, key_id, amr, created_at, rotated_at,
                           access_expires_at, idle_expires_at, expires_at, access_horizon_at,
-                          ended_at, end_reason, refresh_hits, client_network, user_agent)
+                          ended_at, end_reason, ended_xid, refresh_hits, client_network,
+                          user_agent)
     SELECT (lpad(to_hex((extract(epoch FROM created_at) * 1000)::BIGINT), 12, '0')
             || '7' || substr(md5(n::TEXT), 1, 3) || '8' || substr(md5(n::TEXT), 4, 15))::UUID,
            1 + n % ($3 / 10), 7, $4, '{pwd}', created_at,
            recently, recently + INTERVAL '15 minutes', recently + INTERVAL '1 day',
            created_at + INTERVAL '30 days', recently + INTERVAL '15 minutes',
            CASE WHEN n % 10 = 0 THEN recently END,
-           CASE WHEN n % 10 = 0 THEN 'signed_out' END, ARRAY[recently], '203.0.113.7/32',
+           CASE WHEN n % 10 = 0 THEN 'signed_out' END, CASE WHEN n % 10 = 0 THEN 3 END, ARRAY[recently], '203.0.113.7/32',
            'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
       FROM numbered";
 
@@ -236,11 +237,6 @@ impl Database {
             .execute(&self.pool)
             .await?;
         Ok(())
-    }
-
-    pub async fn now(&self) -> anyhow::Result<Timestamp> {
-        let query = sqlx::query_scalar("SELECT clock_timestamp()");
-        Ok(query.fetch_one(&self.pool).await?)
     }
 
     pub async fn checkpoint(&self) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backoffice_auth::auth::Explain;
-use backoffice_auth::domain::{Timestamp, UserId};
+use backoffice_auth::domain::{FeedCursor, UserId};
 use backoffice_auth::store::{Due, Purged, Store};
 use serde_json::json;
 use tokio::time::Instant;
@@ -34,7 +34,6 @@ pub enum Operation {
     PurgeNothing,
     PollEnded,
     ReadEnded,
-    PageOfEnded,
     LeaseMails,
     ListSessions,
     ListUsers,
@@ -42,13 +41,12 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Refresh,
         Self::Signin,
         Self::PurgeSessions,
         Self::PurgeNothing,
         Self::PollEnded,
-        Self::PageOfEnded,
         Self::ReadEnded,
         Self::LeaseMails,
         Self::ListSessions,
@@ -64,7 +62,6 @@ impl Operation {
             Self::PurgeNothing => "purge, nothing to do",
             Self::PollEnded => "ended sessions: a poll",
             Self::ReadEnded => "ended sessions: a step of the first",
-            Self::PageOfEnded => "ended sessions: a minute's feed",
             Self::LeaseMails => "outbox: a poll, nothing due",
             Self::ListSessions => "a user's sessions",
             Self::ListUsers => "a page of 100 users",
@@ -79,7 +76,7 @@ impl Operation {
             Self::Signin => 300,
             Self::PollEnded | Self::LeaseMails | Self::ListSessions => 200,
             Self::Explain => 50,
-            Self::ListUsers | Self::PageOfEnded | Self::PurgeNothing => 20,
+            Self::ListUsers | Self::PurgeNothing => 20,
             Self::ReadEnded => 3,
             Self::PurgeSessions => 2,
         }
@@ -118,8 +115,8 @@ pub struct Side {
     users: Vec<UserId>,
     addresses: Vec<String>,
     done: usize,
-    /// When the operations at hand were begun.
-    now: Timestamp,
+    /// Where the ends were read to when the operations at hand were begun.
+    head: Option<FeedCursor>,
 }
 
 impl Side {
@@ -165,7 +162,7 @@ impl Side {
             addresses,
             setting,
             done: 0,
-            now: Timestamp::UNIX_EPOCH,
+            head: None,
         })
     }
 
@@ -220,7 +217,7 @@ impl Side {
             let count = BATCH * i64::try_from(times)?;
             self.database.insert_outlived(count).await?;
         }
-        self.now = self.database.now().await?;
+        self.head = Some(self.store.find_feed_head().await?);
         Ok(())
     }
 
@@ -240,9 +237,10 @@ impl Side {
                 anyhow::ensure!(removed > 0, "there is something to purge");
             }
             Operation::PurgeNothing => self.purge_nothing().await?,
-            Operation::PollEnded => self.read_ended(Some(10)).await?,
-            Operation::PageOfEnded => self.read_ended(Some(60)).await?,
-            Operation::ReadEnded => self.read_ended(None).await?,
+            Operation::PollEnded => self.poll_ended().await?,
+            Operation::ReadEnded => {
+                self.store.list_ends_by_date(None, LOOKED_THROUGH).await?;
+            }
             Operation::LeaseMails => {
                 let lease = Duration::from_mins(1);
                 self.store.lease_due_mails(Due::New, 8, lease).await?;
@@ -273,13 +271,11 @@ impl Side {
         Ok(())
     }
 
-    /// Reads the sessions that ended in the last seconds; or does the first step, when nothing is known
-    /// yet.
-    async fn read_ended(&self, seconds: Option<u64>) -> anyhow::Result<()> {
-        let since = seconds.map(|seconds| self.now - Duration::from_secs(seconds));
-        self.store
-            .list_ended_sessions(since, LOOKED_THROUGH)
-            .await?;
+    /// Reads the ends since the operations at hand were begun, of which there are none.
+    async fn poll_ended(&self) -> anyhow::Result<()> {
+        let head = self.head.as_ref().context("it was read to somewhere")?;
+        let step = self.store.list_unseen_ends(head, LOOKED_THROUGH).await?;
+        anyhow::ensure!(step.is_some(), "the history is the same");
         Ok(())
     }
 }

@@ -1,17 +1,21 @@
 //! This instance's view of ended sessions: what lets a token be checked without a database.
 //!
-//! It holds the ids of sessions that have ended while an access token of theirs may still be
-//! unexpired, and is read anew from the database a few times a second. While it is fresh, a
-//! session that is not in it has not ended. When it is stale nothing is concluded from it.
+//! It holds the sessions that have ended while an access token of theirs may still be unexpired, and is
+//! read from the database a few times a second. While it is fresh, a session that is not in it has not
+//! ended. When it is stale nothing is concluded from it.
+//!
+//! In the order in which the ends can be followed it is also what the feed is answered from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use crate::domain::{SessionId, Timestamp};
-use crate::store::EndedSession;
+use crate::domain::{FeedCursor, FeedPosition, FeedStart, SessionId, Timestamp};
+use crate::store::{EndedSession, ReadEnd, UnseenEnds};
 use crate::telemetry::metrics::{ENDED_VIEW_AGE, ENDED_VIEW_SESSIONS};
 
 /// How old the view may be and still be trusted.
@@ -32,19 +36,42 @@ pub(super) enum Sight {
     Unknown,
 }
 
-/// The view; shared by the requests that ask it and the worker that renews it.
+/// A page of the feed of ended sessions.
+#[derive(Debug)]
+pub struct Revocations {
+    /// In the order of their ends.
+    pub ended: Vec<EndedSession>,
+    /// What to ask for the next time.
+    pub cursor: FeedCursor,
+    /// Whether it begins with the first end that matters, and not where the cursor stood that was given.
+    pub is_anew: bool,
+}
+
+/// The view; shared by the requests that ask it and those that renew it.
 #[derive(Debug, Default)]
 pub(super) struct EndedSessions(RwLock<View>);
 
 #[derive(Debug, Default)]
 struct View {
-    ended: HashMap<SessionId, EndedSession>,
-    /// When a reading that is under way was begun.
-    begun_at: Option<Instant>,
+    ended: HashMap<SessionId, Known>,
+    /// Those that were read, by their places among all ends.
+    in_order: BTreeMap<FeedPosition, EndedSession>,
+    /// What has been read; `None` before all that matters has been.
+    cursor: Option<FeedCursor>,
+    /// The first transaction that had not begun then.
+    next_xid: i64,
     /// When the last reading that came to its end was begun.
     read_at: Option<Instant>,
-    /// The database's clock at its end.
+    /// The database's clock at the last step of a reading.
     now: Timestamp,
+}
+
+/// A session that has ended.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    session: EndedSession,
+    /// Its place among all ends, once it was read.
+    at: Option<FeedPosition>,
 }
 
 impl View {
@@ -52,10 +79,65 @@ impl View {
         self.read_at.is_some_and(|at| at.elapsed() <= TRUSTED_AGE)
     }
 
-    fn insert(&mut self, ended: Vec<EndedSession>) {
-        let ended = ended.into_iter();
-        self.ended
-            .extend(ended.map(|session| (session.session_id, session)));
+    /// Whether a cursor is of the history that was read last, and not of what came later.
+    fn knows(&self, cursor: &FeedCursor) -> bool {
+        let epoch = self.cursor.as_ref().map(FeedCursor::epoch);
+        epoch == Some(cursor.epoch()) && cursor.at().xid < self.next_xid
+    }
+
+    /// Takes in what was read, and tells whether any of it had not been before.
+    ///
+    /// The first place of an end counts: one whose transaction is not of this cluster can seem to be in
+    /// another place later.
+    fn insert(&mut self, ended: Vec<ReadEnd>) -> bool {
+        let before = self.in_order.len();
+        for ReadEnd { at, session } in ended {
+            let known = Known { session, at: None };
+            let known = self.ended.entry(session.session_id).or_insert(known);
+            if known.at.is_none() {
+                known.at = Some(at);
+                self.in_order.insert(at, session);
+            }
+        }
+        self.in_order.len() > before
+    }
+
+    /// The ends that a cursor has not seen, in their order.
+    fn unseen<'a>(
+        &'a self,
+        cursor: &'a FeedCursor,
+    ) -> impl Iterator<Item = (&'a FeedPosition, &'a EndedSession)> {
+        let late = cursor.in_flight().iter().flat_map(|xid| {
+            let of = |session_id| FeedPosition {
+                xid: *xid,
+                session_id: SessionId(session_id),
+            };
+            self.in_order.range(of(Uuid::nil())..=of(Uuid::max()))
+        });
+        let later = (Bound::Excluded(cursor.at()), Bound::Unbounded);
+        late.chain(self.in_order.range(later))
+    }
+
+    /// The sessions of some ends whose tokens may be unexpired, at most `count`, and the last place that
+    /// was looked at if there are more.
+    fn take<'a>(
+        &self,
+        ends: impl Iterator<Item = (&'a FeedPosition, &'a EndedSession)>,
+        count: usize,
+    ) -> (Vec<EndedSession>, Option<FeedPosition>) {
+        let mut ends = ends
+            .filter(|(_, session)| session.horizon > self.now)
+            .peekable();
+        let (mut taken, mut last) = (Vec::new(), None);
+        while taken.len() < count
+            && let Some((at, session)) = ends.next()
+        {
+            taken.push(*session);
+            last = Some(*at);
+        }
+        let is_cut = ends.peek().is_some();
+        taken.sort_by_key(|session| (session.ended_at, session.session_id));
+        (taken, last.filter(|_| is_cut))
     }
 }
 
@@ -73,34 +155,84 @@ impl EndedSessions {
         }
     }
 
-    /// Takes in what the first steps of a reading found, from `read_at` on.
-    pub(super) fn begin(&self, read_at: Instant, ended: Vec<EndedSession>) {
-        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        view.begun_at.get_or_insert(read_at);
-        view.insert(ended);
-    }
-
-    /// Takes in what a reading, or its last step, found from `read_at` on, and forgets sessions whose
-    /// tokens have all expired by `now`.
-    ///
-    /// A reading of several steps is as old as its first: an end whose commit came late may be dated
-    /// to what was read before it.
-    pub(super) fn renew(&self, read_at: Instant, ended: Vec<EndedSession>, now: Timestamp) {
-        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        view.insert(ended);
-        view.ended
-            .retain(|_, session| session.horizon + CLOCK_MARGIN > now);
-        view.read_at = Some(view.begun_at.take().unwrap_or(read_at));
-        view.now = now;
-    }
-
-    /// The first end of a session that may have unexpired tokens, or the time of the last reading if
-    /// there is none; `None` if the view is too old to tell.
-    pub(super) fn first_end(&self) -> Option<Timestamp> {
+    /// Whether it was renewed by a reading that began at `since` or later.
+    pub(super) fn was_read_since(&self, since: Instant) -> bool {
         let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let ends = view.ended.values().map(|session| session.ended_at);
-        let first = ends.fold(view.now, Timestamp::min);
-        view.is_fresh().then_some(first)
+        view.read_at.is_some_and(|at| at >= since)
+    }
+
+    /// Forgets in which order the ends were: it is read again, or means nothing any more.
+    pub(super) fn begin_anew(&self) {
+        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        view.cursor = None;
+        view.in_order.clear();
+        for known in view.ended.values_mut() {
+            known.at = None;
+        }
+    }
+
+    /// Takes in ends that were there before the reading began.
+    pub(super) fn insert(&self, ended: Vec<ReadEnd>) {
+        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        view.insert(ended);
+    }
+
+    /// Takes in what a step of a reading found, that began at `read_at`, and tells whether any of it had
+    /// not been read before. With the last step, forgets sessions whose tokens have all expired.
+    pub(super) fn advance(&self, read_at: Instant, step: UnseenEnds) -> bool {
+        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_news = view.insert(step.ended);
+        view.cursor = Some(step.cursor);
+        view.next_xid = step.next_xid;
+        view.now = step.now;
+        if step.is_all {
+            let is_of_use = |session: &EndedSession| session.horizon + CLOCK_MARGIN > step.now;
+            view.ended.retain(|_, known| is_of_use(&known.session));
+            view.in_order.retain(|_, session| is_of_use(session));
+            view.read_at = Some(read_at);
+        }
+        is_news
+    }
+
+    /// What is to be told to somebody who has seen this much, at most `count` sessions. That there are none
+    /// is not told from a view that is too old: it is `None` then.
+    ///
+    /// A cursor of another history, or one that is ahead of a view that was read after it had been handed
+    /// out, means nothing here: then all is told.
+    pub(super) fn page(&self, since: &FeedStart, count: usize) -> Option<Revocations> {
+        let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let head = view.cursor.as_ref()?;
+        let since = match since {
+            FeedStart::After(cursor) if view.knows(cursor) => Some(cursor),
+            FeedStart::After(_) | FeedStart::Anew => None,
+        };
+        let (ended, cut) = match since {
+            Some(cursor) => view.take(view.unseen(cursor), count),
+            None => view.take(view.in_order.iter(), count),
+        };
+        if ended.is_empty() && !view.is_fresh() {
+            return None;
+        }
+        let cursor = match (since, cut) {
+            (Some(cursor), None) => head.joined(cursor),
+            (Some(cursor), Some(last)) => head.joined_up_to(cursor, last),
+            (None, None) => head.clone(),
+            (None, Some(last)) => head.joined_up_to(head, last),
+        };
+        Some(Revocations {
+            ended,
+            cursor,
+            is_anew: since.is_none(),
+        })
+    }
+
+    /// Whether the view is fresh, and not older than a cursor.
+    pub(super) fn reaches(&self, since: &FeedStart) -> bool {
+        let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        match since {
+            FeedStart::Anew => false,
+            FeedStart::After(cursor) => view.is_fresh() && view.knows(cursor),
+        }
     }
 
     /// Says how old it is and how much it holds, for a scrape.
@@ -116,7 +248,8 @@ impl EndedSessions {
     /// Takes in a session that this instance has just ended itself.
     pub(super) fn note(&self, session: EndedSession) {
         let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        view.ended.insert(session.session_id, session);
+        let known = Known { session, at: None };
+        view.ended.entry(session.session_id).or_insert(known);
     }
 }
 
@@ -139,48 +272,144 @@ mod tests {
         }
     }
 
+    /// The end of a session by a transaction.
+    fn end_by(xid: i64) -> ReadEnd {
+        let session = ended();
+        let session_id = session.session_id;
+        let at = FeedPosition { xid, session_id };
+        ReadEnd { at, session }
+    }
+
+    /// A cursor that stands behind an end, with transactions under way.
+    fn behind(end: ReadEnd, in_flight: &[i64]) -> FeedCursor {
+        FeedCursor::new(1, end.at, in_flight.to_vec())
+    }
+
+    fn step(ended: Vec<ReadEnd>, cursor: FeedCursor, now: Timestamp) -> UnseenEnds {
+        UnseenEnds {
+            ended,
+            next_xid: cursor.at().xid + 1,
+            cursor,
+            is_all: true,
+            now,
+        }
+    }
+
+    /// A view that was renewed just now.
+    fn renewed(view: &EndedSessions, now: Timestamp) {
+        let cursor = FeedCursor::new(1, FeedPosition::FIRST, vec![]);
+        view.advance(Instant::now(), step(vec![], cursor, now));
+    }
+
+    fn ids(page: &Revocations) -> Vec<SessionId> {
+        let ended = page.ended.iter();
+        ended.map(|session| session.session_id).collect()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_view_that_is_too_old_concludes_nothing_from_absence() {
-        let (view, ended, other) = (EndedSessions::default(), ended(), SessionId::random());
+        let (view, end, other) = (EndedSessions::default(), end_by(1), SessionId::random());
         assert_eq!(view.look(other), Sight::Unknown, "nothing was read yet");
-        view.renew(Instant::now(), vec![ended], at(0));
-        assert_eq!(view.look(ended.session_id), Sight::Ended);
+        view.insert(vec![end]);
+        let ended = end.session.session_id;
+        assert_eq!(view.look(ended), Sight::Ended);
+        assert_eq!(view.look(other), Sight::Unknown, "there is more to read");
+        assert!(view.page(&FeedStart::Anew, 9).is_none());
+        renewed(&view, at(0));
         assert_eq!(view.look(other), Sight::Live);
         tokio::time::advance(TRUSTED_AGE).await;
         assert_eq!(view.look(other), Sight::Live);
+        assert!(view.page(&FeedStart::Anew, 9).is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(view.look(other), Sight::Unknown);
-        assert_eq!(view.first_end(), None);
-        let end = view.look(ended.session_id);
-        assert_eq!(end, Sight::Ended, "an end is for good");
+        assert_eq!(view.look(ended), Sight::Ended, "an end is for good");
+        let page = view.page(&FeedStart::Anew, 9).unwrap();
+        assert_eq!(ids(&page), [ended]);
+        assert!(view.page(&FeedStart::After(page.cursor), 9).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_is_forgotten_when_its_last_token_has_expired_by_any_clock() {
-        let (view, ended) = (EndedSessions::default(), ended());
-        view.note(ended);
-        view.renew(Instant::now(), vec![], at(399));
-        assert_eq!(view.look(ended.session_id), Sight::Ended);
-        assert_eq!(view.first_end(), Some(at(0)));
-        view.renew(Instant::now(), vec![], at(400));
-        assert_eq!(view.look(ended.session_id), Sight::Live);
-        assert_eq!(view.first_end(), Some(at(400)));
+        let (view, noted, read) = (EndedSessions::default(), ended(), end_by(1));
+        view.note(noted);
+        view.insert(vec![read]);
+        renewed(&view, at(399));
+        for session in [noted, read.session] {
+            assert_eq!(view.look(session.session_id), Sight::Ended);
+        }
+        renewed(&view, at(400));
+        for session in [noted, read.session] {
+            assert_eq!(view.look(session.session_id), Sight::Live);
+        }
     }
 
-    /// Red where a reading is as old as its last step.
+    /// Red where a page is told from the place of the cursor on alone.
     #[tokio::test(start_paused = true)]
-    async fn a_reading_of_several_steps_is_as_old_as_its_first() {
-        let (view, ended, other) = (EndedSessions::default(), ended(), SessionId::random());
-        view.begin(Instant::now(), vec![ended]);
-        assert_eq!(view.look(ended.session_id), Sight::Ended);
-        assert_eq!(view.look(other), Sight::Unknown, "there is more to read");
-        tokio::time::advance(TRUSTED_AGE).await;
-        view.begin(Instant::now(), vec![]);
-        view.renew(Instant::now(), vec![], at(0));
-        assert_eq!(view.look(other), Sight::Live);
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(view.look(other), Sight::Unknown);
-        view.renew(Instant::now(), vec![], at(0));
-        assert_eq!(view.look(other), Sight::Live, "the next one is its own");
+    async fn a_page_has_the_ends_whose_commits_came_late_and_none_that_was_seen() {
+        let view = EndedSessions::default();
+        let [late, seen, new] = [3, 5, 7].map(end_by);
+        let cursor = behind(seen, &[3]);
+        let ends = vec![late, seen, new];
+        view.advance(Instant::now(), step(ends, behind(new, &[6]), at(0)));
+        let page = view.page(&FeedStart::After(cursor), 9).unwrap();
+        assert!(!page.is_anew);
+        let mut told = ids(&page);
+        told.sort();
+        let mut expected = vec![late.session.session_id, new.session.session_id];
+        expected.sort();
+        assert_eq!(told, expected);
+        assert_eq!(page.cursor, behind(new, &[6]));
+        let next = view.page(&FeedStart::After(page.cursor), 9).unwrap();
+        assert!(next.ended.is_empty() && !next.is_anew);
+    }
+
+    /// Red where a cut page is told with the cursor of a whole one.
+    #[tokio::test(start_paused = true)]
+    async fn pages_of_any_length_tell_each_end_once_it_is_seen() {
+        let view = EndedSessions::default();
+        let ends: Vec<_> = [2, 2, 2, 4, 5, 5, 8].map(end_by).to_vec();
+        let last = *ends.iter().max_by_key(|end| end.at).unwrap();
+        view.advance(Instant::now(), step(ends.clone(), behind(last, &[]), at(0)));
+        for count in 1..=ends.len() {
+            let mut since = FeedStart::Anew;
+            let mut told = Vec::new();
+            loop {
+                let page = view.page(&since, count).unwrap();
+                if page.ended.is_empty() {
+                    break;
+                }
+                told.extend(ids(&page));
+                since = FeedStart::After(page.cursor);
+            }
+            told.sort();
+            let mut all: Vec<_> = ends.iter().map(|end| end.session.session_id).collect();
+            all.sort();
+            assert_eq!(told, all, "in pages of {count}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cursor_of_another_history_or_of_the_future_begins_anew() {
+        let view = EndedSessions::default();
+        let end = end_by(5);
+        view.advance(Instant::now(), step(vec![end], behind(end, &[]), at(0)));
+        let of_another = FeedCursor::new(2, end.at, vec![]);
+        for cursor in [of_another, behind(end_by(6), &[])] {
+            assert!(!view.reaches(&FeedStart::After(cursor.clone())));
+            let page = view.page(&FeedStart::After(cursor), 9).unwrap();
+            assert_eq!(ids(&page), [end.session.session_id]);
+            assert!(page.is_anew);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_noted_here_is_no_news_before_it_is_read() {
+        let (view, end) = (EndedSessions::default(), end_by(5));
+        view.note(end.session);
+        assert_eq!(view.look(end.session.session_id), Sight::Ended);
+        for is_news in [true, false] {
+            let step = step(vec![end], behind(end, &[]), at(0));
+            assert_eq!(view.advance(Instant::now(), step), is_news);
+        }
     }
 }

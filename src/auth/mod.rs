@@ -6,6 +6,7 @@
 mod confirm;
 mod ended;
 mod explain;
+mod feed;
 mod hashes;
 mod import;
 mod keys;
@@ -31,17 +32,20 @@ use crate::store::{SessionLives, Store};
 use crate::token::{PublicKeys, Tokens};
 
 use ended::EndedSessions;
+use feed::Feed;
 use reserve::{NotReserved, lasting};
 
 pub use confirm::ConfirmError;
+pub use ended::Revocations;
 pub use explain::{Explain, Explanation, MailState, Obstacle};
+pub use feed::RevocationsError;
 pub use hashes::HashKindsError;
 pub use import::{Clash, ImportError, Taken};
 pub use keys::{Activation, Imported, KeysError, ListedKey, Look, Revoked, SigningKeys, Successor};
 pub use refresh::RefreshError;
 pub use reserve::Limited;
-pub use services::{Introspection, Revocations, UnknownClient};
-pub use sessions::{AuthenticateError, Caller, EndSessionError, LATE, LegacyCaller, Next};
+pub use services::{Introspection, UnknownClient};
+pub use sessions::{AuthenticateError, Caller, EndSessionError, LegacyCaller};
 pub use signin::{SignedIn, SigninError, SigninRefusal};
 pub use signout::SignoutError;
 pub use users::{UserError, Users};
@@ -61,6 +65,7 @@ struct Parts {
     rules: Rules,
     mail_is_due: Arc<Notify>,
     ended: EndedSessions,
+    feed: Feed,
     clients: Vec<IntrospectionClient>,
 }
 
@@ -122,6 +127,7 @@ impl Auth {
             rules: Rules::new(config),
             mail_is_due,
             ended: EndedSessions::default(),
+            feed: Feed::new(config.introspection.max_waiting),
             clients: config.introspection.clients.clone(),
         }))
     }

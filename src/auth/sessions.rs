@@ -1,30 +1,14 @@
 //! Checking an access token, and what its owner may see and end.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use super::Auth;
 use super::ended::Sight;
 use crate::domain::{
-    AuditEvent, AuditKind, Client, EmailAddress, EndReason, Outcome, SessionId, Timestamp, UserId,
+    AuditEvent, AuditKind, Client, EmailAddress, EndReason, Outcome, SessionId, UserId,
 };
 use crate::store::{EndedSession, SessionRecord, StoreError};
 use crate::telemetry::metrics::SESSIONS_ENDED;
 use crate::telemetry::note_user;
 use crate::token::{AccessClaims, InvalidToken, LegacyClaims};
-
-/// How far back each reading of the ended sessions reaches behind the one before: an end is dated
-/// by its statement, but seen only after its commit. So an end can be read more than once.
-pub(super) const OVERLAP: Duration = Duration::from_secs(10);
-
-/// How late an end may be seen at worst: its commit can have been held up for longer than usual, by
-/// a standby that is waited for.
-pub const LATE: Duration = Duration::from_mins(10);
-
-/// Ended sessions that are looked through at once: few enough for the time that a statement has, even
-/// when each of them has to be fetched from a disk.
-pub(super) const READ_AT_ONCE: i64 = 10_000;
 
 /// Why an access token is not accepted.
 #[derive(Debug)]
@@ -62,15 +46,6 @@ pub struct LegacyCaller {
     pub claims: LegacyClaims,
     /// The user's address, which the token does not know.
     pub email: EmailAddress,
-}
-
-/// From when on, and when, the view of ended sessions is to be read the next time.
-#[derive(Debug, Clone, Copy)]
-pub enum Next {
-    /// There is more to read now.
-    AtOnce(Timestamp),
-    /// All was read.
-    Later(Timestamp),
 }
 
 /// Why a session was not ended.
@@ -191,28 +166,9 @@ impl Auth {
         ended: impl IntoIterator<Item = EndedSession>,
     ) {
         for session in ended {
-            self.0.ended.note(session);
+            self.note_end(session);
             SESSIONS_ENDED.add(1, [reason.as_str().into()]);
         }
-    }
-
-    /// Reads the sessions that ended since the last reading into this instance's view. For the worker
-    /// that keeps the view fresh.
-    pub async fn renew_ended_sessions(&self, since: Option<Timestamp>) -> Result<Next, StoreError> {
-        let read_at = Instant::now();
-        let reading = self
-            .0
-            .store
-            .list_ended_sessions(since, READ_AT_ONCE)
-            .await?;
-        let (ended, now) = (reading.ended, reading.now);
-        if let Some(stopped_at) = reading.stopped_at {
-            // Not all of it is read yet: what is known counts, but the view is not fresh.
-            self.0.ended.begin(read_at, ended);
-            return Ok(Next::AtOnce(stopped_at));
-        }
-        self.0.ended.renew(read_at, ended, now);
-        Ok(Next::Later(now - OVERLAP))
     }
 }
 

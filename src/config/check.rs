@@ -34,6 +34,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let mail = mail::mail(reader);
     let introspection = IntrospectionConfig {
         clients: clients(reader),
+        max_waiting: count(reader.number("introspection.max_waiting", 0..=1_000_000)),
     };
     let keys = keys(reader);
     let audit = AuditConfig {
@@ -391,6 +392,7 @@ pub(super) mod tests {
         assert!(first.credentials.is_none() && first.ca_file.is_none() && fallback.is_none());
         assert_eq!(mail.language, Language::English);
         assert!(mail.templates_dir.is_none() && introspection.clients.is_empty());
+        assert_eq!(introspection.max_waiting, 2000);
     }
 
     #[test]

@@ -235,6 +235,8 @@ pub struct SmtpCredentials {
 pub struct IntrospectionConfig {
     /// Who may ask.
     pub clients: Vec<IntrospectionClient>,
+    /// Requests that may wait at a time for a session to end.
+    pub max_waiting: usize,
 }
 
 /// A service that may introspect tokens and read the feed of ended sessions.

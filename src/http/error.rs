@@ -5,8 +5,8 @@
 
 use super::problem::{Code, Problem};
 use crate::auth::{
-    AuthenticateError, ConfirmError, EndSessionError, Limited, RefreshError, SigninError,
-    SignoutError,
+    AuthenticateError, ConfirmError, EndSessionError, Limited, RefreshError, RevocationsError,
+    SigninError, SignoutError,
 };
 use crate::password::HashingError;
 use crate::store::StoreError;
@@ -95,6 +95,17 @@ impl From<EndSessionError> for Problem {
             // One answer for "not yours", "not there" and "over": ids of others are not confirmed.
             EndSessionError::NotFound => Self::new(Code::NotFound).because("no such live session"),
             EndSessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RevocationsError> for Problem {
+    fn from(error: RevocationsError) -> Self {
+        match error {
+            RevocationsError::TooManyWaiting => {
+                Self::new(Code::Overloaded).because("too many wait for a session to end")
+            }
+            RevocationsError::Store(error) => error.into(),
         }
     }
 }

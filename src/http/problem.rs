@@ -63,7 +63,7 @@ pub enum Code {
     Internal,
     /// 503: the database cannot be reached.
     Unavailable,
-    /// 503: the hashing queue is full.
+    /// 503: a queue is full: of passwords to be checked, or of those who wait for news.
     Overloaded,
 }
 

@@ -1,10 +1,11 @@
-//! `GET /revocations?since=CURSOR`: the feed of ended sessions, for services that check tokens by
-//! themselves.
+//! `GET /revocations?since=CURSOR&wait=SECONDS`: the feed of ended sessions, for services that check
+//! tokens by themselves.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,13 +14,38 @@ use super::openapi::{SERVICES, examples};
 use super::problem::{FieldError, Problem};
 use super::tokens::WireTime;
 use crate::auth::{Auth, Revocations};
-use crate::domain::{SessionId, Timestamp};
+use crate::domain::{FeedStart, SessionId};
 use crate::store::EndedSession;
+
+/// How long a request may wait: less than proxies take for the sign of a dead server.
+const MAX_WAIT: u64 = 30;
 
 /// The query of `GET /revocations`.
 #[derive(Debug, Deserialize)]
 pub struct RevocationsQuery {
     since: Option<String>,
+    wait: Option<String>,
+}
+
+impl RevocationsQuery {
+    fn parse(&self) -> Result<(FeedStart, Duration), Problem> {
+        let since = self.since.as_deref().map(str::parse).transpose();
+        let wait = self.wait.as_deref().map(str::parse).transpose();
+        let wait = wait
+            .ok()
+            .filter(|wait| wait.is_none_or(|seconds| seconds <= MAX_WAIT));
+        match (since, wait) {
+            (Ok(since), Some(wait)) => Ok((
+                since.unwrap_or(FeedStart::Anew),
+                Duration::from_secs(wait.unwrap_or_default()),
+            )),
+            (since, wait) => {
+                let bad = [("since", since.is_err()), ("wait", wait.is_none())];
+                let bad = bad.into_iter().filter(|(_, is_bad)| *is_bad);
+                Err(refuse(bad.map(|(field, _)| field)))
+            }
+        }
+    }
 }
 
 /// The answer: a page of sessions in the order of their ends, and where to go on.
@@ -27,7 +53,7 @@ pub struct RevocationsQuery {
 pub struct RevocationsResponse {
     revocations: Vec<Revocation>,
     /// What to ask for the next time. An entry may come more than once, and none is missed.
-    #[schema(pattern = r"^[0-9]{1,18}$")]
+    #[schema(pattern = r"^[0-9a-f]{16}-[0-9a-f]{1,15}-[0-9a-f]{32}(-[0-9a-f]{1,15}){0,64}$")]
     cursor: String,
 }
 
@@ -56,7 +82,7 @@ impl From<EndedSession> for Revocation {
 impl From<Revocations> for RevocationsResponse {
     fn from(page: Revocations) -> Self {
         Self {
-            cursor: page.cursor.timestamp_micros().to_string(),
+            cursor: page.cursor.to_string(),
             revocations: page.ended.into_iter().map(Revocation::from).collect(),
         }
     }
@@ -64,20 +90,32 @@ impl From<Revocations> for RevocationsResponse {
 
 /// Lists the sessions that ended since the cursor; without one, all that still matter.
 ///
-/// For services that check tokens by themselves: they refuse the tokens of these sessions.
+/// For services that check tokens by themselves: they refuse the tokens of these sessions. With `wait`,
+/// and none that ended since, the answer comes as soon as one ends, or when the time is over.
 #[utoipa::path(
     get,
     path = "/revocations",
     operation_id = "listRevocations",
     tag = SERVICES,
     security(("service" = [])),
-    params((
-        "since" = Option<String>,
-        Query,
-        description = "The `cursor` of an earlier answer, as it was",
-        pattern = r"^[0-9]{1,18}$",
-        example = "1640995200000000",
-    )),
+    params(
+        (
+            "since" = Option<String>,
+            Query,
+            description = "The `cursor` of an earlier answer, as it was. One of another release, or from \
+                           before a failover or a restore, is answered as if there were none",
+            pattern = r"^([0-9]{1,18}|[0-9a-f]{16}-[0-9a-f]{1,15}-[0-9a-f]{32}(-[0-9a-f]{1,15}){0,64})$",
+            example = "3c1f8a90b2d4e657-2f1a-017e12ef9c007c3a9d1e5b2f8a4c6e10",
+        ),
+        (
+            "wait" = Option<u32>,
+            Query,
+            description = "For how many seconds to wait for a session to end. Without `since`, nothing \
+                           waits",
+            maximum = 30,
+            example = 5,
+        ),
+    ),
     responses((
         status = OK,
         description = "Ended sessions in the order of their ends, and where to go on",
@@ -90,27 +128,17 @@ pub async fn list(
     _: ServiceClient,
     query: Result<Query<RevocationsQuery>, QueryRejection>,
 ) -> Result<Json<RevocationsResponse>, Problem> {
-    let since = query.map_err(|_| bad_cursor())?.0.since;
-    let since = since
-        .map(|text| parse_cursor(&text).ok_or_else(bad_cursor))
-        .transpose()?;
-    Ok(Json(auth.revocations(since).await?.into()))
+    let (since, wait) = query.map_err(|_| refuse(["since"]))?.0.parse()?;
+    Ok(Json(auth.revocations(&since, wait).await?.into()))
 }
 
-/// Microseconds since 1970 by the database's clock. Callers must take it as it is.
-fn parse_cursor(text: &str) -> Option<Timestamp> {
-    // More than a millennium of them is no clock of a database's.
-    let micros = text
-        .parse()
-        .ok()
-        .filter(|micros| (0..1 << 55).contains(micros))?;
-    DateTime::from_timestamp_micros(micros)
-}
-
-fn bad_cursor() -> Problem {
-    let message = "must be a cursor of an earlier answer".to_owned();
-    Problem::invalid(vec![FieldError {
-        field: "since",
-        message,
-    }])
+fn refuse(fields: impl IntoIterator<Item = &'static str>) -> Problem {
+    let error = |field| FieldError {
+        field,
+        message: match field {
+            "wait" => format!("must be a whole number of seconds up to {MAX_WAIT}"),
+            _ => "must be a cursor of an earlier answer".to_owned(),
+        },
+    };
+    Problem::invalid(fields.into_iter().map(error).collect())
 }

@@ -12,6 +12,9 @@ pub enum StoreError {
     /// The database cannot be reached, or cannot serve now.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// What answered is not the primary but a standby, which may be behind.
+    #[error("the database is a standby, which may be behind its primary")]
+    Standby,
     /// A constraint refused the change.
     #[error("the constraint {0} was violated")]
     Constraint(String),
@@ -30,7 +33,7 @@ impl StoreError {
     /// Whether waiting may help: the answer is then 503, and nothing was decided.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::TimedOut | Self::Unavailable(_))
+        matches!(self, Self::TimedOut | Self::Unavailable(_) | Self::Standby)
     }
 
     /// Whether waiting a moment may help whoever is just starting: not a wrong password, nor a database
@@ -52,6 +55,7 @@ impl StoreError {
             Self::TimedOut => Some("timed_out"),
             Self::Unavailable(error) if is_out_of_time(error) => Some("timed_out"),
             Self::Unavailable(sqlx::Error::PoolTimedOut) => Some("pool_timed_out"),
+            Self::Standby => Some("wrong_server"),
             Self::Unavailable(_) if self.is_wrong_server() => Some("wrong_server"),
             Self::Unavailable(_) => Some("unavailable"),
             Self::Constraint(_) => None,

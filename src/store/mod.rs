@@ -18,6 +18,7 @@ mod audit;
 mod budget;
 mod challenges;
 mod connections;
+mod ended_sessions;
 mod error;
 mod fitness;
 mod known_networks;
@@ -53,13 +54,13 @@ pub use attempts::{AttemptRecord, ReservedSignin};
 pub use audit::AuditRecord;
 pub use budget::on_a_budget;
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
+pub use ended_sessions::{EndsByDate, ReadEnd, UnseenEnds};
 pub use error::StoreError;
 pub use fitness::{Backlog, CLOCK_TOLERANCE, Fitness, TableSize};
 pub use outbox::{Due, DueMail, GivenUp, MailRecord};
 pub use purge::Purged;
 pub use sessions::{
-    EndedReading, EndedSession, NewSession, Presented, SessionHistory, SessionLives, SessionRecord,
-    SessionState,
+    EndedSession, NewSession, Presented, SessionHistory, SessionLives, SessionRecord, SessionState,
 };
 pub use signing_keys::NewSigningKey;
 pub use users::NewUser;

@@ -169,17 +169,6 @@ pub struct EndedSession {
     pub horizon: Timestamp,
 }
 
-/// What was found among the sessions that ended.
-#[derive(Debug)]
-pub struct EndedReading {
-    /// Those whose access tokens may be unexpired, in the order of their ends.
-    pub ended: Vec<EndedSession>,
-    /// When the last one ended that was looked at, if there may be more.
-    pub stopped_at: Option<Timestamp>,
-    /// The database's clock when it looked.
-    pub now: Timestamp,
-}
-
 struct EndedRow {
     session_id: Uuid,
     ended_at: Timestamp,
@@ -330,66 +319,6 @@ impl Store {
         let query = session_state!(session_id, "");
         let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
         row.map(SessionState::try_from).transpose()
-    }
-
-    /// Whether a session has been neither ended nor outlived.
-    pub async fn is_session_live(&self, session_id: SessionId) -> Result<bool, StoreError> {
-        let query = sqlx::query_scalar!(
-            r#"
-            SELECT EXISTS (SELECT FROM sessions
-                            WHERE session_id = $1 AND ended_at IS NULL
-                              AND expires_at > clock_timestamp()) AS "is_live!"
-            "#,
-            session_id.0,
-        );
-        self.run(|c| Box::pin(query.fetch_one(c))).await
-    }
-
-    /// Looks through the next `count` sessions that ended at or after `since`, in the order of their
-    /// ends, for those whose access tokens may be unexpired. Without `since`: through all that matter,
-    /// since no access token lives longer than a day.
-    ///
-    /// Most that ended within a day have no token left, and no index tells which: one on the horizon
-    /// would change with every refresh. So what is bounded is how many are looked through.
-    pub async fn list_ended_sessions(
-        &self,
-        since: Option<Timestamp>,
-        count: i64,
-    ) -> Result<EndedReading, StoreError> {
-        let query = sqlx::query!(
-            r#"
-            WITH looked AS MATERIALIZED (
-                SELECT session_id, ended_at, access_horizon_at FROM sessions
-                 WHERE ended_at >= COALESCE($1, now() - INTERVAL '25 hours')
-                 ORDER BY ended_at
-                 LIMIT $2
-            )
-            SELECT c.now AS "now!", c.stopped_at, s.session_id AS "session_id?",
-                   s.ended_at AS "ended_at?", s.access_horizon_at AS "access_horizon_at?"
-              FROM (SELECT clock_timestamp() AS now,
-                           (SELECT CASE WHEN count(*) >= $2 THEN max(ended_at) END FROM looked)
-                               AS stopped_at) AS c
-              LEFT JOIN looked AS s ON s.access_horizon_at > now()
-             ORDER BY s.ended_at, s.session_id
-            "#,
-            since,
-            count,
-        );
-        let rows = self.run_reader(|c| Box::pin(query.fetch_all(c))).await?;
-        let first = rows.first();
-        Ok(EndedReading {
-            stopped_at: first.and_then(|row| row.stopped_at),
-            now: first.map_or(Timestamp::UNIX_EPOCH, |row| row.now),
-            ended: (rows.iter())
-                .filter_map(|row| {
-                    Some(EndedSession {
-                        session_id: SessionId(row.session_id?),
-                        ended_at: row.ended_at?,
-                        horizon: row.access_horizon_at?,
-                    })
-                })
-                .collect(),
-        })
     }
 
     /// Ends up to `batch` sessions whose current tokens a key signed, and tells how many.

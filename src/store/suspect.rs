@@ -82,6 +82,16 @@ impl Suspect {
         self.with(Facts::is_wrong);
     }
 
+    /// The server turned out to be a standby, where it matters that it is the primary.
+    pub(super) fn is_standby(&self) -> StoreError {
+        self.is_wrong();
+        let error = StoreError::Standby;
+        if let Some(kind) = error.kind() {
+            DATABASE_ERRORS.add(1, [kind.into()]);
+        }
+        error
+    }
+
     /// Whether the server turned out to be the wrong one just now, and connections that may be as
     /// wrong are still in use.
     pub(super) fn is_unsettled(&self) -> bool {

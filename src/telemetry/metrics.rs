@@ -167,6 +167,8 @@ catalogue! {
     Gauge ENDED_VIEW_AGE = "backoffice_auth_ended_view_age_seconds" [];
     /// Ended sessions in that view.
     Gauge ENDED_VIEW_SESSIONS = "backoffice_auth_ended_view_sessions" [];
+    /// Requests for the feed of ended sessions that wait for one to end.
+    Gauge FEED_WAITING = "backoffice_auth_feed_waiting" [];
 
     /// Signing keys, by stage.
     Gauge SIGNING_KEYS = "backoffice_auth_signing_keys" ["stage"];

@@ -16,6 +16,7 @@ mod cli;
 mod confirm;
 mod connections;
 mod explain;
+mod feed;
 mod forgeries;
 mod import;
 mod keys;

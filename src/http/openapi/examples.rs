@@ -14,7 +14,8 @@ use uuid::{Uuid, uuid};
 
 use crate::auth::{Caller, Introspection, Revocations};
 use crate::domain::{
-    Challenge, ChallengeId, ClientNetwork, CodeNonce, RequestId, SessionId, Timestamp, UserId,
+    Challenge, ChallengeId, ClientNetwork, CodeNonce, FeedCursor, FeedPosition, RequestId,
+    SessionId, Timestamp, UserId,
 };
 use crate::http::introspect::IntrospectResponse;
 use crate::http::problem::Problem;
@@ -164,7 +165,15 @@ pub(in crate::http) fn revocations() -> Value {
             ended_at: at(60),
             horizon: at(ACCESS_TTL),
         }],
-        cursor: at(120),
+        cursor: FeedCursor::new(
+            0x3c1f_8a90_b2d4_e657,
+            FeedPosition {
+                xid: 0x2f1a,
+                session_id: SESSION,
+            },
+            vec![],
+        ),
+        is_anew: false,
     }))
 }
 
@@ -188,6 +197,7 @@ pub(super) fn body(problem: &Problem) -> Value {
 pub(super) fn message(field: &str) -> &'static str {
     match field {
         "since" => "must be a cursor of an earlier answer",
+        "wait" => "must be a whole number of seconds up to 30",
         _ => "is required",
     }
 }

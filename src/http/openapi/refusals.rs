@@ -61,7 +61,11 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
                 Code::InvalidRequest,
             ],
         ],
-        "listRevocations" => &[CALLERS, STORE, &[Code::InvalidClient, Code::InvalidRequest]],
+        "listRevocations" => &[
+            CALLERS,
+            STORE,
+            &[Code::InvalidClient, Code::InvalidRequest, Code::Overloaded],
+        ],
         "showKeys" | "showMetadata" | "showDescription" => &[CALLERS],
         verify if verify.starts_with("verify") => &[BEARER, STORE],
         _ => return None,
@@ -95,7 +99,7 @@ fn problem(code: Code, operation: &str) -> Problem {
         "confirm" => &["token", "code"],
         "refresh" => &["refreshToken"],
         "introspect" => &["token"],
-        "listRevocations" => &["since"],
+        "listRevocations" => &["since", "wait"],
         _ => &[],
     };
     let bad = |field: &&'static str| FieldError {

@@ -1,0 +1,251 @@
+//! Following the ends of sessions: for this instance's own view of them, and for services.
+//!
+//! One reading at a time is under way in a process, whoever asked for it, and it serves all who asked
+//! before it began. The feed is answered from the view, so a thousand services that wait for news cost
+//! the database what one does.
+
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::Auth;
+use super::ended::Revocations;
+use crate::domain::{FeedCursor, FeedStart, SessionId, Timestamp};
+use crate::store::{DEADLINE, EndedSession, StoreError};
+use crate::telemetry::metrics::FEED_WAITING;
+
+/// How often the view is renewed: an end is known on every instance within a second.
+const INTERVAL: Duration = Duration::from_millis(400);
+
+/// The same while somebody waits for news.
+const INTERVAL_FOR_NEWS: Duration = Duration::from_millis(50);
+
+/// How often at most it is renewed because this instance itself ended a session.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Ended sessions that are looked through at once: few enough for the time that a statement has, even
+/// when each of them has to be fetched from a disk.
+const READ_AT_ONCE: i64 = 10_000;
+
+/// Entries of a page.
+const PAGE: usize = 10_000;
+
+/// Why the feed is not told.
+#[derive(Debug)]
+pub enum RevocationsError {
+    /// As many as may wait for news do so already.
+    TooManyWaiting,
+    /// The view of ended sessions is stale and the database failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for RevocationsError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What the readers of the ends share.
+#[derive(Debug)]
+pub(super) struct Feed {
+    /// How far the reading has come. Who holds it reads.
+    progress: Mutex<Progress>,
+    /// Rings when a reading should not wait for its time.
+    is_due: Notify,
+    news: watch::Sender<News>,
+    places: Semaphore,
+    max_waiting: usize,
+}
+
+/// What those who wait are told.
+#[derive(Debug, Default)]
+struct News {
+    /// The server ends: nobody is to wait any more.
+    is_over: bool,
+}
+
+/// How far this instance has come with reading the ends.
+#[derive(Debug, Default)]
+enum Progress {
+    #[default]
+    Nothing,
+    /// It reads, in the order of their dates, those that were there when it began.
+    Begun {
+        head: FeedCursor,
+        stopped_at: Option<(Timestamp, SessionId)>,
+    },
+    /// It has read all that a cursor has seen.
+    Following(FeedCursor),
+}
+
+/// A place among those who wait.
+struct Place<'a>(#[expect(dead_code, reason = "held for its drop")] SemaphorePermit<'a>);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        FEED_WAITING.shift(-1.0, []);
+    }
+}
+
+impl Feed {
+    pub(super) fn new(max_waiting: usize) -> Self {
+        FEED_WAITING.shift(0.0, []);
+        Self {
+            progress: Mutex::default(),
+            is_due: Notify::new(),
+            news: watch::Sender::default(),
+            places: Semaphore::new(max_waiting),
+            max_waiting,
+        }
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.places.available_permits() < self.max_waiting
+    }
+
+    fn take_place(&self) -> Option<Place<'_>> {
+        let permit = self.places.try_acquire().ok()?;
+        FEED_WAITING.shift(1.0, []);
+        // Those who read slowly while nobody waits are to learn of it.
+        self.is_due.notify_one();
+        Some(Place(permit))
+    }
+}
+
+impl Auth {
+    /// Lets this instance know at once of a session that it ended itself, and those who wait for news
+    /// soon.
+    pub(super) fn note_end(&self, session: EndedSession) {
+        self.0.ended.note(session);
+        if self.0.feed.is_waited_for() {
+            self.0.feed.is_due.notify_one();
+        }
+    }
+
+    /// Waits until the view of ended sessions is to be renewed again.
+    pub async fn ended_sessions_are_due(&self) {
+        let feed = &self.0.feed;
+        let interval = if feed.is_waited_for() {
+            INTERVAL_FOR_NEWS
+        } else {
+            INTERVAL
+        };
+        sleep(PAUSE).await;
+        tokio::select! {
+            () = sleep(interval - PAUSE) => {}
+            () = feed.is_due.notified() => {}
+        }
+    }
+
+    /// Reads the sessions that ended since the last reading into this instance's view, unless somebody
+    /// else's reading began after this was called. What was read before a failure stays read.
+    pub async fn renew_ended_sessions(&self) -> Result<(), StoreError> {
+        let asked_at = Instant::now();
+        let mut progress = self.0.feed.progress.lock().await;
+        while !self.0.ended.was_read_since(asked_at) {
+            let next = self.read_on(&progress).await?;
+            *progress = next;
+        }
+        Ok(())
+    }
+
+    /// Takes one step of a reading.
+    async fn read_on(&self, progress: &Progress) -> Result<Progress, StoreError> {
+        let (store, view) = (&self.0.store, &self.0.ended);
+        let read_at = Instant::now();
+        Ok(match progress {
+            Progress::Nothing => {
+                let head = store.find_feed_head().await?;
+                view.begin_anew();
+                Progress::Begun {
+                    head,
+                    stopped_at: None,
+                }
+            }
+            Progress::Begun { head, stopped_at } => {
+                let step = store.list_ends_by_date(*stopped_at, READ_AT_ONCE).await?;
+                view.insert(step.ended);
+                let head = head.clone();
+                match step.stopped_at {
+                    None => Progress::Following(head),
+                    stopped_at => Progress::Begun { head, stopped_at },
+                }
+            }
+            Progress::Following(cursor) => {
+                let Some(step) = store.list_unseen_ends(cursor, READ_AT_ONCE).await? else {
+                    return Ok(Progress::Nothing);
+                };
+                let cursor = step.cursor.clone();
+                if view.advance(read_at, step) {
+                    self.0.feed.news.send_modify(|_| {});
+                }
+                Progress::Following(cursor)
+            }
+        })
+    }
+
+    /// Sessions that ended since a cursor, and the next cursor.
+    ///
+    /// With a time to wait, and none that ended since: those that end within that time, as soon as they
+    /// do. Who waits holds no connection to the database.
+    pub async fn revocations(
+        &self,
+        since: &FeedStart,
+        wait: Duration,
+    ) -> Result<Revocations, RevocationsError> {
+        let feed = &self.0.feed;
+        let until = Instant::now() + wait;
+        let mut news = feed.news.subscribe();
+        let mut caught_up = Ok(());
+        if wait.is_zero() || !self.0.ended.reaches(since) {
+            caught_up = self.catch_up().await;
+        }
+        let mut place = None;
+        loop {
+            let page = self.page(since, caught_up).await?;
+            caught_up = Ok(());
+            let is_over = news.borrow_and_update().is_over;
+            let is_told = !page.ended.is_empty() || page.is_anew;
+            if is_told || is_over || until <= Instant::now() {
+                return Ok(page);
+            }
+            if place.is_none() {
+                let taken = feed.take_place().ok_or(RevocationsError::TooManyWaiting)?;
+                place = Some(taken);
+            }
+            tokio::select! {
+                () = sleep_until(until) => {}
+                _ = news.changed() => {}
+            }
+        }
+    }
+
+    /// From the view, which was `caught_up` with the database or not. What is known to have ended is told
+    /// in any case.
+    async fn page(
+        &self,
+        since: &FeedStart,
+        caught_up: Result<(), StoreError>,
+    ) -> Result<Revocations, StoreError> {
+        let view = &self.0.ended;
+        let page = view.page(since, PAGE);
+        if let Some(page) = page.filter(|page| caught_up.is_ok() || !page.ended.is_empty()) {
+            return Ok(page);
+        }
+        caught_up?;
+        self.catch_up().await?;
+        view.page(since, PAGE).ok_or(StoreError::TimedOut)
+    }
+
+    /// Renews the view for a request, which has no time to wait for others' readings for long.
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        let renewed = timeout(DEADLINE, self.renew_ended_sessions()).await;
+        renewed.map_err(|_| StoreError::TimedOut)?
+    }
+
+    /// Answers all who wait for news, and lets nobody wait any more. For the end of the server.
+    pub fn end_waiting(&self) {
+        self.0.feed.news.send_modify(|news| news.is_over = true);
+    }
+}
