@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(view.look(ended), Sight::Ended);
         assert_eq!(view.look(other), Sight::Unknown, "there is more to read");
         assert!(view.page(&FeedStart::Anew, 9).is_none());
-        renewed(&view, at(0));
+        view.advance(Instant::now(), step(vec![end], behind(end, &[]), at(0)));
         assert_eq!(view.look(other), Sight::Live);
         tokio::time::advance(TRUSTED_AGE).await;
         assert_eq!(view.look(other), Sight::Live);
