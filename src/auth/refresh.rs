@@ -62,9 +62,7 @@ impl Auth {
             generation: claims.generation,
         };
         if let Err(reason) = self.0.tokens.check_refresh_expiry(&claims) {
-            let error = RefreshError::Invalid(reason);
-            let event = refused_of(client, presented, AuditReason::TokenExpired);
-            return self.refuse_over(presented.session_id, event, error).await;
+            return self.refuse_expired(client, presented, reason).await;
         }
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
         let ring = self.0.tokens.ring().current();
@@ -104,6 +102,29 @@ impl Auth {
     ) -> Result<TokenPair, RefreshError> {
         let key = self.0.attempt_keys.refresh_over(session_id);
         self.count_refusal(&key, event, error).await
+    }
+
+    /// An expired token gets nothing. But if its session was moved on without it and is still alive,
+    /// somebody else moves it on, and it ends.
+    async fn refuse_expired(
+        &self,
+        client: &Client,
+        presented: Presented,
+        reason: InvalidToken,
+    ) -> Result<TokenPair, RefreshError> {
+        let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
+        let state = self.0.store.find_session_state(session_id).await?;
+        let is_reused = state.is_some_and(|state| {
+            state.user_id == presented.user_id
+                && decide_rotation(&state.facts, presented.generation, state.now, rule)
+                    == Rotation::Reused
+        });
+        if is_reused {
+            return self.settle_locked(client, presented).await;
+        }
+        let event = refused_of(client, presented, AuditReason::TokenExpired);
+        self.refuse_over(session_id, event, RefreshError::Invalid(reason))
+            .await
     }
 
     /// Counts a refusal and writes it down, as `event` or as one by the limit.
@@ -192,7 +213,11 @@ impl Auth {
             Rotation::Reused => {
                 let ended = tx.end_session(session_id, None, EndReason::Reuse).await?;
                 tx.record(&event(AuditReason::Reuse)).await?;
-                self.count_refused(tx, session_id, &state).await?;
+                if state.facts.is_blocked(now) {
+                    tx.commit().await?;
+                } else {
+                    self.count_refused(tx, session_id, &state).await?;
+                }
                 self.note_ended(EndReason::Reuse, ended);
                 Err(RefreshError::Reused)
             }

@@ -110,6 +110,12 @@ pub struct RotationFacts {
 }
 
 impl RotationFacts {
+    /// Whether a block is on at `now`.
+    #[must_use]
+    pub fn is_blocked(&self, now: Timestamp) -> bool {
+        self.blocked_until.is_some_and(|until| until > now)
+    }
+
     /// The attempts that still count at `now`. After a block that has run out the count starts at
     /// zero.
     #[must_use]
@@ -149,8 +155,8 @@ pub enum Rotation {
     },
     /// One too many: a block starts.
     StartBlock,
-    /// Older than the grace allows, or from a future that the database lost: the session ends.
-    /// Counts.
+    /// Older than the grace allows, or from a future that the database lost: the session ends,
+    /// whatever the limit says. Counts, unless a block is on.
     Reused,
     /// The session is over, or its user is. Counts.
     Dead,
@@ -158,8 +164,11 @@ pub enum Rotation {
 
 /// Decides on a refresh token of generation `presented`.
 ///
-/// The limit comes first, as everywhere: while a block is on, nothing is looked at. A repeat
-/// within the grace costs no attempt, so that any number of tabs may wake at once.
+/// A token that is provably over ends its live session before any limit is asked: otherwise a thief
+/// could use the limit up, so that the owner's old token is turned away and never gives the theft away
+/// (RFC 9700, section 4.14.2). All else the limit may refuse: while a block is on, the current token and
+/// the one before are. A repeat within the grace costs no attempt, so that any number of tabs may wake
+/// at once.
 #[must_use]
 pub fn decide_rotation(
     facts: &RotationFacts,
@@ -167,23 +176,25 @@ pub fn decide_rotation(
     now: Timestamp,
     rule: &RotationRule,
 ) -> Rotation {
+    let is_live = !facts.is_ended && facts.user_is_enabled && facts.idle_expires_at > now;
+    let is_current = presented == facts.generation;
+    let is_repeat = presented.precedes(facts.generation) && now < facts.rotated_at + rule.grace;
+    if is_live && !is_current && !is_repeat {
+        return Rotation::Reused;
+    }
     if let Some(until) = facts.blocked_until.filter(|until| *until > now) {
         return Rotation::Blocked { until };
     }
-    let is_live = !facts.is_ended && facts.user_is_enabled && facts.idle_expires_at > now;
-    let in_grace = now < facts.rotated_at + rule.grace;
-    if is_live && presented.precedes(facts.generation) && in_grace {
+    if is_live && is_repeat {
         return Rotation::Repeat;
     }
     let counted = facts.counted_hits(now, rule.limit.window).len();
     if counted >= rule.limit.attempts as usize {
         Rotation::StartBlock
-    } else if !is_live {
-        Rotation::Dead
-    } else if presented == facts.generation {
+    } else if is_live {
         Rotation::Advance
     } else {
-        Rotation::Reused
+        Rotation::Dead
     }
 }
 
@@ -265,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sixth_attempt_within_a_minute_starts_a_block_whatever_it_presents() {
+    fn the_sixth_attempt_within_a_minute_starts_a_block() {
         let full = RotationFacts {
             hits: (996..=1000).map(at).collect(),
             ..facts()
@@ -275,7 +286,6 @@ mod tests {
             ..full.clone()
         };
         assert_eq!(decide(&full, 4, 1010), Rotation::StartBlock);
-        assert_eq!(decide(&full, 2, 1010), Rotation::StartBlock);
         assert_eq!(decide(&ended, 4, 1010), Rotation::StartBlock);
         assert_eq!(
             decide(&full, 3, 1010),
@@ -291,18 +301,48 @@ mod tests {
     }
 
     #[test]
-    fn while_a_block_is_on_everything_is_refused_and_after_it_the_count_starts_at_zero() {
+    fn while_a_block_is_on_good_tokens_are_refused_and_after_it_the_count_starts_at_zero() {
         let blocked = RotationFacts {
             hits: (996..=1000).map(at).collect(),
             blocked_until: Some(at(1020)),
             ..facts()
         };
-        for presented in [2, 3, 4] {
+        for presented in [3, 4] {
             assert_eq!(
                 decide(&blocked, presented, 1019),
                 Rotation::Blocked { until: at(1020) }
             );
         }
         assert_eq!(decide(&blocked, 4, 1020), Rotation::Advance);
+        let ended = RotationFacts {
+            is_ended: true,
+            ..blocked
+        };
+        for presented in [2, 3, 4, 5] {
+            assert_eq!(
+                decide(&ended, presented, 1019),
+                Rotation::Blocked { until: at(1020) },
+                "there is nothing left to end"
+            );
+        }
+    }
+
+    /// Red where the limit is asked first, as it was.
+    #[test]
+    fn no_limit_saves_a_session_whose_old_token_is_used_again() {
+        let full = RotationFacts {
+            hits: (996..=1000).map(at).collect(),
+            ..facts()
+        };
+        let blocked = RotationFacts {
+            blocked_until: Some(at(1300)),
+            ..full.clone()
+        };
+        for limited in [full, blocked] {
+            for presented in [1, 2, 5] {
+                assert_eq!(decide(&limited, presented, 1010), Rotation::Reused);
+            }
+            assert_eq!(decide(&limited, 3, 1030), Rotation::Reused);
+        }
     }
 }

@@ -38,8 +38,8 @@ async fn a_refresh_outlives_the_access_token() {
     let app = TestApp::start().await;
     let (alice, first) = app.signed_in("alice@example.com").await;
     app.clock().advance(secs(901));
-    alice
-        .signout(&first.access)
+    let request = app.request("GET", "/api/v2/session", &alice.network);
+    app.send(request.bearer_auth(&first.access))
         .await
         .problem(401, "invalid_access_token");
     alice.refresh(&first.refresh).await.pair();
@@ -137,6 +137,90 @@ async fn a_token_two_generations_old_ends_the_session_even_within_the_grace() {
         .refresh(&third.refresh)
         .await
         .problem(401, "invalid_refresh_token");
+}
+
+/// Red where the limit is asked first: the owner's token is 429 for ever, and the thief's lives on.
+#[tokio::test]
+async fn a_thief_who_uses_the_limit_up_is_found_out_all_the_same() {
+    for is_blocked in [false, true] {
+        let app = TestApp::start().await;
+        let (owner, stolen) = app.signed_in("alice@example.com").await;
+        let thief = owner.elsewhere();
+        let mut pair = thief.refresh(&stolen.refresh).await.pair();
+        for _ in 0..4 {
+            pair = thief.refresh(&pair.refresh).await.pair();
+        }
+        if is_blocked {
+            assert_eq!(thief.refresh(&pair.refresh).await.limited(), 300);
+        }
+        owner
+            .refresh(&stolen.refresh)
+            .await
+            .problem(401, "invalid_refresh_token");
+        thief
+            .signout(&pair.access)
+            .await
+            .problem(401, "invalid_access_token");
+        let ended = "SELECT count(*) FROM sessions WHERE end_reason = 'reuse'";
+        assert_eq!(app.count(ended).await, 1);
+        let audit = app.audit().await;
+        assert!(audit.contains(&"refresh refused reuse".to_owned()));
+        // The block lasts as long as it said it would, for a session that is over too.
+        thief.refresh(&pair.refresh).await.limited();
+    }
+}
+
+/// Red where a block refuses whatever is old.
+#[tokio::test]
+async fn during_a_block_the_current_token_and_the_one_before_are_refused_and_end_nothing() {
+    let app = TestApp::with(&[("limits.refresh.attempts", "1")]).await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    let second = alice.refresh(&first.refresh).await.pair();
+    assert_eq!(alice.refresh(&second.refresh).await.limited(), 300);
+    alice.refresh(&first.refresh).await.limited();
+    alice.refresh(&second.refresh).await.limited();
+    let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+    assert_eq!(app.count(live).await, 1);
+}
+
+/// Red without the look at the session in `refuse_expired`: the thief's session lives on.
+#[tokio::test]
+async fn an_old_token_that_has_expired_gives_the_theft_away_too() {
+    let app = TestApp::with(&[("tokens.refresh_idle_ttl_seconds", "1000")]).await;
+    let (owner, stolen) = app.signed_in("alice@example.com").await;
+    app.age_sessions(secs(900)).await;
+    let pair = owner.elsewhere().refresh(&stolen.refresh).await.pair();
+    app.age_sessions(secs(101)).await;
+    app.clock().advance(secs(1001));
+    owner
+        .refresh(&stolen.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    let ended = "SELECT count(*) FROM sessions WHERE end_reason = 'reuse'";
+    assert_eq!(app.count(ended).await, 1);
+    owner
+        .refresh(&pair.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+}
+
+/// Red where any expired token ends its session: the answer to the last refresh was lost.
+#[tokio::test]
+async fn a_token_that_expired_within_its_grace_ends_nothing() {
+    let app = TestApp::with(&[("tokens.refresh_idle_ttl_seconds", "1000")]).await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    let second = alice.refresh(&first.refresh).await.pair();
+    app.clock().advance(secs(1001));
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    alice
+        .refresh(&second.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+    assert_eq!(app.count(live).await, 1);
 }
 
 #[tokio::test]
