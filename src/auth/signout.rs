@@ -32,15 +32,19 @@ impl From<StoreError> for SignoutError {
 impl Auth {
     /// Ends the session of an access token. Of several at once, one succeeds.
     ///
+    /// A token of ours whose `exp` alone has passed is refused as everywhere, but ends its session too:
+    /// its owner left a page open for longer than the token lives, and must not stay signed in.
+    ///
     /// Nothing counts refusals, since there is nothing to guess; so there is a bound on how many of
     /// them are written down.
     pub async fn signout(&self, client: &Client, token: &str) -> Result<(), SignoutError> {
-        let claims = match self.0.tokens.verify_access(token) {
+        let claims = match self.0.tokens.verify_expired_access(token) {
             Ok(claims) => claims,
             Err(InvalidToken::Header) => return self.signout_legacy(client, token).await,
             Err(reason) => return Err(self.refuse_foreign_signout(client, reason).await),
         };
         note_user(claims.sub);
+        let expiry = self.0.tokens.check_access_expiry(&claims);
         let mut tx = self.0.store.begin().await?;
         let ended = tx
             .end_session(claims.sid, Some(claims.sub), EndReason::SignedOut)
@@ -49,12 +53,16 @@ impl Auth {
             drop(tx);
             self.record_if_room(&over(client, claims.sub, claims.sid))
                 .await;
-            return Err(SignoutError::Over);
+            return Err(expiry.map_or_else(SignoutError::Invalid, |()| SignoutError::Over));
         };
-        tx.record(&ended_by(client, claims.sub, ended)).await?;
+        tx.record(&AuditEvent {
+            detail: expiry.err().map(|reason| format!("token {reason}")),
+            ..ended_by(client, claims.sub, ended)
+        })
+        .await?;
         tx.commit().await?;
         self.note_ended(EndReason::SignedOut, [ended]);
-        Ok(())
+        expiry.map_err(SignoutError::Invalid)
     }
 
     async fn signout_legacy(&self, client: &Client, token: &str) -> Result<(), SignoutError> {

@@ -11,7 +11,8 @@ use crate::domain::Client;
 
 /// Ends the session of an access token.
 ///
-/// Its access and refresh tokens are refused from then on.
+/// Its access and refresh tokens are refused from then on. A token that has expired is refused, but
+/// ends its session all the same.
 #[utoipa::path(
     post,
     path = "/signout",

@@ -226,9 +226,20 @@ impl Tokens {
     /// Checks an access token: signature, type, issuer, audience, claims, and `exp`. Whether its
     /// session has ended is another question.
     pub fn verify_access(&self, token: &str) -> Result<AccessClaims, InvalidToken> {
-        let claims: AccessClaims = self.verify(token, Kind::Access, &self.access_rules)?;
-        self.check_expiry(claims.exp)?;
+        let claims = self.verify_expired_access(token)?;
+        self.check_access_expiry(&claims)?;
         Ok(claims)
+    }
+
+    /// The same but for its `exp`: one that is ours and has expired lets nobody in, but its owner may
+    /// still sign out with it.
+    pub fn verify_expired_access(&self, token: &str) -> Result<AccessClaims, InvalidToken> {
+        self.verify(token, Kind::Access, &self.access_rules)
+    }
+
+    /// Whether an access token that was verified has expired.
+    pub fn check_access_expiry(&self, claims: &AccessClaims) -> Result<(), InvalidToken> {
+        self.check_expiry(claims.exp)
     }
 
     /// Checks a refresh token in the same way, but for its `exp`: one that is ours and has expired

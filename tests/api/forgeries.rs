@@ -795,7 +795,11 @@ async fn every_forged_access_token_is_refused_everywhere_with_the_one_answer() {
     assert_so_many(&forgeries, 220);
     let good = forgeries.good();
     for place in Place::OF_ACCESS_TOKENS {
-        place.refuses(&app, &forgeries.made).await;
+        let mut made = forgeries.made.clone();
+        if matches!(place, Place::Signout) {
+            made.retain(|forgery| !is_expired_alone(forgery));
+        }
+        place.refuses(&app, &made).await;
     }
     // Without a flaw it would have been good for all of that, and no forgery did anything.
     for place in [
@@ -810,6 +814,30 @@ async fn every_forged_access_token_is_refused_everywhere_with_the_one_answer() {
             "{place:?}"
         );
     }
+}
+
+/// A sign-out takes a token whose `exp` alone has passed for what it was.
+fn is_expired_alone((name, _): &(String, String)) -> bool {
+    name.starts_with("claim exp = Some(Number(")
+}
+
+/// Red for each check that an expired token is spared in `verify_expired_access`.
+#[tokio::test]
+async fn an_expired_token_with_any_other_flaw_signs_nobody_out() {
+    let (app, forger, pair) = deceived().await;
+    let mut real = Jwt::read(&pair.access);
+    let past = real.claims["iat"].as_i64().unwrap() - 2;
+    real.claims["exp"] = json!(past);
+    let mut forgeries = Forgeries::of(&real, &forger);
+    assert_so_many(&forgeries, 220);
+    let expired = forgeries.good();
+    forgeries.made.retain(|forgery| !is_expired_alone(forgery));
+    Place::Signout.refuses(&app, &forgeries.made).await;
+    let session = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+    assert_eq!(app.count(session).await, 1);
+    let refused = Place::Signout.show(&app, &expired).await.unwrap();
+    refused.problem(401, "invalid_access_token");
+    assert_eq!(app.count(session).await, 0);
 }
 
 #[tokio::test]

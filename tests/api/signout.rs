@@ -62,10 +62,12 @@ async fn any_access_token_of_a_session_signs_it_out() {
         .problem(401, "invalid_refresh_token");
 }
 
+/// Red where a sign-out asks for a token that lets its owner in.
 #[tokio::test]
-async fn an_expired_access_token_signs_nothing_out() {
+async fn an_access_token_whose_exp_alone_has_passed_is_refused_and_ends_its_session() {
     let app = TestApp::start().await;
     let (alice, pair) = app.signed_in("alice@example.com").await;
+    let other = alice.signin().await.pair();
     app.clock().advance(secs(900));
     let refused = alice.signout(&pair.access).await;
     assert_json_snapshot!(refused.problem(401, "invalid_access_token"), @r#"
@@ -78,7 +80,23 @@ async fn an_expired_access_token_signs_nothing_out() {
       "type": "about:blank"
     }
     "#);
-    alice.refresh(&pair.refresh).await.pair();
+    alice
+        .refresh(&pair.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    alice.refresh(&other.refresh).await.pair();
+    // The second time it finds nothing to end, and the answer is the same.
+    let again = alice.signout(&pair.access).await;
+    assert_eq!(again.seen(), refused.seen());
+    let audit = app.audit().await;
+    let of_signouts = |line: &&String| line.contains("signed_out") || line.contains("signout");
+    assert_eq!(
+        audit.iter().filter(of_signouts).collect::<Vec<_>>(),
+        [
+            "session_ended granted signed_out",
+            "signout refused session_over"
+        ]
+    );
 }
 
 #[tokio::test]
