@@ -24,8 +24,8 @@ use crate::store::{Fitness, Store, StoreError};
 use crate::telemetry;
 use crate::token::Tokens;
 use crate::workers::{
-    MailSender, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
-    follow_keys, measure, purge,
+    MailSender, beat, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
+    follow_keys, measure, purge, tell_unanswered,
 };
 
 /// How long requests in flight get to finish, once no new ones are accepted.
@@ -130,6 +130,8 @@ impl App {
         app.work(|stop| end_sessions_of_revoked_keys(keys, stop));
         app.work(|stop| follow_ended_sessions(auth.clone(), stop));
         app.work(|stop| follow_hash_kinds(auth.clone(), stop));
+        app.work(|stop| beat(store.clone(), stop));
+        app.work(|stop| tell_unanswered(auth.clone(), stop));
         app.work(|stop| measure(store.clone(), clock.clone(), stop));
         app.work(|stop| purge(store, config.audit, stop));
         app.serve_public(public, auth.clone(), config);

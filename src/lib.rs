@@ -19,7 +19,7 @@
 //! | [`app`] | from a configuration to a running server, and back to nothing | |
 //! | [`dev`] | a private PostgreSQL, a mailbox and demo users, for a first run and for tests | |
 //! | [`http`] | the wire: routes, middleware, refusals; a file per endpoint | `axum`, `tower` |
-//! | [`workers`] | loops beside the requests: mail, ended sessions, keys, kinds of hashes, measuring, purging | |
+//! | [`workers`] | loops beside the requests: mail, ended sessions, keys, kinds of hashes, the heartbeat, measuring, purging | |
 //! | [`auth`] | the use cases; they know neither HTTP nor SQL | |
 //! | [`store`] | the database: a file per table, a statement per function | `sqlx` |
 //! | [`mail`] | what a mail says and how it leaves | `lettre` |

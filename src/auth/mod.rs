@@ -17,6 +17,7 @@ mod session;
 mod sessions;
 mod signin;
 mod signout;
+mod unanswered;
 mod users;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::token::{PublicKeys, Tokens};
 use ended::EndedSessions;
 use feed::Feed;
 use reserve::{NotReserved, lasting};
+use unanswered::Unanswered;
 
 pub use confirm::ConfirmError;
 pub use ended::Revocations;
@@ -66,6 +68,7 @@ struct Parts {
     mail_is_due: Arc<Notify>,
     ended: EndedSessions,
     feed: Feed,
+    unanswered: Unanswered,
     clients: Vec<IntrospectionClient>,
 }
 
@@ -128,6 +131,7 @@ impl Auth {
             mail_is_due,
             ended: EndedSessions::default(),
             feed: Feed::new(config.introspection.max_waiting),
+            unanswered: Unanswered::default(),
             clients: config.introspection.clients.clone(),
         }))
     }

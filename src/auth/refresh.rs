@@ -1,5 +1,7 @@
 //! Refreshing: a refresh token for the session's next pair.
 
+use tokio::time::Instant;
+
 use crate::domain::{
     AttemptKey, AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, Rotation, Session,
     SessionId, Timestamp, decide_rotation, seconds_until,
@@ -64,6 +66,19 @@ impl Auth {
         if let Err(reason) = self.0.tokens.check_refresh_expiry(&claims) {
             return self.refuse_expired(client, presented, reason).await;
         }
+        let since = Instant::now();
+        let answer = self.trade(client, presented).await;
+        if matches!(&answer, Err(RefreshError::Store(error)) if error.is_unavailable()) {
+            self.0.unanswered.note(presented, since);
+        }
+        answer
+    }
+
+    async fn trade(
+        &self,
+        client: &Client,
+        presented: Presented,
+    ) -> Result<TokenPair, RefreshError> {
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
         let ring = self.0.tokens.ring().current();
         let advanced = self
@@ -114,13 +129,17 @@ impl Auth {
     ) -> Result<TokenPair, RefreshError> {
         let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
         let state = self.0.store.find_session_state(session_id).await?;
-        let is_reused = state.is_some_and(|state| {
-            state.user_id == presented.user_id
-                && decide_rotation(&state.facts, presented.generation, state.now, rule)
-                    == Rotation::Reused
-        });
-        if is_reused {
-            return self.settle_locked(client, presented).await;
+        let is_reused = |state: &SessionState| {
+            let decided = decide_rotation(&state.facts, presented.generation, state.now, rule);
+            decided == Rotation::Reused
+        };
+        let is_own = |state: &SessionState| state.user_id == presented.user_id;
+        if state.is_some_and(|state| is_own(&state) && is_reused(&state)) {
+            let mut tx = self.0.store.begin().await?;
+            let state = self.lock_session(&mut tx, presented).await?;
+            if let Some(state) = state.filter(is_reused) {
+                return self.end_reused(tx, client, presented, &state).await;
+            }
         }
         let event = refused_of(client, presented, AuditReason::TokenExpired);
         self.refuse_over(session_id, event, RefreshError::Invalid(reason))
@@ -176,7 +195,7 @@ impl Auth {
     ) -> Result<TokenPair, RefreshError> {
         let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
         let mut tx = self.0.store.begin().await?;
-        let Some(state) = tx.lock_session(session_id).await? else {
+        let Some(state) = self.lock_session(&mut tx, presented).await? else {
             drop(tx);
             return self.refuse_forgotten(client, presented).await;
         };
@@ -210,22 +229,86 @@ impl Auth {
                     retry_after,
                 }))
             }
-            Rotation::Reused => {
-                let ended = tx.end_session(session_id, None, EndReason::Reuse).await?;
-                tx.record(&event(AuditReason::Reuse)).await?;
-                if state.facts.is_blocked(now) {
-                    tx.commit().await?;
-                } else {
-                    self.count_refused(tx, session_id, &state).await?;
-                }
-                self.note_ended(EndReason::Reuse, ended);
-                Err(RefreshError::Reused)
-            }
+            Rotation::Reused => self.end_reused(tx, client, presented, &state).await,
             Rotation::Dead => {
                 tx.record(&event(AuditReason::SessionOver)).await?;
                 self.count_refused(tx, session_id, &state).await?;
                 Err(RefreshError::Dead)
             }
+        }
+    }
+
+    /// Locks a session and reads what the rule looks at: with the time for which nobody could have been
+    /// handed a pair, where that matters.
+    async fn lock_session(
+        &self,
+        tx: &mut Tx,
+        presented: Presented,
+    ) -> Result<Option<SessionState>, StoreError> {
+        let rule = &self.0.rules.rotation;
+        let Some(mut state) = tx.lock_session(presented.session_id).await? else {
+            return Ok(None);
+        };
+        if state.facts.is_late(presented.generation, state.now, rule) {
+            let stalled = tx.time_stalled(state.facts.grace_from, state.now).await?;
+            // Not the sum: mostly it is the same time. Where it is not, the grace is the shorter for it.
+            let unanswered = self.0.unanswered.time_without(presented);
+            state.facts.stalled = stalled.max(unanswered);
+        }
+        Ok(Some(state))
+    }
+
+    /// An old token was used again: somebody has a copy, and the session ends.
+    async fn end_reused(
+        &self,
+        mut tx: Tx,
+        client: &Client,
+        presented: Presented,
+        state: &SessionState,
+    ) -> Result<TokenPair, RefreshError> {
+        let session_id = presented.session_id;
+        let ended = tx.end_session(session_id, None, EndReason::Reuse).await?;
+        tx.record(&refused_of(client, presented, AuditReason::Reuse))
+            .await?;
+        if state.facts.is_blocked(state.now) {
+            tx.commit().await?;
+        } else {
+            self.count_refused(tx, session_id, state).await?;
+        }
+        self.note_ended(EndReason::Reuse, ended);
+        Err(RefreshError::Reused)
+    }
+
+    /// Lets the database know for how long this instance alone could not answer refreshes, so that
+    /// every instance takes their tokens for as long as the grace still had to run. Does nothing while
+    /// commits are not answered.
+    pub async fn tell_unanswered(&self) -> Result<(), StoreError> {
+        for presented in self.0.unanswered.all() {
+            if !self.0.store.is_beating() {
+                break;
+            }
+            self.tell_one(presented).await?;
+            self.0.unanswered.forget(presented);
+        }
+        Ok(())
+    }
+
+    /// The session may have gone on since, on another instance: then there is nothing to tell.
+    async fn tell_one(&self, presented: Presented) -> Result<(), StoreError> {
+        let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
+        let mut tx = self.0.store.begin().await?;
+        let state = tx.lock_session(session_id).await?;
+        let Some(SessionState { mut facts, now, .. }) = state else {
+            return tx.rollback().await;
+        };
+        let stalled = tx.time_stalled(facts.grace_from, now).await?;
+        facts.stalled = stalled.max(self.0.unanswered.time_without(presented));
+        match facts.later_grace(presented.generation, now, rule) {
+            Some(grace_from) => {
+                tx.extend_grace(session_id, grace_from).await?;
+                tx.commit().await
+            }
+            None => tx.rollback().await,
         }
     }
 

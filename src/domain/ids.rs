@@ -67,7 +67,7 @@ impl fmt::Debug for ChallengeId {
 }
 
 /// How often a session's tokens were issued; 1 when it opens. A refresh token carries it as `gen`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(pub i64);
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::words::words;
 use super::{EmailAddress, Generation, KeyId, Limit, SessionId, Timestamp, UserId};
 
@@ -95,8 +97,10 @@ pub struct Session {
 pub struct RotationFacts {
     /// The current generation.
     pub generation: Generation,
-    /// When it was made.
-    pub rotated_at: Timestamp,
+    /// From when the grace of the one before counts: when this one was made, or later.
+    pub grace_from: Timestamp,
+    /// For how long since then nobody could have been handed a pair. It does not count.
+    pub stalled: Duration,
     /// When the session dies if it is not refreshed.
     pub idle_expires_at: Timestamp,
     /// Whether it was ended.
@@ -110,6 +114,43 @@ pub struct RotationFacts {
 }
 
 impl RotationFacts {
+    /// How much of the grace is used up at `now`.
+    fn grace_used(&self, now: Timestamp) -> TimeDelta {
+        let stalled = TimeDelta::from_std(self.stalled).unwrap_or(TimeDelta::MAX);
+        (now - self.grace_from - stalled).max(TimeDelta::zero())
+    }
+
+    fn is_within_grace(&self, now: Timestamp, rule: &RotationRule) -> bool {
+        TimeDelta::from_std(rule.grace).is_ok_and(|grace| self.grace_used(now) < grace)
+    }
+
+    /// Whether `presented` is reuse for no other reason than that its grace is over, so that it matters
+    /// whether an outage used the grace up.
+    #[must_use]
+    pub fn is_late(&self, presented: Generation, now: Timestamp, rule: &RotationRule) -> bool {
+        self.is_live(now) && presented.precedes(self.generation) && !self.is_within_grace(now, rule)
+    }
+
+    /// From when the grace counts if what stalled it is over now; `None` if it had run out, or if none
+    /// of it was kept from `presented`.
+    #[must_use]
+    pub fn later_grace(
+        &self,
+        presented: Generation,
+        now: Timestamp,
+        rule: &RotationRule,
+    ) -> Option<Timestamp> {
+        let is_kept = self.is_live(now)
+            && presented.precedes(self.generation)
+            && self.is_within_grace(now, rule);
+        let grace_from = now - self.grace_used(now);
+        (is_kept && grace_from > self.grace_from).then_some(grace_from)
+    }
+
+    fn is_live(&self, now: Timestamp) -> bool {
+        !self.is_ended && self.user_is_enabled && self.idle_expires_at > now
+    }
+
     /// Whether a block is on at `now`.
     #[must_use]
     pub fn is_blocked(&self, now: Timestamp) -> bool {
@@ -176,9 +217,9 @@ pub fn decide_rotation(
     now: Timestamp,
     rule: &RotationRule,
 ) -> Rotation {
-    let is_live = !facts.is_ended && facts.user_is_enabled && facts.idle_expires_at > now;
+    let is_live = facts.is_live(now);
     let is_current = presented == facts.generation;
-    let is_repeat = presented.precedes(facts.generation) && now < facts.rotated_at + rule.grace;
+    let is_repeat = presented.precedes(facts.generation) && facts.is_within_grace(now, rule);
     if is_live && !is_current && !is_repeat {
         return Rotation::Reused;
     }
@@ -200,8 +241,6 @@ pub fn decide_rotation(
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
 
     const RULE: RotationRule = RotationRule {
@@ -221,7 +260,8 @@ mod tests {
     fn facts() -> RotationFacts {
         RotationFacts {
             generation: Generation(4),
-            rotated_at: at(1000),
+            grace_from: at(1000),
+            stalled: Duration::ZERO,
             idle_expires_at: at(5000),
             is_ended: false,
             user_is_enabled: true,
@@ -246,6 +286,65 @@ mod tests {
         assert_eq!(decide(&facts(), 3, 1000), Rotation::Repeat);
         assert_eq!(decide(&facts(), 3, 1029), Rotation::Repeat);
         assert_eq!(decide(&facts(), 3, 1030), Rotation::Reused);
+    }
+
+    #[test]
+    fn time_in_which_nobody_could_be_handed_a_pair_uses_none_of_the_grace_up() {
+        let stalled = |seconds| RotationFacts {
+            stalled: Duration::from_secs(seconds),
+            ..facts()
+        };
+        for (seconds, now, decided) in [
+            (0, 1029, Rotation::Repeat),
+            (0, 1030, Rotation::Reused),
+            (43, 1043, Rotation::Repeat),
+            (43, 1072, Rotation::Repeat),
+            (43, 1073, Rotation::Reused),
+            (700, 1729, Rotation::Repeat),
+            (700, 1730, Rotation::Reused),
+        ] {
+            assert_eq!(decide(&stalled(seconds), 3, now), decided, "{now}");
+            assert_eq!(decide(&stalled(seconds), 2, now), Rotation::Reused);
+            assert_eq!(decide(&stalled(seconds), 4, now), Rotation::Advance);
+            let is_late = stalled(0).is_late(Generation(3), at(now), &RULE);
+            assert_eq!(is_late, now >= 1030, "what stalled it is asked for");
+        }
+        let none = RotationRule {
+            grace: Duration::ZERO,
+            ..RULE
+        };
+        let decided = decide_rotation(&stalled(43), Generation(3), at(1020), &none);
+        assert_eq!(
+            decided,
+            Rotation::Reused,
+            "there is no grace to stand still"
+        );
+    }
+
+    /// Red where it is extended whatever was left of it.
+    #[test]
+    fn what_was_left_of_the_grace_is_left_of_it_afterwards_and_what_had_run_out_stays_so() {
+        let later = |stalled, presented, now| {
+            let facts = RotationFacts {
+                stalled: Duration::from_secs(stalled),
+                ..facts()
+            };
+            facts.later_grace(Generation(presented), at(now), &RULE)
+        };
+        assert_eq!(later(50, 3, 1060), Some(at(1050)), "20 s are left");
+        assert_eq!(later(50, 3, 1079), Some(at(1050)), "1 s is left");
+        assert_eq!(later(50, 3, 1080), None, "none was left");
+        assert_eq!(later(90, 3, 1060), Some(at(1060)), "never more than all");
+        assert_eq!(later(0, 3, 1010), None, "nothing was lost");
+        for other in [2, 4, 5] {
+            assert_eq!(later(50, other, 1060), None, "the session has gone on");
+        }
+        let ended = RotationFacts {
+            is_ended: true,
+            stalled: Duration::from_secs(50),
+            ..facts()
+        };
+        assert_eq!(ended.later_grace(Generation(3), at(1060), &RULE), None);
     }
 
     #[test]

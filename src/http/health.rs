@@ -45,6 +45,8 @@ pub enum Readiness {
     DatabaseReadOnly,
     /// The database lacks migrations.
     MigrationsMissing,
+    /// The database does not answer commits.
+    CommitsStalled,
     /// No signing key is active.
     NoSigningKey,
     /// This machine's clock differs from the database's.
@@ -101,6 +103,7 @@ fn judge(fitness: &Result<Fitness, StoreError>) -> Readiness {
         Ok(Fitness::Fit) => Readiness::Ready,
         Ok(Fitness::ReadOnly) => Readiness::DatabaseReadOnly,
         Ok(Fitness::NotMigrated) => Readiness::MigrationsMissing,
+        Ok(Fitness::CommitsStalled) => Readiness::CommitsStalled,
         Ok(Fitness::NoSigningKey) => Readiness::NoSigningKey,
         Ok(Fitness::ClockOff) => Readiness::ClockOff,
         Err(_) => Readiness::DatabaseUnavailable,
@@ -121,6 +124,7 @@ pub(super) async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Jso
         | Readiness::DatabaseUnavailable
         | Readiness::DatabaseReadOnly
         | Readiness::MigrationsMissing
+        | Readiness::CommitsStalled
         | Readiness::NoSigningKey
         | Readiness::ClockOff => StatusCode::SERVICE_UNAVAILABLE,
     };

@@ -22,6 +22,8 @@ pub enum Fitness {
     ReadOnly,
     /// It lacks migrations of this program.
     NotMigrated,
+    /// It does not answer commits, though it may answer readers.
+    CommitsStalled,
     /// No signing key is active.
     NoSigningKey,
     /// The process's clock differs from the database's by more than [`CLOCK_TOLERANCE`].
@@ -79,6 +81,8 @@ impl Store {
             Fitness::ReadOnly
         } else if row.newest < newest {
             Fitness::NotMigrated
+        } else if self.pulse.is_stalled() {
+            Fitness::CommitsStalled
         } else if !row.has_key {
             Fitness::NoSigningKey
         } else if ahead.abs() > CLOCK_TOLERANCE {

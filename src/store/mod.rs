@@ -23,6 +23,7 @@ mod error;
 mod fitness;
 mod known_networks;
 mod late;
+mod outages;
 mod outbox;
 mod purge;
 mod reaper;
@@ -47,6 +48,7 @@ use crate::telemetry::metrics::{
 };
 
 use connections::{Bounds, Connections, Loan, Server};
+use outages::Pulse;
 use reaper::Reaper;
 use suspect::Suspect;
 
@@ -57,6 +59,7 @@ pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use ended_sessions::{EndsByDate, ReadEnd, UnseenEnds};
 pub use error::StoreError;
 pub use fitness::{Backlog, CLOCK_TOLERANCE, Fitness, TableSize};
+pub use outages::{BEAT, Heart};
 pub use outbox::{Due, DueMail, GivenUp, MailRecord};
 pub use purge::Purged;
 pub use sessions::{
@@ -90,9 +93,10 @@ const STATEMENTS: usize = 100;
 
 /// Access to the database; cheap to clone.
 ///
-/// It holds at most [`DatabaseConfig::max_connections`] connections for the requests, and six besides,
-/// which do not wait behind requests: for readiness and metrics, for the followers of ended sessions and
-/// keys, for migrations, and for looking after connections that do not answer.
+/// It holds at most [`DatabaseConfig::max_connections`] connections for the requests, and seven
+/// besides, which do not wait behind requests: for readiness and metrics, for the followers of ended
+/// sessions and keys, for migrations, for the heartbeat, and for looking after connections that do not
+/// answer.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: Connections,
@@ -101,7 +105,11 @@ pub struct Store {
     aside: Connections,
     readers: Connections,
     unhurried: Connections,
+    is_behind_pooler: bool,
     suspect: Suspect,
+    /// For the heart, whose connection is no pool's.
+    heart: PgConnectOptions,
+    pulse: Pulse,
 }
 
 /// A transaction. Dropping it undoes it.
@@ -142,6 +150,9 @@ impl Store {
             readers: besides(READERS, Bounds::REQUEST),
             unhurried: besides(UNHURRIED, Bounds::NONE),
             pool,
+            is_behind_pooler: server.is_behind_pooler,
+            heart: server.options_with(Bounds::NONE),
+            pulse: Pulse::default(),
             suspect: server.suspect,
         };
         let began = Instant::now();
@@ -284,6 +295,7 @@ impl Store {
         DATABASE_CONNECTIONS.count(usage.used, ["used".into()]);
         DATABASE_CONNECTIONS.count(usage.abandoned, ["abandoned".into()]);
         DATABASE_CONNECTIONS_MAX.count(usage.max, []);
+        self.pulse.measure();
     }
 
     /// Closes the connections: those in use when they come back.

@@ -27,7 +27,7 @@ pub struct SessionLives {
 }
 
 /// What a refresh token stands for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Presented {
     /// Its session.
     pub session_id: SessionId,
@@ -74,6 +74,7 @@ struct StateRow {
     amr: Vec<String>,
     created_at: Timestamp,
     rotated_at: Timestamp,
+    grace_from: Timestamp,
     access_expires_at: Timestamp,
     idle_expires_at: Timestamp,
     is_ended: bool,
@@ -104,7 +105,8 @@ impl TryFrom<StateRow> for SessionState {
             user_id: UserId(row.user_id),
             facts: RotationFacts {
                 generation: Generation(row.generation),
-                rotated_at: row.rotated_at,
+                grace_from: row.grace_from,
+                stalled: Duration::ZERO,
                 idle_expires_at: row.idle_expires_at,
                 is_ended: row.is_ended,
                 user_is_enabled: row.user_is_enabled,
@@ -228,7 +230,9 @@ macro_rules! session_state {
             StateRow,
             r#"
             SELECT s.session_id, s.user_id, u.email AS "email?", s.generation, s.key_id, s.amr,
-                   s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at,
+                   s.created_at, s.rotated_at,
+                   GREATEST(s.rotated_at, s.grace_from) AS "grace_from!",
+                   s.access_expires_at, s.idle_expires_at,
                    s.ended_at IS NOT NULL AS "is_ended!",
                    COALESCE(u.disabled_at IS NULL AND u.user_id IS NOT NULL, FALSE)
                        AS "user_is_enabled!",
@@ -527,6 +531,22 @@ impl Tx {
             session_id.0,
             hits,
             blocked_until,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Lets the grace of a session that this transaction has locked count from later on. What the
+    /// session's tokens follow from stays as it is.
+    pub async fn extend_grace(
+        &mut self,
+        session_id: SessionId,
+        grace_from: Timestamp,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            "UPDATE sessions SET grace_from = $2 WHERE session_id = $1",
+            session_id.0,
+            grace_from,
         );
         self.suspect.watch(query.execute(&mut *self.inner)).await?;
         Ok(())

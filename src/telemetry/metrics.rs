@@ -181,6 +181,8 @@ catalogue! {
     Gauge DATABASE_UP = "backoffice_auth_database_up" [];
     /// Seconds by which this machine's clock is ahead of the database's, read every 5 s; negative if it is behind. What the answer took is no difference.
     Gauge CLOCK_SKEW = "backoffice_auth_clock_skew_seconds" [];
+    /// Time since the database last answered this instance's heartbeat, a commit about once a second. Past 3 s it is an outage, and the grace of refresh tokens stands still.
+    Gauge COMMIT_HEARTBEAT_AGE = "backoffice_auth_commit_heartbeat_age_seconds" [];
     /// Connections in the pool, by state: `idle`, `used`, or `abandoned`, which is one whose answer is still to come although its caller has left.
     Gauge DATABASE_CONNECTIONS = "backoffice_auth_database_connections" ["state"];
     /// Connections that the pool may hold.

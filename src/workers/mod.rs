@@ -2,6 +2,7 @@
 
 mod ended;
 mod hashes;
+mod heartbeat;
 mod keys;
 mod mail;
 mod measure;
@@ -9,6 +10,7 @@ mod purge;
 
 pub use ended::follow_ended_sessions;
 pub use hashes::follow_hash_kinds;
+pub use heartbeat::{beat, tell_unanswered};
 pub use keys::{end_sessions_of_revoked_keys, follow_keys};
 pub use mail::MailSender;
 pub use measure::measure;

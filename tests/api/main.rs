@@ -18,6 +18,7 @@ mod connections;
 mod explain;
 mod feed;
 mod forgeries;
+mod grace;
 mod import;
 mod keys;
 mod legacy;

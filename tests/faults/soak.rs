@@ -31,6 +31,7 @@ const JUDGED_FROM: u64 = 10;
 /// purge has its work. Who has a session uses it every few seconds.
 const AGE: [&str; 5] = [
     "UPDATE sessions SET created_at = created_at - m, rotated_at = rotated_at - m,
+            grace_from = grace_from - m,
             access_expires_at = access_expires_at - m, idle_expires_at = idle_expires_at - m,
             expires_at = expires_at - m, access_horizon_at = access_horizon_at - m,
             ended_at = ended_at - m

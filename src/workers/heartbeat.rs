@@ -1,0 +1,40 @@
+//! Keeps on record when the database answers commits, and tells it of the refreshes that this instance
+//! could not answer.
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Auth;
+use crate::store::{BEAT, Store};
+
+/// Beats until `stop`. A beat that is cut short is still waited for by the server.
+pub async fn beat(store: Store, stop: CancellationToken) {
+    let mut heart = store.heart();
+    loop {
+        let due_at = Instant::now() + BEAT;
+        match stop.run_until_cancelled(heart.beat()).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(%error, "the database did not take a heartbeat"),
+        }
+        // After a beat that took long the next one is due at once: it writes the outage down.
+        let pause = tokio::time::sleep_until(due_at);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Once the database answers again, lets it know which refreshes it kept from their answers, until
+/// `stop`.
+pub async fn tell_unanswered(auth: Auth, stop: CancellationToken) {
+    loop {
+        if let Err(error) = auth.tell_unanswered().await {
+            tracing::warn!(%error, "the refreshes without an answer could not be written down");
+        }
+        let pause = tokio::time::sleep(BEAT);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The grace of a refresh token, and the outages that use none of it up.
+
+use backoffice_auth::dev::Durability;
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::task::block_in_place;
+
+use crate::support::{Answer, Pair, TestApp, cluster, secs, soon, until};
+
+/// Puts an outage on record that began and ended so many seconds ago.
+async fn outage(app: &TestApp, began: i32, ended: i32) {
+    let insert = "INSERT INTO outages (began_at, ended_at)
+                  VALUES (now() - make_interval(secs => $1), now() - make_interval(secs => $2))";
+    let inserted = sqlx::query(insert).bind(began).bind(ended);
+    inserted.execute(app.sql()).await.unwrap();
+}
+
+async fn count_reuse(app: &TestApp) -> i64 {
+    app.count("SELECT count(*) FROM sessions WHERE end_reason = 'reuse'")
+        .await
+}
+
+fn assert_one_pair(answers: &[Answer]) -> Pair {
+    for answer in answers {
+        assert_eq!(answer.pair().body, answers[0].pair().body);
+    }
+    answers[0].pair()
+}
+
+/// Red where outages are not asked for.
+#[tokio::test]
+async fn an_outage_uses_none_of_the_grace_up() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    alice.refresh(&first.refresh).await.pair();
+    app.age_sessions(secs(63)).await;
+    outage(&app, 62, 19).await;
+    let answers = [
+        alice.refresh(&first.refresh).await,
+        alice.at(&other).refresh(&first.refresh).await,
+    ];
+    let second = assert_one_pair(&answers);
+    // The rest of it runs as ever.
+    app.age_sessions(secs(20)).await;
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    alice
+        .refresh(&second.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    assert_eq!(count_reuse(&app).await, 1);
+}
+
+/// Red where the lengths of outages are added up.
+#[tokio::test]
+async fn two_outages_at_once_are_no_longer_than_one() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    alice.refresh(&first.refresh).await.pair();
+    app.age_sessions(secs(63)).await;
+    outage(&app, 62, 42).await;
+    outage(&app, 60, 41).await;
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    assert_eq!(count_reuse(&app).await, 1);
+}
+
+/// Red where the time before the rotation counts.
+#[tokio::test]
+async fn an_outage_before_the_rotation_lengthens_nothing() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    alice.refresh(&first.refresh).await.pair();
+    app.age_sessions(secs(40)).await;
+    outage(&app, 600, 39).await;
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    assert_eq!(count_reuse(&app).await, 1);
+}
+
+/// Red where a beat does not look at the one before: what came meanwhile is reuse.
+#[tokio::test]
+async fn a_time_in_which_no_instance_beat_is_an_outage() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    alice.refresh(&first.refresh).await.pair();
+    until("there is a beat", async || {
+        app.count("SELECT count(beat_at) FROM heartbeat").await == 1
+    })
+    .await;
+    let mut meanwhile = app
+        .hold("UPDATE heartbeat SET beat_at = beat_at - INTERVAL '60 s'")
+        .await;
+    let aged = sqlx::query("UPDATE sessions SET rotated_at = rotated_at - INTERVAL '60 s'");
+    aged.execute(&mut *meanwhile).await.unwrap();
+    meanwhile.commit().await.unwrap();
+    alice.refresh(&first.refresh).await.pair();
+    until("the outage is on record", async || {
+        let long = "SELECT count(*) FROM outages WHERE ended_at - began_at > INTERVAL '60 s'";
+        app.count(long).await == 1
+    })
+    .await;
+    alice.refresh(&first.refresh).await.pair();
+}
+
+/// Red without `beat_at NOT BETWEEN` in the beat: each writes an outage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_hearts_that_beat_at_once_after_an_outage_one_writes_it_down() {
+    let app = TestApp::start().await;
+    let store = app.store().await;
+    let mut hearts: Vec<_> = (0..8).map(|_| store.heart()).collect();
+    for heart in &mut hearts {
+        heart.beat().await.unwrap();
+    }
+    let began = app
+        .hold("UPDATE heartbeat SET beat_at = now() - INTERVAL '60 s'")
+        .await;
+    let beats = join_all(hearts.iter_mut().map(|heart| heart.beat()));
+    let release = async {
+        until("some wait for the row", async || {
+            app.waits_for_locks().await > 0
+        })
+        .await;
+        began.commit().await.unwrap();
+    };
+    let (beats, ()) = tokio::join!(beats, release);
+    beats.into_iter().for_each(|beat| beat.unwrap());
+    let found = "SELECT count(*) FROM outages WHERE ended_at - began_at > INTERVAL '59 s'";
+    assert_eq!(app.count(found).await, 1);
+}
+
+/// One instance cannot ask the database, while another one goes on. Red where nothing of it is kept in
+/// mind; and on the other instance, where it is not written down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_503_uses_none_of_the_grace_up() {
+    let app = TestApp::with(&[("tokens.refresh_grace_seconds", "4")]).await;
+    let other = app.second_instance().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    alice.at(&other).refresh(&first.refresh).await.pair();
+    let lock = app.hold("LOCK TABLE sessions").await;
+    // The database's clock decides when it would be over.
+    let begun = app.count("SELECT EXTRACT(EPOCH FROM now())::BIGINT").await;
+    while app.count("SELECT EXTRACT(EPOCH FROM now())::BIGINT").await <= begun + 5 {
+        let answer = alice.refresh(&first.refresh).await;
+        answer.problem(503, "unavailable");
+    }
+    lock.commit().await.unwrap();
+    let here = alice.refresh(&first.refresh).await;
+    until("it is written down", async || {
+        app.count("SELECT count(grace_from) FROM sessions").await == 1
+    })
+    .await;
+    let there = alice.at(&other).refresh(&first.refresh).await;
+    assert_one_pair(&[here, there]);
+    // The next generation has its own.
+    app.age_sessions(secs(100)).await;
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+}
+
+/// Red where whatever was answered 503 is within its grace.
+#[tokio::test]
+async fn an_answer_that_was_503_saves_no_token_whose_grace_was_over() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in("alice@example.com").await;
+    alice.refresh(&first.refresh).await.pair();
+    app.age_sessions(secs(40)).await;
+    let lock = app.hold("LOCK TABLE sessions").await;
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(503, "unavailable");
+    lock.commit().await.unwrap();
+    alice
+        .refresh(&first.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    assert_eq!(count_reuse(&app).await, 1);
+}
+
+/// Why an instance is not ready, or `ready`.
+async fn readiness(app: &TestApp) -> String {
+    let url = format!("http://{}/health/ready", app.management_addr());
+    let answer = soon("a probe's answer", reqwest::get(url)).await.unwrap();
+    let body: Value = answer.json().await.unwrap();
+    body["status"].as_str().unwrap().to_owned()
+}
+
+/// A standby that is waited for is not there: reads are answered, commits are not. Red where the grace
+/// counts from the rotation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_wait_for_longer_than_the_grace_sign_nobody_out() {
+    let cluster = block_in_place(|| cluster::start_with("stall", Durability::Kept));
+    let (admin, name) = (
+        cluster.url("postgres"),
+        format!("stall_{}", std::process::id()),
+    );
+    // A run that was cut short may have left it set.
+    admin_does(&admin, NO_STANDBY).await;
+    admin_does(&admin, &[&format!("CREATE DATABASE {name}")]).await;
+    let url = cluster.url(&name);
+    let app = TestApp::on(&url, None, &[("tokens.refresh_grace_seconds", "2")]).await;
+    let other = app.second_instance().await;
+    let (alice, hers) = app.signed_in("alice@example.com").await;
+    let (bob, his) = app.signed_in("bob@example.com").await;
+    for instance in [&app, &other] {
+        until("its heart beats", async || {
+            readiness(instance).await == "ready"
+        })
+        .await;
+    }
+
+    admin_does(&admin, NOBODY).await;
+    let bob_there = bob.at(&other);
+    let answers = tokio::join!(
+        alice.refresh(&hers.refresh),
+        bob_there.refresh(&his.refresh)
+    );
+    answers.0.problem(503, "unavailable");
+    answers.1.problem(503, "unavailable");
+    until("it says why", async || {
+        readiness(&app).await == "commits_stalled"
+    })
+    .await;
+    // One instance goes, and another one comes, which has not seen how it began.
+    other.stop().await;
+    let third = app.second_instance().await;
+    let begun = app.count("SELECT EXTRACT(EPOCH FROM now())::BIGINT").await;
+    until("the grace would be over", async || {
+        app.count("SELECT EXTRACT(EPOCH FROM now())::BIGINT").await > begun + 4
+    })
+    .await;
+    bob.at(&third)
+        .refresh(&his.refresh)
+        .await
+        .problem(503, "unavailable");
+    admin_does(&admin, NO_STANDBY).await;
+
+    until("commits are answered", async || {
+        app.count("SELECT count(*) FROM sessions WHERE generation = 2")
+            .await
+            == 2
+    })
+    .await;
+    let (alice_there, bob_there) = (alice.at(&third), bob.at(&third));
+    let answers = tokio::join!(
+        alice_there.refresh(&hers.refresh),
+        alice.refresh(&hers.refresh),
+        bob_there.refresh(&his.refresh),
+        bob.refresh(&his.refresh),
+    );
+    let second = assert_one_pair(&[answers.0, answers.1]);
+    assert_one_pair(&[answers.2, answers.3]);
+    alice.refresh(&second.refresh).await.pair();
+    assert_eq!(count_reuse(&app).await, 0);
+    until("it is ready again", async || {
+        readiness(&app).await == "ready"
+    })
+    .await;
+    // And afterwards an old token is an old token.
+    app.age_sessions(secs(100)).await;
+    bob.refresh(&his.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    third.stop().await;
+    app.stop().await;
+    admin_does(&admin, &[&format!("DROP DATABASE {name} WITH (FORCE)")]).await;
+}
+
+/// A standby that is not there is waited for, and then none.
+const NOBODY: &[&str] = &[
+    "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+    "SELECT pg_reload_conf()",
+];
+const NO_STANDBY: &[&str] = &[
+    "ALTER SYSTEM RESET synchronous_standby_names",
+    "SELECT pg_reload_conf()",
+];
+
+async fn admin_does(url: &str, statements: &[&str]) {
+    use sqlx::Connection as _;
+    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    for statement in statements {
+        let statement = sqlx::AssertSqlSafe((*statement).to_owned());
+        let done = sqlx::raw_sql(statement).execute(&mut connection).await;
+        done.unwrap();
+    }
+}
