@@ -188,7 +188,9 @@ impl Explain {
         sessions: &[SessionHistory],
     ) -> Result<(Vec<Obstacle>, Timestamp), StoreError> {
         let of_events = facts.events.iter().filter_map(|event| event.network);
-        let networks = of_events.chain(sessions.iter().map(|session| session.network));
+        let of_sessions =
+            (sessions.iter()).flat_map(|session| [session.network, session.last_network]);
+        let networks = of_events.chain(of_sessions);
         let networks = networks.map(ClientNetwork::from_stored);
         let networks = self.hashes_of_networks(facts.email.as_ref(), networks);
         let account = (facts.email.as_ref()).map(|email| self.attempt_keys.account(email));

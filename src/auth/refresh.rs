@@ -84,7 +84,7 @@ impl Auth {
         let advanced = self
             .0
             .store
-            .advance_session(presented, ring.active(), lives, rule)
+            .advance_session(presented, client, ring.active(), lives, rule)
             .await?;
         match advanced {
             Some(session) => self.issue(&session),
@@ -165,7 +165,8 @@ impl Auth {
     }
 
     /// What the usual statement did not grant. Repeating an answer and refusing during a block
-    /// write nothing, and so take no lock: fifty tabs that wake at once do not queue.
+    /// write nothing, and so take no lock: fifty tabs that wake at once do not queue. But the first
+    /// repeat from a network that is new to the session is put on record: it may be a thief's.
     async fn settle_refresh(
         &self,
         client: &Client,
@@ -177,13 +178,17 @@ impl Auth {
             return self.refuse_forgotten(client, presented).await;
         };
         match decide_rotation(&state.facts, presented.generation, state.now, rule) {
-            Rotation::Repeat => self.issue(&state.session.ok_or(RefreshError::Dead)?),
+            Rotation::Repeat if !state.is_new(client.network) => {
+                self.issue(&state.session.ok_or(RefreshError::Dead)?)
+            }
             Rotation::Blocked { until } => {
                 Err(self.blocked(client, presented, until, state.now).await)
             }
-            Rotation::Advance | Rotation::StartBlock | Rotation::Reused | Rotation::Dead => {
-                self.settle_locked(client, presented).await
-            }
+            Rotation::Repeat
+            | Rotation::Advance
+            | Rotation::StartBlock
+            | Rotation::Reused
+            | Rotation::Dead => self.settle_locked(client, presented).await,
         }
     }
 
@@ -202,13 +207,24 @@ impl Auth {
         let now = state.now;
         let event = |reason| refused_of(client, presented, reason);
         match decide_rotation(&state.facts, presented.generation, now, rule) {
-            Rotation::Repeat => self.issue(&state.session.ok_or(RefreshError::Dead)?),
+            Rotation::Repeat => {
+                if state.is_new(client.network) {
+                    let reason = AuditReason::RepeatedElsewhere;
+                    note_network(&mut tx, client, presented, reason).await?;
+                    tx.commit().await?;
+                }
+                self.issue(&state.session.ok_or(RefreshError::Dead)?)
+            }
             Rotation::Blocked { until } => {
                 drop(tx);
                 Err(self.blocked(client, presented, until, now).await)
             }
             Rotation::Advance => {
-                if let Some(session) = self.advance_locked(tx, presented).await? {
+                if state.is_new(client.network) {
+                    let reason = AuditReason::OtherNetwork;
+                    note_network(&mut tx, client, presented, reason).await?;
+                }
+                if let Some(session) = self.advance_locked(tx, client, presented).await? {
                     return self.issue(&session);
                 }
                 // The user was disabled in this very moment.
@@ -312,19 +328,24 @@ impl Auth {
         }
     }
 
-    /// The row is locked and the rule says that it advances: a block ran out, or another request
-    /// made room, between the statement and the lock.
+    /// The row is locked and the rule says that it advances: the network was not on record, or a block
+    /// ran out, or another request made room, between the statement and the lock.
     async fn advance_locked(
         &self,
         mut tx: Tx,
+        client: &Client,
         presented: Presented,
     ) -> Result<Option<Session>, StoreError> {
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
         let ring = self.0.tokens.ring().current();
         let session = tx
-            .advance_session(presented, ring.active(), lives, rule)
+            .advance_session(presented, client, ring.active(), lives, rule)
             .await?;
-        tx.commit().await?;
+        if session.is_some() {
+            tx.commit().await?;
+        } else {
+            tx.rollback().await?;
+        }
         Ok(session)
     }
 
@@ -374,6 +395,21 @@ impl Auth {
             .issue(session)
             .map_err(RefreshError::MissingKey)
     }
+}
+
+/// Puts the first use of a session from a network on record.
+async fn note_network(
+    tx: &mut Tx,
+    client: &Client,
+    presented: Presented,
+    reason: AuditReason,
+) -> Result<(), StoreError> {
+    tx.note_network(presented.session_id, client).await?;
+    tx.record(&AuditEvent {
+        outcome: Outcome::Granted,
+        ..refused_of(client, presented, reason)
+    })
+    .await
 }
 
 fn refused(client: &Client, reason: AuditReason) -> AuditEvent {

@@ -55,7 +55,8 @@ pub(super) async fn run(args: &ExplainArgs, config: &Config) -> anyhow::Result<(
             let found = explain.request(request_id).await?;
             ensure!(
                 !found.events.is_empty(),
-                "nothing is on record for this request; what is not: a refresh that was granted, a \
+                "nothing is on record for this request; what is not: a refresh that was granted to a \
+                 network that its session is known from, a \
                  request that was malformed or had no token, 503, a flood (429 with cause `flood`), \
                  and whoever goes on knocking at a limit. The server's log has each request's \
                  line, with its cause: look there for this id. `explain EMAIL` tells the limits \
@@ -136,11 +137,12 @@ fn mail_line(mail: &MailRecord) -> String {
 
 fn session_line(session: &SessionHistory, now: Timestamp) -> String {
     format!(
-        "{}  {} opened from {}, last refreshed {}. {}",
+        "{}  {} opened from {}, last used {} from {}. {}",
         output::instant(session.created_at),
         session.session_id,
         ClientNetwork::from_stored(session.network),
-        output::instant(session.rotated_at),
+        output::instant(session.last_used_at),
+        ClientNetwork::from_stored(session.last_network),
         session_sentence(session, now),
     )
 }
@@ -264,11 +266,13 @@ fn session_json(session: &SessionHistory, now: Timestamp) -> Value {
     json!({
         "id": session.session_id,
         "createdAt": output::instant(session.created_at),
-        "lastUsedAt": output::instant(session.rotated_at),
+        "lastUsedAt": output::instant(session.last_used_at),
         "expiresAt": output::instant(session.expires_at),
         "endedAt": session.ended_at.map(output::instant),
         "endReason": session.end_reason,
         "network": ClientNetwork::from_stored(session.network).to_string(),
+        "lastNetwork": ClientNetwork::from_stored(session.last_network).to_string(),
+        "lastUserAgent": session.last_user_agent,
         "text": session_sentence(session, now),
     })
 }

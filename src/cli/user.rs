@@ -277,11 +277,16 @@ async fn sessions(users: &Users, user: &OneUser) -> anyhow::Result<()> {
     if user.json {
         output::json(&Value::Array(sessions.iter().map(session_json).collect()));
     } else {
-        let rows: Vec<[String; 5]> = sessions.iter().map(session_row).collect();
-        output::table(
-            ["SESSION", "OPENED", "LAST USED", "NETWORK", "USER AGENT"],
-            &rows,
-        );
+        let rows: Vec<[String; 6]> = sessions.iter().map(session_row).collect();
+        let head = [
+            "SESSION",
+            "OPENED",
+            "FROM",
+            "LAST USED",
+            "FROM",
+            "USER AGENT",
+        ];
+        output::table(head, &rows);
     }
     Ok(())
 }
@@ -318,13 +323,14 @@ pub(super) fn user_json(user: &User) -> Value {
     })
 }
 
-fn session_row(session: &SessionRecord) -> [String; 5] {
+fn session_row(session: &SessionRecord) -> [String; 6] {
     [
         session.session_id.to_string(),
         output::instant(session.created_at),
-        output::instant(session.rotated_at),
         session.network.to_string(),
-        session.user_agent.clone().unwrap_or_default(),
+        output::instant(session.last_used_at),
+        session.last_network.to_string(),
+        session.last_user_agent.clone().unwrap_or_default(),
     ]
 }
 
@@ -332,9 +338,11 @@ fn session_json(session: &SessionRecord) -> Value {
     json!({
         "id": session.session_id,
         "createdAt": output::instant(session.created_at),
-        "lastUsedAt": output::instant(session.rotated_at),
+        "lastUsedAt": output::instant(session.last_used_at),
         "expiresAt": output::instant(session.expires_at),
         "network": session.network.to_string(),
         "userAgent": session.user_agent,
+        "lastNetwork": session.last_network.to_string(),
+        "lastUserAgent": session.last_user_agent,
     })
 }

@@ -154,6 +154,11 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         Why::LimitedRefreshUnknown => "too many refresh tokens that are not ours, or are over.",
         Why::LimitedMail => "too many code mails to this user.",
         Why::ForeignToken => "the token is none of ours, or not of the kind that belongs here.",
+        Why::OtherNetwork => "the session was used from this network for the first time.",
+        Why::RepeatedElsewhere => {
+            "the token before the current one was used again in time, and from a network from which the \
+             session had not been used before: a copy, perhaps."
+        }
         Why::TokenExpired => "the token had expired.",
         Why::UnknownSession => "the session of the token is long gone.",
         Why::SessionOver => "the session was over, or its user was disabled.",

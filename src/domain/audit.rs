@@ -13,7 +13,8 @@ words! {
         Signin = "signin",
         /// Somebody tried to confirm a code.
         Confirm = "confirm",
-        /// A refresh was refused (granted ones are counted, not recorded).
+        /// A refresh was refused, or came from a network that was new to its session (other granted
+        /// ones are not recorded).
         Refresh = "refresh",
         /// A sign-out was refused (a granted one ends a session).
         Signout = "signout",
@@ -100,6 +101,11 @@ words! {
         SessionOver = "session_over",
         /// An old refresh token was used; the session was ended.
         Reuse = "reuse",
+        /// A session was refreshed from a network from which it had not been used before.
+        OtherNetwork = "other_network",
+        /// The token before the current one was used again within its grace, from a network from which
+        /// the session had not been used before.
+        RepeatedElsewhere = "repeated_elsewhere",
         /// Its owner ended a session.
         SignedOut = "signed_out",
         /// An operator ended a session.

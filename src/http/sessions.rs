@@ -38,6 +38,11 @@ struct ListedSession {
     /// What opened it calls itself; null where it did not say.
     #[schema(required, max_length = 200)]
     user_agent: Option<String>,
+    /// The IPv4 address, or the /64 of the IPv6 address, from which it was used last.
+    last_network: String,
+    /// What used it last calls itself; null where it did not say.
+    #[schema(required, max_length = 200)]
+    last_user_agent: Option<String>,
     /// Whether it is the session of the token that asks.
     current: bool,
 }
@@ -60,10 +65,12 @@ impl ListedSession {
         Self {
             id: record.session_id,
             created_at: record.created_at.into(),
-            last_used_at: record.rotated_at.into(),
+            last_used_at: record.last_used_at.into(),
             expires_at: record.expires_at.into(),
             network: record.network.to_string(),
             user_agent: record.user_agent,
+            last_network: record.last_network.to_string(),
+            last_user_agent: record.last_user_agent,
             current: record.session_id == current,
         }
     }

@@ -9,11 +9,14 @@ use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
     AttemptInFlight, AuditKind, AuditReason, AuthenticationMethod, Client, ClientNetwork,
     EmailAddress, EndReason, Generation, KeyId, Outcome, RotationFacts, RotationRule, Session,
-    SessionId, Timestamp, UserId,
+    SessionId, Timestamp, UserAgent, UserId,
 };
 
 /// Sessions beyond a user's bound that are ended at once.
 const SURPLUS_AT_ONCE: i64 = 20;
+
+/// Networks of a session besides its first that are put on record. Somebody on the move has more.
+const MAX_OTHER_NETWORKS: i32 = 8;
 
 /// How long things live.
 #[derive(Debug, Clone, Copy)]
@@ -61,8 +64,20 @@ pub struct SessionState {
     pub user_id: UserId,
     /// What the rotation rule looks at.
     pub facts: RotationFacts,
+    /// The networks that it is known to be used from: the one that opened it first.
+    networks: Vec<ClientNetwork>,
     /// The database's clock.
     pub now: Timestamp,
+}
+
+impl SessionState {
+    /// Whether a use from this network is to be put on record: it is the first one from there, and
+    /// there is room for it.
+    #[must_use]
+    pub fn is_new(&self, network: ClientNetwork) -> bool {
+        let others = i32::try_from(self.networks.len()).unwrap_or(i32::MAX) - 1;
+        !self.networks.contains(&network) && others < MAX_OTHER_NETWORKS
+    }
 }
 
 struct StateRow {
@@ -81,6 +96,7 @@ struct StateRow {
     user_is_enabled: bool,
     refresh_hits: Vec<Timestamp>,
     refresh_blocked_until: Option<Timestamp>,
+    networks: Vec<IpNet>,
     now: Timestamp,
 }
 
@@ -113,6 +129,9 @@ impl TryFrom<StateRow> for SessionState {
                 hits: row.refresh_hits,
                 blocked_until: row.refresh_blocked_until,
             },
+            networks: (row.networks.into_iter())
+                .map(ClientNetwork::from_stored)
+                .collect(),
             now: row.now,
         })
     }
@@ -125,8 +144,8 @@ pub struct SessionRecord {
     pub session_id: SessionId,
     /// When it was opened.
     pub created_at: Timestamp,
-    /// When it was last refreshed.
-    pub rotated_at: Timestamp,
+    /// When it was opened or last refreshed.
+    pub last_used_at: Timestamp,
     /// When it dies unless it is refreshed.
     pub idle_expires_at: Timestamp,
     /// When it dies at the latest.
@@ -135,6 +154,10 @@ pub struct SessionRecord {
     pub network: ClientNetwork,
     /// What opened it calls itself.
     pub user_agent: Option<String>,
+    /// The network that used it last.
+    pub last_network: ClientNetwork,
+    /// What used it last calls itself.
+    pub last_user_agent: Option<String>,
 }
 
 /// A session with how it ended.
@@ -144,8 +167,8 @@ pub struct SessionHistory {
     pub session_id: Uuid,
     /// When it was opened.
     pub created_at: Timestamp,
-    /// When it was last refreshed.
-    pub rotated_at: Timestamp,
+    /// When it was opened or last refreshed.
+    pub last_used_at: Timestamp,
     /// When it dies, or died, unless it is refreshed.
     pub idle_expires_at: Timestamp,
     /// When it dies, or died, at the latest.
@@ -158,6 +181,10 @@ pub struct SessionHistory {
     pub refresh_blocked_until: Option<Timestamp>,
     /// The network that opened it.
     pub network: IpNet,
+    /// The network that used it last.
+    pub last_network: IpNet,
+    /// What used it last calls itself.
+    pub last_user_agent: Option<String>,
 }
 
 /// A session that is over while tokens of it may still look good.
@@ -236,7 +263,9 @@ macro_rules! session_state {
                    s.ended_at IS NOT NULL AS "is_ended!",
                    COALESCE(u.disabled_at IS NULL AND u.user_id IS NOT NULL, FALSE)
                        AS "user_is_enabled!",
-                   s.refresh_hits, s.refresh_blocked_until, clock_timestamp() AS "now!"
+                   s.refresh_hits, s.refresh_blocked_until,
+                   s.client_network || s.other_networks AS "networks!: Vec<IpNet>",
+                   clock_timestamp() AS "now!"
               FROM (SELECT * FROM sessions WHERE session_id = $1 "#
                 + $lock
                 + r#") AS s
@@ -248,18 +277,20 @@ macro_rules! session_state {
 }
 
 /// Moves a session on by one generation if, and only if, `presented` is current, the session and
-/// its user are alive, and the limit has room. Among any number of presenters one gets the row.
+/// its user are alive, the limit has room, and the network is on record. Among any number of presenters
+/// one gets the row.
 ///
 /// This is `Rotation::Advance` of the rotation rule, as a guard. One clock reading serves all
 /// columns, so that `exp - iat` is exact.
 macro_rules! advance {
-    ($of:expr, $key_id:expr, $lives:expr, $rule:expr) => {
+    ($of:expr, $client:expr, $key_id:expr, $lives:expr, $rule:expr) => {
         sqlx::query_as!(
             SessionRow,
             r#"
             UPDATE sessions AS s
                SET (generation, key_id, rotated_at, access_expires_at, idle_expires_at,
-                    access_horizon_at, refresh_hits, refresh_blocked_until) = (
+                    access_horizon_at, refresh_hits, refresh_blocked_until,
+                    last_network, last_user_agent, last_used_at) = (
                    SELECT s.generation + 1, $3, c.now,
                           LEAST(c.second + make_interval(secs => $4), s.expires_at),
                           LEAST(c.second + make_interval(secs => $5), s.expires_at),
@@ -271,8 +302,13 @@ macro_rules! advance {
                                       WHERE hit > c.now - make_interval(secs => $6)) || c.now
                                ELSE ARRAY[c.now]
                           END,
+                          NULL::TIMESTAMPTZ,
+                          CASE WHEN c.is_moved THEN $9::CIDR END,
+                          CASE WHEN c.is_moved THEN $10::TEXT END,
                           NULL::TIMESTAMPTZ
-                     FROM (SELECT now, date_trunc('second', now) AS second
+                     FROM (SELECT now, date_trunc('second', now) AS second,
+                                  (s.client_network, s.user_agent)
+                                      IS DISTINCT FROM ($9::CIDR, $10::TEXT) AS is_moved
                              FROM (SELECT clock_timestamp() AS now) AS clock) AS c)
               FROM users AS u
              WHERE s.session_id = $1
@@ -284,6 +320,9 @@ macro_rules! advance {
                     OR s.refresh_blocked_until IS NULL
                        AND (SELECT count(*) FROM unnest(s.refresh_hits) AS hit
                              WHERE hit > clock_timestamp() - make_interval(secs => $6)) < $7)
+               AND ($9 = s.client_network
+                    OR $9 = ANY (s.other_networks)
+                    OR cardinality(s.other_networks) >= $11)
                AND u.user_id = s.user_id
                AND u.disabled_at IS NULL
             RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id, s.amr,
@@ -297,8 +336,15 @@ macro_rules! advance {
             seconds($rule.limit.window),
             i64::from($rule.limit.attempts),
             $of.user_id.0,
+            $client.network.as_net() as IpNet,
+            agent_of($client),
+            MAX_OTHER_NETWORKS,
         )
     };
+}
+
+fn agent_of(client: &Client) -> Option<&str> {
+    client.user_agent.as_ref().map(UserAgent::as_str)
 }
 
 impl Store {
@@ -306,11 +352,12 @@ impl Store {
     pub async fn advance_session(
         &self,
         presented: Presented,
+        client: &Client,
         key_id: &KeyId,
         lives: &SessionLives,
         rule: &RotationRule,
     ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, key_id, lives, rule);
+        let query = advance!(presented, client, key_id, lives, rule);
         let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
         row.map(Session::try_from).transpose()
     }
@@ -364,8 +411,12 @@ impl Store {
         let query = sqlx::query_as!(
             SessionHistory,
             r#"
-            SELECT session_id, created_at, rotated_at, idle_expires_at, expires_at, ended_at,
-                   end_reason, refresh_blocked_until, client_network AS "network: IpNet"
+            SELECT session_id, created_at, GREATEST(rotated_at, last_used_at) AS "last_used_at!",
+                   idle_expires_at, expires_at, ended_at, end_reason, refresh_blocked_until,
+                   client_network AS "network: IpNet",
+                   COALESCE(last_network, client_network) AS "last_network!: IpNet",
+                   CASE WHEN last_network IS NULL THEN user_agent ELSE last_user_agent END
+                       AS last_user_agent
               FROM sessions
              WHERE session_id = ANY ($1 || ARRAY(
                    SELECT session_id FROM audit_events
@@ -386,8 +437,11 @@ impl Store {
     pub async fn list_sessions(&self, user_id: UserId) -> Result<Vec<SessionRecord>, StoreError> {
         let query = sqlx::query!(
             r#"
-            SELECT session_id, created_at, rotated_at, idle_expires_at, expires_at,
-                   client_network AS "client_network: IpNet", user_agent
+            SELECT session_id, created_at, GREATEST(rotated_at, last_used_at) AS "last_used_at!",
+                   idle_expires_at, expires_at, client_network AS "client_network: IpNet", user_agent,
+                   COALESCE(last_network, client_network) AS "last_network!: IpNet",
+                   CASE WHEN last_network IS NULL THEN user_agent ELSE last_user_agent END
+                       AS last_user_agent
               FROM sessions
              WHERE user_id = $1 AND ended_at IS NULL AND idle_expires_at > clock_timestamp()
              ORDER BY created_at DESC, session_id DESC
@@ -398,11 +452,13 @@ impl Store {
         let records = rows.into_iter().map(|row| SessionRecord {
             session_id: SessionId(row.session_id),
             created_at: row.created_at,
-            rotated_at: row.rotated_at,
+            last_used_at: row.last_used_at,
             idle_expires_at: row.idle_expires_at,
             expires_at: row.expires_at,
             network: ClientNetwork::from_stored(row.client_network),
             user_agent: row.user_agent,
+            last_network: ClientNetwork::from_stored(row.last_network),
+            last_user_agent: row.last_user_agent,
         });
         Ok(records.collect())
     }
@@ -468,10 +524,7 @@ impl Tx {
             seconds(lives.idle),
             seconds(lives.session),
             new.client.network.as_net() as IpNet,
-            new.client
-                .user_agent
-                .as_ref()
-                .map(crate::domain::UserAgent::as_str),
+            agent_of(new.client),
             new.email.as_str(),
             opened_by.as_str(),
             Outcome::Granted.as_str(),
@@ -503,11 +556,12 @@ impl Tx {
     pub async fn advance_session(
         &mut self,
         presented: Presented,
+        client: &Client,
         key_id: &KeyId,
         lives: &SessionLives,
         rule: &RotationRule,
     ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, key_id, lives, rule);
+        let query = advance!(presented, client, key_id, lives, rule);
         let row = self
             .suspect
             .watch(query.fetch_optional(&mut *self.inner))
@@ -531,6 +585,28 @@ impl Tx {
             session_id.0,
             hits,
             blocked_until,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Writes down that a session that this transaction has locked is used from a network that is new to
+    /// it. Its tokens stay as they are.
+    pub async fn note_network(
+        &mut self,
+        session_id: SessionId,
+        client: &Client,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE sessions
+               SET last_network = $2::CIDR, last_user_agent = $3, last_used_at = clock_timestamp(),
+                   other_networks = other_networks || $2::CIDR
+             WHERE session_id = $1
+            "#,
+            session_id.0,
+            client.network.as_net() as IpNet,
+            agent_of(client),
         );
         self.suspect.watch(query.execute(&mut *self.inner)).await?;
         Ok(())

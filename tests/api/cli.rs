@@ -270,6 +270,8 @@ async fn sessions_are_listed_newest_first_and_ended() {
         "expiresAt",
         "network",
         "userAgent",
+        "lastNetwork",
+        "lastUserAgent",
     ];
     assert_keys(&listed[1], &names);
     assert_eq!(listed[1]["network"], alice.network);

@@ -1,6 +1,7 @@
 //! The grace of a refresh token, and the outages that use none of it up.
 
 use backoffice_auth::dev::Durability;
+use backoffice_auth::store::Heart;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::task::block_in_place;
@@ -119,19 +120,25 @@ async fn of_many_hearts_that_beat_at_once_after_an_outage_one_writes_it_down() {
     for heart in &mut hearts {
         heart.beat().await.unwrap();
     }
-    let began = app
+    let silence = app
         .hold("UPDATE heartbeat SET beat_at = now() - INTERVAL '60 s'")
         .await;
-    let beats = join_all(hearts.iter_mut().map(|heart| heart.beat()));
+    until("a beat is due", async || {
+        let due = "SELECT count(*) FROM heartbeat
+                    WHERE beat_at < clock_timestamp() - INTERVAL '1 s'";
+        app.count(due).await == 1
+    })
+    .await;
+    let beats = join_all(hearts.iter_mut().map(Heart::beat));
     let release = async {
-        until("some wait for the row", async || {
-            app.waits_for_locks().await > 0
+        until("all wait for the row", async || {
+            app.waits_for_locks().await >= 8
         })
         .await;
-        began.commit().await.unwrap();
+        silence.commit().await.unwrap();
     };
     let (beats, ()) = tokio::join!(beats, release);
-    beats.into_iter().for_each(|beat| beat.unwrap());
+    beats.into_iter().for_each(Result::unwrap);
     let found = "SELECT count(*) FROM outages WHERE ended_at - began_at > INTERVAL '59 s'";
     assert_eq!(app.count(found).await, 1);
 }

@@ -226,6 +226,25 @@ async fn of_operators_who_sign_somebody_out_at_once_each_session_is_ended_by_one
     }
 }
 
+/// Red without `is_new` on the locked row: each is put on record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_repeats_from_a_new_network_at_once_one_is_put_on_record() {
+    let (app, other) = two().await;
+    app.user(ALICE).await;
+    for round in 1..=ROUNDS {
+        let alice = app.stranger(ALICE);
+        let first = alice.signin().await.pair();
+        let second = alice.refresh(&first.refresh).await.pair();
+        let there = alice.elsewhere().network;
+        let answers = race(hold(&[&app, &other], &refresh(&first, &there), 8).await).await;
+        for answer in &answers {
+            assert_eq!(answer.pair().body, second.body);
+        }
+        let line = "refresh granted repeated_elsewhere";
+        assert_eq!(recorded(&app, line).await, round);
+    }
+}
+
 /// Red without `FOR UPDATE` in `lock_session`: the same reuse is found, and told, several times.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_token_that_is_used_again_by_many_at_once_ends_its_session_once() {

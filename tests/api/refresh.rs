@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use insta::assert_json_snapshot;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Jwt, Person, TestApp, assert_keys, secs};
 
@@ -379,4 +379,108 @@ async fn tokens_in_the_query_are_ignored() {
     answer.problem(422, "invalid_request");
     let there: Person<'_> = alice.elsewhere();
     there.refresh(&pair.refresh).await.pair();
+}
+
+/// How often this is in the audit log.
+async fn recorded(app: &TestApp, line: &str) -> usize {
+    let lines = app.audit().await;
+    lines.iter().filter(|entry| *entry == line).count()
+}
+
+/// Refreshes with an agent that says what it is.
+async fn refresh_as(agent: &str, person: &Person<'_>, token: &str) -> Answer {
+    let request = person
+        .app
+        .request("POST", "/api/v2/refresh", &person.network)
+        .header("user-agent", agent)
+        .json(&json!({"refreshToken": token}));
+    person.app.send(request).await
+}
+
+/// The one session of a token's owner, as it is listed.
+async fn listed(person: &Person<'_>, access: &str) -> Value {
+    let request = (person.app).request("GET", "/api/v2/sessions", &person.network);
+    let body = person.app.send(request.bearer_auth(access)).await.ok();
+    assert_eq!(body["sessions"].as_array().unwrap().len(), 1);
+    body["sessions"][0].clone()
+}
+
+/// Red without the guard on networks in `advance!`, and where it always writes the first network.
+#[tokio::test]
+async fn a_refresh_from_another_network_is_on_record_once_and_the_list_tells_the_last_use() {
+    let app = TestApp::start().await;
+    let (home, first) = app.signed_in("alice@example.com").await;
+    let office = home.elsewhere();
+    let second = refresh_as("lynx/2.9", &office, &first.refresh).await.pair();
+    let session = listed(&office, &second.access).await;
+    assert_eq!(session["network"], json!(home.network));
+    assert_eq!(session["userAgent"], Value::Null);
+    assert_eq!(session["lastNetwork"], json!(office.network));
+    assert_eq!(session["lastUserAgent"], json!("lynx/2.9"));
+    let third = office.refresh(&second.refresh).await.pair();
+    let session = listed(&office, &third.access).await;
+    assert_eq!(session["lastUserAgent"], Value::Null);
+    let fourth = home.refresh(&third.refresh).await.pair();
+    let session = listed(&home, &fourth.access).await;
+    assert_eq!(session["lastNetwork"], json!(home.network));
+    office.refresh(&fourth.refresh).await.pair();
+    assert_eq!(recorded(&app, "refresh granted other_network").await, 1);
+    let of_office = "SELECT count(*) FROM audit_events AS e JOIN sessions AS s USING (session_id)
+                      WHERE e.reason = 'other_network' AND e.network = s.last_network
+                        AND e.user_id = s.user_id AND e.request_id IS NOT NULL";
+    assert_eq!(app.count(of_office).await, 1);
+}
+
+/// Red where a repeat writes nothing, as it was.
+#[tokio::test]
+async fn a_repeat_from_another_network_is_on_record_once_and_the_list_tells_it() {
+    let app = TestApp::start().await;
+    let (owner, first) = app.signed_in("alice@example.com").await;
+    let thief = owner.elsewhere();
+    let second = owner.refresh(&first.refresh).await.pair();
+    for _ in 0..4 {
+        let copy = refresh_as("thief/1", &thief, &first.refresh).await.pair();
+        assert_eq!(copy.body, second.body);
+    }
+    assert_eq!(
+        recorded(&app, "refresh granted repeated_elsewhere").await,
+        1
+    );
+    assert_eq!(recorded(&app, "refresh granted other_network").await, 0);
+    let session = listed(&owner, &second.access).await;
+    assert_eq!(session["network"], json!(owner.network));
+    assert_eq!(session["lastNetwork"], json!(thief.network));
+    assert_eq!(session["lastUserAgent"], json!("thief/1"));
+    // The owner's own repeats are nothing to tell of.
+    owner.refresh(&first.refresh).await.pair();
+    let third = owner.refresh(&second.refresh).await.pair();
+    let session = listed(&owner, &third.access).await;
+    assert_eq!(session["lastNetwork"], json!(owner.network));
+    let refreshes = app.audit().await;
+    let refreshes = refreshes.iter().filter(|line| line.starts_with("refresh"));
+    assert_eq!(refreshes.count(), 1);
+}
+
+/// Red without `MAX_OTHER_NETWORKS` in `is_new`.
+#[tokio::test]
+async fn of_a_session_on_the_move_no_more_than_eight_networks_are_put_on_record() {
+    let app = TestApp::with(&[("limits.refresh.attempts", "1000")]).await;
+    let (alice, mut pair) = app.signed_in("alice@example.com").await;
+    let mut last = alice.clone();
+    for _ in 0..12 {
+        last = alice.elsewhere();
+        pair = last.refresh(&pair.refresh).await.pair();
+    }
+    assert_eq!(recorded(&app, "refresh granted other_network").await, 8);
+    let session = listed(&alice, &pair.access).await;
+    assert_eq!(session["lastNetwork"], json!(last.network));
+    let next = alice.refresh(&pair.refresh).await.pair();
+    let copy = alice.elsewhere().refresh(&pair.refresh).await.pair();
+    assert_eq!(copy.body, next.body);
+    assert_eq!(
+        recorded(&app, "refresh granted repeated_elsewhere").await,
+        0
+    );
+    let most = "SELECT max(cardinality(other_networks))::BIGINT FROM sessions";
+    assert_eq!(app.count(most).await, 8);
 }

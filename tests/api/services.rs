@@ -184,6 +184,8 @@ async fn a_user_sees_their_live_sessions_and_which_is_the_one_that_asks() {
         "expiresAt",
         "network",
         "userAgent",
+        "lastNetwork",
+        "lastUserAgent",
         "current",
     ];
     for session in listed {

@@ -128,11 +128,13 @@ pub(in crate::http) fn sessions() -> Value {
     let record = |session_id, address: [u8; 4], user_agent: Option<&str>| SessionRecord {
         session_id,
         created_at: at(0),
-        rotated_at: at(0),
+        last_used_at: at(0),
         idle_expires_at: at(REFRESH_TTL),
         expires_at: at(SESSION_TTL),
         network: ClientNetwork::of(Ipv4Addr::from(address).into()),
         user_agent: user_agent.map(str::to_owned),
+        last_network: ClientNetwork::of(Ipv4Addr::from(address).into()),
+        last_user_agent: user_agent.map(str::to_owned),
     };
     let records = vec![
         record(SESSION, [203, 0, 113, 7], Some("curl/8.5.0")),

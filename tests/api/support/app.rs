@@ -432,7 +432,7 @@ impl TestApp {
         self.shift(
             "UPDATE sessions
                 SET created_at = created_at - $1, rotated_at = rotated_at - $1,
-                    grace_from = grace_from - $1,
+                    grace_from = grace_from - $1, last_used_at = last_used_at - $1,
                     access_expires_at = access_expires_at - $1,
                     idle_expires_at = idle_expires_at - $1, expires_at = expires_at - $1,
                     access_horizon_at = access_horizon_at - $1, ended_at = ended_at - $1,
