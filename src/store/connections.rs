@@ -32,6 +32,10 @@ const PATIENCE: Duration = Duration::from_millis(1_400);
 /// How long a connection may take to be made, be it that its caller has left by then.
 const CONNECTING: Duration = Duration::from_secs(3);
 
+/// Connections that a pool makes at a time. Where making them is slow, the first are soon there, instead
+/// of all of them late.
+const AT_A_TIME: usize = 4;
+
 /// A connection that was idle for longer is tried before it is used: it may have died meanwhile.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
@@ -104,6 +108,8 @@ struct Pool {
     begin_anywhere: String,
     max: usize,
     places: Arc<Semaphore>,
+    /// For those who make a connection.
+    turns: Semaphore,
     idle: Mutex<Vec<Idle>>,
     /// Places whose connection was left in the middle of something.
     abandoned: AtomicUsize,
@@ -177,6 +183,7 @@ impl Connections {
             begin_anywhere: begin_anywhere(bounds),
             max: max as usize,
             places: Arc::new(Semaphore::new(max as usize)),
+            turns: Semaphore::new(AT_A_TIME),
             idle: Mutex::default(),
             abandoned: AtomicUsize::new(0),
             is_one_wanted: AtomicBool::new(false),
@@ -314,20 +321,8 @@ impl DerefMut for Loan {
 impl Loan {
     /// Takes a connection that is idle, or makes one.
     async fn fill(mut self) -> Result<Self, sqlx::Error> {
-        loop {
-            // The one that was used last, with what its process has in its caches.
-            let idle = self.pool.idle().pop();
-            let Some(Idle { held, since }) = idle else {
-                break;
-            };
-            if self.pool.is_outdated(&held) {
-                continue;
-            }
-            self.held = Some(held);
-            if since.elapsed() < TRUSTED_IDLE || self.ping().await.is_ok() {
-                return Ok(self);
-            }
-            self.held = None;
+        if self.take_idle().await {
+            return Ok(self);
         }
         let (sender, made) = oneshot::channel();
         tokio::spawn(async move {
@@ -338,11 +333,37 @@ impl Loan {
         made.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
+    /// Takes a connection that is idle and well, if there is one.
+    async fn take_idle(&mut self) -> bool {
+        loop {
+            // The one that was used last, with what its process has in its caches.
+            let idle = self.pool.idle().pop();
+            let Some(Idle { held, since }) = idle else {
+                return false;
+            };
+            if self.pool.is_outdated(&held) {
+                continue;
+            }
+            self.held = Some(held);
+            if since.elapsed() < TRUSTED_IDLE || self.ping().await.is_ok() {
+                return true;
+            }
+            self.held = None;
+        }
+    }
+
     /// Makes a connection. If whoever wanted it has left by then, the next one gets it: where many are
     /// made at once and PostgreSQL is slow to, all would be given up shortly before they are made, and
     /// begun again.
     async fn make(mut self) -> Result<Self, sqlx::Error> {
-        let made = timeout(CONNECTING, self.pool.connect()).await;
+        let pool = self.pool.clone();
+        let turn = pool.0.turns.acquire().await;
+        // One may have come back while this waited for its turn.
+        if self.take_idle().await {
+            return Ok(self);
+        }
+        let made = timeout(CONNECTING, pool.connect()).await;
+        drop(turn);
         let silent = || Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()));
         match made.unwrap_or_else(|_| silent()) {
             Ok(held) => {

@@ -85,7 +85,7 @@ async fn what_a_dropped_transaction_did_is_undone_before_its_connection_is_lent_
     }
 }
 
-/// Red without `lock_timeout` in `Bounds::settings`: the statement waits on, in a place of the pool.
+/// Red without `Bounds::settings`: the statement waits on, in a place of the pool.
 #[tokio::test]
 async fn a_lock_that_is_not_had_in_time_leaves_nothing_waiting() {
     let (database, store) = single().await;
