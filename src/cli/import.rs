@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use super::output::{self, say};
 use crate::auth::{ImportError, Taken, Users};
+use crate::config::Config;
 use crate::domain::{EmailAddress, PasswordHash, TwoFactor, UserId};
-use crate::password::check_importable;
+use crate::password::{check_importable, outgrows_worker};
 use crate::store::NewUser;
 
 /// Bad lines told one by one; the others are counted.
@@ -22,7 +23,12 @@ const MAX_TOLD: usize = 20;
 /// The highest number that every reader of JSON takes in exactly (RFC 8259, section 6).
 const MAX_NUMBER: i64 = (1 << 53) - 1;
 
-pub(super) async fn run(users: &Users, file: &Path, as_json: bool) -> anyhow::Result<()> {
+pub(super) async fn run(
+    users: &Users,
+    config: &Config,
+    file: &Path,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let read = if file.as_os_str() == "-" {
         read(std::io::stdin().lock())
     } else {
@@ -51,12 +57,29 @@ pub(super) async fn run(users: &Users, file: &Path, as_json: bool) -> anyhow::Re
         }
         Err(ImportError::Store(error)) => return Err(error.into()),
     }
+    warn_of_memory(&new, config);
     if as_json {
         output::json(&json!({ "imported": new.len() }));
     } else {
         say!("{} users imported.", new.len());
     }
     Ok(())
+}
+
+/// Says so if hashes take more memory than a worker has.
+fn warn_of_memory(new: &[NewUser], config: &Config) {
+    let passwords = &config.passwords;
+    let outgrown = new.iter().map(|user| &user.password_hash);
+    let outgrown = outgrown.filter(|hash| outgrows_worker(hash, passwords));
+    match outgrown.count() {
+        0 => {}
+        count => eprintln!(
+            "warning: {count} of the hashes take more memory to check than a worker has \
+             (passwords.memory_kib: {}); they are checked one at a time, with memory beside the \
+             workers', and answered 503 while there is none",
+            passwords.memory_kib
+        ),
+    }
 }
 
 fn cannot_read(file: &Path) -> String {

@@ -159,7 +159,7 @@ pub(super) async fn run(command: UserCommand, config: &Config) -> anyhow::Result
             users.delete(&user.email).await?;
             user.say("deleted, sessions ended");
         }
-        UserCommand::Import { file, json } => import::run(&users, &file, json).await?,
+        UserCommand::Import { file, json } => import::run(&users, config, &file, json).await?,
     }
     Ok(())
 }

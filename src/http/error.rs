@@ -24,6 +24,9 @@ impl From<SigninError> for Problem {
             SigninError::Hashing(HashingError::Overloaded { retry_after }) => {
                 Self::new(Code::Overloaded).retry_after(retry_after)
             }
+            SigninError::Hashing(error @ HashingError::OutOfMemory) => {
+                Self::new(Code::Overloaded).because(error)
+            }
             SigninError::Hashing(error @ HashingError::Failed) => Self::internal(error),
             SigninError::Store(error) => error.into(),
             SigninError::MissingKey(error) => error.into(),

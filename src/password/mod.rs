@@ -4,10 +4,13 @@
 //! workers, each with memory of its own that is reused; a bounded number of requests waits for one,
 //! in order; the rest is refused at once. A slot moves into the task that computes with it: a
 //! client that hangs up frees nothing early.
+//!
+//! A hash of an older service may need more memory than a worker has. It gets what it needs for once, one
+//! such hash at a time; if there is none, it was not checked, and the answer is no verdict.
 
 mod hold;
 mod pool;
 mod scheme;
 
 pub use pool::{Check, HashingError, HashingPool, Verdict};
-pub use scheme::{UnsupportedHash, check_importable};
+pub use scheme::{UnsupportedHash, check_importable, outgrows_worker};

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use argon2::{Argon2, Block};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::hold::Hold;
-use super::scheme::{self, Cost, Scheme};
+use super::scheme::{self, Cost, OutOfMemory, Scheme, outgrows_worker};
 use crate::config::PasswordsConfig;
 use crate::domain::{PasswordHash, PlainPassword};
 use crate::telemetry::metrics::{
@@ -31,9 +31,29 @@ pub enum HashingError {
         /// When trying again makes sense.
         retry_after: Duration,
     },
+    /// There is no memory for this hash now, which needs more than a worker has.
+    #[error("there is no memory for a hash that needs more than a worker has")]
+    OutOfMemory,
     /// The task that computed died.
     #[error("the hashing task failed")]
     Failed,
+}
+
+impl HashingError {
+    /// Whether waiting may help: the answer is then 503, and nothing was decided.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Overloaded { .. } | Self::OutOfMemory => true,
+            Self::Failed => false,
+        }
+    }
+}
+
+impl From<OutOfMemory> for HashingError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
 }
 
 /// What a check found.
@@ -70,6 +90,10 @@ struct Pool {
     admission: Arc<Semaphore>,
     /// A permit for everything that computes; first come, first served.
     turns: Arc<Semaphore>,
+    /// The permit for the one hash that takes more memory than a worker has.
+    spare: Arc<Semaphore>,
+    /// The kinds of such hashes that the log was told of.
+    told: Mutex<HashSet<Cost>>,
     idle: Mutex<Vec<Slot>>,
     waiting: AtomicUsize,
     /// How long a hash took of late, in microseconds.
@@ -86,11 +110,13 @@ struct Turn {
     slot: Slot,
     pool: Arc<Pool>,
     _permits: [OwnedSemaphorePermit; 2],
+    spare: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         self.pool.lock_idle().push(std::mem::take(&mut self.slot));
+        drop(self.spare.take());
     }
 }
 
@@ -111,23 +137,23 @@ impl Pool {
         password: &PlainPassword,
         stored: Option<&PasswordHash>,
         slot: &mut Slot,
-    ) -> Verdict {
+    ) -> Result<Verdict, OutOfMemory> {
         let readable = stored.and_then(|stored| Scheme::parse(stored).ok());
         let Some(scheme) = readable else {
             let decoy = Scheme::parse(&self.decoy).expect("it was made here");
-            std::hint::black_box(decoy.verify(password, slot));
-            return Verdict::Mismatch;
+            std::hint::black_box(decoy.verify(password, slot))?;
+            return Ok(Verdict::Mismatch);
         };
         let started = Instant::now();
-        let is_match = scheme.verify(password, slot);
+        let is_match = scheme.verify(password, slot)?;
         self.hold.learn(scheme.cost(), started.elapsed());
-        if is_match {
+        Ok(if is_match {
             Verdict::Match {
                 is_outdated: scheme.is_outdated(&self.config) && !scheme.cuts(password),
             }
         } else {
             Verdict::Mismatch
-        }
+        })
     }
 
     /// A running mean, so that one slow hash does not shut the door.
@@ -173,6 +199,8 @@ impl HashingPool {
             decoy,
             admission: Arc::new(Semaphore::new(config.workers + config.queue)),
             turns: Arc::new(Semaphore::new(config.workers)),
+            spare: Arc::new(Semaphore::new(1)),
+            told: Mutex::default(),
             idle: Mutex::new(idle),
             waiting: AtomicUsize::new(0),
             typical: AtomicU64::new(0),
@@ -186,11 +214,11 @@ impl HashingPool {
         password: PlainPassword,
         stored: Option<PasswordHash>,
     ) -> Result<Check, HashingError> {
-        let turn = self.turn().await?;
+        let turn = self.turn_for(stored.as_ref()).await?;
         let started = Instant::now();
         let check =
             move |pool: &Pool, slot: &mut Slot| pool.check(&password, stored.as_ref(), slot);
-        let verdict = compute(turn, check).await?;
+        let verdict = compute(turn, check).await??;
         Ok(Check { verdict, started })
     }
 
@@ -210,11 +238,18 @@ impl HashingPool {
             .filter_map(|sample| Some((Scheme::parse(&sample).ok()?.cost(), sample)))
             .collect();
         let used: HashSet<Cost> = samples.keys().copied().collect();
+        self.tell_of_memory(&samples);
         for cost in self.0.hold.keep(&used) {
             let sample = samples[&cost].clone();
             let password = PlainPassword::parse("nobody's").expect("it is short");
-            self.compute(move |pool, slot| pool.check(&password, Some(&sample), slot))
-                .await?;
+            let checked =
+                self.compute(move |pool, slot| pool.check(&password, Some(&sample), slot));
+            if checked.await?.is_err() {
+                tracing::warn!(
+                    scheme = cost.scheme,
+                    "hashes are in use that do not fit into memory now: their sign-ins are refused"
+                );
+            }
         }
         Ok(())
     }
@@ -254,6 +289,40 @@ impl HashingPool {
         compute(self.turn().await?, job).await
     }
 
+    /// Writes into the log which hashes in use take more memory than a worker has, each kind once.
+    fn tell_of_memory(&self, samples: &HashMap<Cost, PasswordHash>) {
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|cost| samples.contains_key(cost));
+        for (cost, sample) in samples {
+            let memory_kib = Scheme::parse(sample).map_or(0, |scheme| scheme.memory_kib());
+            if memory_kib > self.0.config.memory_kib && told.insert(*cost) {
+                tracing::warn!(
+                    scheme = cost.scheme,
+                    memory_kib,
+                    "hashes are in use that take more memory than a worker has: one at a time is \
+                     checked, and needs that much beside the workers"
+                );
+            }
+        }
+    }
+
+    /// A turn for checking this hash; one that takes more memory than a worker has waits for its like
+    /// before it waits for a worker.
+    async fn turn_for(&self, stored: Option<&PasswordHash>) -> Result<Turn, HashingError> {
+        if !stored.is_some_and(|stored| outgrows_worker(stored, &self.0.config)) {
+            return self.turn().await;
+        }
+        let spare = Arc::clone(&self.0.spare).acquire_owned();
+        let Ok(Ok(spare)) = timeout(MAX_WAIT, spare).await else {
+            HASHING_REFUSALS.add(1, []);
+            let retry_after = Duration::from_secs(1);
+            return Err(HashingError::Overloaded { retry_after });
+        };
+        let mut turn = self.turn().await?;
+        turn.spare = Some(spare);
+        Ok(turn)
+    }
+
     async fn turn(&self) -> Result<Turn, HashingError> {
         let pool = &self.0;
         let expected = pool.expected_wait();
@@ -280,6 +349,7 @@ impl HashingPool {
             slot,
             pool: Arc::clone(pool),
             _permits: [turn, admitted],
+            spare: None,
         })
     }
 }
@@ -432,6 +502,45 @@ mod tests {
         let check = pool.verify(plain("wrong"), Some(stored)).await.unwrap();
         assert_eq!(check.verdict, Verdict::Mismatch);
         assert!(pool.0.hold.pass(Duration::ZERO) > Duration::ZERO);
+    }
+
+    /// More memory than any machine has: 4 TiB.
+    fn oversize() -> PasswordHash {
+        scheme::sample("$argon2id$v=19$m=4294967295,t=1,p=1")
+    }
+
+    /// Red when `fill` takes every failure for a wrong password.
+    #[tokio::test]
+    async fn a_hash_for_which_there_is_no_memory_is_no_wrong_password() {
+        let pool = pool(1, 1);
+        let checked = pool.verify(plain("correct"), Some(oversize())).await;
+        assert_eq!(checked.unwrap_err(), HashingError::OutOfMemory);
+        assert!(HashingError::OutOfMemory.is_unavailable());
+        // Nor does it keep other kinds from being learned.
+        let kinds = ["$argon2id$v=19$m=4294967295,t=1,p=1", "$2y$04"];
+        pool.learn_kinds(&kinds.map(str::to_owned)).await.unwrap();
+        assert!(pool.0.hold.pass(Duration::ZERO) > Duration::ZERO);
+    }
+
+    /// Red when such a hash takes a worker's turn at once.
+    #[tokio::test]
+    async fn of_hashes_that_take_more_memory_than_a_worker_has_one_is_checked_at_a_time() {
+        let pool = pool(2, 2);
+        let sample = scheme::sample("$argon2id$v=19$m=128,t=1,p=1");
+        let first = pool.turn_for(Some(&sample)).await.unwrap();
+        let second = tokio::spawn({
+            let (pool, sample) = (pool.clone(), sample.clone());
+            async move { pool.turn_for(Some(&sample)).await.is_ok() }
+        });
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(pool.0.turns.available_permits(), 1, "it holds no worker");
+        let other = scheme::sample("$argon2id$v=19$m=64,t=1,p=1");
+        drop(pool.turn_for(Some(&other)).await.unwrap());
+        assert!(!second.is_finished());
+        drop(first);
+        assert!(second.await.unwrap());
     }
 
     #[tokio::test]

@@ -114,6 +114,14 @@ impl<'a> Scheme<'a> {
         !is_as_made_now
     }
 
+    /// The memory that a check takes, in KiB.
+    pub(super) fn memory_kib(&self) -> u32 {
+        match self {
+            Self::Argon2 { context, .. } => context.params().m_cost(),
+            Self::Bcrypt { .. } => 4,
+        }
+    }
+
     pub(super) fn cost(&self) -> Cost {
         match self {
             Self::Argon2 { kind, context, .. } => cost_of(*kind, context),
@@ -126,7 +134,11 @@ impl<'a> Scheme<'a> {
     }
 
     /// Computes the hash of `password` in `memory` and compares.
-    pub(super) fn verify(&self, password: &PlainPassword, memory: &mut [Block]) -> bool {
+    pub(super) fn verify(
+        &self,
+        password: &PlainPassword,
+        memory: &mut [Block],
+    ) -> Result<bool, OutOfMemory> {
         match self {
             Self::Argon2 {
                 context,
@@ -135,28 +147,39 @@ impl<'a> Scheme<'a> {
                 ..
             } => {
                 let mut computed = vec![0; hash.len()];
-                fill(context, password, salt, &mut computed, memory)
-                    && verify_slices_are_equal(&computed, hash).is_ok()
+                Ok(fill(context, password, salt, &mut computed, memory)?
+                    && verify_slices_are_equal(&computed, hash).is_ok())
             }
-            Self::Bcrypt { text, .. } => bcrypt::verify(password.expose(), text).unwrap_or(false),
+            Self::Bcrypt { text, .. } => {
+                Ok(bcrypt::verify(password.expose(), text).unwrap_or(false))
+            }
         }
     }
 }
 
-/// Computes in the slot's memory; a hash that needs more than the slot has gets its own for once.
+/// There is no memory for a hash that needs more than a slot has.
+#[derive(Debug)]
+pub(super) struct OutOfMemory;
+
+/// Computes in the slot's memory; a hash that needs more than the slot has gets its own for once, if there
+/// is any. Tells whether there is a hash of this kind at all.
 fn fill(
     context: &Argon2<'_>,
     password: &PlainPassword,
     salt: &[u8],
     out: &mut [u8],
     memory: &mut [Block],
-) -> bool {
+) -> Result<bool, OutOfMemory> {
     let computed = if context.params().block_count() <= memory.len() {
         context.hash_password_into_with_memory(password.expose(), salt, out, memory)
     } else {
         context.hash_password_into(password.expose(), salt, out)
     };
-    computed.is_ok()
+    match computed {
+        Ok(()) => Ok(true),
+        Err(argon2::Error::OutOfMemory) => Err(OutOfMemory),
+        Err(_) => Ok(false),
+    }
 }
 
 /// What checking a hash that is made with `context` today costs.
@@ -204,7 +227,10 @@ pub(super) fn make(
     let (mut salt, mut hash) = ([0; SALT_BYTES], [0; HASH_BYTES]);
     rand::fill(&mut salt).expect("the operating system gives randomness");
     let filled = fill(context, password, &salt, &mut hash, memory);
-    assert!(filled, "Argon2 takes any password of up to 1024 bytes");
+    assert!(
+        matches!(filled, Ok(true)),
+        "Argon2 takes any password of up to 1024 bytes, and a slot has the memory"
+    );
     let params = context.params();
     PasswordHash::new(format!(
         "$argon2id$v=19$m={},t={},p={}${}${}",
@@ -230,4 +256,10 @@ pub fn check_importable(stored: &PasswordHash) -> Result<(), UnsupportedHash> {
     } else {
         Err(UnsupportedHash::TooDear)
     }
+}
+
+/// Whether a check of this hash takes more memory than a worker has with this configuration.
+#[must_use]
+pub fn outgrows_worker(stored: &PasswordHash, config: &PasswordsConfig) -> bool {
+    Scheme::parse(stored).is_ok_and(|scheme| scheme.memory_kib() > config.memory_kib)
 }
