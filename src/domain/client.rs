@@ -33,6 +33,25 @@ impl ClientNetwork {
         Self(net)
     }
 
+    /// The provider's network around it: a /16 of IPv4 addresses or a /32 of IPv6 ones, which is what
+    /// registries hand out to providers and what a client's address mostly stays within when it changes.
+    #[must_use]
+    pub fn provider(&self) -> IpNet {
+        let (address, length) = match self.0 {
+            IpNet::V4(net) => (net.addr().into(), 16),
+            IpNet::V6(net) => (net.addr().into(), 32),
+        };
+        IpNet::new_assert(address, length).trunc()
+    }
+
+    /// The first and the last of all networks at the same provider, in the order in which PostgreSQL sorts
+    /// them.
+    #[must_use]
+    pub fn provider_bounds(&self) -> (IpNet, IpNet) {
+        let provider = self.provider();
+        (provider, provider.broadcast().into())
+    }
+
     /// The network in CIDR terms: a /32 or a /64.
     #[must_use]
     pub fn as_net(&self) -> IpNet {
@@ -103,6 +122,22 @@ mod tests {
         ] {
             let address: IpAddr = address.parse().unwrap();
             assert_eq!(ClientNetwork::of(address).to_string(), network);
+        }
+    }
+
+    #[test]
+    fn a_provider_has_a_16_of_ipv4_addresses_and_a_32_of_ipv6_ones() {
+        for (address, first, last) in [
+            ("203.0.113.7", "203.0.0.0/16", "203.0.255.255/32"),
+            (
+                "2001:db8:1:2:3:4:5:6",
+                "2001:db8::/32",
+                "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff/128",
+            ),
+        ] {
+            let network = ClientNetwork::of(address.parse().unwrap());
+            let bounds = (first.parse().unwrap(), last.parse().unwrap());
+            assert_eq!(network.provider_bounds(), bounds);
         }
     }
 

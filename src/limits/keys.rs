@@ -36,6 +36,18 @@ impl AttemptKeys {
         self.key(LimitScope::SigninFailures, &[email.as_str()], Some(email))
     }
 
+    /// Failed sign-ins to an address from anywhere at a network's provider.
+    #[must_use]
+    pub fn signin_failures_nearby(
+        &self,
+        email: &EmailAddress,
+        network: ClientNetwork,
+    ) -> AttemptKey {
+        let provider = network.provider().to_string();
+        let of = [email.as_str(), &provider];
+        self.key(LimitScope::SigninFailures, &of, Some(email))
+    }
+
     /// Confirmations of a user.
     #[must_use]
     pub fn confirm(&self, user_id: UserId, email: &EmailAddress) -> AttemptKey {

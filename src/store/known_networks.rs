@@ -5,7 +5,55 @@ use ipnet::IpNet;
 use super::{Store, StoreError};
 use crate::domain::{ClientNetwork, EmailAddress};
 
+/// Who signed in during the last 30 days from a network, or from anywhere at its provider's.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownNetwork {
+    /// The user with the address, from the very network.
+    pub owner_here: bool,
+    /// The same, from the provider's.
+    pub owner_nearby: bool,
+    /// Any user, from the very network.
+    pub anybody_here: bool,
+    /// Any user, from the provider's.
+    pub anybody_nearby: bool,
+}
+
 impl Store {
+    /// Who is known from a network.
+    ///
+    /// What lies within the provider's is told by its bounds, for which an index can be searched.
+    pub async fn find_known_network(
+        &self,
+        email: &EmailAddress,
+        network: ClientNetwork,
+    ) -> Result<KnownNetwork, StoreError> {
+        let (first, last) = network.provider_bounds();
+        let query = sqlx::query_as!(
+            KnownNetwork,
+            r#"
+            WITH recent AS NOT MATERIALIZED (
+                SELECT user_id, network FROM known_networks
+                 WHERE last_signin_at > clock_timestamp() - INTERVAL '30 days'
+            ), owner AS (
+                SELECT user_id FROM users WHERE email = $1
+            )
+            SELECT EXISTS (SELECT FROM recent JOIN owner USING (user_id)
+                            WHERE network = $2) AS "owner_here!",
+                   EXISTS (SELECT FROM recent JOIN owner USING (user_id)
+                            WHERE network BETWEEN $3 AND $4) AS "owner_nearby!",
+                   EXISTS (SELECT FROM recent
+                            WHERE network = $2) AS "anybody_here!",
+                   EXISTS (SELECT FROM recent
+                            WHERE network BETWEEN $3 AND $4) AS "anybody_nearby!"
+            "#,
+            email.as_str(),
+            network.as_net() as IpNet,
+            first as IpNet,
+            last as IpNet,
+        );
+        self.run(|c| Box::pin(query.fetch_one(c))).await
+    }
+
     /// Whether a user signed in from this network during the last 30 days.
     pub async fn is_known_network(
         &self,
