@@ -8,7 +8,7 @@ use crate::store::{NewSession, SpentAttempt, StoreError};
 use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
-use super::{Auth, Limited, NotReserved};
+use super::{Auth, Limited, NotReserved, Pending};
 
 /// Why a confirmation got nothing.
 #[derive(Debug)]
@@ -45,6 +45,17 @@ impl ConfirmError {
             Self::WrongCode => Some(AuditReason::WrongCode),
             Self::ChangedMeanwhile => Some(AuditReason::ChangedMeanwhile),
             Self::Limited(_) | Self::Store(_) | Self::MissingKey(_) => None,
+        }
+    }
+}
+
+impl ConfirmError {
+    /// Whether the answer is 503, so that nothing counts.
+    fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_unavailable(),
+            Self::MissingKey(_) => true,
+            _ => false,
         }
     }
 }
@@ -89,14 +100,46 @@ impl Auth {
         note_user(owner.user_id);
         let key = self.0.attempt_keys.confirm(owner.user_id, &owner.email);
         let event = |reason| about(&owner, refused(client, reason));
-        self.reserve(&key, &self.0.rules.confirm, event).await?;
-        let outcome = self.confirm_reserved(client, &owner, code).await;
-        if let Err(error) = &outcome
-            && let Some(reason) = error.reason()
-        {
-            self.0.store.record(&event(reason)).await?;
+        let pending = self.reserve(&key, &self.0.rules.confirm, event).await?;
+        let max = self.0.rules.max_wrong_codes;
+        let store = &self.0.store;
+        let spent = match store.spend_confirm_attempt(owner.challenge_id, max).await {
+            Ok(spent) => spent,
+            Err(error) => {
+                pending.release().await;
+                return Err(error.into());
+            }
+        };
+        let outcome = match self.check_code(owner.challenge_id, spent.as_ref(), code) {
+            Ok(()) => self.open_confirmed(client, &owner, &pending).await,
+            Err(error) => Err(error),
+        };
+        let outcome = match outcome.as_ref().err().and_then(ConfirmError::reason) {
+            Some(reason) => {
+                let written = store.refuse(pending.attempts(), true, &event(reason)).await;
+                written.map_err(ConfirmError::from).and(outcome)
+            }
+            None => outcome,
+        };
+        match &outcome {
+            Err(error) if error.is_unavailable() => {
+                pending.release().await;
+                if let Some(spent) = spent {
+                    self.release_guess(owner.challenge_id, &spent).await;
+                }
+            }
+            _ => pending.end(),
         }
         outcome
+    }
+
+    /// Takes a guess back whose answer is 503.
+    async fn release_guess(&self, challenge_id: ChallengeId, spent: &SpentAttempt) {
+        let store = &self.0.store;
+        let released = store.release_confirm_attempt(challenge_id, spent.is_within_account);
+        if let Err(error) = released.await {
+            tracing::warn!(%error, "a guess at a code could not be taken back");
+        }
     }
 
     async fn find_owner(&self, token: &str) -> Result<Option<Owner>, StoreError> {
@@ -115,28 +158,19 @@ impl Auth {
     async fn refuse_unknown(&self, client: &Client) -> Result<TokenPair, ConfirmError> {
         let key = self.0.attempt_keys.confirm_unknown(client.network);
         let event = |reason| refused(client, reason);
-        self.reserve(&key, &self.0.rules.confirm, event).await?;
-        self.0
-            .store
-            .record(&event(AuditReason::UnknownChallenge))
+        let pending = self.reserve(&key, &self.0.rules.confirm, event).await?;
+        self.refuse(pending, true, &event(AuditReason::UnknownChallenge))
             .await?;
         Err(ConfirmError::Unknown)
     }
 
-    async fn confirm_reserved(
+    /// The code is right: uses the challenge up, and opens a session.
+    async fn open_confirmed(
         &self,
         client: &Client,
         owner: &Owner,
-        code: &str,
+        pending: &Pending,
     ) -> Result<TokenPair, ConfirmError> {
-        let max = self.0.rules.max_wrong_codes;
-        let spent = self
-            .0
-            .store
-            .spend_confirm_attempt(owner.challenge_id, max)
-            .await?;
-        self.check_code(owner.challenge_id, spent.as_ref(), code)?;
-
         let mut tx = self.0.store.begin().await?;
         let consumed = tx.consume_challenge(owner.challenge_id).await?;
         let consumed = consumed.ok_or(ConfirmError::ChangedMeanwhile)?;
@@ -148,14 +182,14 @@ impl Auth {
             method: AuthenticationMethod::PasswordAndCode,
             client,
         };
-        let opened = self.open_session(&mut tx, &new, None).await?;
-        let opened = opened.ok_or(ConfirmError::ChangedMeanwhile)?;
-        tx.commit().await?;
+        let opened = self.open_session(&mut tx, &new, pending.attempts());
+        let opened = opened.await?.ok_or(ConfirmError::ChangedMeanwhile)?;
+        let pair = self.0.tokens.issue(&opened.session);
+        let pair = pair.map_err(ConfirmError::MissingKey)?;
+        tx.commit_attempts(&self.0.store, pending.attempts())
+            .await?;
         opened.count();
-        self.0
-            .tokens
-            .issue(&opened.session)
-            .map_err(ConfirmError::MissingKey)
+        Ok(pair)
     }
 
     fn check_code(

@@ -236,6 +236,7 @@ impl Explain {
                 Some(self.attempt_keys.confirm_unknown(network)),
                 Some(self.attempt_keys.refresh_unknown(network)),
                 email.map(|email| self.attempt_keys.signin(email, network)),
+                email.map(|email| self.attempt_keys.signin_failures_nearby(email, network)),
             ];
             hashes.extend(keys.into_iter().flatten().map(|key| (key.hash, network)));
         }

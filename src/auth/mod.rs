@@ -23,7 +23,7 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::config::{Config, IntrospectionClient};
 use crate::domain::{DerivedKey, Limit, MasterKey, Purpose, RotationRule};
@@ -34,7 +34,7 @@ use crate::token::{PublicKeys, Tokens};
 
 use ended::EndedSessions;
 use feed::Feed;
-use reserve::{NotReserved, lasting};
+use reserve::{MAX_LATE, NotReserved, Pending, lasting};
 use unanswered::Unanswered;
 
 pub use confirm::ConfirmError;
@@ -63,6 +63,8 @@ struct Parts {
     pool: HashingPool,
     attempt_keys: AttemptKeys,
     record_budget: RecordBudget,
+    /// A permit for each request whose attempts are settled after it has gone.
+    late: Arc<Semaphore>,
     code_key: DerivedKey,
     rules: Rules,
     mail_is_due: Arc<Notify>,
@@ -126,6 +128,7 @@ impl Auth {
             pool,
             attempt_keys: AttemptKeys::new(master_key),
             record_budget: RecordBudget::new(),
+            late: Arc::new(Semaphore::new(MAX_LATE)),
             code_key: master_key.derive(Purpose::OneTimeCodes),
             rules: Rules::new(config),
             mail_is_due,

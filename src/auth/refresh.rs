@@ -158,9 +158,9 @@ impl Auth {
             detail: None,
             ..event.clone()
         };
-        self.reserve(key, &self.0.rules.rotation.limit, limited)
-            .await?;
-        self.0.store.record(&event).await?;
+        let limit = &self.0.rules.rotation.limit;
+        let pending = self.reserve(key, limit, limited).await?;
+        self.refuse(pending, true, &event).await?;
         Err(error)
     }
 

@@ -1,13 +1,20 @@
-//! Reserving attempts, and writing down whom a limit refuses.
+//! Reserving attempts, settling them, and writing down whom a limit refuses.
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use crate::domain::{
-    AttemptKey, AuditEvent, AuditReason, Limit, LimitScope, Reservation, Timestamp,
+    AttemptInFlight, AttemptKey, AuditEvent, AuditReason, Limit, LimitRefusal, LimitScope,
+    Reservation, Timestamp,
 };
 use crate::store::StoreError;
 
 use super::Auth;
+
+/// Requests whose attempts are settled after they have gone, at a time. What goes beyond is in flight
+/// until it gives up its room, and counts for nothing: its client has not seen an answer.
+pub(super) const MAX_LATE: usize = 1_000;
 
 /// A refusal for too many attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +37,72 @@ impl From<StoreError> for NotReserved {
     }
 }
 
+/// The attempts of a request, in flight until its outcome settles them. If it is dropped before, its client
+/// has hung up or it panicked, and they count: a guess does not become free by hanging up.
+#[derive(Debug)]
+pub(super) struct Pending {
+    auth: Auth,
+    attempts: Vec<AttemptInFlight>,
+}
+
+impl Pending {
+    pub(super) fn new(auth: &Auth, attempts: Vec<AttemptInFlight>) -> Self {
+        Self {
+            auth: auth.clone(),
+            attempts,
+        }
+    }
+
+    pub(super) fn attempts(&self) -> &[AttemptInFlight] {
+        &self.attempts
+    }
+
+    pub(super) fn add(&mut self, attempt: AttemptInFlight) {
+        self.attempts.push(attempt);
+    }
+
+    /// They are settled.
+    pub(super) fn end(mut self) {
+        self.attempts.clear();
+    }
+
+    /// Takes them back, since the answer is 503: now if it can be done, and otherwise as soon as it can.
+    pub(super) async fn release(mut self) {
+        if let Err(error) = self.auth.0.store.release_attempts(&self.attempts).await {
+            tracing::debug!(%error, "attempts are taken back later");
+            self.later(false);
+        }
+        self.attempts.clear();
+    }
+
+    /// Settles them although nobody waits.
+    fn later(&mut self, counts: bool) {
+        let attempts = std::mem::take(&mut self.attempts);
+        let Some((permit, runtime)) =
+            (self.auth.0.late.clone().try_acquire_owned().ok()).zip(Handle::try_current().ok())
+        else {
+            tracing::warn!("attempts were left in flight");
+            return;
+        };
+        let auth = self.auth.clone();
+        runtime.spawn(async move {
+            let settled = auth.0.store.settle_late(&attempts, counts).await;
+            if let Err(error) = settled {
+                tracing::warn!(%error, "attempts were left in flight");
+            }
+            drop(permit);
+        });
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.attempts.is_empty() {
+            self.later(true);
+        }
+    }
+}
+
 impl Auth {
     /// Reserves an attempt. One that is refused is written down as what `event` makes of the reason.
     pub(super) async fn reserve(
@@ -37,38 +110,54 @@ impl Auth {
         key: &AttemptKey,
         limit: &Limit,
         event: impl FnOnce(AuditReason) -> AuditEvent,
-    ) -> Result<Timestamp, NotReserved> {
-        let reservation = self.0.store.reserve_attempt(key, limit).await?;
-        self.granted(reservation, key.scope, event).await
+    ) -> Result<Pending, NotReserved> {
+        match self.0.store.reserve_attempt(key, limit).await? {
+            Reservation::Granted { at } => {
+                Ok(Pending::new(self, vec![AttemptInFlight { key: *key, at }]))
+            }
+            Reservation::Refused(refusal) => {
+                let limited = self.limited(key.scope, refusal, event).await;
+                Err(NotReserved::Limited(limited))
+            }
+        }
     }
 
-    /// Passes on what was granted, and writes down what was not: each start of a block, and what is
-    /// refused without being counted as long as there is room for it.
-    pub(super) async fn granted(
+    /// Settles the attempts of a request that is refused, and writes the refusal down. If that fails, the
+    /// answer is 503 and they are taken back.
+    pub(super) async fn refuse(
         &self,
-        reservation: Reservation,
-        scope: LimitScope,
-        event: impl FnOnce(AuditReason) -> AuditEvent,
-    ) -> Result<Timestamp, NotReserved> {
-        let (until, retry_after, started_now) = match reservation {
-            Reservation::Granted { at } => return Ok(at),
-            Reservation::Refused {
-                until,
-                retry_after,
-                started_now,
-            } => (until, retry_after, started_now),
-        };
-        let reason = AuditReason::from(scope);
-        let event = lasting(event(reason), until);
-        if started_now {
-            self.0.store.record(&event).await?;
-        } else {
-            self.record_if_room(&event).await;
+        pending: Pending,
+        is_failure: bool,
+        event: &AuditEvent,
+    ) -> Result<(), StoreError> {
+        let store = &self.0.store;
+        let written = store.refuse(pending.attempts(), is_failure, event).await;
+        match &written {
+            Err(error) if error.is_unavailable() => pending.release().await,
+            _ => pending.end(),
         }
-        Err(NotReserved::Limited(Limited {
+        written
+    }
+
+    /// Writes a refusal by a limit down: each start of a block, and what is refused without being counted
+    /// as long as there is room for it. It stands even if it cannot be written down.
+    pub(super) async fn limited(
+        &self,
+        scope: LimitScope,
+        refusal: LimitRefusal,
+        event: impl FnOnce(AuditReason) -> AuditEvent,
+    ) -> Limited {
+        let reason = AuditReason::from(scope);
+        let event = lasting(event(reason), refusal.until);
+        if !refusal.started_now {
+            self.record_if_room(&event).await;
+        } else if let Err(error) = self.0.store.record(&event).await {
+            tracing::warn!(%error, "the start of a block could not be written down");
+        }
+        Limited {
             reason,
-            retry_after,
-        }))
+            retry_after: refusal.retry_after,
+        }
     }
 
     /// Writes down a refusal that nothing counts. It stands even if it cannot be written down, and

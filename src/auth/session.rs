@@ -24,8 +24,8 @@ impl Opened {
 }
 
 impl Auth {
-    /// Opens a session within `tx`, keeps the user's sessions within their number, and takes back the
-    /// attempt that led to it; `None` if the user was disabled or the password changed meanwhile.
+    /// Opens a session within `tx`, keeps the user's sessions within their number, and settles the
+    /// attempts that led to it; `None` if the user was disabled or the password changed meanwhile.
     /// Nothing of it is counted yet.
     ///
     /// That it ended some, other instances learn as they learn of any end, and so does this one: it may
@@ -34,7 +34,7 @@ impl Auth {
         &self,
         tx: &mut Tx,
         new: &NewSession<'_>,
-        attempt: Option<&AttemptInFlight>,
+        attempts: &[AttemptInFlight],
     ) -> Result<Option<Opened>, StoreError> {
         let ring = self.0.tokens.ring().current();
         let Some(session) = tx
@@ -45,7 +45,7 @@ impl Auth {
         };
         let max = self.0.rules.max_sessions;
         let surplus = tx
-            .end_surplus_sessions(&session, new.client, max, attempt)
+            .end_surplus_sessions(&session, new.client, max, attempts)
             .await?;
         Ok(Some(Opened {
             session,

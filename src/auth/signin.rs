@@ -1,18 +1,18 @@
 //! Signing in: an email address and a password for a session, or for a challenge.
 
 use crate::domain::{
-    AttemptInFlight, AuditEvent, AuditKind, AuditReason, AuthenticationMethod, Challenge,
-    ChallengeId, Client, CodeNonce, EmailAddress, LimitScope, Outcome, PasswordHash, PlainPassword,
-    Reservation, TwoFactor, User, UserId,
+    AttemptInFlight, AttemptKey, AuditEvent, AuditKind, AuditReason, AuthenticationMethod,
+    Challenge, ChallengeId, Client, CodeNonce, EmailAddress, Limit, LimitScope, Outcome,
+    PasswordHash, PlainPassword, Reservation, TwoFactor, User, UserId,
 };
 use crate::password::{HashingError, Verdict};
-use crate::store::{NewChallenge, NewSession, StoreError, Tx};
+use crate::store::{KnownNetwork, NewChallenge, NewSession, StoreError, Tx};
 use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
 use super::session::Opened;
-use super::{Auth, Limited, NotReserved};
+use super::{Auth, Limited, Pending};
 
 /// What a right password got.
 #[derive(Debug)]
@@ -73,34 +73,50 @@ pub enum SigninError {
     MissingKey(MissingKey),
 }
 
+impl SigninError {
+    /// Whether the answer is 503, so that nothing counts.
+    fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Limited(_) => false,
+            Self::Hashing(error) => error.is_unavailable(),
+            Self::Store(error) => error.is_unavailable(),
+            Self::MissingKey(_) => true,
+        }
+    }
+}
+
 impl From<StoreError> for SigninError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-impl From<NotReserved> for SigninError {
-    fn from(error: NotReserved) -> Self {
-        match error {
-            NotReserved::Limited(limited) => Self::Limited(limited),
-            NotReserved::Store(error) => Self::Store(error),
-        }
-    }
+/// A sign-in whose password is to be checked.
+struct Admission {
+    pending: Pending,
+    /// Who has the address, unless a ceiling lets nobody in.
+    user: Option<User>,
+    /// The ceiling that refuses whoever does not have the right password.
+    ceiling: Option<(AttemptKey, Limit)>,
 }
 
 impl Auth {
     /// Checks an address and a password. Opens a session, or a challenge whose code is mailed.
     ///
-    /// The attempt is counted, for good, before anything is done with the user who was found. From there
-    /// to the verdict the same statements happen whether the address is known or not, and a refusal
-    /// is held back until it has taken as long as any other.
+    /// The attempt is reserved before anything is done with the user who was found, and counts before it
+    /// is answered. From there to the verdict the same statements happen whether the address is known or
+    /// not, and a refusal is held back until it has taken as long as any other.
     pub async fn signin(
         &self,
         client: &Client,
         email: &EmailAddress,
         password: &PlainPassword,
     ) -> Result<SignedIn, SigninError> {
-        let (attempt, user) = self.reserve_signin(client, email).await?;
+        let Admission {
+            pending,
+            user,
+            ceiling,
+        } = self.reserve_signin(client, email).await?;
         if let Some(user) = &user {
             note_user(user.user_id);
         }
@@ -108,7 +124,9 @@ impl Auth {
         let check = match self.0.pool.verify(password.clone(), stored).await {
             Ok(check) => check,
             Err(error) => {
-                self.release(attempt.as_ref()).await;
+                if error.is_unavailable() {
+                    pending.release().await;
+                }
                 self.record_if_room(&refused(client, email, None, AuditReason::Overloaded))
                     .await;
                 return Err(SigninError::Hashing(error));
@@ -119,35 +137,44 @@ impl Auth {
                 if is_outdated {
                     self.upgrade_hash_later(&user, password);
                 }
-                let outcome = self.welcome(client, &user, attempt.as_ref()).await;
-                if outcome.is_err() {
-                    self.release(attempt.as_ref()).await;
-                }
-                outcome
+                self.welcome(client, user, &pending).await
             }
-            Err((user, refusal)) => {
-                if let Some(attempt) = attempt {
-                    self.0.store.count_failure(&attempt).await?;
-                }
-                let event = refused(client, email, user.as_ref(), refusal);
-                self.0.store.record(&event).await?;
-                Err(SigninError::Refused(refusal))
-            }
+            Err((user, refusal)) => Ok(Err((user, refusal))),
         };
-        if let Err(SigninError::Refused(_)) = &outcome {
-            self.0.pool.hold_back(&check).await;
+        match outcome {
+            Ok(Ok(signed_in)) => {
+                pending.end();
+                Ok(signed_in)
+            }
+            Ok(Err((user, refusal))) => {
+                let error = match ceiling {
+                    Some(ceiling) => self.refuse_by(client, email, pending, &ceiling).await?,
+                    None => {
+                        // A right password that came to nothing is no failure.
+                        let is_failure = refusal != SigninRefusal::ChangedMeanwhile;
+                        let event = refused(client, email, user.as_ref(), refusal);
+                        self.refuse(pending, is_failure, &event).await?;
+                        SigninError::Refused(refusal)
+                    }
+                };
+                self.0.pool.hold_back(&check).await;
+                Err(error)
+            }
+            Err(error) => {
+                if error.is_unavailable() {
+                    pending.release().await;
+                }
+                Err(error)
+            }
         }
-        outcome
     }
 
-    /// Counts a sign-in, makes room for its failure, which is taken back if it turns out to be none,
-    /// and finds the user. The account's ceiling of failures stops nobody who comes from a network
-    /// that its owner is known from: it would be a way to lock the owner out.
+    /// Reserves a sign-in, whose attempts are settled when its outcome is known, and finds the user.
     async fn reserve_signin(
         &self,
         client: &Client,
         email: &EmailAddress,
-    ) -> Result<(Option<AttemptInFlight>, Option<User>), NotReserved> {
+    ) -> Result<Admission, SigninError> {
         let (keys, rules) = (&self.0.attempt_keys, &self.0.rules);
         let limits = [
             (keys.signin(email, client.network), rules.signin),
@@ -158,59 +185,146 @@ impl Auth {
             (keys.signin_failures(email), rules.ceilings.signin_failures),
         ];
         let reserved = self.0.store.reserve_signin(&limits, email).await?;
-        let (key, reservation) = (reserved.key, reserved.reservation);
-        if let Reservation::Refused { .. } = reservation
-            && key.scope == LimitScope::SigninFailures
-            && self.0.store.is_known_network(email, client.network).await?
-        {
-            return Ok((None, reserved.user));
+        let admission = Admission {
+            pending: Pending::new(self, reserved.granted),
+            user: reserved.user,
+            ceiling: None,
+        };
+        let Some(refused_by) = reserved.refused else {
+            return Ok(admission);
+        };
+        if let Some(block) = reserved.block {
+            let event = |reason| refused(client, email, None, reason);
+            let limited = self.limited(refused_by.0.scope, block, event).await;
+            return Err(SigninError::Limited(limited));
         }
-        let event = |reason| refused(client, email, None, reason);
-        let at = self.granted(reservation, key.scope, event).await?;
-        Ok((Some(AttemptInFlight { key, at }), reserved.user))
+        if refused_by.0.scope != LimitScope::SigninFailures {
+            return Err(self
+                .refuse_by(client, email, admission.pending, &refused_by)
+                .await?);
+        }
+        self.pass_ceiling(client, email, admission, refused_by)
+            .await
     }
 
-    /// Takes an attempt back that led to nothing, though the password may have been right. One that
-    /// cannot be taken back counts as a failure.
-    async fn release(&self, attempt: Option<&AttemptInFlight>) {
-        if let Some(attempt) = attempt
-            && let Err(error) = self.0.store.release_attempt(attempt).await
-        {
-            tracing::warn!(%error, "an attempt could not be taken back");
+    /// The account's ceiling of failures is reached. It stops nobody who comes from a network that the
+    /// account's owner is known from, or it would be a way to lock the owner out: such a sign-in is
+    /// checked, and gets the ceiling's own answer if it is not right.
+    ///
+    /// Nor does it stop the owner on the way, with another address of the same provider. But there
+    /// are strangers among the provider's clients, so their failures have a ceiling as well.
+    ///
+    /// What is done, and so the time of the answer, depends on the network alone and not on whether the
+    /// address has an account: where anybody is known from, a password is hashed.
+    async fn pass_ceiling(
+        &self,
+        client: &Client,
+        email: &EmailAddress,
+        admission: Admission,
+        ceiling: (AttemptKey, Limit),
+    ) -> Result<Admission, SigninError> {
+        let Admission {
+            mut pending, user, ..
+        } = admission;
+        let known = match self.find_acquaintance(client, email).await {
+            Ok(known) => known,
+            Err(error) => {
+                pending.release().await;
+                return Err(error.into());
+            }
+        };
+        let Some((known, nearby)) = known else {
+            return Err(self.refuse_by(client, email, pending, &ceiling).await?);
+        };
+        let is_exempt = known.owner_here || (known.owner_nearby && nearby.is_some());
+        if let Some(nearby) = nearby {
+            pending.add(nearby);
+        }
+        Ok(Admission {
+            pending,
+            user: user.filter(|_| is_exempt),
+            ceiling: Some(ceiling),
+        })
+    }
+
+    /// Who is known from this network and from its provider's, and an attempt under the ceiling of
+    /// failures from there, if there is room; `None` if nobody is to be let through.
+    async fn find_acquaintance(
+        &self,
+        client: &Client,
+        email: &EmailAddress,
+    ) -> Result<Option<(KnownNetwork, Option<AttemptInFlight>)>, StoreError> {
+        let store = &self.0.store;
+        let known = store.find_known_network(email, client.network).await?;
+        if !known.anybody_nearby {
+            return Ok(None);
+        }
+        let key = (self.0.attempt_keys).signin_failures_nearby(email, client.network);
+        let limit = &self.0.rules.ceilings.signin_failures;
+        match store.reserve_attempt(&key, limit).await? {
+            Reservation::Granted { at } => Ok(Some((known, Some(AttemptInFlight { key, at })))),
+            Reservation::Refused(_) if known.anybody_here => Ok(Some((known, None))),
+            Reservation::Refused(_) => Ok(None),
         }
     }
 
-    /// The password is right: on to a session or to a challenge, and the attempt is taken back with it.
+    /// Refuses for a ceiling. What other limits granted counts.
+    async fn refuse_by(
+        &self,
+        client: &Client,
+        email: &EmailAddress,
+        pending: Pending,
+        (key, limit): &(AttemptKey, Limit),
+    ) -> Result<SigninError, StoreError> {
+        let store = &self.0.store;
+        match store.refuse_by(key, limit, pending.attempts()).await {
+            Ok(refusal) => {
+                pending.end();
+                let event = |reason| refused(client, email, None, reason);
+                let limited = self.limited(key.scope, refusal, event).await;
+                Ok(SigninError::Limited(limited))
+            }
+            Err(error) => {
+                pending.release().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The password is right: on to a session or to a challenge, and the attempts are settled with it.
+    /// Gives the user back who was disabled, or whose password changed, meanwhile.
     async fn welcome(
         &self,
         client: &Client,
-        user: &User,
-        attempt: Option<&AttemptInFlight>,
-    ) -> Result<SignedIn, SigninError> {
+        user: User,
+        pending: &Pending,
+    ) -> Result<Result<SignedIn, (Option<User>, SigninRefusal)>, SigninError> {
         let mut tx = self.0.store.begin().await?;
+        let attempts = pending.attempts();
         let signed_in = match user.two_factor {
             TwoFactor::Off => {
-                let opened = self.open_session_of(&mut tx, client, user, attempt).await?;
+                let opened = self
+                    .open_session_of(&mut tx, client, &user, attempts)
+                    .await?;
                 opened.map(|(pair, opened)| (SignedIn::Session(pair), Some(opened)))
             }
             TwoFactor::Email => {
-                let challenge = self.open_challenge(&mut tx, client, user, attempt).await?;
+                let challenge = self
+                    .open_challenge(&mut tx, client, &user, attempts)
+                    .await?;
                 challenge.map(|challenge| (SignedIn::Challenge(challenge), None))
             }
         };
         let Some((signed_in, opened)) = signed_in else {
             drop(tx);
-            let refusal = SigninRefusal::ChangedMeanwhile;
-            let event = refused(client, &user.email, Some(user), refusal);
-            self.0.store.record(&event).await?;
-            return Err(SigninError::Refused(refusal));
+            return Ok(Err((Some(user), SigninRefusal::ChangedMeanwhile)));
         };
-        tx.commit().await?;
+        tx.commit_attempts(&self.0.store, attempts).await?;
         match opened {
             Some(opened) => opened.count(),
             None => self.0.mail_is_due.notify_one(),
         }
-        Ok(signed_in)
+        Ok(Ok(signed_in))
     }
 
     async fn open_session_of(
@@ -218,7 +332,7 @@ impl Auth {
         tx: &mut Tx,
         client: &Client,
         user: &User,
-        attempt: Option<&AttemptInFlight>,
+        attempts: &[AttemptInFlight],
     ) -> Result<Option<(TokenPair, Opened)>, SigninError> {
         let new = NewSession {
             user_id: user.user_id,
@@ -227,7 +341,7 @@ impl Auth {
             method: AuthenticationMethod::Password,
             client,
         };
-        let Some(opened) = self.open_session(tx, &new, attempt).await? else {
+        let Some(opened) = self.open_session(tx, &new, attempts).await? else {
             return Ok(None);
         };
         let pair = self.0.tokens.issue(&opened.session);
@@ -243,7 +357,7 @@ impl Auth {
         tx: &mut Tx,
         client: &Client,
         user: &User,
-        attempt: Option<&AttemptInFlight>,
+        attempts: &[AttemptInFlight],
     ) -> Result<Option<Challenge>, StoreError> {
         let rules = &self.0.rules;
         let new = NewChallenge {
@@ -258,7 +372,8 @@ impl Auth {
             return Ok(None);
         };
         let budget = self.0.attempt_keys.mail(user.user_id, &user.email);
-        let is_mailed = tx.reserve_mail(&budget, &rules.ceilings.mails).await?;
+        let mail = tx.reserve_mail(&budget, &rules.ceilings.mails).await?;
+        let is_mailed = mail.is_some();
         if !is_mailed {
             LIMIT_REFUSALS.add(1, [budget.scope.as_str().into()]);
         }
@@ -278,9 +393,8 @@ impl Auth {
             ..AuditEvent::by_client(AuditKind::Signin, Outcome::Granted, reason, client)
         })
         .await?;
-        if let Some(attempt) = attempt {
-            tx.release_attempt(attempt).await?;
-        }
+        let attempts: Vec<_> = mail.iter().chain(attempts).copied().collect();
+        tx.settle_attempts(&attempts).await?;
         Ok(Some(challenge))
     }
 

@@ -36,13 +36,21 @@ words! {
     }
 }
 
-/// An attempt of which it is not yet known whether it counts.
+/// An attempt that was reserved and whose outcome is open: it takes up room, and counts for nothing yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptInFlight {
     /// What it is counted by.
     pub key: AttemptKey,
     /// When it was reserved, which names it.
     pub at: Timestamp,
+}
+
+impl AttemptInFlight {
+    /// Whether it counts now that it was answered: whatever its outcome, but where failures alone do.
+    #[must_use]
+    pub fn counts(&self, is_failure: bool) -> bool {
+        is_failure || self.key.scope != LimitScope::SigninFailures
+    }
 }
 
 /// So many attempts in any sliding window; the first one too many starts a block.
@@ -81,20 +89,24 @@ impl Limit {
 /// What became of the wish to make an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reservation {
-    /// It counts and may go ahead.
+    /// There is room for it: it may go ahead.
     Granted {
         /// When it was reserved.
         at: Timestamp,
     },
-    /// It is refused, and so is every other until `retry_after` has passed.
-    Refused {
-        /// When that will be, by the database's clock.
-        until: Timestamp,
-        /// The true rest of the block, rounded up to whole seconds, at least one.
-        retry_after: Duration,
-        /// Whether this very attempt started the block, so that it is told once.
-        started_now: bool,
-    },
+    /// It is refused.
+    Refused(LimitRefusal),
+}
+
+/// A refusal by a limit: every other attempt is refused as well until `retry_after` has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitRefusal {
+    /// When that will be, by the database's clock.
+    pub until: Timestamp,
+    /// The true rest of it, rounded up to whole seconds, at least one.
+    pub retry_after: Duration,
+    /// Whether this very attempt started a block, so that it is told once.
+    pub started_now: bool,
 }
 
 /// The time from `now` to `until`, rounded up to whole seconds and at least one: what

@@ -27,7 +27,9 @@ pub use email::{EmailAddress, InvalidEmailAddress};
 pub use feed::{FeedCursor, FeedPosition, FeedStart, InvalidFeedCursor};
 pub use ids::{ChallengeId, Generation, KeyId, RequestId, SessionId, UserId};
 pub use language::Language;
-pub use limit::{AttemptInFlight, AttemptKey, Limit, LimitScope, Reservation, seconds_until};
+pub use limit::{
+    AttemptInFlight, AttemptKey, Limit, LimitRefusal, LimitScope, Reservation, seconds_until,
+};
 pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
 pub use password::{InvalidPassword, PasswordHash, PlainPassword, WeakPassword};
 pub use session::{

@@ -71,7 +71,8 @@ impl Store {
     /// committed statement; `None` if the challenge is unknown, used or expired.
     ///
     /// Both counts go up before the code is compared: whatever dies after this, the guess was paid
-    /// for. A right code then takes the account's count back to zero.
+    /// for. A right code then takes the account's count back to zero. A guess that is committed when
+    /// nobody waits for it any more is taken back.
     pub async fn spend_confirm_attempt(
         &self,
         challenge_id: ChallengeId,
@@ -100,15 +101,69 @@ impl Store {
             i32::try_from(max_account_failures).unwrap_or(i32::MAX),
             MAX_ATTEMPTS,
         );
-        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
-        row.map(|row| {
-            Ok(SpentAttempt {
-                nonce: nonce(&row.nonce)?,
-                is_within_challenge: row.is_within_challenge,
-                is_within_account: row.is_within_account,
+        let store = self.clone();
+        let spent = self.run_late(
+            move |c| {
+                Box::pin(async move {
+                    let row = query.fetch_optional(c).await?;
+                    Ok(row.map(|row| {
+                        let is_within = (row.is_within_challenge, row.is_within_account);
+                        (row.nonce, is_within)
+                    }))
+                })
+            },
+            move |spent| {
+                Box::pin(async move {
+                    let Some((_, (_, is_within_account))) = spent else {
+                        return Ok(());
+                    };
+                    store
+                        .release_confirm_attempt(challenge_id, is_within_account)
+                        .await
+                })
+            },
+        );
+        let spent = spent.await?;
+        spent
+            .map(|(stored, (is_within_challenge, is_within_account))| {
+                Ok(SpentAttempt {
+                    nonce: nonce(&stored)?,
+                    is_within_challenge,
+                    is_within_account,
+                })
             })
-        })
-        .transpose()
+            .transpose()
+    }
+
+    /// Takes an attempt at a challenge back whose answer is 503: from the challenge, and from the
+    /// account if it counted there. Not safe to do again.
+    pub async fn release_confirm_attempt(
+        &self,
+        challenge_id: ChallengeId,
+        counted_for_account: bool,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH challenge AS (
+                UPDATE challenges
+                   SET attempts = GREATEST(attempts - 1, 0)
+                 WHERE challenge_id = $1
+                RETURNING user_id
+            )
+            UPDATE users
+               SET second_factor_failures = GREATEST(second_factor_failures - 1, 0)
+              FROM challenge
+             WHERE users.user_id = challenge.user_id AND $2
+            "#,
+            challenge_id.0,
+            counted_for_account,
+        );
+        self.run_late(
+            move |c| Box::pin(query.execute(c)),
+            |_| Box::pin(async { Ok(()) }),
+        )
+        .await?;
+        Ok(())
     }
 }
 

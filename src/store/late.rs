@@ -1,109 +1,132 @@
-//! Answers that come after their caller has left.
+//! Statements that outlive their caller.
+//!
+//! A commit that waits (for a standby, for a disk) goes through in the end, long after its caller was
+//! told 503 or has hung up, and nothing can call it back. So it is waited for: the connection that it
+//! runs on stays on loan, and what it did is then undone.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use sqlx::PgConnection;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tracing::Instrument as _;
 
-/// Does some work in a task of its own, and waits for its result. If nobody waits any more when the
-/// result is there, `on_late` gets it: either the caller or `on_late` does, and never both.
-///
-/// Work that fails is nobody's business if nobody waits.
-pub(super) async fn finish<T, L>(
-    work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
-    on_late: impl FnOnce(T) -> L + Send + 'static,
-) -> Result<T, sqlx::Error>
-where
-    T: Send + 'static,
-    L: Future<Output = ()> + Send + 'static,
-{
-    let on_late = OnLate(Arc::new(Mutex::new(Some(on_late))));
-    let (sender, answer) = oneshot::channel();
-    let caller = Caller {
-        answer,
-        on_late: on_late.clone(),
-    };
-    let done = async move {
-        if let Err(Ok(value)) = sender.send(work.await) {
-            on_late.run(value).await;
-        }
-    };
-    // With the request's span: what is slow is logged in it.
-    tokio::spawn(done.in_current_span());
-    caller.await
+use super::{BoxFuture, Store, StoreError, Tx, lend};
+
+/// What is done about an answer that came too late.
+pub(super) type Undo = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// Seconds between one try and the next, of what has to be done: a stall of three minutes is outlasted.
+const PAUSES: [u64; 10] = [1, 2, 4, 8, 16, 32, 32, 32, 32, 32];
+
+/// Work that goes on when nobody waits for it any more; what it comes to then is handed to `late`.
+struct Outliving<T: Send + 'static> {
+    work: Option<BoxFuture<'static, T>>,
+    late: Option<Box<dyn FnOnce(T) -> Undo + Send>>,
 }
 
-/// What is done with a late answer, at most once.
-struct OnLate<F>(Arc<Mutex<Option<F>>>);
-
-impl<F> Clone for OnLate<F> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<F> OnLate<F> {
-    async fn run<T, L>(self, value: T)
-    where
-        F: FnOnce(T) -> L,
-        L: Future<Output = ()>,
-    {
-        let on_late = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(on_late) = on_late {
-            on_late(value).await;
-        }
-    }
-}
-
-/// Waits for the answer, and sees to it that one which came just when it left is not lost.
-struct Caller<T, F, L>
-where
-    T: Send + 'static,
-    F: FnOnce(T) -> L + Send + 'static,
-    L: Future<Output = ()> + Send + 'static,
-{
-    answer: oneshot::Receiver<Result<T, sqlx::Error>>,
-    on_late: OnLate<F>,
-}
-
-impl<T, F, L> Future for Caller<T, F, L>
-where
-    T: Send + 'static,
-    F: FnOnce(T) -> L + Send + 'static,
-    L: Future<Output = ()> + Send + 'static,
-{
+impl<T: Send + 'static> Future for Outliving<T> {
     type Output = Result<T, sqlx::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = Pin::new(&mut self.answer).poll(context);
-        answer.map(|answer| answer.unwrap_or(Err(sqlx::Error::WorkerCrashed)))
+        let Some(work) = &mut self.work else {
+            return Poll::Pending;
+        };
+        let outcome = work.as_mut().poll(context);
+        if outcome.is_ready() {
+            self.work = None;
+        }
+        outcome
     }
 }
 
-impl<T, F, L> Drop for Caller<T, F, L>
-where
-    T: Send + 'static,
-    F: FnOnce(T) -> L + Send + 'static,
-    L: Future<Output = ()> + Send + 'static,
-{
+impl<T: Send + 'static> Drop for Outliving<T> {
     fn drop(&mut self) {
-        self.answer.close();
-        if let (Ok(Ok(value)), Ok(runtime)) = (self.answer.try_recv(), Handle::try_current()) {
-            let late = self.on_late.clone().run(value);
-            runtime.spawn(late.in_current_span());
+        let (Some(work), Some(late)) = (self.work.take(), self.late.take()) else {
+            return;
+        };
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            let Ok(value) = work.await else { return };
+            if let Err(error) = late(value).await {
+                tracing::warn!(%error, "what was committed too late could not be taken back");
+            }
+        });
+    }
+}
+
+impl Store {
+    /// Runs one statement as [`run`](Self::run) does, but one that has begun goes on when its caller
+    /// has given up. Each holds a connection, so there are no more of them than connections.
+    pub(super) async fn run_late<T: Send + 'static>(
+        &self,
+        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T> + Send + 'static,
+        late: impl FnOnce(T) -> Undo + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.suspect
+            .watch(async {
+                let mut connection = lend(&self.pool, false).await?;
+                let work = Box::pin(async move {
+                    let value = connection.patiently(statement).await?;
+                    if connection.is_in_transaction() {
+                        connection.commit_patiently().await?;
+                    }
+                    connection.give_back();
+                    Ok(value)
+                });
+                Outliving {
+                    work: Some(work),
+                    late: Some(Box::new(late)),
+                }
+                .await
+            })
+            .await
+    }
+}
+
+impl Tx {
+    /// Makes it so, as [`commit`](Self::commit) does; what is committed when nobody waits for it any
+    /// more is undone by `late`.
+    pub(super) async fn commit_or(
+        self,
+        late: impl FnOnce(()) -> Undo + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let Self { mut inner, suspect } = self;
+        let work = Box::pin(async move {
+            inner.commit_patiently().await?;
+            inner.give_back();
+            Ok(())
+        });
+        let commit = Outliving {
+            work: Some(work),
+            late: Some(Box::new(late)),
+        };
+        suspect.watch(commit).await
+    }
+}
+
+/// Does what has to be done, until it is done or the database has been away for minutes.
+pub(super) async fn insist<F: Future<Output = Result<(), StoreError>>>(
+    act: impl Fn() -> F,
+) -> Result<(), StoreError> {
+    for pause in PAUSES {
+        match act().await {
+            Err(error) if error.is_unavailable() => {
+                tokio::time::sleep(Duration::from_secs(pause)).await;
+            }
+            done => return done,
         }
     }
+    act().await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
 
-    use tokio::sync::Notify;
     use tokio::time::{sleep, timeout};
 
     use super::*;
@@ -112,35 +135,25 @@ mod tests {
     async fn waited_for(patience: Duration) -> (bool, u32) {
         let late = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&late);
-        let work = async {
-            sleep(Duration::from_secs(1)).await;
-            Ok(7)
+        let asked = Outliving {
+            work: Some(Box::pin(async {
+                sleep(Duration::from_secs(1)).await;
+                Ok(7)
+            })),
+            late: Some(Box::new(move |value| {
+                counted.fetch_add(value, Ordering::Relaxed);
+                Box::pin(async { Ok(()) })
+            })),
         };
-        let on_late = async move |value| {
-            counted.fetch_add(value, Ordering::Relaxed);
-        };
-        let answer = timeout(patience, finish(work, on_late)).await;
+        let answer = timeout(patience, asked).await;
         sleep(Duration::from_secs(2)).await;
         (answer.is_ok(), late.load(Ordering::Relaxed))
     }
 
+    /// Red without `Drop for Outliving`.
     #[tokio::test(start_paused = true)]
     async fn an_answer_goes_to_its_caller_or_is_late_and_never_both() {
         assert_eq!(waited_for(Duration::from_millis(999)).await, (false, 7));
         assert_eq!(waited_for(Duration::from_millis(1_001)).await, (true, 0));
-    }
-
-    /// Red without `Drop for Caller`.
-    #[tokio::test]
-    async fn an_answer_that_comes_when_its_caller_leaves_is_late() {
-        let late = Arc::new(Notify::new());
-        let told = Arc::clone(&late);
-        let on_late = async move |()| told.notify_one();
-        let mut asked = Box::pin(finish(async { Ok(()) }, on_late));
-        // The work's task begins with this, and has its answer before anybody looks at it.
-        assert!(futures_util::poll!(&mut asked).is_pending());
-        tokio::task::yield_now().await;
-        drop(asked);
-        late.notified().await;
     }
 }

@@ -230,36 +230,6 @@ impl Store {
             .await
     }
 
-    /// Runs one statement on a connection of the pool, and goes on with it when its caller has left: an
-    /// answer that comes late, though it is a success that nobody was told of, goes to `on_late`.
-    ///
-    /// The caller is told [`StoreError::TimedOut`] as ever. Either the caller gets the value or `on_late`
-    /// does. How many wait at a time is bounded by the pool, whose connections they keep.
-    pub async fn run_late<T, L>(
-        &self,
-        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T> + Send + 'static,
-        on_late: impl FnOnce(T) -> L + Send + 'static,
-    ) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        L: Future<Output = ()> + Send + 'static,
-    {
-        self.suspect
-            .watch(async {
-                let mut connection = lend(&self.pool, false).await?;
-                let work = async move {
-                    let value = connection.patiently(statement).await?;
-                    if connection.is_in_transaction() {
-                        connection.commit_patiently().await?;
-                    }
-                    connection.give_back();
-                    Ok(value)
-                };
-                late::finish(work, on_late).await
-            })
-            .await
-    }
-
     /// Runs one statement that may take, and wait for a lock, as long as it takes, on a connection for
     /// such. It fails when its answer is known not to come.
     pub async fn run_unhurried<T>(
@@ -313,24 +283,6 @@ impl Tx {
         self.suspect.watch(self.inner.commit()).await?;
         self.inner.give_back();
         Ok(())
-    }
-
-    /// Makes it so, and goes on with that when its caller has left: if it succeeds after all, `on_late`
-    /// learns of it. See [`Store::run_late`].
-    pub async fn commit_late<L>(
-        self,
-        on_late: impl FnOnce() -> L + Send + 'static,
-    ) -> Result<(), StoreError>
-    where
-        L: Future<Output = ()> + Send + 'static,
-    {
-        let Self { mut inner, suspect } = self;
-        let work = async move {
-            inner.commit_patiently().await?;
-            inner.give_back();
-            Ok(())
-        };
-        suspect.watch(late::finish(work, |()| on_late())).await
     }
 
     /// Undoes it. Its locks are free afterwards, while those of one that is dropped are free soon.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use uuid::Uuid;
 
+use super::attempts::{Settlement, settle};
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
     AttemptInFlight, AuditKind, AuditReason, AuthenticationMethod, Client, ClientNetwork,
@@ -464,6 +465,46 @@ impl Store {
     }
 }
 
+/// The statement that ends surplus sessions, and settles the attempts that led to a new one.
+macro_rules! end_surplus {
+    ($settle:literal, $opened:expr, $client:expr, $count:expr, $settlement:expr) => {
+        sqlx::query!(
+            $settle
+                + r#"
+            , ended AS (
+                UPDATE sessions
+                   SET ended_at = clock_timestamp(), end_reason = $7
+                 WHERE session_id = ANY (ARRAY(
+                       SELECT session_id FROM sessions
+                        WHERE user_id = $4 AND ended_at IS NULL AND session_id <> $5
+                        ORDER BY rotated_at DESC
+                       OFFSET $6 LIMIT $8))
+                   AND ended_at IS NULL
+                RETURNING session_id
+            ), recorded AS (
+                INSERT INTO audit_events (kind, outcome, reason, user_id, session_id, network,
+                                          request_id)
+                SELECT $9, $10, $7, $4, session_id, $11, $12 FROM ended
+            )
+            SELECT (SELECT count(*) FROM ended) AS "ended!",
+                   (SELECT count(*) FROM settled) = (SELECT count(*) FROM locked) AS "is_settled!"
+            "#,
+            &$settlement.hashes,
+            &$settlement.reserved_at,
+            &$settlement.counts,
+            $opened.user_id.0,
+            $opened.session_id.0,
+            i64::from($count) - 1,
+            EndReason::TooManySessions.as_str(),
+            SURPLUS_AT_ONCE,
+            AuditKind::SessionEnded.as_str(),
+            Outcome::Granted.as_str(),
+            $client.network.as_net() as IpNet,
+            $client.request_id.as_str(),
+        )
+    };
+}
+
 impl Tx {
     /// Opens a session, unless the user was disabled or the password changed meanwhile. Remembers
     /// the network that it comes from, and writes it down.
@@ -677,53 +718,23 @@ impl Tx {
     /// Sessions that idled out count too, as long as they are not ended: so there are never more to
     /// look through than `count` and some.
     ///
-    /// Takes back the attempt that led to `opened` as well. Last of all, since every sign-in to the account
-    /// waits for its row, each with the row of its network, until this transaction ends.
+    /// Settles the attempts that led to `opened` as well. Last of all, since every sign-in to the account
+    /// or from its network waits for their rows until this transaction ends.
     pub async fn end_surplus_sessions(
         &mut self,
         opened: &Session,
         client: &Client,
         count: u32,
-        attempt: Option<&AttemptInFlight>,
+        attempts: &[AttemptInFlight],
     ) -> Result<u64, StoreError> {
-        let query = sqlx::query_scalar!(
-            r#"
-            WITH ended AS (
-                UPDATE sessions
-                   SET ended_at = clock_timestamp(), end_reason = $4
-                 WHERE session_id = ANY (ARRAY(
-                       SELECT session_id FROM sessions
-                        WHERE user_id = $1 AND ended_at IS NULL AND session_id <> $2
-                        ORDER BY rotated_at DESC
-                       OFFSET $3 LIMIT $5))
-                   AND ended_at IS NULL
-                RETURNING session_id
-            ), recorded AS (
-                INSERT INTO audit_events (kind, outcome, reason, user_id, session_id, network,
-                                          request_id)
-                SELECT $6, $7, $4, $1, session_id, $8, $9 FROM ended
-            ), released AS (
-                UPDATE attempts SET in_flight = array_remove(in_flight, $11) WHERE attempt_key = $10
-            )
-            SELECT count(*) AS "ended!" FROM ended
-            "#,
-            opened.user_id.0,
-            opened.session_id.0,
-            i64::from(count) - 1,
-            EndReason::TooManySessions.as_str(),
-            SURPLUS_AT_ONCE,
-            AuditKind::SessionEnded.as_str(),
-            Outcome::Granted.as_str(),
-            client.network.as_net() as IpNet,
-            client.request_id.as_str(),
-            attempt.map(|attempt| attempt.key.hash.as_slice()),
-            attempt.map(|attempt| attempt.at),
-        );
-        let ended = self
+        let settlement = Settlement::of(attempts, false);
+        let query = settle!(end_surplus!(opened, client, count, settlement));
+        let row = self
             .suspect
             .watch(query.fetch_one(&mut *self.inner))
             .await?;
-        Ok(ended.unsigned_abs())
+        Settlement::settled(row.is_settled)?;
+        Ok(row.ended.unsigned_abs())
     }
 
     /// Ends all live sessions of a user, and tells which they were. What an older service issued to

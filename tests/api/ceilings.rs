@@ -1,6 +1,7 @@
 //! The wide ceilings: exact, true to the second, and no reason for anybody innocent to wait long.
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::support::{
     Answer, Held, PASSWORD, Person, TestApp, other_than, post, race, secs, until,
@@ -12,6 +13,10 @@ const FLIGHT: u64 = 10;
 /// Failures that were counted, and attempts in flight.
 const FAILURES: &str = "SELECT sum(cardinality(hits) + cardinality(in_flight))::BIGINT
                           FROM attempts WHERE scope = 'signin_failures'";
+
+/// All that takes up room under any limit.
+const COUNTED: &str = "SELECT COALESCE(sum(cardinality(hits) + cardinality(in_flight)), 0)::BIGINT
+                         FROM attempts";
 
 /// The bytes of a sign-in from a network where nobody was before.
 fn signin(app: &TestApp, email: &str, password: &str) -> Vec<u8> {
@@ -117,14 +122,14 @@ async fn a_right_password_leaves_nothing_in_flight() {
     assert_eq!(app.count(FAILURES).await, 0);
 }
 
-/// Red when `signin` does not take an attempt back that led to nothing.
+/// Red when `signin` does not take attempts back whose answer is 503.
 #[tokio::test]
-async fn a_right_password_that_the_database_kept_out_is_no_failure() {
+async fn a_right_password_that_the_database_kept_out_counts_for_nothing() {
     let app = TestApp::start().await;
     let alice = app.user("alice@example.com").await;
     let lock = app.hold("LOCK TABLE sessions").await;
     alice.signin().await.problem(503, "unavailable");
-    assert_eq!(app.count(FAILURES).await, 0);
+    assert_eq!(app.count(COUNTED).await, 0);
     lock.rollback().await.unwrap();
     alice.signin().await.pair();
 }
@@ -180,26 +185,142 @@ async fn an_unlocking_waits_for_a_sign_in_without_holding_what_that_needs() {
     );
 }
 
-/// A process that dies between a reservation and its end leaves it as it is.
+/// A process that dies between a reservation and its end leaves it as it is. Red when what was in flight
+/// for longer than anything is still counts, or when it starts a block.
 #[tokio::test]
-async fn what_is_in_flight_refuses_for_seconds_and_counts_as_a_failure_if_it_never_ends() {
+async fn what_is_in_flight_refuses_for_seconds_and_counts_for_nothing_if_it_never_ends() {
     let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "3")]).await;
     let alice = app.user("alice@example.com").await;
     alice.signin().await.pair();
+    // Where it came from counts, and how often that was.
+    app.age_attempts(secs(3600)).await;
     let reserved = "UPDATE attempts
-                       SET in_flight = ARRAY(SELECT clock_timestamp() FROM generate_series(1, 3))
-                     WHERE scope = 'signin_failures'";
-    assert_eq!(app.execute(reserved).await, 1);
-    let rest = alice.elsewhere().signin().await.limited();
-    assert!((FLIGHT - 3..=FLIGHT).contains(&rest), "{rest}");
-    // Its owner is never stopped.
-    alice.signin().await.pair();
+                       SET in_flight = ARRAY(SELECT clock_timestamp() - INTERVAL '3 seconds'
+                                               FROM generate_series(1, 5))";
+    assert_eq!(app.execute(reserved).await, 3);
+    let about = |rest: u64| assert!((FLIGHT - 5..=FLIGHT - 3).contains(&rest), "{rest}");
+    about(alice.signin().await.limited());
+    about(alice.elsewhere().signin().await.limited());
 
     app.age_attempts(secs(FLIGHT)).await;
-    let rest = alice.elsewhere().signin().await.limited();
-    assert!((3_587..=3_590).contains(&rest), "{rest}");
-    app.age_attempts(secs(rest)).await;
-    alice.elsewhere().signin().await.pair();
+    for _ in 0..5 {
+        alice.signin().await.pair();
+    }
+    assert_eq!(alice.signin().await.limited(), 300);
+}
+
+/// Red when `settle!` takes for settled what has given up its room.
+#[tokio::test]
+async fn an_attempt_that_has_given_up_its_room_is_answered_503() {
+    let app = TestApp::with(&[("limits.signin.attempts", "1")]).await;
+    let alice = app.user("alice@example.com").await;
+    for password in [PASSWORD, "wrong"] {
+        // It is held up for longer than it can be in flight, and another has its room meanwhile.
+        let lock = app.hold("LOCK TABLE audit_events").await;
+        let other = async {
+            until("it waits", async || app.waits_for_locks().await == 1).await;
+            app.execute("UPDATE attempts SET in_flight = '{}'").await;
+            lock.commit().await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(alice.signin_with(password), other);
+        answer.problem(503, "unavailable");
+        assert_eq!(app.count("SELECT count(*) FROM sessions").await, 0);
+        assert_eq!(app.count(COUNTED).await, 0);
+    }
+    alice.signin().await.pair();
+}
+
+/// Reaches the ceiling of failures of an address, from networks that nobody is known from.
+async fn reach_ceiling(app: &TestApp, email: &str, ceiling: usize) {
+    for _ in 0..ceiling {
+        let wrong = app.stranger(email).signin_with("wrong").await;
+        wrong.problem(401, "invalid_credentials");
+    }
+    app.stranger(email).signin().await.limited();
+}
+
+/// Red when the exemption answers 401, and when it looks at the address before it hashes.
+#[tokio::test]
+async fn past_the_ceiling_a_network_that_is_known_gets_one_answer_whoever_has_an_account() {
+    let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "3")]).await;
+    let alice = app.user("alice@example.com").await;
+    app.user("bob@example.com").await;
+    alice.signin().await.pair();
+    // A hash that takes its time, and that refusals are held back for.
+    let hash = bcrypt::hash(PASSWORD, 10).unwrap();
+    sqlx::query("UPDATE users SET password_hash = $1 WHERE email LIKE 'alice%'")
+        .bind(&hash)
+        .execute(app.sql())
+        .await
+        .unwrap();
+    let started = Instant::now();
+    std::hint::black_box(bcrypt::verify("wrong", &hash).unwrap());
+    let least = started.elapsed() / 2;
+    alice.signin_with("wrong").await;
+    app.execute("DELETE FROM attempts").await;
+    for email in ["alice@example.com", "bob@example.com", "nobody@example.com"] {
+        reach_ceiling(&app, email, 3).await;
+    }
+    app.execute("DELETE FROM audit_events").await;
+    let here = |email: &str| Person::new(&app, email, alice.network.clone());
+    let mut seen = Vec::new();
+    for email in ["alice@example.com", "bob@example.com", "nobody@example.com"] {
+        let started = Instant::now();
+        let refused = here(email).signin_with("wrong").await;
+        assert!(started.elapsed() >= least, "{:?}", started.elapsed());
+        let rest = refused.limited();
+        assert!((3_590..=3_600).contains(&rest), "{rest}");
+        seen.push(refused.seen().replace(&rest.to_string(), "*"));
+    }
+    assert_eq!(seen[1], seen[0]);
+    assert_eq!(seen[2], seen[0]);
+    assert_eq!(
+        app.audit().await,
+        ["signin refused limited_signin_failures"; 3]
+    );
+    // What was let past the ceiling is counted by the other limits as ever.
+    let others = "SELECT sum(cardinality(hits))::BIGINT FROM attempts
+                   WHERE scope = 'signin_network' AND cardinality(hits) = 3 AND in_flight = '{}'";
+    assert_eq!(app.count(others).await, 3);
+    // Bob is known from elsewhere or nowhere: his password opens nothing here.
+    here("bob@example.com").signin().await.limited();
+    alice.signin().await.pair();
+}
+
+/// Red when an owner is known from single networks alone, and when failures from the provider's network
+/// have no ceiling, or one that stops the owner at home.
+#[tokio::test]
+async fn past_the_ceiling_an_owner_gets_in_from_another_address_of_the_same_provider() {
+    let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "3")]).await;
+    app.user("alice@example.com").await;
+    for (home, on_the_way, stranger) in [
+        ("198.51.100.7", "198.51.3.4", "198.52.100.7"),
+        (
+            "2001:db8:1:2::1",
+            "2001:db8:ffff:ffff::1",
+            "2001:db9:1:2::1",
+        ),
+    ] {
+        let from = |network: &str| Person::new(&app, "alice@example.com", network.to_owned());
+        from(home).signin().await.pair();
+        reach_ceiling(&app, "alice@example.com", 3).await;
+        from(on_the_way).signin().await.pair();
+        from(stranger).signin().await.limited();
+
+        // Clients of the same provider use up what failures from there have room for.
+        let but_home = "DELETE FROM known_networks
+                         WHERE last_signin_at > (SELECT min(last_signin_at) FROM known_networks)";
+        assert_eq!(app.execute(but_home).await, 1);
+        for n in 1..=3 {
+            let near = on_the_way.replace("3.4", &format!("3.{}", n + 10));
+            let near = near.replace("ffff::1", &format!("fff{n}::1"));
+            from(&near).signin_with("wrong").await.limited();
+        }
+        from(on_the_way).signin().await.limited();
+        from(home).signin().await.pair();
+        app.execute("DELETE FROM attempts").await;
+        app.execute("DELETE FROM known_networks").await;
+    }
 }
 
 /// Red when anything is looked up before the attempt is reserved, and when `reserve_signin` finds the user

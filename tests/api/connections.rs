@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinSet, block_in_place};
 use url::Url;
 
@@ -266,66 +266,6 @@ async fn a_stall_makes_no_more_connections_and_ends_with_the_same_ones() {
     );
     drop(store);
     app.stop().await;
-    postgres.stop();
-}
-
-/// Red where the statement ends with its caller, and where the connection is closed under it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_whose_caller_has_left_is_told_when_it_is_known_after_all() {
-    let postgres = Stallable::start().await;
-    let mut config = settings(&postgres.url, &[]).database;
-    config.max_connections = 2;
-    let store = Store::connect(&config).await.unwrap();
-    store.migrate().await.unwrap();
-    postgres.stalls().await;
-    postgres.until_it_stalls(&store).await;
-
-    let told = std::sync::Arc::new(Notify::new());
-    let late = told.clone();
-    let insert = "INSERT INTO known_networks (user_id, network, last_signin_at)
-                  SELECT user_id, '10.0.0.0/8', now() FROM users RETURNING user_id";
-    let answer = store
-        .run_late(
-            move |c| Box::pin(async move { sqlx::query(insert).fetch_all(c).await }),
-            async move |_| late.notify_one(),
-        )
-        .await;
-    // Nothing was written, so nothing waits.
-    assert!(answer.unwrap().is_empty());
-
-    let insert =
-        "INSERT INTO audit_events (kind, outcome, reason) VALUES ('mail', 'granted', 'mail_sent')
-                  RETURNING event_id";
-    let late = told.clone();
-    let answer = store
-        .run_late(
-            move |c| Box::pin(async move { sqlx::query(insert).fetch_one(c).await }),
-            async move |_| late.notify_one(),
-        )
-        .await;
-    assert!(
-        matches!(answer, Err(StoreError::TimedOut)),
-        "{:?}",
-        answer.err()
-    );
-    assert!(
-        told.notified().now_or_never().is_none(),
-        "it is not known yet"
-    );
-    postgres.flows().await;
-    soon("its late answer", told.notified()).await;
-
-    // The same of a transaction.
-    postgres.stalls().await;
-    postgres.until_it_stalls(&store).await;
-    let mut tx = store.begin().await.unwrap();
-    tx.record(&event()).await.unwrap();
-    let late = told.clone();
-    let answer = tx.commit_late(async move || late.notify_one()).await;
-    assert!(matches!(answer, Err(StoreError::TimedOut)), "{answer:?}");
-    postgres.flows().await;
-    soon("its late answer", told.notified()).await;
-    store.close();
     postgres.stop();
 }
 

@@ -5,7 +5,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::{
-    Answer, Held, PASSWORD, Person, TestApp, other_than, post, race, seconds, secs, send,
+    Answer, Held, Http2, PASSWORD, Person, TestApp, other_than, post, race, seconds, secs, send,
+    until,
 };
 
 /// The rest of a block that was set to `whole` seconds a moment ago.
@@ -267,24 +268,29 @@ mod signin {
         }
     }
 
+    /// Red when nothing is done about a `Pending` that is dropped.
     #[tokio::test]
     async fn an_attempt_counts_even_if_the_client_hangs_up() {
         let app = TestApp::start().await;
         let alice = app.user("alice@example.com").await;
-        // Nobody gets past this lock: each attempt is caught after it was counted.
+        // Nobody gets past this lock: each attempt is caught in flight.
         let lock = app.hold("LOCK TABLE sessions").await;
-        let count = "SELECT COALESCE(max(cardinality(hits)), 0)::BIGINT FROM attempts
-                      WHERE scope = 'signin'";
+        let in_flight = "SELECT count(*) FROM attempts WHERE in_flight <> '{}'";
+        let counted = "SELECT COALESCE(min(cardinality(hits)), 0)::BIGINT FROM attempts";
+        let body = json!({"email": alice.email, "password": PASSWORD}).to_string();
+        let headers = [("X-Forwarded-For", alice.network.as_str())];
+        let mut http2 = Http2::connect(app.public_addr()).await;
         for n in 1..=5 {
-            let counted =
-                crate::support::until("it is counted", async || app.count(count).await == n);
             tokio::select! {
-                _ = alice.signin() => panic!("it was answered"),
-                () = counted => {}
+                _ = http2.post("/api/v2/signin", &headers, &body) => panic!("it was answered"),
+                () = until("it is in flight", async || app.count(in_flight).await == 3) => {}
             }
+            // Under all three limits.
+            until("it counts", async || app.count(counted).await == n).await;
+            assert_eq!(app.count(in_flight).await, 0);
         }
         lock.commit().await.unwrap();
-        alice.signin().await.limited();
+        assert_eq!(alice.signin().await.limited(), 300);
     }
 
     #[tokio::test]

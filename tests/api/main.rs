@@ -21,6 +21,7 @@ mod forgeries;
 mod grace;
 mod import;
 mod keys;
+mod late;
 mod legacy;
 mod lifecycle;
 mod limits;

@@ -221,11 +221,10 @@ impl TestApp {
 
     // People
 
-    /// A network that nobody else in this test comes from.
+    /// A network that nobody else in this test comes from; each is at another provider.
     pub fn new_network(&self) -> String {
         let n = self.world.networks.fetch_add(1, Ordering::Relaxed);
-        // RFC 2544's networks for tests.
-        format!("198.18.{}.{}", n / 250, n % 250 + 1)
+        format!("10.{}.{}.1", n % 250, n / 250)
     }
 
     /// Somebody whom the server does not know, in a network of their own.
