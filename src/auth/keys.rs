@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use crate::config::{Config, KeysConfig};
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, EndReason, KeyId, KeyStage, Outcome, Revocation,
@@ -17,6 +19,12 @@ use crate::token::{ImportedKey, KeyRingError, Ring, SealedKey, Sealer};
 
 /// Sessions ended in one transaction when a key is revoked.
 const BATCH: i64 = 1_000;
+
+/// How long a revocation waits for what began before it: longer than a statement of ours may take.
+const READERS_END: Duration = Duration::from_secs(3);
+
+/// How often it looks whether they are over.
+const READERS_LOOK: Duration = Duration::from_millis(5);
 
 /// Keys of older services at a time: a token that names none is tried against each.
 const MAX_LEGACY_KEYS: usize = 4;
@@ -378,11 +386,26 @@ impl SigningKeys {
         tx.record(&by_operator(AuditReason::KeyRevoked, key_id, actor))
             .await?;
         tx.commit().await?;
+        self.wait_for_readers().await?;
         Ok(Revoked {
             plan,
             made,
             ended_sessions: self.end_sessions_of(key_id).await?,
         })
+    }
+
+    /// Waits for the statements that began before a revocation was committed, and so may yet open or
+    /// refresh a session under the key. All later ones see it. A backup may read for hours, so there is
+    /// an end to the patience; what comes to light later is ended by the server.
+    async fn wait_for_readers(&self) -> Result<(), StoreError> {
+        let patience = Instant::now() + READERS_END;
+        let mut before = self.store.list_readers_of_signing_keys().await?;
+        while !before.is_empty() && Instant::now() < patience {
+            sleep(READERS_LOOK).await;
+            let now = self.store.list_readers_of_signing_keys().await?;
+            before.retain(|reader| now.contains(reader));
+        }
+        Ok(())
     }
 
     /// Does to the other keys what the plan says, and tells which one was made.

@@ -11,6 +11,7 @@ mod import;
 mod keys;
 mod refresh;
 mod reserve;
+mod ring;
 mod services;
 mod session;
 mod sessions;
@@ -32,6 +33,7 @@ use crate::token::{PublicKeys, Tokens};
 
 use ended::EndedSessions;
 use reserve::{NotReserved, lasting};
+use ring::RingReader;
 
 pub use confirm::ConfirmError;
 pub use explain::{Explain, Explanation, MailState, Obstacle};
@@ -54,6 +56,7 @@ pub struct Auth(Arc<Parts>);
 struct Parts {
     store: Store,
     tokens: Arc<Tokens>,
+    ring_reader: RingReader,
     pool: HashingPool,
     attempt_keys: AttemptKeys,
     record_budget: RecordBudget,
@@ -112,8 +115,10 @@ impl Auth {
         mail_is_due: Arc<Notify>,
     ) -> Self {
         let master_key: &MasterKey = &config.secrets.master_key;
+        let signing_keys = SigningKeys::new(store.clone(), config);
         Self(Arc::new(Parts {
             store,
+            ring_reader: RingReader::new(signing_keys, Arc::clone(&tokens)),
             tokens,
             pool,
             attempt_keys: AttemptKeys::new(master_key),

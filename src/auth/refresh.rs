@@ -1,8 +1,8 @@
 //! Refreshing: a refresh token for the session's next pair.
 
 use crate::domain::{
-    AttemptKey, AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, Rotation, Session,
-    SessionId, Timestamp, decide_rotation, seconds_until,
+    AttemptKey, AuditEvent, AuditKind, AuditReason, Client, EndReason, KeyId, Outcome, Rotation,
+    Session, SessionId, Timestamp, decide_rotation, seconds_until,
 };
 use crate::store::{Presented, SessionState, StoreError, Tx};
 use crate::telemetry::note_user;
@@ -35,6 +35,12 @@ impl From<StoreError> for RefreshError {
     }
 }
 
+impl From<MissingKey> for RefreshError {
+    fn from(error: MissingKey) -> Self {
+        Self::MissingKey(error)
+    }
+}
+
 impl From<NotReserved> for RefreshError {
     fn from(error: NotReserved) -> Self {
         match error {
@@ -51,7 +57,8 @@ impl Auth {
     /// The usual case is one guarded statement. What it does not grant is settled on the locked
     /// row by the rotation rule.
     pub async fn refresh(&self, client: &Client, token: &str) -> Result<TokenPair, RefreshError> {
-        let claims = match self.0.tokens.verify_refresh(token) {
+        let verified = self.verified(token, |tokens| tokens.verify_refresh(token));
+        let claims = match verified.await? {
             Ok(claims) => claims,
             Err(reason) => return self.refuse_foreign(client, reason).await,
         };
@@ -74,7 +81,7 @@ impl Auth {
             .advance_session(presented, ring.active(), lives, rule)
             .await?;
         match advanced {
-            Some(session) => self.issue(&session),
+            Some(session) => self.issue_known(&session).await,
             None => self.settle_refresh(client, presented).await,
         }
     }
@@ -137,11 +144,20 @@ impl Auth {
             return self.refuse_forgotten(client, presented).await;
         };
         match decide_rotation(&state.facts, presented.generation, state.now, rule) {
-            Rotation::Repeat => self.issue(&state.session.ok_or(RefreshError::Dead)?),
+            Rotation::Repeat => {
+                let session = state.session.ok_or(RefreshError::Dead)?;
+                self.issue_known(&session).await
+            }
             Rotation::Blocked { until } => {
                 Err(self.blocked(client, presented, until, state.now).await)
             }
-            Rotation::Advance | Rotation::StartBlock | Rotation::Reused | Rotation::Dead => {
+            Rotation::Advance => {
+                // The rule grants what the statement did not: the key that was to sign may have been
+                // revoked a moment ago.
+                self.catch_up_with_keys().await?;
+                self.settle_locked(client, presented).await
+            }
+            Rotation::StartBlock | Rotation::Reused | Rotation::Dead => {
                 self.settle_locked(client, presented).await
             }
         }
@@ -162,14 +178,23 @@ impl Auth {
         let now = state.now;
         let event = |reason| refused_of(client, presented, reason);
         match decide_rotation(&state.facts, presented.generation, now, rule) {
-            Rotation::Repeat => self.issue(&state.session.ok_or(RefreshError::Dead)?),
+            Rotation::Repeat => {
+                let session = state.session.ok_or(RefreshError::Dead)?;
+                self.issue_known(&session).await
+            }
             Rotation::Blocked { until } => {
                 drop(tx);
                 Err(self.blocked(client, presented, until, now).await)
             }
             Rotation::Advance => {
-                if let Some(session) = self.advance_locked(tx, presented).await? {
-                    return self.issue(&session);
+                let ring = self.0.tokens.ring().current();
+                let advanced = self.advance_locked(tx, presented, ring.active()).await?;
+                if let Some(session) = advanced {
+                    return self.issue_known(&session).await;
+                }
+                self.catch_up_with_keys().await?;
+                if self.0.tokens.ring().current().active() != ring.active() {
+                    return Err(MissingKey(ring.active().clone()).into());
                 }
                 // The user was disabled in this very moment.
                 let reason = AuditReason::SessionOver;
@@ -210,12 +235,10 @@ impl Auth {
         &self,
         mut tx: Tx,
         presented: Presented,
+        key_id: &KeyId,
     ) -> Result<Option<Session>, StoreError> {
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
-        let ring = self.0.tokens.ring().current();
-        let session = tx
-            .advance_session(presented, ring.active(), lives, rule)
-            .await?;
+        let session = tx.advance_session(presented, key_id, lives, rule).await?;
         tx.commit().await?;
         Ok(session)
     }
@@ -258,13 +281,6 @@ impl Auth {
         hits.push(state.now);
         tx.count_refresh(session_id, &hits, None).await?;
         tx.commit().await
-    }
-
-    fn issue(&self, session: &Session) -> Result<TokenPair, RefreshError> {
-        self.0
-            .tokens
-            .issue(session)
-            .map_err(RefreshError::MissingKey)
     }
 }
 

@@ -255,7 +255,8 @@ macro_rules! session_state {
 }
 
 /// Moves a session on by one generation if, and only if, `presented` is current, the session and
-/// its user are alive, and the limit has room. Among any number of presenters one gets the row.
+/// its user are alive, the limit has room, and the key that is to sign is not revoked. Among any number
+/// of presenters one gets the row.
 ///
 /// This is `Rotation::Advance` of the rotation rule, as a guard. One clock reading serves all
 /// columns, so that `exp - iat` is exact.
@@ -293,6 +294,7 @@ macro_rules! advance {
                              WHERE hit > clock_timestamp() - make_interval(secs => $6)) < $7)
                AND u.user_id = s.user_id
                AND u.disabled_at IS NULL
+               AND EXISTS (SELECT FROM signing_keys WHERE key_id = $3 AND revoked_at IS NULL)
             RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id, s.amr,
                       s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at
             "#,
@@ -476,8 +478,8 @@ impl Store {
 }
 
 impl Tx {
-    /// Opens a session, unless the user was disabled or the password changed meanwhile. Remembers
-    /// the network that it comes from, and writes it down.
+    /// Opens a session, unless the user was disabled, the password changed or the key was revoked
+    /// meanwhile. Remembers the network that it comes from, and writes it down.
     ///
     /// The lock on the user's row makes this wait for a disabling or a change of password under way,
     /// and makes that wait for this: no session slips in between it and its ending of all sessions.
@@ -508,6 +510,8 @@ impl Tx {
                        c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)), $9, $10
                   FROM (SELECT user_id FROM users
                          WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
+                           AND EXISTS (SELECT FROM signing_keys
+                                        WHERE key_id = $4 AND revoked_at IS NULL)
                            FOR NO KEY UPDATE) AS u,
                        (SELECT now, date_trunc('second', now) AS second
                           FROM (SELECT clock_timestamp() AS now) AS clock) AS c

@@ -73,12 +73,31 @@ fn keys_and_clock(rows: Vec<ClockedRow>) -> Result<(Vec<SigningKeyRecord>, Times
 }
 
 impl Store {
-    /// All keys, oldest first, and the database's clock.
+    /// All keys, oldest first, and the database's clock. Not from the pool of the requests: one that
+    /// holds a connection may wait for this.
     pub async fn list_signing_keys(
         &self,
     ) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
         let query = list_signing_keys!();
-        keys_and_clock(self.run(|c| Box::pin(query.fetch_all(c))).await?)
+        keys_and_clock(self.run_aside(|c| Box::pin(query.fetch_all(c))).await?)
+    }
+
+    /// The transactions that have read the keys and are not over. PostgreSQL locks a table for a
+    /// statement before it decides what that statement sees; so what does not see a change of the keys
+    /// is among those that are found once the change is committed.
+    pub async fn list_readers_of_signing_keys(&self) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"
+            SELECT DISTINCT virtualtransaction AS "transaction!"
+              FROM pg_locks
+             WHERE locktype = 'relation'
+               AND relation = 'signing_keys'::REGCLASS
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+               AND granted
+               AND pid <> pg_backend_pid()
+            "#
+        );
+        self.run(|c| Box::pin(query.fetch_all(c))).await
     }
 }
 

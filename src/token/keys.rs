@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -208,6 +209,8 @@ pub struct Ring {
     legacy: Vec<DecodingKey>,
     active: KeyId,
     public: PublicKeys,
+    /// When the keys were read, by the database's clock.
+    read_at: Timestamp,
 }
 
 impl Ring {
@@ -238,6 +241,7 @@ impl Ring {
             public: PublicKeys::of(&keys),
             keys,
             active,
+            read_at: now,
         };
         ring.self_test()?;
         Ok(ring)
@@ -310,21 +314,37 @@ impl fmt::Debug for Ring {
 
 /// The keys in force: read on every request, replaced as a whole when the database has others.
 #[derive(Debug)]
-pub struct KeyRing(RwLock<Arc<Ring>>);
+pub struct KeyRing {
+    ring: RwLock<Arc<Ring>>,
+    /// When the database last had no other keys, by its clock, in seconds since 1970.
+    complete_at: AtomicI64,
+}
 
 impl KeyRing {
     pub(super) fn new(ring: Ring) -> Self {
-        Self(RwLock::new(Arc::new(ring)))
+        Self {
+            complete_at: AtomicI64::new(ring.read_at.timestamp()),
+            ring: RwLock::new(Arc::new(ring)),
+        }
     }
 
     /// The keys in force.
     #[must_use]
     pub fn current(&self) -> Arc<Ring> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts other keys in force.
     pub fn replace(&self, ring: Ring) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
+
+    /// Notes that a reading at `now`, by the database's clock, found no other keys than those in force.
+    pub fn confirm(&self, now: Timestamp) {
+        self.complete_at.store(now.timestamp(), Ordering::Relaxed);
+    }
+
+    pub(super) fn complete_at(&self) -> i64 {
+        self.complete_at.load(Ordering::Relaxed)
     }
 }

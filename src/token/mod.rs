@@ -18,6 +18,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -28,6 +29,9 @@ pub use claims::{AccessClaims, LegacyClaims, RefreshClaims};
 use claims::{LegacyHeader, TokenHeader};
 pub use keys::{ImportedKey, KeyRing, KeyRingError, PublicKeys, Ring, SealedKey};
 pub use seal::{Sealer, UnsealError};
+
+/// How far back, in seconds, the database's clock may step when another server takes over.
+const CLOCK_STEP: i64 = 5;
 
 /// No token of ours is longer; nothing longer is looked at.
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -242,6 +246,15 @@ impl Tokens {
         self.check_expiry(claims.exp)
     }
 
+    /// Whether a token whose key is not in the ring may be under one that was stored after the ring was
+    /// last known to be complete. What it says of itself is not verified: a key signs only what is
+    /// issued once it is stored, by one and the same clock, so an older token is none of ours.
+    #[must_use]
+    pub fn may_have_newer_key(&self, token: &str) -> bool {
+        let issued_at = read_issued_at(token);
+        issued_at.is_ok_and(|at| at >= self.ring.complete_at() - CLOCK_STEP)
+    }
+
     fn verify<C: DeserializeOwned>(
         &self,
         token: &str,
@@ -378,6 +391,18 @@ fn read_header<H: DeserializeOwned>(token: &str) -> Result<H, InvalidToken> {
     let (claims, _) = rest.split_once('.').ok_or(InvalidToken::Malformed)?;
     decode_part(claims)?;
     serde_json::from_str(&json).map_err(|_| InvalidToken::Header)
+}
+
+/// The `iat` of a token that [`read_header`] has found well-formed.
+fn read_issued_at(token: &str) -> Result<i64, InvalidToken> {
+    #[derive(Deserialize)]
+    struct IssuedAt {
+        iat: i64,
+    }
+    let claims = token.split('.').nth(1).ok_or(InvalidToken::Malformed)?;
+    let claims: IssuedAt =
+        serde_json::from_str(&decode_part(claims)?).map_err(|_| InvalidToken::Claims)?;
+    Ok(claims.iat)
 }
 
 /// A part of a token is text in UTF-8, also where nobody would look.

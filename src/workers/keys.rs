@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{KeysError, Look, SigningKeys};
+use crate::auth::{Auth, KeysError, Look, SigningKeys};
 use crate::domain::{KeyId, KeyStage};
 use crate::telemetry::metrics::{SIGNING_KEY_AGE, SIGNING_KEY_ROTATION, SIGNING_KEYS};
-use crate::token::Tokens;
 
 /// How often the keys are read: a revoked key is refused everywhere within a second.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -17,17 +16,16 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// How often sessions of revoked keys are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Keeps the ring of `tokens` as the database has it, until `stop`. While the database is away, or
+/// Keeps the ring of `auth` as the database has it, until `stop`. While the database is away, or
 /// holds a key that cannot be opened, the ring stays as it is.
-pub async fn follow_keys(keys: Arc<SigningKeys>, tokens: Arc<Tokens>, stop: CancellationToken) {
-    let mut seen = Vec::new();
+pub async fn follow_keys(keys: Arc<SigningKeys>, auth: Auth, stop: CancellationToken) {
     let mut is_failing = false;
     while stop
         .run_until_cancelled(tokio::time::sleep(INTERVAL))
         .await
         .is_some()
     {
-        match look(&keys, &tokens, &mut seen).await {
+        match look(&keys, &auth).await {
             Ok(()) => is_failing = false,
             // Once, and not twice a second.
             Err(error) if !is_failing => {
@@ -39,17 +37,9 @@ pub async fn follow_keys(keys: Arc<SigningKeys>, tokens: Arc<Tokens>, stop: Canc
     }
 }
 
-async fn look(
-    keys: &SigningKeys,
-    tokens: &Tokens,
-    seen: &mut Vec<(KeyId, KeyStage)>,
-) -> Result<(), KeysError> {
-    let look = keys.look(seen).await?;
-    show(&look, seen, keys.rotate_after());
-    if let Some(ring) = look.ring {
-        tracing::info!(active = %ring.active(), "the signing keys were read");
-        tokens.ring().replace(ring);
-    }
+async fn look(keys: &SigningKeys, auth: &Auth) -> Result<(), KeysError> {
+    let (look, stages) = auth.renew_keys().await?;
+    show(&look, &stages, keys.rotate_after());
     if look.is_rotation_due
         && let Some(key_id) = keys.rotate_if_due().await?
     {
