@@ -1,10 +1,15 @@
 //! The signing keys of a server that runs: how one follows another, and how one dies.
 
+use std::time::{Duration, Instant};
+
 use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
 use backoffice_auth::domain::KeyId;
-use serde_json::Value;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
 
-use crate::support::{Answer, Jwt, Pair, Person, Program, Signer, TestApp, secs, until};
+use crate::support::{
+    Answer, Jwt, Pair, Person, Program, ROUNDS, Signer, TestApp, but, secs, until,
+};
 
 const ALICE: &str = "alice@example.com";
 
@@ -394,4 +399,153 @@ async fn revoked_keys_are_removed_a_week_after_that_and_those_that_sign_never() 
     app.age_keys(secs(3650 * DAY)).await;
     assert_eq!(store.purge_signing_keys().await.unwrap(), 1);
     until_published(&app, &[&made.made.unwrap()]).await;
+}
+
+/// A token like this one, under a key that nobody has, issued so many seconds later.
+fn under_no_key(token: &str, later: i64) -> String {
+    let Jwt { header, claims, .. } = Jwt::read(token);
+    let issued_at = claims["iat"].as_i64().unwrap() + later;
+    let header = but(&header, "kid", Some(json!("nobody-has-this-key")));
+    let claims = but(&claims, "iat", Some(json!(issued_at)));
+    Signer::new().sign(&header, &claims)
+}
+
+/// Has an instance read the keys now, as it does when it meets one that it does not know.
+async fn reads_keys(person: &Person<'_>, app: &TestApp, like: &str) {
+    session(person, app, &under_no_key(like, 60))
+        .await
+        .problem(401, "invalid_access_token");
+}
+
+/// Red where an unknown key is a verdict.
+#[tokio::test]
+async fn what_a_key_signs_at_one_instance_is_good_at_once_at_those_that_have_not_read_it() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, first) = app.signed_in(ALICE).await;
+    for _ in 0..ROUNDS {
+        let new = rotate(&app, Activation::Now).await;
+        reads_keys(&alice, &app, &first.access).await;
+        let pair = alice.elsewhere().signin().await.pair();
+        assert_eq!(signer(&pair), new);
+        session(&alice, &other, &pair.access).await.ok();
+        let there = alice.at(&other);
+        let next = there.refresh(&pair.refresh).await.pair();
+        // And a repeat at an instance that does not know the key of the answer yet.
+        let third = rotate(&app, Activation::Now).await;
+        reads_keys(&alice, &other, &first.access).await;
+        let last = there.refresh(&next.refresh).await.pair();
+        assert_eq!(signer(&last), third);
+        let repeated = alice.refresh(&next.refresh).await.pair();
+        assert_eq!(repeated.body, last.body);
+    }
+}
+
+/// Red where each request reads for itself: the last ones then wait for longer than they may.
+#[tokio::test]
+async fn one_reading_of_the_keys_serves_all_who_wait_for_one() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let forged = under_no_key(&pair.access, 60);
+    let answers = (0..60).map(|_| session(&alice, &app, &forged));
+    for answer in join_all(answers).await {
+        answer.problem(401, "invalid_access_token");
+    }
+}
+
+/// Red where nothing paces the readings, or where older tokens cause them, too.
+#[tokio::test]
+async fn made_up_tokens_have_the_keys_read_ten_times_a_second_and_old_ones_never() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let began = Instant::now();
+    for _ in 0..11 {
+        reads_keys(&alice, &app, &pair.access).await;
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1_000));
+    let old = under_no_key(&pair.access, -60);
+    app.execute("ALTER TABLE signing_keys RENAME TO lost").await;
+    session(&alice, &app, &old)
+        .await
+        .problem(401, "invalid_access_token");
+    session(&alice, &app, &under_no_key(&pair.access, 60))
+        .await
+        .problem(500, "internal");
+    app.execute("ALTER TABLE lost RENAME TO signing_keys").await;
+}
+
+/// Red where the reading's failure is taken for an answer.
+#[tokio::test]
+async fn a_key_that_may_be_new_is_no_verdict_while_the_keys_cannot_be_read() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let lock = app.hold("LOCK TABLE signing_keys IN ACCESS EXCLUSIVE MODE");
+    let lock = lock.await;
+    session(&alice, &app, &under_no_key(&pair.access, 60))
+        .await
+        .problem(503, "unavailable");
+    alice
+        .refresh(&under_no_key(&pair.refresh, 60))
+        .await
+        .problem(503, "unavailable");
+    // What is older than the last reading was decided then, and what is known needs no reading.
+    session(&alice, &app, &under_no_key(&pair.access, -60))
+        .await
+        .problem(401, "invalid_access_token");
+    session(&alice, &app, &pair.access).await.ok();
+    lock.rollback().await.unwrap();
+    session(&alice, &app, &under_no_key(&pair.access, 60))
+        .await
+        .problem(401, "invalid_access_token");
+}
+
+/// Red where the statements that open and refresh sessions do not look at the key.
+#[tokio::test]
+async fn no_instance_answers_with_a_pair_of_a_key_whose_revocation_has_ended() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, first) = app.signed_in(ALICE).await;
+    let mut stays = first;
+    for _ in 0..5 {
+        let dying = rotate(&app, Activation::Now).await;
+        for instance in [&app, &other] {
+            reads_keys(&alice, instance, &stays.access).await;
+        }
+        let new = keys_of(&app).await.revoke(&dying, "tests").await.unwrap();
+        let new = new.made.unwrap();
+        for instance in [&other, &app] {
+            let pair = alice.elsewhere().at(instance).signin().await.pair();
+            assert_eq!(signer(&pair), new);
+        }
+        let refreshed = alice.at(&other).refresh(&stays.refresh).await.pair();
+        assert_eq!(signer(&refreshed), new);
+        stays = refreshed;
+    }
+}
+
+/// Red where a revocation ends the sessions at once.
+#[tokio::test]
+async fn a_revocation_ends_also_what_was_being_opened_when_it_came() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let dying = signer(&pair);
+    let lock = app.hold("SELECT FROM users FOR UPDATE").await;
+    let keys = keys_of(&app).await;
+    let opening = alice.signin();
+    let revoking = async {
+        until("the sign-in waits", async || {
+            app.waits_for_locks().await == 1
+        })
+        .await;
+        let (revoked, ()) = tokio::join!(keys.revoke(&dying, "tests"), async {
+            let revoked = "SELECT count(*) FROM signing_keys WHERE revoked_at IS NOT NULL";
+            until("it is revoked", async || app.count(revoked).await == 1).await;
+            lock.rollback().await.unwrap();
+        });
+        revoked.unwrap();
+        app.count("SELECT count(*) FROM sessions WHERE ended_at IS NULL")
+            .await
+    };
+    let (_, left) = tokio::join!(opening, revoking);
+    assert_eq!(left, 0);
 }
