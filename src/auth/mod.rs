@@ -39,7 +39,9 @@ pub use confirm::ConfirmError;
 pub use explain::{Explain, Explanation, MailState, Obstacle};
 pub use hashes::HashKindsError;
 pub use import::{Clash, ImportError, Taken};
-pub use keys::{Activation, Imported, KeysError, ListedKey, Look, Revoked, SigningKeys, Successor};
+pub use keys::{
+    Activation, Imported, KeysError, ListedKey, Look, Revoked, Rotated, SigningKeys, Successor,
+};
 pub use refresh::RefreshError;
 pub use reserve::Limited;
 pub use services::{Introspection, Revocations, UnknownClient};
@@ -133,8 +135,8 @@ impl Auth {
 
     /// The public keys that verify our tokens.
     #[must_use]
-    pub fn jwks(&self) -> PublicKeys {
-        self.0.tokens.ring().current().public_keys().clone()
+    pub fn public_keys(&self) -> Arc<PublicKeys> {
+        self.0.tokens.ring().current().public_keys()
     }
 
     /// Who signs: `iss`.

@@ -1,7 +1,7 @@
 //! Refreshing: a refresh token for the session's next pair.
 
 use crate::domain::{
-    AttemptKey, AuditEvent, AuditKind, AuditReason, Client, EndReason, KeyId, Outcome, Rotation,
+    AttemptKey, AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, PairKeys, Rotation,
     Session, SessionId, Timestamp, decide_rotation, seconds_until,
 };
 use crate::store::{Presented, SessionState, StoreError, Tx};
@@ -78,7 +78,7 @@ impl Auth {
         let advanced = self
             .0
             .store
-            .advance_session(presented, ring.active(), lives, rule)
+            .advance_session(presented, ring.signers(), lives, rule)
             .await?;
         match advanced {
             Some(session) => self.issue_known(&session).await,
@@ -188,12 +188,12 @@ impl Auth {
             }
             Rotation::Advance => {
                 let ring = self.0.tokens.ring().current();
-                let advanced = self.advance_locked(tx, presented, ring.active()).await?;
+                let advanced = self.advance_locked(tx, presented, ring.signers()).await?;
                 if let Some(session) = advanced {
                     return self.issue_known(&session).await;
                 }
                 self.catch_up_with_keys().await?;
-                if self.0.tokens.ring().current().active() != ring.active() {
+                if self.0.tokens.ring().current().signers() != ring.signers() {
                     return Err(MissingKey(ring.active().clone()).into());
                 }
                 // The user was disabled in this very moment.
@@ -235,10 +235,10 @@ impl Auth {
         &self,
         mut tx: Tx,
         presented: Presented,
-        key_id: &KeyId,
+        keys: &PairKeys,
     ) -> Result<Option<Session>, StoreError> {
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
-        let session = tx.advance_session(presented, key_id, lives, rule).await?;
+        let session = tx.advance_session(presented, keys, lives, rule).await?;
         tx.commit().await?;
         Ok(session)
     }

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Auth, KeysError, Look, SigningKeys};
-use crate::domain::{KeyId, KeyStage, Session};
+use crate::domain::{KeyState, Session};
 use crate::store::{DEADLINE, StoreError};
 use crate::token::{InvalidToken, MissingKey, TokenPair, Tokens};
 
@@ -30,7 +30,7 @@ pub(super) struct RingReader {
 
 #[derive(Debug, Default)]
 struct State {
-    seen: Vec<(KeyId, KeyStage)>,
+    seen: Vec<KeyState>,
     last: Option<Reading>,
 }
 
@@ -51,7 +51,7 @@ impl RingReader {
     }
 
     /// The regular look.
-    async fn look(&self) -> Result<(Look, Vec<(KeyId, KeyStage)>), KeysError> {
+    async fn look(&self) -> Result<(Look, Vec<KeyState>), KeysError> {
         let mut state = self.state.lock().await;
         let look = self.read(&mut state).await?;
         Ok((look, state.seen.clone()))
@@ -85,9 +85,10 @@ impl RingReader {
             has_succeeded: false,
         };
         state.last = Some(reading);
-        let mut look = self.keys.look(&mut state.seen).await?;
+        let before = self.tokens.ring().current();
+        let mut look = self.keys.look(&before, &mut state.seen).await?;
         if let Some(ring) = look.ring.take() {
-            tracing::info!(active = %ring.active(), "the signing keys were read");
+            tracing::info!(active = %ring.active(), refresh = ?ring.signers().refresh, "the signing keys were read");
             self.tokens.ring().replace(ring);
         }
         self.tokens.ring().confirm(look.now);
@@ -98,9 +99,9 @@ impl RingReader {
 }
 
 impl Auth {
-    /// Reads the keys into this instance's ring if they have changed, and tells their stages. For the
+    /// Reads the keys into this instance's ring if they have changed, and tells their states. For the
     /// worker that follows them.
-    pub async fn renew_keys(&self) -> Result<(Look, Vec<(KeyId, KeyStage)>), KeysError> {
+    pub async fn renew_keys(&self) -> Result<(Look, Vec<KeyState>), KeysError> {
         self.0.ring_reader.look().await
     }
 

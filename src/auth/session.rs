@@ -50,7 +50,7 @@ impl Auth {
         }))
     }
 
-    /// Opens it under the key that signs. One that was revoked a moment ago opens none: the next one is
+    /// Opens it under the keys that sign. One that was revoked a moment ago opens none: the next one is
     /// tried.
     async fn insert_session(
         &self,
@@ -60,13 +60,13 @@ impl Auth {
         let mut ring = self.0.tokens.ring().current();
         loop {
             let lives = &self.0.rules.lives;
-            let session = tx.open_session(new, ring.active(), lives).await?;
+            let session = tx.open_session(new, ring.signers(), lives).await?;
             if session.is_some() {
                 return Ok(session);
             }
             self.catch_up_with_keys().await?;
             let current = self.0.tokens.ring().current();
-            if current.active() == ring.active() {
+            if current.signers() == ring.signers() {
                 return Ok(None);
             }
             ring = current;

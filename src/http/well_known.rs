@@ -127,7 +127,7 @@ struct Jwk {
     ),
 )]
 pub async fn jwks(State(auth): State<Auth>, headers: HeaderMap) -> Result<Response, Problem> {
-    let set = auth.jwks();
+    let set = auth.public_keys();
     let max_age = auth.key_publish_time().as_secs() / 2;
     let body = serde_json::to_vec(&set.keys).map_err(Problem::internal)?;
     let caching = [

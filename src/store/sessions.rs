@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
     AttemptInFlight, AuditKind, AuditReason, AuthenticationMethod, Client, ClientNetwork,
-    EmailAddress, EndReason, Generation, KeyId, Outcome, RotationFacts, RotationRule, Session,
-    SessionId, Timestamp, UserId,
+    EmailAddress, EndReason, Generation, KeyId, Outcome, PairKeys, RotationFacts, RotationRule,
+    Session, SessionId, Timestamp, UserId,
 };
 
 /// Sessions beyond a user's bound that are ended at once.
@@ -71,6 +71,7 @@ struct StateRow {
     email: Option<String>,
     generation: i64,
     key_id: String,
+    refresh_key_id: Option<String>,
     amr: Vec<String>,
     created_at: Timestamp,
     rotated_at: Timestamp,
@@ -93,6 +94,7 @@ impl TryFrom<StateRow> for SessionState {
             email,
             generation: row.generation,
             key_id: row.key_id,
+            refresh_key_id: row.refresh_key_id,
             amr: row.amr,
             created_at: row.created_at,
             rotated_at: row.rotated_at,
@@ -202,6 +204,7 @@ struct SessionRow {
     email: String,
     generation: i64,
     key_id: String,
+    refresh_key_id: Option<String>,
     amr: Vec<String>,
     created_at: Timestamp,
     rotated_at: Timestamp,
@@ -219,6 +222,7 @@ impl TryFrom<SessionRow> for Session {
             email: users::email(&row.email)?,
             generation: Generation(row.generation),
             key_id: KeyId(row.key_id),
+            refresh_key_id: row.refresh_key_id.map(KeyId),
             method: method(&row.amr)?,
             created_at: row.created_at,
             rotated_at: row.rotated_at,
@@ -238,8 +242,8 @@ macro_rules! session_state {
         sqlx::query_as!(
             StateRow,
             r#"
-            SELECT s.session_id, s.user_id, u.email AS "email?", s.generation, s.key_id, s.amr,
-                   s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at,
+            SELECT s.session_id, s.user_id, u.email AS "email?", s.generation, s.key_id,
+                   s.refresh_key_id, s.amr, s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at,
                    s.ended_at IS NOT NULL AS "is_ended!",
                    COALESCE(u.disabled_at IS NULL AND u.user_id IS NOT NULL, FALSE)
                        AS "user_is_enabled!",
@@ -255,20 +259,20 @@ macro_rules! session_state {
 }
 
 /// Moves a session on by one generation if, and only if, `presented` is current, the session and
-/// its user are alive, the limit has room, and the key that is to sign is not revoked. Among any number
+/// its user are alive, the limit has room, and the keys that are to sign are not revoked. Among any number
 /// of presenters one gets the row.
 ///
 /// This is `Rotation::Advance` of the rotation rule, as a guard. One clock reading serves all
 /// columns, so that `exp - iat` is exact.
 macro_rules! advance {
-    ($of:expr, $key_id:expr, $lives:expr, $rule:expr) => {
+    ($of:expr, $keys:expr, $lives:expr, $rule:expr) => {
         sqlx::query_as!(
             SessionRow,
             r#"
             UPDATE sessions AS s
-               SET (generation, key_id, rotated_at, access_expires_at, idle_expires_at,
-                    access_horizon_at, refresh_hits, refresh_blocked_until) = (
-                   SELECT s.generation + 1, $3, c.now,
+               SET (generation, key_id, refresh_key_id, rotated_at, access_expires_at,
+                    idle_expires_at, access_horizon_at, refresh_hits, refresh_blocked_until) = (
+                   SELECT s.generation + 1, $3, $9, c.now,
                           LEAST(c.second + make_interval(secs => $4), s.expires_at),
                           LEAST(c.second + make_interval(secs => $5), s.expires_at),
                           GREATEST(s.access_horizon_at,
@@ -295,17 +299,20 @@ macro_rules! advance {
                AND u.user_id = s.user_id
                AND u.disabled_at IS NULL
                AND EXISTS (SELECT FROM signing_keys WHERE key_id = $3 AND revoked_at IS NULL)
-            RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id, s.amr,
-                      s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at
+               AND ($9::TEXT IS NULL OR EXISTS (
+                    SELECT FROM signing_keys WHERE key_id = $9 AND revoked_at IS NULL))
+            RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id,
+                      s.refresh_key_id, s.amr, s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at
             "#,
             $of.session_id.0,
             $of.generation.0,
-            $key_id.0,
+            $keys.access.0,
             seconds($lives.access),
             seconds($lives.idle),
             seconds($rule.limit.window),
             i64::from($rule.limit.attempts),
             $of.user_id.0,
+            $keys.refresh.as_ref().map(|key| key.0.as_str()),
         )
     };
 }
@@ -315,11 +322,11 @@ impl Store {
     pub async fn advance_session(
         &self,
         presented: Presented,
-        key_id: &KeyId,
+        keys: &PairKeys,
         lives: &SessionLives,
         rule: &RotationRule,
     ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, key_id, lives, rule);
+        let query = advance!(presented, keys, lives, rule);
         let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
         row.map(Session::try_from).transpose()
     }
@@ -410,7 +417,8 @@ impl Store {
                SET ended_at = clock_timestamp(), end_reason = $3
              WHERE session_id = ANY (ARRAY(
                    SELECT session_id FROM sessions
-                    WHERE key_id = $1 AND ended_at IS NULL AND expires_at > clock_timestamp()
+                    WHERE (key_id = $1 OR refresh_key_id = $1)
+                      AND ended_at IS NULL AND expires_at > clock_timestamp()
                     LIMIT $2 FOR UPDATE SKIP LOCKED))
             "#,
             key_id.0,
@@ -478,7 +486,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Opens a session, unless the user was disabled, the password changed or the key was revoked
+    /// Opens a session, unless the user was disabled, the password changed or a key was revoked
     /// meanwhile. Remembers the network that it comes from, and writes it down.
     ///
     /// The lock on the user's row makes this wait for a disabling or a change of password under way,
@@ -488,7 +496,7 @@ impl Tx {
     pub async fn open_session(
         &mut self,
         new: &NewSession<'_>,
-        key_id: &KeyId,
+        keys: &PairKeys,
         lives: &SessionLives,
     ) -> Result<Option<Session>, StoreError> {
         let amr: Vec<String> = new.method.amr().iter().map(ToString::to_string).collect();
@@ -500,10 +508,10 @@ impl Tx {
             SessionRow,
             r#"
             WITH opened AS (
-                INSERT INTO sessions (session_id, user_id, key_id, amr, created_at, rotated_at,
-                                      access_expires_at, idle_expires_at, expires_at,
+                INSERT INTO sessions (session_id, user_id, key_id, refresh_key_id, amr, created_at,
+                                      rotated_at, access_expires_at, idle_expires_at, expires_at,
                                       access_horizon_at, client_network, user_agent)
-                SELECT $1, u.user_id, $4, $5, c.now, c.now,
+                SELECT $1, u.user_id, $4, $16, $5, c.now, c.now,
                        c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)),
                        c.second + make_interval(secs => LEAST($7::FLOAT8, $8::FLOAT8)),
                        c.second + make_interval(secs => $8),
@@ -512,6 +520,9 @@ impl Tx {
                          WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
                            AND EXISTS (SELECT FROM signing_keys
                                         WHERE key_id = $4 AND revoked_at IS NULL)
+                           AND ($16::TEXT IS NULL OR EXISTS (
+                                SELECT FROM signing_keys
+                                 WHERE key_id = $16 AND revoked_at IS NULL))
                            FOR NO KEY UPDATE) AS u,
                        (SELECT now, date_trunc('second', now) AS second
                           FROM (SELECT clock_timestamp() AS now) AS clock) AS c
@@ -526,14 +537,14 @@ impl Tx {
                                           network, request_id)
                 SELECT $12, $13, $14, user_id, $11, session_id, client_network, $15 FROM opened
             )
-            SELECT session_id, user_id, $11::TEXT AS "email!", generation, key_id, amr,
-                   created_at, rotated_at, access_expires_at, idle_expires_at
+            SELECT session_id, user_id, $11::TEXT AS "email!", generation, key_id,
+                   refresh_key_id, amr, created_at, rotated_at, access_expires_at, idle_expires_at
               FROM opened
             "#,
             SessionId::random().0,
             new.user_id.0,
             new.credential_version,
-            key_id.0,
+            keys.access.0,
             &amr,
             seconds(lives.access),
             seconds(lives.idle),
@@ -548,6 +559,7 @@ impl Tx {
             Outcome::Granted.as_str(),
             AuditReason::SessionOpened.as_str(),
             new.client.request_id.as_str(),
+            keys.refresh.as_ref().map(|key| key.0.as_str()),
         );
         let row = self
             .suspect
@@ -574,11 +586,11 @@ impl Tx {
     pub async fn advance_session(
         &mut self,
         presented: Presented,
-        key_id: &KeyId,
+        keys: &PairKeys,
         lives: &SessionLives,
         rule: &RotationRule,
     ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, key_id, lives, rule);
+        let query = advance!(presented, keys, lives, rule);
         let row = self
             .suspect
             .watch(query.fetch_optional(&mut *self.inner))

@@ -23,11 +23,13 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::config::TokensConfig;
-use crate::domain::{Clock, Generation, KeyId, Session, SessionId, Timestamp, whole_seconds};
+use crate::domain::{
+    Clock, Generation, KeyId, KeyPurpose, Session, SessionId, Timestamp, whole_seconds,
+};
 
 pub use claims::{AccessClaims, LegacyClaims, RefreshClaims};
 use claims::{LegacyHeader, TokenHeader};
-pub use keys::{ImportedKey, KeyRing, KeyRingError, PublicKeys, Ring, SealedKey};
+pub use keys::{ImportedKey, KeyRing, KeyRingError, PublicKeys, Ring, SealedKey, public_key_pem};
 pub use seal::{Sealer, UnsealError};
 
 /// How far back, in seconds, the database's clock may step when another server takes over.
@@ -45,7 +47,7 @@ pub enum InvalidToken {
     /// A header that we do not write: another algorithm or type, a `crit`.
     #[error("header")]
     Header,
-    /// A key that is not in the ring.
+    /// A key that is not in the ring, or not for this kind of token.
     #[error("key")]
     UnknownKey,
     /// A signature that does not hold, or an issuer or audience that is not ours.
@@ -127,6 +129,14 @@ impl Kind {
         }
     }
 
+    /// The keys that sign it.
+    fn purpose(self) -> KeyPurpose {
+        match self {
+            Self::Access => KeyPurpose::Access,
+            Self::Refresh => KeyPurpose::Refresh,
+        }
+    }
+
     /// An id that follows from what the token stands for.
     fn token_id(self, session_id: SessionId, generation: Generation) -> Uuid {
         let mut context = digest::Context::new(&digest::SHA256);
@@ -171,20 +181,25 @@ impl Tokens {
     /// The pair of a session's generation.
     pub fn issue(&self, session: &Session) -> Result<TokenPair, MissingKey> {
         let ring = self.ring.current();
-        let key = ring
-            .signing(&session.key_id)
-            .ok_or_else(|| MissingKey(session.key_id.clone()))?;
+        let key_id = |kind| match (kind, &session.refresh_key_id) {
+            (Kind::Refresh, Some(key_id)) => key_id,
+            (Kind::Access | Kind::Refresh, _) => &session.key_id,
+        };
+        let signer = |kind: Kind| {
+            let key = ring.signing(kind.purpose(), key_id(kind));
+            key.ok_or_else(|| MissingKey(key_id(kind).clone()))
+        };
         let issued = |token, expires_at| IssuedToken {
             token,
             created_at: whole_seconds(session.rotated_at),
             expires_at: whole_seconds(expires_at),
         };
-        let access = key.sign(
-            &header(Kind::Access, &session.key_id),
+        let access = signer(Kind::Access)?.sign(
+            &header(Kind::Access, key_id(Kind::Access)),
             &self.access_claims(session),
         );
-        let refresh = key.sign(
-            &header(Kind::Refresh, &session.key_id),
+        let refresh = signer(Kind::Refresh)?.sign(
+            &header(Kind::Refresh, key_id(Kind::Refresh)),
             &self.refresh_claims(session),
         );
         Ok(TokenPair {
@@ -263,7 +278,8 @@ impl Tokens {
     ) -> Result<C, InvalidToken> {
         let key_id = check_header(token, kind)?;
         let ring = self.ring.current();
-        let key = ring.verifying(&key_id).ok_or(InvalidToken::UnknownKey)?;
+        let key = ring.verifying(kind.purpose(), &key_id);
+        let key = key.ok_or(InvalidToken::UnknownKey)?;
         decode(token, key, rules)
     }
 

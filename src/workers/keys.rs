@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, KeysError, Look, SigningKeys};
-use crate::domain::{KeyId, KeyStage};
+use crate::domain::{KeyPurpose, KeyStage, KeyState};
 use crate::telemetry::metrics::{SIGNING_KEY_AGE, SIGNING_KEY_ROTATION, SIGNING_KEYS};
 
 /// How often the keys are read: a revoked key is refused everywhere within a second.
@@ -38,21 +38,32 @@ pub async fn follow_keys(keys: Arc<SigningKeys>, auth: Auth, stop: CancellationT
 }
 
 async fn look(keys: &SigningKeys, auth: &Auth) -> Result<(), KeysError> {
-    let (look, stages) = auth.renew_keys().await?;
-    show(&look, &stages, keys.rotate_after());
-    if look.is_rotation_due
-        && let Some(key_id) = keys.rotate_if_due().await?
+    let (look, states) = auth.renew_keys().await?;
+    show(&look, &states, keys.rotate_after());
+    if look.lacks_refresh_key
+        && let Some(key_id) = keys.ensure_refresh_key().await?
     {
-        tracing::info!(%key_id, "the signing key is old: another one was published to follow it");
+        tracing::info!(%key_id, "a key for refresh tokens was made");
+    }
+    if look.is_rotation_due {
+        for key_id in keys.rotate_if_due().await? {
+            tracing::info!(%key_id, "the signing key is old: another one was made to follow it");
+        }
     }
     Ok(())
 }
 
 /// Shows the keys in the metrics.
-fn show(look: &Look, stages: &[(KeyId, KeyStage)], rotate_after: Option<Duration>) {
-    for stage in KeyStage::ALL {
-        let of_stage = stages.iter().filter(|(_, of)| *of == stage);
-        SIGNING_KEYS.count(of_stage.count(), [stage.as_str().into()]);
+fn show(look: &Look, states: &[KeyState], rotate_after: Option<Duration>) {
+    for &purpose in KeyPurpose::ALL {
+        let of_purpose = || states.iter().filter(|state| state.purpose == purpose);
+        if of_purpose().next().is_none() {
+            continue;
+        }
+        for stage in KeyStage::ALL {
+            let count = of_purpose().filter(|state| state.stage == stage).count();
+            SIGNING_KEYS.count(count, [purpose.as_str().into(), stage.as_str().into()]);
+        }
     }
     let Some(since) = look.active_since else {
         return;

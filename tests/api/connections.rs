@@ -96,7 +96,7 @@ async fn a_transaction_that_is_left_while_it_begins_swallows_nothing_that_comes_
     let event = AuditEvent::bare(AuditKind::Mail, Outcome::Granted, AuditReason::MailSent);
     let told = "SELECT count(*) FROM audit_events WHERE reason = 'mail_sent'";
     let begun = "SELECT EXISTS (SELECT FROM pg_stat_activity
-                  WHERE datname = current_database() AND application_name = 'backoffice-auth'
+                  WHERE datname = current_database() AND application_name LIKE 'backoffice-auth/%'
                     AND query IN ('BEGIN', 'ROLLBACK'))";
     for done in 1..=ROUNDS {
         store.record(&event).await.unwrap();
