@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
 use backoffice_auth::domain::{KeyId, KeyPurpose};
 use futures_util::future::join_all;
+use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
@@ -714,6 +715,54 @@ async fn the_sessions_of_a_revoked_key_for_refresh_tokens_end_with_it() {
         assert_eq!(Some(refresh_signer(&next)), revoked.made);
         assert_eq!(signer(&next), signer(&pair), "that one stays");
     }
+}
+
+#[tokio::test]
+async fn what_services_may_read_has_no_key_for_refresh_tokens() {
+    let app = TestApp::start().await;
+    let (_, pair) = app.signed_in(ALICE).await;
+    let pending = rotate(&app, Activation::AfterPublishing).await;
+    until_published(&app, &[&signer(&pair), &pending]).await;
+    let all = app.get("/.well-known/jwks.pem").await;
+    assert_eq!(all.header("content-type"), Some("application/x-pem-file"));
+    let caching = ["cache-control", "etag"].map(|name| all.header(name).unwrap().to_owned());
+    let one = |key_id: &KeyId| format!("/.well-known/jwks/{key_id}.pem");
+    let [active, next] = [&signer(&pair), &pending].map(|key_id| one(key_id));
+    let (active, next) = (app.get(&active).await, app.get(&next).await);
+    assert_eq!(all.body, [&active.body[..], &next.body[..]].concat());
+    assert_eq!(active.header("cache-control"), Some(&*caching[0]));
+    DecodingKey::from_rsa_pem(&active.body).unwrap();
+    app.get(&one(&refresh_signer(&pair)))
+        .await
+        .problem(404, "not_found");
+    app.get("/.well-known/jwks/nobody")
+        .await
+        .problem(404, "not_found");
+    let request = app.request("GET", "/.well-known/jwks.pem", "203.0.113.1");
+    let again = app.send(request.header("if-none-match", &caching[1])).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+
+    let program = Program::on(app.database_url(), &[]);
+    let listed = program.run("key list --pem").await;
+    let listed = listed.ok();
+    let blocks = listed.matches("-----BEGIN PUBLIC KEY-----").count();
+    assert_eq!(blocks, 2);
+    assert!(listed.starts_with(&format!("{} (active)\n", signer(&pair))));
+    assert!(!listed.contains(&*refresh_signer(&pair).0));
+    let listed = program.run("key list --json").await.json();
+    let purposes: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["purpose"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        purposes
+            .iter()
+            .filter(|purpose| **purpose == "refresh")
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]

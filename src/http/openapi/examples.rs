@@ -173,6 +173,11 @@ pub(in crate::http) fn keys() -> Value {
     serde_json::from_str(include_str!("examples/jwks.json")).unwrap_or_default()
 }
 
+/// The same key, from `GET /.well-known/jwks.pem`.
+pub(in crate::http) fn pem() -> Value {
+    include_str!("examples/jwks.pem").into()
+}
+
 /// From `GET /.well-known/oauth-authorization-server`.
 pub(in crate::http) fn metadata() -> Value {
     wire(MetadataResponse::new(ISSUER))

@@ -62,7 +62,12 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
             ],
         ],
         "listRevocations" => &[CALLERS, STORE, &[Code::InvalidClient, Code::InvalidRequest]],
-        "showKeys" | "showMetadata" | "showDescription" => &[CALLERS],
+        "showKeys"
+        | "showKeysAsPem"
+        | "showMetadata"
+        | "showOpenidConfiguration"
+        | "showDescription" => &[CALLERS],
+        "showKeyAsPem" => &[CALLERS, &[Code::NotFound]],
         verify if verify.starts_with("verify") => &[BEARER, STORE],
         _ => return None,
     })
