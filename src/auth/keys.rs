@@ -454,24 +454,31 @@ impl SigningKeys {
     /// Makes the next key for each purpose whose key has grown old, and tells their ids. Of any number
     /// of instances one makes them.
     pub async fn rotate_if_due(&self) -> Result<Vec<KeyId>, KeysError> {
-        let (mut tx, keys, now) = self.lock().await?;
         let mut made = Vec::new();
         for &purpose in KeyPurpose::ALL {
-            if !self.is_due(&keys, purpose, now) {
-                continue;
-            }
-            // Under the lock, unlike elsewhere: all instances come here at once, and one need work.
-            let key = self.generate(purpose).await?;
-            let publish_before = match purpose {
-                KeyPurpose::Access => self.config.publish_before,
-                KeyPurpose::Refresh => Duration::ZERO,
-            };
-            self.insert(&mut tx, &key, publish_before).await?;
-            tx.record(&by_server(AuditReason::KeyRotated, &key)).await?;
-            made.push(key.sealed.key_id);
+            made.extend(self.rotate_one_if_due(purpose).await?);
         }
-        tx.commit().await?;
         Ok(made)
+    }
+
+    async fn rotate_one_if_due(&self, purpose: KeyPurpose) -> Result<Option<KeyId>, KeysError> {
+        let (keys, now) = self.store.list_signing_keys().await?;
+        if !self.is_due(&keys, purpose, now) {
+            return Ok(None);
+        }
+        let key = self.generate(purpose).await?;
+        let (mut tx, keys, now) = self.lock().await?;
+        if !self.is_due(&keys, purpose, now) {
+            return Ok(None);
+        }
+        let publish_before = match purpose {
+            KeyPurpose::Access => self.config.publish_before,
+            KeyPurpose::Refresh => Duration::ZERO,
+        };
+        self.insert(&mut tx, &key, publish_before).await?;
+        tx.record(&by_server(AuditReason::KeyRotated, &key)).await?;
+        tx.commit().await?;
+        Ok(Some(key.sealed.key_id))
     }
 
     /// Lets a key and all that it signed die. Another one signs from the same instant.
