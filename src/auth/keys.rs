@@ -626,8 +626,8 @@ impl SigningKeys {
     async fn generate(&self, purpose: KeyPurpose) -> Result<NewKey, KeysError> {
         let (bits, sealer) = (self.config.bits, self.sealer.clone());
         let made = tokio::task::spawn_blocking(move || SealedKey::generate(bits, &sealer)).await;
-        let sealed = made.map_err(|_| KeyRingError::NotRsa)??;
-        Ok(NewKey { purpose, sealed })
+        let made = made.map_err(|_| KeyRingError::NotRsa)??;
+        Ok(NewKey::of(purpose, made))
     }
 }
 

@@ -70,8 +70,8 @@ pub async fn metadata(State(auth): State<Auth>) -> Json<MetadataResponse> {
 
 /// Tells the same to those who look only here.
 ///
-/// RFC 8414, section 5, allows for that. It is no OpenID Provider: nothing is claimed that there is not,
-/// so what OpenID Connect Discovery requires besides (an authorization endpoint, ID tokens) is absent.
+/// RFC 8414, section 5, allows for that. It is no OIDC provider: nothing is claimed that there is not,
+/// so what OIDC Discovery requires besides (an authorization endpoint, ID tokens) is absent.
 #[utoipa::path(
     get,
     path = "/.well-known/openid-configuration",

@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::{
-    Answer, Jwt, Pair, Person, Program, Signer, TestApp, but, secs, until,
-};
+use crate::support::{Answer, Jwt, Pair, Person, Program, Signer, TestApp, but, secs, until};
 
 const ALICE: &str = "alice@example.com";
 
