@@ -13,8 +13,8 @@ use argon2::{Argon2, Block, Params};
 use axum::http::HeaderMap;
 use backoffice_auth::config::Config;
 use backoffice_auth::domain::{
-    AuthenticationMethod, ClientNetwork, Clock, EmailAddress, Generation, PlainPassword, Session,
-    SessionId, SigningKeyRecord, UserId,
+    AuthenticationMethod, ClientNetwork, Clock, EmailAddress, Generation, KeyPurpose,
+    PlainPassword, Session, SessionId, SigningKeyRecord, UserId,
 };
 use backoffice_auth::http::client::client_address;
 use backoffice_auth::limits::{Flood, FloodLimit};
@@ -75,6 +75,7 @@ fn tokens(criterion: &mut Criterion) {
     let key = SealedKey::generate(2048, &sealer).expect("a key can be made");
     let record = SigningKeyRecord {
         key_id: key.key_id.clone(),
+        purpose: KeyPurpose::Access,
         public_key: key.public_key,
         sealed_private_key: key.sealed_private_key,
         created_at: now,
@@ -82,6 +83,7 @@ fn tokens(criterion: &mut Criterion) {
         expires_at: None,
         revoked_at: None,
         is_legacy: false,
+        refresh_expires_at: None,
     };
     let ring = Ring::open(&[record], now, &sealer).expect("the key opens");
     let tokens = Tokens::new(&config.tokens, ring, Clock::system());
@@ -91,6 +93,7 @@ fn tokens(criterion: &mut Criterion) {
         email: "alice@example.com".parse().expect("an address"),
         generation: Generation::FIRST,
         key_id: key.key_id,
+        refresh_key_id: None,
         method: AuthenticationMethod::Password,
         created_at: now,
         rotated_at: now,

@@ -106,7 +106,7 @@ impl App {
         let auth = Auth::new(
             config,
             store.clone(),
-            Arc::clone(&tokens),
+            tokens,
             HashingPool::new(config.passwords),
             Arc::clone(&mail_is_due),
         );
@@ -126,7 +126,7 @@ impl App {
         let sender = MailSender::new(store.clone(), mailer, code_key, mail_is_due);
         app.work(|stop| sender.run(stop));
         let keys = Arc::new(keys);
-        app.work(|stop| follow_keys(Arc::clone(&keys), tokens, stop));
+        app.work(|stop| follow_keys(Arc::clone(&keys), auth.clone(), stop));
         app.work(|stop| end_sessions_of_revoked_keys(keys, stop));
         app.work(|stop| follow_ended_sessions(auth.clone(), stop));
         app.work(|stop| follow_hash_kinds(auth.clone(), stop));

@@ -35,14 +35,14 @@ const SESSIONS: &str = "
         SELECT n, now() - age AS created_at,
                now() - LEAST(age, INTERVAL '20 hours') * random() AS recently
           FROM aged)
-    INSERT INTO sessions (session_id, user_id, generation, key_id, amr, created_at, rotated_at,
-                          access_expires_at, idle_expires_at, expires_at, access_horizon_at,
-                          ended_at, end_reason, ended_xid, refresh_hits, client_network,
-                          user_agent)
+    INSERT INTO sessions (session_id, user_id, generation, key_id, refresh_key_id, amr, created_at,
+                          rotated_at, access_expires_at, idle_expires_at, expires_at, access_horizon_at,
+                          ended_at, end_reason, ended_xid, refresh_hits, client_network, user_agent)
     SELECT (lpad(to_hex((extract(epoch FROM created_at) * 1000)::BIGINT), 12, '0')
             || '7' || substr(md5(n::TEXT), 1, 3) || '8' || substr(md5(n::TEXT), 4, 15))::UUID,
-           1 + n % ($3 / 10), 7, $4, '{pwd}', created_at,
-           recently, recently + INTERVAL '15 minutes', recently + INTERVAL '1 day',
+           1 + n % ($3 / 10), 7, $4,
+           (SELECT key_id FROM signing_keys WHERE purpose = 'refresh' ORDER BY activates_at DESC LIMIT 1),
+           '{pwd}', created_at, recently, recently + INTERVAL '15 minutes', recently + INTERVAL '1 day',
            created_at + INTERVAL '30 days', recently + INTERVAL '15 minutes',
            CASE WHEN n % 10 = 0 THEN recently END,
            CASE WHEN n % 10 = 0 THEN 'signed_out' END, CASE WHEN n % 10 = 0 THEN 3 END, ARRAY[recently], '203.0.113.7/32',
@@ -200,6 +200,9 @@ impl Database {
             email: row.try_get::<String, _>("email")?.parse()?,
             generation: Generation(row.try_get("generation")?),
             key_id: KeyId(row.try_get("key_id")?),
+            refresh_key_id: row
+                .try_get::<Option<String>, _>("refresh_key_id")?
+                .map(KeyId),
             method: AuthenticationMethod::Password,
             created_at: at("created_at")?,
             rotated_at: at("rotated_at")?,

@@ -13,8 +13,8 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use backoffice_auth::config::{Config, TokensConfig};
 use backoffice_auth::domain::{
-    AuthenticationMethod, Clock, Generation, MasterKey, Session, SessionId, SigningKeyRecord,
-    Timestamp, UserId,
+    AuthenticationMethod, Clock, Generation, KeyPurpose, MasterKey, Session, SessionId,
+    SigningKeyRecord, Timestamp, UserId,
 };
 use backoffice_auth::token::{AccessClaims, RefreshClaims, Ring, SealedKey, Sealer, Tokens};
 use base64::Engine as _;
@@ -346,6 +346,7 @@ impl Forge {
         let now = at(NOW);
         let record = SigningKeyRecord {
             key_id: imported.key_id,
+            purpose: KeyPurpose::Access,
             public_key: imported.public_key,
             sealed_private_key: imported.sealed_private_key,
             created_at: now,
@@ -353,6 +354,7 @@ impl Forge {
             expires_at: None,
             revoked_at: None,
             is_legacy: false,
+            refresh_expires_at: None,
         };
         let ring = Ring::open(std::slice::from_ref(&record), now, &sealer).expect("a ring");
         let tokens = Tokens::new(&config(), ring, Clock::new(move || now));
@@ -414,6 +416,7 @@ fn session(key: &SigningKeyRecord) -> Session {
         email: "foo@bar.com".parse().expect("an address"),
         generation: Generation::FIRST,
         key_id: key.key_id.clone(),
+        refresh_key_id: None,
         method: AuthenticationMethod::Password,
         created_at: at(NOW),
         rotated_at: at(NOW),

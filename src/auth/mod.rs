@@ -12,6 +12,7 @@ mod import;
 mod keys;
 mod refresh;
 mod reserve;
+mod ring;
 mod services;
 mod session;
 mod sessions;
@@ -36,6 +37,7 @@ use ended::EndedSessions;
 use feed::Feed;
 use reserve::{MAX_LATE, NotReserved, Pending, lasting};
 use unanswered::Unanswered;
+use ring::RingReader;
 
 pub use confirm::ConfirmError;
 pub use ended::Revocations;
@@ -43,7 +45,9 @@ pub use explain::{Explain, Explanation, MailState, Obstacle};
 pub use feed::RevocationsError;
 pub use hashes::HashKindsError;
 pub use import::{Clash, ImportError, Taken};
-pub use keys::{Activation, Imported, KeysError, ListedKey, Look, Revoked, SigningKeys, Successor};
+pub use keys::{
+    Activation, Imported, KeysError, ListedKey, Look, Revoked, Rotated, SigningKeys, Successor,
+};
 pub use refresh::RefreshError;
 pub use reserve::Limited;
 pub use services::{Introspection, UnknownClient};
@@ -60,6 +64,7 @@ pub struct Auth(Arc<Parts>);
 struct Parts {
     store: Store,
     tokens: Arc<Tokens>,
+    ring_reader: RingReader,
     pool: HashingPool,
     attempt_keys: AttemptKeys,
     record_budget: RecordBudget,
@@ -122,8 +127,10 @@ impl Auth {
         mail_is_due: Arc<Notify>,
     ) -> Self {
         let master_key: &MasterKey = &config.secrets.master_key;
+        let signing_keys = SigningKeys::new(store.clone(), config);
         Self(Arc::new(Parts {
             store,
+            ring_reader: RingReader::new(signing_keys, Arc::clone(&tokens)),
             tokens,
             pool,
             attempt_keys: AttemptKeys::new(master_key),
@@ -141,8 +148,8 @@ impl Auth {
 
     /// The public keys that verify our tokens.
     #[must_use]
-    pub fn jwks(&self) -> PublicKeys {
-        self.0.tokens.ring().current().public_keys().clone()
+    pub fn public_keys(&self) -> Arc<PublicKeys> {
+        self.0.tokens.ring().current().public_keys()
     }
 
     /// Who signs: `iss`.

@@ -3,8 +3,8 @@
 use tokio::time::Instant;
 
 use crate::domain::{
-    AttemptKey, AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, Rotation, Session,
-    SessionId, Timestamp, decide_rotation, seconds_until,
+    AttemptKey, AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, PairKeys, Rotation,
+    Session, SessionId, Timestamp, decide_rotation, seconds_until,
 };
 use crate::store::{Presented, SessionState, StoreError, Tx};
 use crate::telemetry::note_user;
@@ -37,6 +37,12 @@ impl From<StoreError> for RefreshError {
     }
 }
 
+impl From<MissingKey> for RefreshError {
+    fn from(error: MissingKey) -> Self {
+        Self::MissingKey(error)
+    }
+}
+
 impl From<NotReserved> for RefreshError {
     fn from(error: NotReserved) -> Self {
         match error {
@@ -53,7 +59,8 @@ impl Auth {
     /// The usual case is one guarded statement. What it does not grant is settled on the locked
     /// row by the rotation rule.
     pub async fn refresh(&self, client: &Client, token: &str) -> Result<TokenPair, RefreshError> {
-        let claims = match self.0.tokens.verify_refresh(token) {
+        let verified = self.verified(token, |tokens| tokens.verify_refresh(token));
+        let claims = match verified.await? {
             Ok(claims) => claims,
             Err(reason) => return self.refuse_foreign(client, reason).await,
         };
@@ -84,10 +91,10 @@ impl Auth {
         let advanced = self
             .0
             .store
-            .advance_session(presented, client, ring.active(), lives, rule)
+            .advance_session(presented, client, ring.signers(), lives, rule)
             .await?;
         match advanced {
-            Some(session) => self.issue(&session),
+            Some(session) => self.issue_known(&session).await,
             None => self.settle_refresh(client, presented).await,
         }
     }
@@ -179,16 +186,23 @@ impl Auth {
         };
         match decide_rotation(&state.facts, presented.generation, state.now, rule) {
             Rotation::Repeat if !state.is_new(client.network) => {
-                self.issue(&state.session.ok_or(RefreshError::Dead)?)
+                let session = state.session.ok_or(RefreshError::Dead)?;
+                self.issue_known(&session).await
             }
             Rotation::Blocked { until } => {
                 Err(self.blocked(client, presented, until, state.now).await)
             }
-            Rotation::Repeat
-            | Rotation::Advance
-            | Rotation::StartBlock
-            | Rotation::Reused
-            | Rotation::Dead => self.settle_locked(client, presented).await,
+            Rotation::Advance => {
+                if !state.is_new(client.network) {
+                    // The rule grants what the statement did not: a key that was to sign may have been
+                    // revoked a moment ago.
+                    self.catch_up_with_keys().await?;
+                }
+                self.settle_locked(client, presented).await
+            }
+            Rotation::Repeat | Rotation::StartBlock | Rotation::Reused | Rotation::Dead => {
+                self.settle_locked(client, presented).await
+            }
         }
     }
 
@@ -213,7 +227,8 @@ impl Auth {
                     note_network(&mut tx, client, presented, reason).await?;
                     tx.commit().await?;
                 }
-                self.issue(&state.session.ok_or(RefreshError::Dead)?)
+                let session = state.session.ok_or(RefreshError::Dead)?;
+                self.issue_known(&session).await
             }
             Rotation::Blocked { until } => {
                 drop(tx);
@@ -224,8 +239,16 @@ impl Auth {
                     let reason = AuditReason::OtherNetwork;
                     note_network(&mut tx, client, presented, reason).await?;
                 }
-                if let Some(session) = self.advance_locked(tx, client, presented).await? {
-                    return self.issue(&session);
+                let ring = self.0.tokens.ring().current();
+                let advanced = self
+                    .advance_locked(tx, client, presented, ring.signers())
+                    .await?;
+                if let Some(session) = advanced {
+                    return self.issue_known(&session).await;
+                }
+                self.catch_up_with_keys().await?;
+                if self.0.tokens.ring().current().signers() != ring.signers() {
+                    return Err(MissingKey(ring.active().clone()).into());
                 }
                 // The user was disabled in this very moment.
                 let reason = AuditReason::SessionOver;
@@ -335,11 +358,11 @@ impl Auth {
         mut tx: Tx,
         client: &Client,
         presented: Presented,
+        keys: &PairKeys,
     ) -> Result<Option<Session>, StoreError> {
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
-        let ring = self.0.tokens.ring().current();
         let session = tx
-            .advance_session(presented, client, ring.active(), lives, rule)
+            .advance_session(presented, client, keys, lives, rule)
             .await?;
         if session.is_some() {
             tx.commit().await?;
@@ -387,13 +410,6 @@ impl Auth {
         hits.push(state.now);
         tx.count_refresh(session_id, &hits, None).await?;
         tx.commit().await
-    }
-
-    fn issue(&self, session: &Session) -> Result<TokenPair, RefreshError> {
-        self.0
-            .tokens
-            .issue(session)
-            .map_err(RefreshError::MissingKey)
     }
 }
 

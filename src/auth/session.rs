@@ -36,11 +36,7 @@ impl Auth {
         new: &NewSession<'_>,
         attempts: &[AttemptInFlight],
     ) -> Result<Option<Opened>, StoreError> {
-        let ring = self.0.tokens.ring().current();
-        let Some(session) = tx
-            .open_session(new, ring.active(), &self.0.rules.lives)
-            .await?
-        else {
+        let Some(session) = self.insert_session(tx, new).await? else {
             return Ok(None);
         };
         let max = self.0.rules.max_sessions;
@@ -52,5 +48,28 @@ impl Auth {
             method: new.method,
             surplus,
         }))
+    }
+
+    /// Opens it under the keys that sign. One that was revoked a moment ago opens none: the next one is
+    /// tried.
+    async fn insert_session(
+        &self,
+        tx: &mut Tx,
+        new: &NewSession<'_>,
+    ) -> Result<Option<Session>, StoreError> {
+        let mut ring = self.0.tokens.ring().current();
+        loop {
+            let lives = &self.0.rules.lives;
+            let session = tx.open_session(new, ring.signers(), lives).await?;
+            if session.is_some() {
+                return Ok(session);
+            }
+            self.catch_up_with_keys().await?;
+            let current = self.0.tokens.ring().current();
+            if current.signers() == ring.signers() {
+                return Ok(None);
+            }
+            ring = current;
+        }
     }
 }

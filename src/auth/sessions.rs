@@ -75,11 +75,8 @@ impl Auth {
     /// Checks an access token and that its session has not ended. Writes nothing, and asks the
     /// database only if this instance's view of ended sessions is stale.
     pub async fn authenticate(&self, token: &str) -> Result<AccessClaims, AuthenticateError> {
-        let claims = self
-            .0
-            .tokens
-            .verify_access(token)
-            .map_err(AuthenticateError::Invalid)?;
+        let verified = self.verified(token, |tokens| tokens.verify_access(token));
+        let claims = verified.await?.map_err(AuthenticateError::Invalid)?;
         note_user(claims.sub);
         let is_live = match self.0.ended.look(claims.sid) {
             Sight::Live => true,

@@ -38,7 +38,8 @@ impl Auth {
     /// Nothing counts refusals, since there is nothing to guess; so there is a bound on how many of
     /// them are written down.
     pub async fn signout(&self, client: &Client, token: &str) -> Result<(), SignoutError> {
-        let claims = match self.0.tokens.verify_expired_access(token) {
+        let verified = self.verified(token, |tokens| tokens.verify_expired_access(token));
+        let claims = match verified.await? {
             Ok(claims) => claims,
             Err(InvalidToken::Header) => return self.signout_legacy(client, token).await,
             Err(reason) => return Err(self.refuse_foreign_signout(client, reason).await),

@@ -71,16 +71,18 @@ Example, from the table `users` of a Laravel application in MySQL:
 
 /// Below `key rotate`.
 pub(super) const KEY_ROTATE: &str = "\
-The server does it by itself when the signing key is `keys.rotate_days` old.
+The server does it by itself when a key is `keys.rotate_days` old.
 
 Examples:
-  backoffice-auth key rotate         the next key signs after `keys.publish_seconds`
-  backoffice-auth key rotate --now   it signs from now on";
+  backoffice-auth key rotate                     the next key signs after `keys.publish_seconds`
+  backoffice-auth key rotate --now               it signs from now on
+  backoffice-auth key rotate --purpose refresh   another key signs refresh tokens from now on";
 
 /// Below `key import`.
 pub(super) const KEY_IMPORT: &str = "\
 Examples:
   backoffice-auth key import signing-key.pem
+  backoffice-auth key import refresh-key.pem --purpose refresh
   backoffice-auth key import old-service.pub.pem --until 2026-12-31T00:00:00Z";
 
 /// Below `key revoke`.

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::output::{self, say};
 use super::{actor, connect_migrated, help};
-use crate::auth::{Activation, Imported, ListedKey, Revoked, SigningKeys, Successor};
+use crate::auth::{Activation, Imported, ListedKey, Revoked, Rotated, SigningKeys, Successor};
 use crate::config::Config;
-use crate::domain::{KeyId, Revocation, Timestamp};
+use crate::domain::{KeyId, KeyPurpose, KeyStage, Revocation, Timestamp};
+use crate::token::public_key_pem;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
@@ -20,24 +22,33 @@ pub(super) enum KeyCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Print the public keys that verify access tokens in PEM form, the one that signs first
+        #[arg(long, conflicts_with = "json")]
+        pem: bool,
     },
-    /// Make a key that takes over from the signing one after `keys.publish_seconds`
+    /// Make keys that take over from those that sign
     ///
-    /// Nobody is signed out: the key before it verifies until its last token has expired.
+    /// The one for access tokens does after `keys.publish_seconds`, since services have to know it first,
+    /// the one for refresh tokens at once. Nobody is signed out: the keys before them verify until their
+    /// last tokens have expired.
     #[command(after_long_help = help::KEY_ROTATE)]
     Rotate {
-        /// Sign at once, with the key that is published already if there is one. Who has not read
-        /// the key yet refuses its tokens: another instance for half a second, a service for as
-        /// long as it caches the key set. For emergencies.
+        /// Sign access tokens at once, with the key that is published already if there is one. A service
+        /// that has not read the key yet refuses its tokens for as long as it caches the key set. For
+        /// emergencies.
         #[arg(long)]
         now: bool,
+        /// Only the key for these tokens
+        #[arg(long, value_parser = purposes())]
+        purpose: Option<KeyPurpose>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Take over an RSA key from a PEM file
     ///
-    /// A private key is published at once and signs after `keys.publish_seconds`.
+    /// A private key is published at once and signs after `keys.publish_seconds`; one for refresh tokens
+    /// is not published, and signs at once.
     ///
     /// A public key, or a certificate, is that of an older service with the same issuer. The access
     /// tokens that it signed (RS256, without a `kid`) are then good here until they expire, for users
@@ -46,6 +57,9 @@ pub(super) enum KeyCommand {
     Import {
         /// PKCS#8 or PKCS#1 in PEM form, private or public, or a certificate
         file: PathBuf,
+        /// What it is to sign
+        #[arg(long, value_parser = purposes(), default_value = KeyPurpose::Access.as_str())]
+        purpose: KeyPurpose,
         /// When a public key ends, as 2026-12-31T00:00:00Z, at most 90 days away. Without it: after
         /// `tokens.legacy_ttl_seconds`, when the last token that was issued until now has expired
         #[arg(long, value_name = "TIME")]
@@ -56,7 +70,7 @@ pub(super) enum KeyCommand {
     },
     /// Let a key die at once with all that it signed, and end the sessions it signed for
     ///
-    /// If it is the signing key, its published successor signs at once, or a new key does.
+    /// If it signs now, its published successor signs at once, or a new key does.
     #[command(after_long_help = help::KEY_REVOKE)]
     Revoke {
         /// The key's id: `kid`, as `key list` shows it
@@ -72,20 +86,34 @@ pub(super) async fn run(command: KeyCommand, config: &Config) -> anyhow::Result<
     let store = connect_migrated(config).await?;
     let keys = SigningKeys::new(store, config);
     match command {
-        KeyCommand::List { json } => list(&keys.list().await?, json),
-        KeyCommand::Rotate { now, json } => {
+        KeyCommand::List { pem: true, .. } => list_pem(&keys.list().await?),
+        KeyCommand::List { json, .. } => list(&keys.list().await?, json),
+        KeyCommand::Rotate { now, purpose, json } => {
             let activation = if now {
                 Activation::Now
             } else {
                 Activation::AfterPublishing
             };
-            tell_successor(&keys.rotate(activation, &actor()).await?, json);
+            let rotated = keys.rotate(activation, purpose, &actor()).await?;
+            tell_rotated(&rotated, json);
         }
-        KeyCommand::Import { file, until, json } => {
+        KeyCommand::Import {
+            file,
+            purpose,
+            until,
+            json,
+        } => {
             let pem = std::fs::read(&file).map(Zeroizing::new);
             let pem = pem.with_context(|| format!("cannot read {}", file.display()))?;
+            if purpose == KeyPurpose::Refresh {
+                let successor = keys.import_refresh_key(&pem, until, &actor()).await?;
+                tell_successor(&successor, KeyPurpose::Refresh, json);
+                return Ok(());
+            }
             match keys.import(&pem, until, &actor()).await? {
-                Imported::Private(successor) => tell_successor(&successor, json),
+                Imported::Private(successor) => {
+                    tell_successor(&successor, KeyPurpose::Access, json);
+                }
                 Imported::Legacy { key_id, until } => tell_legacy(&key_id, until, json),
             }
         }
@@ -97,14 +125,48 @@ pub(super) async fn run(command: KeyCommand, config: &Config) -> anyhow::Result<
     Ok(())
 }
 
-fn tell_successor(successor: &Successor, as_json: bool) {
+/// The words that name a purpose.
+fn purposes() -> impl TypedValueParser<Value = KeyPurpose> {
+    let words = KeyPurpose::ALL.iter().map(|purpose| purpose.as_str());
+    PossibleValuesParser::new(words)
+        .try_map(|word| KeyPurpose::from_stored(&word).ok_or("no purpose"))
+}
+
+fn tell_rotated(rotated: &Rotated, as_json: bool) {
+    let (access, refresh) = (&rotated.access, &rotated.refresh);
+    if as_json {
+        let first = access.as_ref().or(refresh.as_ref());
+        output::json(&json!({
+            "kid": first.map(|key| &key.key_id),
+            "activatesAt": first.map(|key| output::instant(key.activates_at)),
+            "refreshKid": refresh.as_ref().map(|key| &key.key_id),
+        }));
+        return;
+    }
+    for (key, purpose) in [(access, KeyPurpose::Access), (refresh, KeyPurpose::Refresh)] {
+        if let Some(key) = key {
+            tell_successor(key, purpose, false);
+        }
+    }
+    if access.is_none() && refresh.is_none() {
+        say!(
+            "An older release is at work: there will be a key for refresh tokens when it is gone."
+        );
+    }
+}
+
+fn tell_successor(successor: &Successor, purpose: KeyPurpose, as_json: bool) {
     let (key_id, at) = (&successor.key_id, output::instant(successor.activates_at));
+    let tokens = match purpose {
+        KeyPurpose::Access => "",
+        KeyPurpose::Refresh => " refresh tokens",
+    };
     if as_json {
         output::json(&json!({ "kid": key_id, "activatesAt": at }));
     } else if successor.is_active {
-        say!("{key_id}: signs from now on.");
+        say!("{key_id}: signs{tokens} from now on.");
     } else {
-        say!("{key_id}: published, signs from {at}.");
+        say!("{key_id}: published, signs{tokens} from {at}.");
     }
 }
 
@@ -150,15 +212,26 @@ fn list(keys: &[ListedKey], as_json: bool) {
     if as_json {
         output::json(&Value::Array(keys.iter().map(key_json).collect()));
     } else {
-        let rows: Vec<[String; 4]> = keys.iter().map(key_row).collect();
-        output::table(["KEY", "STAGE", "SIGNS FROM", "GOOD UNTIL"], &rows);
+        let rows: Vec<[String; 5]> = keys.iter().map(key_row).collect();
+        output::table(["KEY", "STAGE", "SIGNS", "FROM", "GOOD UNTIL"], &rows);
     }
 }
 
-fn key_row(key: &ListedKey) -> [String; 4] {
+/// Prints what the JWKS lists, each key below a line that names it: parsers skip what is around a block.
+fn list_pem(keys: &[ListedKey]) {
+    let mut published: Vec<&ListedKey> = keys.iter().filter(|key| key.is_published()).collect();
+    published.sort_by_key(|key| key.stage != KeyStage::Active);
+    for key in published {
+        say!("{} ({})", key.record.key_id, key.stage.as_str());
+        say!("{}", public_key_pem(&key.record.public_key).trim_end());
+    }
+}
+
+fn key_row(key: &ListedKey) -> [String; 5] {
     [
         key.record.key_id.to_string(),
         key.stage.as_str().to_owned(),
+        key.record.purpose.as_str().to_owned(),
         output::instant(key.record.activates_at),
         key.record
             .expires_at
@@ -170,6 +243,7 @@ fn key_row(key: &ListedKey) -> [String; 4] {
 fn key_json(key: &ListedKey) -> Value {
     json!({
         "kid": key.record.key_id,
+        "purpose": key.record.purpose.as_str(),
         "stage": key.stage.as_str(),
         "canSign": key.record.sealed_private_key.is_some(),
         "isLegacy": key.record.is_legacy,

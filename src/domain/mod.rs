@@ -37,7 +37,7 @@ pub use session::{
     decide_rotation,
 };
 pub use signing_key::{
-    KeyStage, Revocation, RevocationRefused, SigningKeyRecord, active_key, is_rotation_due,
-    pending_key, plan_revocation, stage_of, stages,
+    KeyPurpose, KeyStage, KeyState, PairKeys, Revocation, RevocationRefused, SigningKeyRecord,
+    active_key, is_rotation_due, pending_key, plan_revocation, stage_of, states,
 };
 pub use user::{TwoFactor, UnknownTwoFactor, User};

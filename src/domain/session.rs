@@ -78,8 +78,10 @@ pub struct Session {
     pub email: EmailAddress,
     /// `gen`.
     pub generation: Generation,
-    /// The key that signs this generation.
+    /// The key that signs this generation's access token.
     pub key_id: KeyId,
+    /// The key that signs its refresh token. `None`: the same one.
+    pub refresh_key_id: Option<KeyId>,
     /// `amr`.
     pub method: AuthenticationMethod,
     /// `auth_time`: when the session opened.

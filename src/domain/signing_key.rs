@@ -6,13 +6,35 @@
 
 use std::time::Duration;
 
+use super::words::words;
 use super::{KeyId, Timestamp};
+
+words! {
+    /// What a key signs. Each purpose has keys of its own.
+    pub enum KeyPurpose {
+        /// Access tokens. It is in the JWKS, and was there for a while before it signs.
+        Access = "access",
+        /// Refresh tokens, which are for nobody but us: it is published nowhere, and signs at once.
+        Refresh = "refresh",
+    }
+}
+
+/// The keys that sign a pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairKeys {
+    /// Signs the access token.
+    pub access: KeyId,
+    /// Signs the refresh token. `None`, while an older release is at work: the other one does.
+    pub refresh: Option<KeyId>,
+}
 
 /// A signing key's row: the private part sealed.
 #[derive(Debug, Clone)]
 pub struct SigningKeyRecord {
     /// `kid`.
     pub key_id: KeyId,
+    /// What it signs.
+    pub purpose: KeyPurpose,
     /// `SubjectPublicKeyInfo`, DER.
     pub public_key: Vec<u8>,
     /// PKCS#8, sealed; `None` if it only verifies.
@@ -27,6 +49,17 @@ pub struct SigningKeyRecord {
     pub revoked_at: Option<Timestamp>,
     /// Whether it is the key of an older service, which verifies that one's access tokens alone.
     pub is_legacy: bool,
+    /// Until when a key for access tokens verifies refresh tokens, too, which it signed before there
+    /// were keys for them. `None`: as long as it verifies at all.
+    pub refresh_expires_at: Option<Timestamp>,
+}
+
+impl SigningKeyRecord {
+    /// Whether refresh tokens that it signed are good, if any tokens are.
+    #[must_use]
+    pub fn verifies_refresh_tokens(&self, now: Timestamp) -> bool {
+        self.purpose == KeyPurpose::Refresh || self.refresh_expires_at.is_none_or(|at| at > now)
+    }
 }
 
 /// A stage in a key's life.
@@ -77,11 +110,15 @@ impl KeyStage {
     }
 }
 
-/// The key that signs at `now`: of those that can sign and may, the one that came last.
+/// The key that signs for this purpose at `now`: of those that can sign and may, the one that came last.
 #[must_use]
-pub fn active_key(keys: &[SigningKeyRecord], now: Timestamp) -> Option<&SigningKeyRecord> {
+pub fn active_key(
+    keys: &[SigningKeyRecord],
+    purpose: KeyPurpose,
+    now: Timestamp,
+) -> Option<&SigningKeyRecord> {
     keys.iter()
-        .filter(|key| key.sealed_private_key.is_some())
+        .filter(|key| key.purpose == purpose && key.sealed_private_key.is_some())
         .filter(|key| key.revoked_at.is_none() && key.activates_at <= now)
         .filter(|key| key.expires_at.is_none_or(|at| at > now))
         .max_by_key(|key| (key.activates_at, &key.key_id))
@@ -98,25 +135,43 @@ pub fn stage_of(key: &SigningKeyRecord, keys: &[SigningKeyRecord], now: Timestam
         KeyStage::Legacy
     } else if key.activates_at > now {
         KeyStage::Published
-    } else if active_key(keys, now).is_some_and(|active| active.key_id == key.key_id) {
+    } else if active_key(keys, key.purpose, now).is_some_and(|k| k.key_id == key.key_id) {
         KeyStage::Active
     } else {
         KeyStage::Retired
     }
 }
 
-/// The stage of each key at `now`, in the order of `keys`.
-///
-/// What a key ring holds follows from this and from the keys themselves, which never change: two
-/// readings with equal stages need no new ring.
-#[must_use]
-pub fn stages(keys: &[SigningKeyRecord], now: Timestamp) -> Vec<(KeyId, KeyStage)> {
-    keys.iter()
-        .map(|key| (key.key_id.clone(), stage_of(key, keys, now)))
-        .collect()
+/// What a key does at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyState {
+    /// The key.
+    pub key_id: KeyId,
+    /// What it signs.
+    pub purpose: KeyPurpose,
+    /// Its stage.
+    pub stage: KeyStage,
+    /// Whether it verifies refresh tokens, if any.
+    pub verifies_refresh_tokens: bool,
 }
 
-/// The key that is published and will sign later.
+/// What each key does at `now`, in the order of `keys`.
+///
+/// What a key ring holds follows from this and from the keys themselves, which never change: two
+/// readings with equal states need no new ring.
+#[must_use]
+pub fn states(keys: &[SigningKeyRecord], now: Timestamp) -> Vec<KeyState> {
+    let state = |key: &SigningKeyRecord| KeyState {
+        key_id: key.key_id.clone(),
+        purpose: key.purpose,
+        stage: stage_of(key, keys, now),
+        verifies_refresh_tokens: key.verifies_refresh_tokens(now),
+    };
+    keys.iter().map(state).collect()
+}
+
+/// The key that is published and will sign later. It is one for access tokens, since others are not
+/// published.
 #[must_use]
 pub fn pending_key(keys: &[SigningKeyRecord], now: Timestamp) -> Option<&SigningKeyRecord> {
     keys.iter()
@@ -124,14 +179,18 @@ pub fn pending_key(keys: &[SigningKeyRecord], now: Timestamp) -> Option<&Signing
         .find(|key| stage_of(key, keys, now) == KeyStage::Published)
 }
 
-/// Whether the signing key has signed for `rotate_after` and nothing is published to follow it.
-/// Zero means never.
+/// Whether the key that signs for this purpose has done so for `rotate_after` and nothing is published
+/// to follow it. Zero means never.
 #[must_use]
-pub fn is_rotation_due(keys: &[SigningKeyRecord], now: Timestamp, rotate_after: Duration) -> bool {
+pub fn is_rotation_due(
+    keys: &[SigningKeyRecord],
+    purpose: KeyPurpose,
+    now: Timestamp,
+    rotate_after: Duration,
+) -> bool {
     let is_old = |key: &SigningKeyRecord| key.activates_at + rotate_after <= now;
-    !rotate_after.is_zero()
-        && active_key(keys, now).is_some_and(is_old)
-        && pending_key(keys, now).is_none()
+    let is_followed = pending_key(keys, now).is_some_and(|key| key.purpose == purpose);
+    !rotate_after.is_zero() && active_key(keys, purpose, now).is_some_and(is_old) && !is_followed
 }
 
 /// What else has to happen when a key is revoked, so that there is always one that signs.
@@ -179,7 +238,8 @@ pub fn plan_revocation(
         return Err(RevocationRefused::AlreadyRevoked { at });
     }
     let is = |other: Option<&SigningKeyRecord>| other.is_some_and(|k| k.key_id == *key_id);
-    let (active, pending) = (active_key(keys, now), pending_key(keys, now));
+    let active = active_key(keys, key.purpose, now);
+    let pending = pending_key(keys, now).filter(|pending| pending.purpose == key.purpose);
     Ok(match (active, pending) {
         (_, Some(successor)) if is(active) => Revocation::PassedOn {
             successor: successor.key_id.clone(),
@@ -207,6 +267,7 @@ mod tests {
     fn key(id: &str, activates_at: i64) -> SigningKeyRecord {
         SigningKeyRecord {
             key_id: KeyId(id.to_owned()),
+            purpose: KeyPurpose::Access,
             public_key: vec![],
             sealed_private_key: Some(vec![]),
             created_at: at(0),
@@ -214,7 +275,50 @@ mod tests {
             expires_at: None,
             revoked_at: None,
             is_legacy: false,
+            refresh_expires_at: None,
         }
+    }
+
+    fn refresh_key(id: &str, activates_at: i64) -> SigningKeyRecord {
+        SigningKeyRecord {
+            purpose: KeyPurpose::Refresh,
+            ..key(id, activates_at)
+        }
+    }
+
+    #[test]
+    fn the_keys_of_one_purpose_do_not_follow_those_of_the_other() {
+        let keys = [key("a", 10), refresh_key("r", 20), key("next", 200)];
+        let active = |purpose| {
+            active_key(&keys, purpose, at(100))
+                .unwrap()
+                .key_id
+                .0
+                .as_str()
+        };
+        assert_eq!(active(KeyPurpose::Access), "a");
+        assert_eq!(active(KeyPurpose::Refresh), "r");
+        let due = |purpose| is_rotation_due(&keys, purpose, at(100), Duration::from_secs(50));
+        assert!(!due(KeyPurpose::Access), "a successor is published");
+        assert!(due(KeyPurpose::Refresh));
+        let revoked = |id: &str| plan_revocation(&keys, &KeyId(id.to_owned()), at(100));
+        assert_eq!(revoked("r"), Ok(Revocation::WithNewKey));
+        let successor = KeyId("next".to_owned());
+        assert_eq!(revoked("a"), Ok(Revocation::PassedOn { successor }));
+    }
+
+    #[test]
+    fn a_key_for_access_tokens_verifies_refresh_tokens_until_it_need_not() {
+        let old = SigningKeyRecord {
+            refresh_expires_at: Some(at(40)),
+            ..key("old", 10)
+        };
+        assert!(old.verifies_refresh_tokens(at(39)));
+        assert!(!old.verifies_refresh_tokens(at(40)));
+        assert!(key("alone", 10).verifies_refresh_tokens(at(9999)));
+        assert!(refresh_key("r", 10).verifies_refresh_tokens(at(9999)));
+        let states = |now| states(std::slice::from_ref(&old), at(now));
+        assert_ne!(states(39), states(40), "the ring has to be opened again");
     }
 
     #[test]
@@ -242,7 +346,8 @@ mod tests {
             ..key("public", 26)
         };
         let keys = [key("good", 10), revoked.clone(), public.clone()];
-        assert_eq!(active_key(&keys, at(30)).unwrap().key_id.0, "good");
+        let active = active_key(&keys, KeyPurpose::Access, at(30));
+        assert_eq!(active.unwrap().key_id.0, "good");
         assert_eq!(stage_of(&revoked, &keys, at(30)), KeyStage::Revoked);
         assert_eq!(stage_of(&public, &keys, at(30)), Retired);
     }
@@ -279,7 +384,7 @@ mod tests {
     #[test]
     fn the_stages_of_all_keys_change_when_one_of_them_moves_on() {
         let keys = three_keys();
-        let stages = |now| stages(&keys, at(now)).into_iter().map(|(_, stage)| stage);
+        let stages = |now| states(&keys, at(now)).into_iter().map(|state| state.stage);
         for (now, expected) in [
             (99, [Active, Published, Published]),
             (100, [Retired, Active, Published]),
@@ -323,8 +428,9 @@ mod tests {
             (&follower_revoked, 150, 50, true),
             (&[], 9999, 50, false),
         ] {
-            let found = is_rotation_due(keys, at(now), Duration::from_secs(rotate_after));
-            assert_eq!(found, is_due, "{rotate_after} s after at {now}");
+            let rotate_after = Duration::from_secs(rotate_after);
+            let found = is_rotation_due(keys, KeyPurpose::Access, at(now), rotate_after);
+            assert_eq!(found, is_due, "{rotate_after:?} after at {now}");
         }
     }
 

@@ -96,7 +96,10 @@ fn callers(flood: &Arc<Flood>) -> OpenApiRouter<Auth> {
         .nest(API, methods.merge(sessions).merge(checks))
         .routes(routes!(introspect::introspect))
         .routes(routes!(well_known::jwks))
+        .routes(routes!(well_known::pem))
+        .routes(routes!(well_known::pem_of))
         .routes(routes!(well_known::metadata))
+        .routes(routes!(well_known::openid_configuration))
 }
 
 /// What the routes that callers reach say of themselves.

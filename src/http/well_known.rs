@@ -2,7 +2,9 @@
 //! (RFC 8414).
 
 use axum::Json;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -10,8 +12,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::openapi::{SERVICES, examples};
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use crate::auth::Auth;
+use crate::domain::KeyId;
+
+const PEM: &str = "application/x-pem-file";
 
 /// Authorization server metadata (RFC 8414, section 2). There is no authorization and no token
 /// endpoint: people sign in by the methods of the API.
@@ -63,6 +68,26 @@ pub async fn metadata(State(auth): State<Auth>) -> Json<MetadataResponse> {
     Json(MetadataResponse::new(auth.issuer()))
 }
 
+/// Tells the same to those who look only here.
+///
+/// RFC 8414, section 5, allows for that. It is no OIDC provider: nothing is claimed that there is not,
+/// so what OIDC Discovery requires besides (an authorization endpoint, ID tokens) is absent.
+#[utoipa::path(
+    get,
+    path = "/.well-known/openid-configuration",
+    operation_id = "showOpenidConfiguration",
+    tag = SERVICES,
+    responses((
+        status = OK,
+        description = "The metadata",
+        body = MetadataResponse,
+        example = examples::metadata,
+    )),
+)]
+pub async fn openid_configuration(State(auth): State<Auth>) -> Json<MetadataResponse> {
+    Json(MetadataResponse::new(auth.issuer()))
+}
+
 /// A JWK Set (RFC 7517, section 5).
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes what the ring of keys writes")]
@@ -89,7 +114,7 @@ struct Jwk {
     e: String,
 }
 
-/// Lists the public keys that verify tokens (RFC 7517).
+/// Lists the public keys that verify access tokens (RFC 7517).
 ///
 /// Caches may keep it for half the time for which a new key is published before it signs, so that
 /// nobody meets a token whose key they could not have seen.
@@ -127,17 +152,122 @@ struct Jwk {
     ),
 )]
 pub async fn jwks(State(auth): State<Auth>, headers: HeaderMap) -> Result<Response, Problem> {
-    let set = auth.jwks();
+    let keys = auth.public_keys();
+    let body = serde_json::to_vec(&keys.keys).map_err(Problem::internal)?;
+    let kind = "application/jwk-set+json";
+    Ok(cached(&auth, &headers, &keys.etag, kind, body))
+}
+
+/// Lists the same keys in PEM form, for those who cannot read a JWKS.
+///
+/// Each is a block of its own, the key that signs first. Which key is which, only the JWKS says.
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.pem",
+    operation_id = "showKeysAsPem",
+    tag = SERVICES,
+    params((
+        "If-None-Match" = Option<String>,
+        Header,
+        nullable = false,
+        description = "The `ETag` of an earlier answer",
+    )),
+    responses(
+        (
+            status = OK,
+            description = "The keys, each a `SubjectPublicKeyInfo` (RFC 7468, section 13)",
+            content_type = "application/x-pem-file",
+            headers(
+                ("Cache-Control" = String, description = "`public, max-age=SECONDS`"),
+                ("ETag" = String, description = "Names this very list of keys"),
+            ),
+            body = String,
+            example = examples::pem,
+        ),
+        (
+            status = NOT_MODIFIED,
+            description = "The list that `If-None-Match` names is the current one",
+            headers(
+                ("Cache-Control" = String, description = "`public, max-age=SECONDS`"),
+                ("ETag" = String, description = "Names this very list of keys"),
+            ),
+        ),
+    ),
+)]
+pub async fn pem(State(auth): State<Auth>, headers: HeaderMap) -> Response {
+    let keys = auth.public_keys();
+    cached(&auth, &headers, &keys.pem_etag, PEM, keys.pem.clone())
+}
+
+/// One of the keys in PEM form, for those who want a file for each; 404 once it is not in the JWKS.
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks/{file}",
+    operation_id = "showKeyAsPem",
+    tag = SERVICES,
+    params(
+        ("file" = String, Path, description = "`KID.pem`, with a `kid` of the JWKS"),
+        (
+            "If-None-Match" = Option<String>,
+            Header,
+            nullable = false,
+            description = "The `ETag` of an earlier answer",
+        ),
+    ),
+    responses(
+        (
+            status = OK,
+            description = "The key, a `SubjectPublicKeyInfo` (RFC 7468, section 13)",
+            content_type = "application/x-pem-file",
+            headers(
+                ("Cache-Control" = String, description = "`public, max-age=SECONDS`"),
+                ("ETag" = String, description = "Names this very key"),
+            ),
+            body = String,
+            example = examples::pem,
+        ),
+        (
+            status = NOT_MODIFIED,
+            description = "The key is as it was: it never changes",
+            headers(
+                ("Cache-Control" = String, description = "`public, max-age=SECONDS`"),
+                ("ETag" = String, description = "Names this very key"),
+            ),
+        ),
+    ),
+)]
+pub async fn pem_of(
+    State(auth): State<Auth>,
+    file: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let missing = || Problem::new(Code::NotFound);
+    let Path(file) = file.map_err(|_| missing())?;
+    let key_id = file.strip_suffix(".pem").ok_or_else(missing)?;
+    let keys = auth.public_keys();
+    let pem = keys.pem_of(&KeyId(key_id.to_owned()));
+    let pem = pem.ok_or_else(missing)?.to_owned();
+    let etag = format!("\"{key_id}\"");
+    Ok(cached(&auth, &headers, &etag, PEM, pem))
+}
+
+/// What caches may keep for half the time for which a new key is published before it signs.
+fn cached(
+    auth: &Auth,
+    headers: &HeaderMap,
+    etag: &str,
+    media_type: &'static str,
+    body: impl Into<Body>,
+) -> Response {
     let max_age = auth.key_publish_time().as_secs() / 2;
-    let body = serde_json::to_vec(&set.keys).map_err(Problem::internal)?;
     let caching = [
         (CACHE_CONTROL, format!("public, max-age={max_age}")),
-        (ETAG, set.etag.clone()),
+        (ETAG, etag.to_owned()),
     ];
-    if is_current(&headers, &set.etag) {
-        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    if is_current(headers, etag) {
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
     }
-    Ok((caching, [(CONTENT_TYPE, "application/jwk-set+json")], body).into_response())
+    (caching, [(CONTENT_TYPE, media_type)], body.into()).into_response()
 }
 
 /// Whether the client holds this very version (RFC 9110, section 13.1.2).

@@ -101,6 +101,12 @@ impl Store {
         Ok(is_ahead_by(asked_at, now, clock.now()))
     }
 
+    /// A setting of PostgreSQL's, as it is for the statements of requests.
+    pub async fn setting(&self, name: &str) -> Result<String, StoreError> {
+        let query = sqlx::query_scalar!(r#"SELECT current_setting($1) AS "value!""#, name);
+        self.run(|c| Box::pin(query.fetch_one(c))).await
+    }
+
     /// The code mails that wait, over all instances.
     pub async fn backlog(&self) -> Result<Backlog, StoreError> {
         let query = sqlx::query!(

@@ -76,6 +76,10 @@ pub static MIGRATOR: Migrator = sqlx::migrate!();
 /// a request that meets a dead database is answered within two seconds.
 pub const DEADLINE: Duration = Duration::from_millis(1_500);
 
+/// The name of our connections in `pg_stat_activity`. The release before the first one with a version in it
+/// is told by that: see [`Store::is_older_release_connected`].
+const APPLICATION_NAME: &str = concat!("backoffice-auth/", env!("CARGO_PKG_VERSION"));
+
 /// How long a database that refuses connections may be starting when the server does.
 const STARTING: Duration = Duration::from_secs(1);
 
@@ -127,7 +131,7 @@ impl Store {
     /// just starting, as both do when a machine does, is waited for a moment.
     pub async fn connect(config: &DatabaseConfig) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(config.url.expose_secret())?
-            .application_name("backoffice-auth")
+            .application_name(APPLICATION_NAME)
             .statement_cache_capacity(if config.transaction_pooling {
                 0
             } else {

@@ -9,8 +9,8 @@ use super::attempts::{Settlement, settle};
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
     AttemptInFlight, AuditKind, AuditReason, AuthenticationMethod, Client, ClientNetwork,
-    EmailAddress, EndReason, Generation, KeyId, Outcome, RotationFacts, RotationRule, Session,
-    SessionId, Timestamp, UserAgent, UserId,
+    EmailAddress, EndReason, Generation, KeyId, Outcome, PairKeys, RotationFacts, RotationRule,
+    Session, SessionId, Timestamp, UserAgent, UserId,
 };
 
 /// Sessions beyond a user's bound that are ended at once.
@@ -87,6 +87,7 @@ struct StateRow {
     email: Option<String>,
     generation: i64,
     key_id: String,
+    refresh_key_id: Option<String>,
     amr: Vec<String>,
     created_at: Timestamp,
     rotated_at: Timestamp,
@@ -111,6 +112,7 @@ impl TryFrom<StateRow> for SessionState {
             email,
             generation: row.generation,
             key_id: row.key_id,
+            refresh_key_id: row.refresh_key_id,
             amr: row.amr,
             created_at: row.created_at,
             rotated_at: row.rotated_at,
@@ -221,6 +223,7 @@ struct SessionRow {
     email: String,
     generation: i64,
     key_id: String,
+    refresh_key_id: Option<String>,
     amr: Vec<String>,
     created_at: Timestamp,
     rotated_at: Timestamp,
@@ -238,6 +241,7 @@ impl TryFrom<SessionRow> for Session {
             email: users::email(&row.email)?,
             generation: Generation(row.generation),
             key_id: KeyId(row.key_id),
+            refresh_key_id: row.refresh_key_id.map(KeyId),
             method: method(&row.amr)?,
             created_at: row.created_at,
             rotated_at: row.rotated_at,
@@ -257,8 +261,8 @@ macro_rules! session_state {
         sqlx::query_as!(
             StateRow,
             r#"
-            SELECT s.session_id, s.user_id, u.email AS "email?", s.generation, s.key_id, s.amr,
-                   s.created_at, s.rotated_at,
+            SELECT s.session_id, s.user_id, u.email AS "email?", s.generation, s.key_id,
+                   s.refresh_key_id, s.amr, s.created_at, s.rotated_at,
                    GREATEST(s.rotated_at, s.grace_from) AS "grace_from!",
                    s.access_expires_at, s.idle_expires_at,
                    s.ended_at IS NOT NULL AS "is_ended!",
@@ -278,21 +282,21 @@ macro_rules! session_state {
 }
 
 /// Moves a session on by one generation if, and only if, `presented` is current, the session and
-/// its user are alive, the limit has room, and the network is on record. Among any number of presenters
-/// one gets the row.
+/// its user are alive, the limit has room, the network is on record, and the keys that are to sign are not
+/// revoked. Among any number of presenters one gets the row.
 ///
 /// This is `Rotation::Advance` of the rotation rule, as a guard. One clock reading serves all
 /// columns, so that `exp - iat` is exact.
 macro_rules! advance {
-    ($of:expr, $client:expr, $key_id:expr, $lives:expr, $rule:expr) => {
+    ($of:expr, $client:expr, $keys:expr, $lives:expr, $rule:expr) => {
         sqlx::query_as!(
             SessionRow,
             r#"
             UPDATE sessions AS s
-               SET (generation, key_id, rotated_at, access_expires_at, idle_expires_at,
-                    access_horizon_at, refresh_hits, refresh_blocked_until,
+               SET (generation, key_id, refresh_key_id, rotated_at, access_expires_at,
+                    idle_expires_at, access_horizon_at, refresh_hits, refresh_blocked_until,
                     last_network, last_user_agent, last_used_at) = (
-                   SELECT s.generation + 1, $3, c.now,
+                   SELECT s.generation + 1, $3, $12, c.now,
                           LEAST(c.second + make_interval(secs => $4), s.expires_at),
                           LEAST(c.second + make_interval(secs => $5), s.expires_at),
                           GREATEST(s.access_horizon_at,
@@ -326,12 +330,15 @@ macro_rules! advance {
                     OR cardinality(s.other_networks) >= $11)
                AND u.user_id = s.user_id
                AND u.disabled_at IS NULL
-            RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id, s.amr,
-                      s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at
+               AND EXISTS (SELECT FROM signing_keys WHERE key_id = $3 AND revoked_at IS NULL)
+               AND ($12::TEXT IS NULL OR EXISTS (
+                    SELECT FROM signing_keys WHERE key_id = $12 AND revoked_at IS NULL))
+            RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id,
+                      s.refresh_key_id, s.amr, s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at
             "#,
             $of.session_id.0,
             $of.generation.0,
-            $key_id.0,
+            $keys.access.0,
             seconds($lives.access),
             seconds($lives.idle),
             seconds($rule.limit.window),
@@ -340,6 +347,7 @@ macro_rules! advance {
             $client.network.as_net() as IpNet,
             agent_of($client),
             MAX_OTHER_NETWORKS,
+            $keys.refresh.as_ref().map(|key| key.0.as_str()),
         )
     };
 }
@@ -354,11 +362,11 @@ impl Store {
         &self,
         presented: Presented,
         client: &Client,
-        key_id: &KeyId,
+        keys: &PairKeys,
         lives: &SessionLives,
         rule: &RotationRule,
     ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, client, key_id, lives, rule);
+        let query = advance!(presented, client, keys, lives, rule);
         let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
         row.map(Session::try_from).transpose()
     }
@@ -389,7 +397,8 @@ impl Store {
                SET ended_at = clock_timestamp(), end_reason = $3
              WHERE session_id = ANY (ARRAY(
                    SELECT session_id FROM sessions
-                    WHERE key_id = $1 AND ended_at IS NULL AND expires_at > clock_timestamp()
+                    WHERE (key_id = $1 OR refresh_key_id = $1)
+                      AND ended_at IS NULL AND expires_at > clock_timestamp()
                     LIMIT $2 FOR UPDATE SKIP LOCKED))
             "#,
             key_id.0,
@@ -506,8 +515,8 @@ macro_rules! end_surplus {
 }
 
 impl Tx {
-    /// Opens a session, unless the user was disabled or the password changed meanwhile. Remembers
-    /// the network that it comes from, and writes it down.
+    /// Opens a session, unless the user was disabled, the password changed or a key was revoked
+    /// meanwhile. Remembers the network that it comes from, and writes it down.
     ///
     /// The lock on the user's row makes this wait for a disabling or a change of password under way,
     /// and makes that wait for this: no session slips in between it and its ending of all sessions.
@@ -516,7 +525,7 @@ impl Tx {
     pub async fn open_session(
         &mut self,
         new: &NewSession<'_>,
-        key_id: &KeyId,
+        keys: &PairKeys,
         lives: &SessionLives,
     ) -> Result<Option<Session>, StoreError> {
         let amr: Vec<String> = new.method.amr().iter().map(ToString::to_string).collect();
@@ -528,16 +537,21 @@ impl Tx {
             SessionRow,
             r#"
             WITH opened AS (
-                INSERT INTO sessions (session_id, user_id, key_id, amr, created_at, rotated_at,
-                                      access_expires_at, idle_expires_at, expires_at,
+                INSERT INTO sessions (session_id, user_id, key_id, refresh_key_id, amr, created_at,
+                                      rotated_at, access_expires_at, idle_expires_at, expires_at,
                                       access_horizon_at, client_network, user_agent)
-                SELECT $1, u.user_id, $4, $5, c.now, c.now,
+                SELECT $1, u.user_id, $4, $16, $5, c.now, c.now,
                        c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)),
                        c.second + make_interval(secs => LEAST($7::FLOAT8, $8::FLOAT8)),
                        c.second + make_interval(secs => $8),
                        c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)), $9, $10
                   FROM (SELECT user_id FROM users
                          WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
+                           AND EXISTS (SELECT FROM signing_keys
+                                        WHERE key_id = $4 AND revoked_at IS NULL)
+                           AND ($16::TEXT IS NULL OR EXISTS (
+                                SELECT FROM signing_keys
+                                 WHERE key_id = $16 AND revoked_at IS NULL))
                            FOR NO KEY UPDATE) AS u,
                        (SELECT now, date_trunc('second', now) AS second
                           FROM (SELECT clock_timestamp() AS now) AS clock) AS c
@@ -552,14 +566,14 @@ impl Tx {
                                           network, request_id)
                 SELECT $12, $13, $14, user_id, $11, session_id, client_network, $15 FROM opened
             )
-            SELECT session_id, user_id, $11::TEXT AS "email!", generation, key_id, amr,
-                   created_at, rotated_at, access_expires_at, idle_expires_at
+            SELECT session_id, user_id, $11::TEXT AS "email!", generation, key_id,
+                   refresh_key_id, amr, created_at, rotated_at, access_expires_at, idle_expires_at
               FROM opened
             "#,
             SessionId::random().0,
             new.user_id.0,
             new.credential_version,
-            key_id.0,
+            keys.access.0,
             &amr,
             seconds(lives.access),
             seconds(lives.idle),
@@ -571,6 +585,7 @@ impl Tx {
             Outcome::Granted.as_str(),
             AuditReason::SessionOpened.as_str(),
             new.client.request_id.as_str(),
+            keys.refresh.as_ref().map(|key| key.0.as_str()),
         );
         let row = self
             .suspect
@@ -598,11 +613,11 @@ impl Tx {
         &mut self,
         presented: Presented,
         client: &Client,
-        key_id: &KeyId,
+        keys: &PairKeys,
         lives: &SessionLives,
         rule: &RotationRule,
     ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, client, key_id, lives, rule);
+        let query = advance!(presented, client, keys, lives, rule);
         let row = self
             .suspect
             .watch(query.fetch_optional(&mut *self.inner))

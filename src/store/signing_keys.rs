@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::{Store, StoreError, Tx, seconds};
-use crate::domain::{KeyId, SigningKeyRecord, Timestamp};
+use crate::domain::{KeyId, KeyPurpose, SigningKeyRecord, Timestamp};
 
 /// A signing key to be stored.
 #[derive(Debug)]
 pub struct NewSigningKey<'a> {
     /// `kid`.
     pub key_id: &'a KeyId,
+    /// What it signs.
+    pub purpose: KeyPurpose,
     /// `SubjectPublicKeyInfo`, DER.
     pub public_key: &'a [u8],
     /// PKCS#8, sealed.
@@ -23,6 +25,7 @@ pub struct NewSigningKey<'a> {
 /// A row of [`list_signing_keys`]: no key at all is one row with nothing but the clock.
 struct ClockedRow {
     key_id: Option<String>,
+    purpose: Option<String>,
     public_key: Option<Vec<u8>>,
     sealed_private_key: Option<Vec<u8>>,
     created_at: Option<Timestamp>,
@@ -30,6 +33,7 @@ struct ClockedRow {
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     is_legacy: Option<bool>,
+    refresh_expires_at: Option<Timestamp>,
     now: Timestamp,
 }
 
@@ -37,6 +41,8 @@ impl ClockedRow {
     fn into_record(self) -> Option<SigningKeyRecord> {
         Some(SigningKeyRecord {
             key_id: KeyId(self.key_id?),
+            // A later release may know of more. Such a key is none of ours.
+            purpose: KeyPurpose::from_stored(&self.purpose?)?,
             public_key: self.public_key?,
             sealed_private_key: self.sealed_private_key,
             created_at: self.created_at?,
@@ -44,6 +50,7 @@ impl ClockedRow {
             expires_at: self.expires_at,
             revoked_at: self.revoked_at,
             is_legacy: self.is_legacy?,
+            refresh_expires_at: self.refresh_expires_at,
         })
     }
 }
@@ -54,9 +61,10 @@ macro_rules! list_signing_keys {
         sqlx::query_as!(
             ClockedRow,
             r#"
-            SELECT key_id AS "key_id?", public_key AS "public_key?", sealed_private_key,
+            SELECT key_id AS "key_id?", purpose AS "purpose?", public_key AS "public_key?",
+                   COALESCE(sealed_private_key, sealed_refresh_key) AS sealed_private_key,
                    created_at AS "created_at?", activates_at AS "activates_at?", expires_at,
-                   revoked_at, is_legacy AS "is_legacy?", now AS "now!"
+                   revoked_at, is_legacy AS "is_legacy?", refresh_expires_at, now AS "now!"
               FROM (SELECT clock_timestamp() AS now) AS clock
               LEFT JOIN signing_keys ON TRUE
              ORDER BY activates_at, key_id
@@ -73,13 +81,49 @@ fn keys_and_clock(rows: Vec<ClockedRow>) -> Result<(Vec<SigningKeyRecord>, Times
 }
 
 impl Store {
-    /// All keys, oldest first, and the database's clock.
+    /// All keys, oldest first, and the database's clock. Not from the pool of the requests: one that
+    /// holds a connection may wait for this.
     pub async fn list_signing_keys(
         &self,
     ) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
         let query = list_signing_keys!();
         let rows = self.run_reader(|c| Box::pin(query.fetch_all(c)));
         keys_and_clock(rows.await?)
+    }
+
+    /// Whether an instance of the release before is at work on this database. Its connections have a name
+    /// without a version. One that said nothing for ten seconds is left over in a pooler: an instance
+    /// reads its keys twice a second.
+    pub async fn is_older_release_connected(&self) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"
+            SELECT EXISTS (SELECT FROM pg_stat_activity
+                            WHERE datname = current_database()
+                              AND application_name = 'backoffice-auth'
+                              AND (state IS DISTINCT FROM 'idle'
+                                   OR state_change > clock_timestamp() - INTERVAL '10 seconds'))
+                   AS "is_connected!"
+            "#
+        );
+        self.run_aside(|c| Box::pin(query.fetch_one(c))).await
+    }
+
+    /// The transactions that have read the keys and are not over. PostgreSQL locks a table for a
+    /// statement before it decides what that statement sees; so what does not see a change of the keys
+    /// is among those that are found once the change is committed.
+    pub async fn list_readers_of_signing_keys(&self) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query_scalar!(
+            r#"
+            SELECT DISTINCT virtualtransaction AS "transaction!"
+              FROM pg_locks
+             WHERE locktype = 'relation'
+               AND relation = 'signing_keys'::REGCLASS
+               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+               AND granted
+               AND pid <> pg_backend_pid()
+            "#
+        );
+        self.run(|c| Box::pin(query.fetch_all(c))).await
     }
 }
 
@@ -109,9 +153,15 @@ impl Tx {
         let query = sqlx::query_scalar!(
             r#"
             INSERT INTO signing_keys (key_id, public_key, sealed_private_key, activates_at,
-                                      expires_at, is_legacy)
-            VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4),
-                    $5, $5::TIMESTAMPTZ IS NOT NULL)
+                                      expires_at, is_legacy, purpose, sealed_refresh_key,
+                                      refresh_expires_at)
+            SELECT $1, $2, CASE WHEN NOT c.for_refresh THEN $3::BYTEA END,
+                   c.now + make_interval(secs => $4), $5, $5::TIMESTAMPTZ IS NOT NULL, $6,
+                   CASE WHEN c.for_refresh THEN $3 END,
+                   -- Once there are keys for refresh tokens, a new one of the other kind signs none.
+                   CASE WHEN NOT c.for_refresh
+                         AND EXISTS (SELECT FROM signing_keys WHERE purpose = $7) THEN c.now END
+              FROM (SELECT clock_timestamp() AS now, $6::TEXT = $7::TEXT AS for_refresh) AS c
             RETURNING activates_at
             "#,
             key.key_id.0,
@@ -119,6 +169,8 @@ impl Tx {
             key.sealed_private_key,
             seconds(key.publish_before),
             key.legacy_until,
+            key.purpose.as_str(),
+            KeyPurpose::Refresh.as_str(),
         );
         self.suspect.watch(query.fetch_one(&mut *self.inner)).await
     }
@@ -137,10 +189,34 @@ impl Tx {
               FROM signing_keys AS successor
              WHERE successor.key_id = $1
                AND k.key_id <> successor.key_id
+               AND k.purpose = successor.purpose
                AND k.activates_at <= successor.activates_at
-               AND k.sealed_private_key IS NOT NULL
+               AND COALESCE(k.sealed_private_key, k.sealed_refresh_key) IS NOT NULL
                AND k.revoked_at IS NULL
                AND k.expires_at IS NULL
+            "#,
+            successor.0,
+            seconds(token_life),
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Sets the end of the refresh tokens that were signed by keys for access tokens before there was
+    /// this one for them.
+    pub async fn retire_access_keys_from_refresh_tokens(
+        &mut self,
+        successor: &KeyId,
+        token_life: Duration,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE signing_keys AS k
+               SET refresh_expires_at = successor.activates_at + make_interval(secs => $2)
+              FROM signing_keys AS successor
+             WHERE successor.key_id = $1
+               AND k.purpose <> successor.purpose
+               AND k.refresh_expires_at IS NULL
             "#,
             successor.0,
             seconds(token_life),

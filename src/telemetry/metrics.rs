@@ -170,8 +170,8 @@ catalogue! {
     /// Requests for the feed of ended sessions that wait for one to end.
     Gauge FEED_WAITING = "backoffice_auth_feed_waiting" [];
 
-    /// Signing keys, by stage.
-    Gauge SIGNING_KEYS = "backoffice_auth_signing_keys" ["stage"];
+    /// Signing keys, by what they sign (`access` or `refresh` tokens) and stage.
+    Gauge SIGNING_KEYS = "backoffice_auth_signing_keys" ["purpose", "stage"];
     /// Time since the active signing key began to sign.
     Gauge SIGNING_KEY_AGE = "backoffice_auth_signing_key_age_seconds" [];
     /// Time until a successor of the active signing key is made; negative if that is overdue, +Inf if it never is.

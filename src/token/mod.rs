@@ -18,16 +18,22 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::config::TokensConfig;
-use crate::domain::{Clock, Generation, KeyId, Session, SessionId, Timestamp, whole_seconds};
+use crate::domain::{
+    Clock, Generation, KeyId, KeyPurpose, Session, SessionId, Timestamp, whole_seconds,
+};
 
 pub use claims::{AccessClaims, LegacyClaims, RefreshClaims};
 use claims::{LegacyHeader, TokenHeader};
-pub use keys::{ImportedKey, KeyRing, KeyRingError, PublicKeys, Ring, SealedKey};
+pub use keys::{ImportedKey, KeyRing, KeyRingError, PublicKeys, Ring, SealedKey, public_key_pem};
 pub use seal::{Sealer, UnsealError};
+
+/// How far back, in seconds, the database's clock may step when another server takes over.
+const CLOCK_STEP: i64 = 5;
 
 /// No token of ours is longer; nothing longer is looked at.
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -41,7 +47,7 @@ pub enum InvalidToken {
     /// A header that we do not write: another algorithm or type, a `crit`.
     #[error("header")]
     Header,
-    /// A key that is not in the ring.
+    /// A key that is not in the ring, or not for this kind of token.
     #[error("key")]
     UnknownKey,
     /// A signature that does not hold, or an issuer or audience that is not ours.
@@ -123,6 +129,14 @@ impl Kind {
         }
     }
 
+    /// The keys that sign it.
+    fn purpose(self) -> KeyPurpose {
+        match self {
+            Self::Access => KeyPurpose::Access,
+            Self::Refresh => KeyPurpose::Refresh,
+        }
+    }
+
     /// An id that follows from what the token stands for.
     fn token_id(self, session_id: SessionId, generation: Generation) -> Uuid {
         let mut context = digest::Context::new(&digest::SHA256);
@@ -167,20 +181,25 @@ impl Tokens {
     /// The pair of a session's generation.
     pub fn issue(&self, session: &Session) -> Result<TokenPair, MissingKey> {
         let ring = self.ring.current();
-        let key = ring
-            .signing(&session.key_id)
-            .ok_or_else(|| MissingKey(session.key_id.clone()))?;
+        let key_id = |kind| match (kind, &session.refresh_key_id) {
+            (Kind::Refresh, Some(key_id)) => key_id,
+            (Kind::Access | Kind::Refresh, _) => &session.key_id,
+        };
+        let signer = |kind: Kind| {
+            let key = ring.signing(kind.purpose(), key_id(kind));
+            key.ok_or_else(|| MissingKey(key_id(kind).clone()))
+        };
         let issued = |token, expires_at| IssuedToken {
             token,
             created_at: whole_seconds(session.rotated_at),
             expires_at: whole_seconds(expires_at),
         };
-        let access = key.sign(
-            &header(Kind::Access, &session.key_id),
+        let access = signer(Kind::Access)?.sign(
+            &header(Kind::Access, key_id(Kind::Access)),
             &self.access_claims(session),
         );
-        let refresh = key.sign(
-            &header(Kind::Refresh, &session.key_id),
+        let refresh = signer(Kind::Refresh)?.sign(
+            &header(Kind::Refresh, key_id(Kind::Refresh)),
             &self.refresh_claims(session),
         );
         Ok(TokenPair {
@@ -253,6 +272,15 @@ impl Tokens {
         self.check_expiry(claims.exp)
     }
 
+    /// Whether a token whose key is not in the ring may be under one that was stored after the ring was
+    /// last known to be complete. What it says of itself is not verified: a key signs only what is
+    /// issued once it is stored, by one and the same clock, so an older token is none of ours.
+    #[must_use]
+    pub fn may_have_newer_key(&self, token: &str) -> bool {
+        let issued_at = read_issued_at(token);
+        issued_at.is_ok_and(|at| at >= self.ring.complete_at() - CLOCK_STEP)
+    }
+
     fn verify<C: DeserializeOwned>(
         &self,
         token: &str,
@@ -261,7 +289,8 @@ impl Tokens {
     ) -> Result<C, InvalidToken> {
         let key_id = check_header(token, kind)?;
         let ring = self.ring.current();
-        let key = ring.verifying(&key_id).ok_or(InvalidToken::UnknownKey)?;
+        let key = ring.verifying(kind.purpose(), &key_id);
+        let key = key.ok_or(InvalidToken::UnknownKey)?;
         decode(token, key, rules)
     }
 
@@ -389,6 +418,18 @@ fn read_header<H: DeserializeOwned>(token: &str) -> Result<H, InvalidToken> {
     let (claims, _) = rest.split_once('.').ok_or(InvalidToken::Malformed)?;
     decode_part(claims)?;
     serde_json::from_str(&json).map_err(|_| InvalidToken::Header)
+}
+
+/// The `iat` of a token that [`read_header`] has found well-formed.
+fn read_issued_at(token: &str) -> Result<i64, InvalidToken> {
+    #[derive(Deserialize)]
+    struct IssuedAt {
+        iat: i64,
+    }
+    let claims = token.split('.').nth(1).ok_or(InvalidToken::Malformed)?;
+    let claims: IssuedAt =
+        serde_json::from_str(&decode_part(claims)?).map_err(|_| InvalidToken::Claims)?;
+    Ok(claims.iat)
 }
 
 /// A part of a token is text in UTF-8, also where nobody would look.

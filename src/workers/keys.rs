@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{KeysError, Look, SigningKeys};
-use crate::domain::{KeyId, KeyStage};
+use crate::auth::{Auth, KeysError, Look, SigningKeys};
+use crate::domain::{KeyPurpose, KeyStage, KeyState};
 use crate::telemetry::metrics::{SIGNING_KEY_AGE, SIGNING_KEY_ROTATION, SIGNING_KEYS};
-use crate::token::Tokens;
 
 /// How often the keys are read: a revoked key is refused everywhere within a second.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -17,17 +16,16 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// How often sessions of revoked keys are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Keeps the ring of `tokens` as the database has it, until `stop`. While the database is away, or
+/// Keeps the ring of `auth` as the database has it, until `stop`. While the database is away, or
 /// holds a key that cannot be opened, the ring stays as it is.
-pub async fn follow_keys(keys: Arc<SigningKeys>, tokens: Arc<Tokens>, stop: CancellationToken) {
-    let mut seen = Vec::new();
+pub async fn follow_keys(keys: Arc<SigningKeys>, auth: Auth, stop: CancellationToken) {
     let mut is_failing = false;
     while stop
         .run_until_cancelled(tokio::time::sleep(INTERVAL))
         .await
         .is_some()
     {
-        match look(&keys, &tokens, &mut seen).await {
+        match look(&keys, &auth).await {
             Ok(()) => is_failing = false,
             // Once, and not twice a second.
             Err(error) if !is_failing => {
@@ -39,30 +37,33 @@ pub async fn follow_keys(keys: Arc<SigningKeys>, tokens: Arc<Tokens>, stop: Canc
     }
 }
 
-async fn look(
-    keys: &SigningKeys,
-    tokens: &Tokens,
-    seen: &mut Vec<(KeyId, KeyStage)>,
-) -> Result<(), KeysError> {
-    let look = keys.look(seen).await?;
-    show(&look, seen, keys.rotate_after());
-    if let Some(ring) = look.ring {
-        tracing::info!(active = %ring.active(), "the signing keys were read");
-        tokens.ring().replace(ring);
-    }
-    if look.is_rotation_due
-        && let Some(key_id) = keys.rotate_if_due().await?
+async fn look(keys: &SigningKeys, auth: &Auth) -> Result<(), KeysError> {
+    let (look, states) = auth.renew_keys().await?;
+    show(&look, &states, keys.rotate_after());
+    if look.lacks_refresh_key
+        && let Some(key_id) = keys.ensure_refresh_key().await?
     {
-        tracing::info!(%key_id, "the signing key is old: another one was published to follow it");
+        tracing::info!(%key_id, "a key for refresh tokens was made");
+    }
+    if look.is_rotation_due {
+        for key_id in keys.rotate_if_due().await? {
+            tracing::info!(%key_id, "the signing key is old: another one was made to follow it");
+        }
     }
     Ok(())
 }
 
 /// Shows the keys in the metrics.
-fn show(look: &Look, stages: &[(KeyId, KeyStage)], rotate_after: Option<Duration>) {
-    for stage in KeyStage::ALL {
-        let of_stage = stages.iter().filter(|(_, of)| *of == stage);
-        SIGNING_KEYS.count(of_stage.count(), [stage.as_str().into()]);
+fn show(look: &Look, states: &[KeyState], rotate_after: Option<Duration>) {
+    for &purpose in KeyPurpose::ALL {
+        let of_purpose = || states.iter().filter(|state| state.purpose == purpose);
+        if of_purpose().next().is_none() {
+            continue;
+        }
+        for stage in KeyStage::ALL {
+            let count = of_purpose().filter(|state| state.stage == stage).count();
+            SIGNING_KEYS.count(count, [purpose.as_str().into(), stage.as_str().into()]);
+        }
     }
     let Some(since) = look.active_since else {
         return;

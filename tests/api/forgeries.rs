@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{
     RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding,
 };
 use backoffice_auth::auth::{Imported, SigningKeys};
-use backoffice_auth::domain::{KeyId, SessionId};
+use backoffice_auth::domain::{KeyId, KeyPurpose, SessionId};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use reqwest::header::HeaderValue;
@@ -50,8 +50,8 @@ struct Forger {
 }
 
 impl Forger {
-    /// Makes keys and has the server take them over; one of them is revoked again.
-    async fn new(app: &TestApp) -> Self {
+    /// Makes keys for some kind of token and has the server take them over; one of them is revoked again.
+    async fn new(app: &TestApp, purpose: KeyPurpose) -> Self {
         let keys = SigningKeys::new(app.store().await, &app.config);
         let active_kid = app.jwks().await["keys"][0]["kid"]
             .as_str()
@@ -59,12 +59,12 @@ impl Forger {
             .to_owned();
         let make = || KeyPair::generate(KeySize::Rsa2048).unwrap();
         let revoked = make();
-        let revoked_id = import(&keys, &revoked).await;
+        let revoked_id = import(&keys, &revoked, purpose).await;
         keys.revoke(&KeyId(revoked_id.clone()), "tests")
             .await
             .unwrap();
         let trusted = make();
-        let kid = import(&keys, &trusted).await;
+        let kid = import(&keys, &trusted, purpose).await;
         Self {
             trusted,
             foreign: make(),
@@ -103,9 +103,13 @@ impl Forger {
     }
 }
 
-async fn import(keys: &SigningKeys, key: &KeyPair) -> String {
+async fn import(keys: &SigningKeys, key: &KeyPair, purpose: KeyPurpose) -> String {
     let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
     let pem = pem("PRIVATE KEY", der.as_ref());
+    if purpose == KeyPurpose::Refresh {
+        let imported = keys.import_refresh_key(pem.as_bytes(), None, "tests").await;
+        return imported.unwrap().key_id.0;
+    }
     match keys.import(pem.as_bytes(), None, "tests").await.unwrap() {
         Imported::Private(successor) => successor.key_id.0,
         Imported::Legacy { .. } => panic!("a private key was imported"),
@@ -751,20 +755,20 @@ impl Place {
 }
 
 /// A server that trusts a forger's key from the beginning, and somebody who is signed in there.
-async fn deceived() -> (TestApp, Forger, Pair) {
+async fn deceived(purpose: KeyPurpose) -> (TestApp, Forger, Pair) {
     let first = TestApp::with(&[
         ("introspection.clients", CLIENT),
         ("limits.refresh.attempts", "100000"),
     ])
     .await;
-    let mut forger = Forger::new(&first).await;
+    let mut forger = Forger::new(&first, purpose).await;
     let app = first.second_instance().await;
     let jwks = app.jwks().await;
     let entry = jwks["keys"]
         .as_array()
         .unwrap()
         .iter()
-        .find(|key| key["kid"] == forger.kid);
+        .find(|key| purpose == KeyPurpose::Refresh || key["kid"] == forger.kid);
     forger.jwk = entry.unwrap().to_string();
     let (_, pair) = app.signed_in("alice@example.com").await;
     (app, forger, pair)
@@ -789,7 +793,7 @@ fn assert_so_many(forgeries: &Forgeries<'_>, least: usize) {
 
 #[tokio::test]
 async fn every_forged_access_token_is_refused_everywhere_with_the_one_answer() {
-    let (app, forger, pair) = deceived().await;
+    let (app, forger, pair) = deceived(KeyPurpose::Access).await;
     let mut forgeries = Forgeries::of(&Jwt::read(&pair.access), &forger);
     forgeries.add("the refresh token", pair.refresh.clone());
     assert_so_many(&forgeries, 220);
@@ -824,7 +828,7 @@ fn is_expired_alone((name, _): &(String, String)) -> bool {
 /// Red for each check that an expired token is spared in `verify_expired_access`.
 #[tokio::test]
 async fn an_expired_token_with_any_other_flaw_signs_nobody_out() {
-    let (app, forger, pair) = deceived().await;
+    let (app, forger, pair) = deceived(KeyPurpose::Access).await;
     let mut real = Jwt::read(&pair.access);
     let past = real.claims["iat"].as_i64().unwrap() - 2;
     real.claims["exp"] = json!(past);
@@ -842,7 +846,7 @@ async fn an_expired_token_with_any_other_flaw_signs_nobody_out() {
 
 #[tokio::test]
 async fn every_forged_refresh_token_is_refused_with_the_one_answer() {
-    let (app, forger, pair) = deceived().await;
+    let (app, forger, pair) = deceived(KeyPurpose::Refresh).await;
     let mut forgeries = Forgeries::of(&Jwt::read(&pair.refresh), &forger);
     forgeries.add("the access token", pair.access.clone());
     for generation in [
@@ -871,7 +875,7 @@ async fn every_forged_refresh_token_is_refused_with_the_one_answer() {
 /// What a header says beyond `alg`, `typ` and `kid` is not read (RFC 7515, section 4), but for `crit`.
 #[tokio::test]
 async fn what_is_not_read_of_a_token_neither_helps_nor_harms_it() {
-    let (app, forger, pair) = deceived().await;
+    let (app, forger, pair) = deceived(KeyPurpose::Access).await;
     let real = Jwt::read(&pair.access);
     let header = but(&real.header, "kid", Some(json!(forger.kid)));
     let now = real.claims["iat"].as_i64().unwrap();
@@ -929,7 +933,7 @@ async fn the_claims_of_a_token_cannot_be_exchanged_for_anothers() {
 /// A token that our key signed for a session that there is not: signing out finds none to end.
 #[tokio::test]
 async fn a_session_that_never_was_is_not_signed_out() {
-    let (app, forger, pair) = deceived().await;
+    let (app, forger, pair) = deceived(KeyPurpose::Access).await;
     let real = Jwt::read(&pair.access);
     let header = but(&real.header, "kid", Some(json!(forger.kid)));
     let claims = but(&real.claims, "sid", Some(json!(SessionId::random().0)));

@@ -1,10 +1,17 @@
 //! The signing keys of a server that runs: how one follows another, and how one dies.
 
-use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
-use backoffice_auth::domain::KeyId;
-use serde_json::Value;
+use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Jwt, Pair, Person, Program, Signer, TestApp, secs, until};
+use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
+use backoffice_auth::domain::{KeyId, KeyPurpose};
+use chrono::Utc;
+use futures_util::future::join_all;
+use jsonwebtoken::DecodingKey;
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+
+use crate::support::{Answer, Jwt, Pair, Person, Program, Signer, TestApp, but, secs, until};
 
 const ALICE: &str = "alice@example.com";
 
@@ -22,15 +29,23 @@ async fn keys_of(app: &TestApp) -> SigningKeys {
 }
 
 async fn rotate(app: &TestApp, activation: Activation) -> KeyId {
-    let rotated = keys_of(app).await.rotate(activation, "tests").await;
-    rotated.unwrap().key_id
+    let rotated = keys_of(app).await.rotate(activation, None, "tests").await;
+    rotated.unwrap().access.unwrap().key_id
 }
 
-/// The key that signed a pair.
+/// The key that signed a token.
+fn kid(token: &str) -> KeyId {
+    KeyId(Jwt::read(token).header["kid"].as_str().unwrap().to_owned())
+}
+
+/// The key that signed the access token of a pair.
 fn signer(pair: &Pair) -> KeyId {
-    let kids = [&pair.access, &pair.refresh].map(|token| Jwt::read(token).header["kid"].clone());
-    assert_eq!(kids[0], kids[1]);
-    KeyId(kids[0].as_str().unwrap().to_owned())
+    kid(&pair.access)
+}
+
+/// The key that signed the refresh token of a pair.
+fn refresh_signer(pair: &Pair) -> KeyId {
+    kid(&pair.refresh)
 }
 
 /// The keys that an instance publishes.
@@ -64,9 +79,16 @@ async fn session(person: &Person<'_>, app: &TestApp, token: &str) -> Answer {
     app.send(request.bearer_auth(token)).await
 }
 
-/// The number of keys, whatever became of them.
+/// The number of keys for access tokens, whatever became of them.
 async fn count(app: &TestApp) -> i64 {
-    app.count("SELECT count(*) FROM signing_keys").await
+    app.count("SELECT count(*) FROM signing_keys WHERE purpose = 'access'")
+        .await
+}
+
+/// The same for refresh tokens.
+async fn count_refresh_keys(app: &TestApp) -> i64 {
+    app.count("SELECT count(*) FROM signing_keys WHERE purpose = 'refresh'")
+        .await
 }
 
 #[tokio::test]
@@ -143,7 +165,9 @@ async fn while_a_key_waits_to_take_over_there_is_no_second_one() {
     let app = TestApp::start().await;
     let pending = rotate(&app, Activation::AfterPublishing).await;
     let keys = keys_of(&app).await;
-    let again = keys.rotate(Activation::AfterPublishing, "tests").await;
+    let again = keys
+        .rotate(Activation::AfterPublishing, None, "tests")
+        .await;
     let told = again.unwrap_err().to_string();
     let start = format!("the key {pending} is published already and signs from ");
     assert!(told.starts_with(&start), "{told}");
@@ -178,7 +202,8 @@ async fn a_key_grown_old_is_followed_by_one_whatever_the_number_of_instances() {
     assert_eq!(count(&app).await, 2);
     let lines = app.audit().await;
     let rotations = lines.iter().filter(|line| line.ends_with("key_rotated"));
-    assert_eq!(rotations.count(), 1);
+    assert_eq!(rotations.count(), 2, "one of each kind");
+    assert_eq!(count_refresh_keys(&app).await, 2);
 }
 
 #[tokio::test]
@@ -308,7 +333,8 @@ async fn when_a_successor_is_revoked_the_signing_key_stays_without_an_end() {
     let active = signer(&before);
     let pending = rotate(&app, Activation::AfterPublishing).await;
     until_published(&app, &[&active, &pending]).await;
-    let with_an_end = "SELECT count(*) FROM signing_keys WHERE expires_at IS NOT NULL";
+    let with_an_end = "SELECT count(*) FROM signing_keys
+                         WHERE expires_at IS NOT NULL AND purpose = 'access'";
     assert_eq!(app.count(with_an_end).await, 1);
     let revoked = keys_of(&app).await.revoke(&pending, "tests").await.unwrap();
     assert_eq!((revoked.made, revoked.ended_sessions), (None, 0));
@@ -357,13 +383,14 @@ async fn under_another_master_key_no_key_is_changed_and_the_server_runs_on() {
     for line in [
         "key rotate".to_owned(),
         "key rotate --now".to_owned(),
+        "key rotate --purpose refresh".to_owned(),
         format!("key import {}", file.display()),
         format!("key revoke {active}"),
     ] {
         let run = program.run(&line).await;
         assert!(run.refused().contains("master key"), "{line}: {run:?}");
     }
-    assert_eq!(count(&app).await, 1);
+    assert_eq!((count(&app).await, count_refresh_keys(&app).await), (1, 1));
     let listed: Value = program.run("key list --json").await.json();
     assert_eq!(listed[0]["stage"], "active");
     assert_eq!(signer(&alice.refresh(&pair.refresh).await.pair()), active);
@@ -379,8 +406,8 @@ async fn keys_are_removed_a_week_after_their_end() {
     app.age_keys(secs(7 * DAY - 60)).await;
     assert_eq!(store.purge_signing_keys().await.unwrap(), 0);
     app.age_keys(secs(60)).await;
-    assert_eq!(store.purge_signing_keys().await.unwrap(), 1);
-    assert_eq!(count(&app).await, 1);
+    assert_eq!(store.purge_signing_keys().await.unwrap(), 2);
+    assert_eq!((count(&app).await, count_refresh_keys(&app).await), (1, 1));
 }
 
 #[tokio::test]
@@ -394,4 +421,372 @@ async fn revoked_keys_are_removed_a_week_after_that_and_those_that_sign_never() 
     app.age_keys(secs(3650 * DAY)).await;
     assert_eq!(store.purge_signing_keys().await.unwrap(), 1);
     until_published(&app, &[&made.made.unwrap()]).await;
+}
+
+/// A token like this one, under a key that nobody has, issued so many seconds from now.
+fn under_no_key(token: &str, later: i64) -> String {
+    let Jwt { header, claims, .. } = Jwt::read(token);
+    let issued_at = Utc::now().timestamp() + later;
+    let header = but(&header, "kid", Some(json!("nobody-has-this-key")));
+    let claims = but(&claims, "iat", Some(json!(issued_at)));
+    Signer::new().sign(&header, &claims)
+}
+
+/// Has an instance read the keys now, as it does when it meets one that it does not know.
+async fn reads_keys(person: &Person<'_>, app: &TestApp, like: &str) {
+    session(person, app, &under_no_key(like, 60))
+        .await
+        .problem(401, "invalid_access_token");
+}
+
+/// Red where an unknown key is a verdict.
+#[tokio::test]
+async fn what_a_key_signs_at_one_instance_is_good_at_once_at_those_that_have_not_read_it() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, first) = app.signed_in(ALICE).await;
+    // Each round makes four RSA keys.
+    for _ in 0..5 {
+        let new = rotate(&app, Activation::Now).await;
+        reads_keys(&alice, &app, &first.access).await;
+        let pair = alice.elsewhere().signin().await.pair();
+        assert_eq!(signer(&pair), new);
+        session(&alice, &other, &pair.access).await.ok();
+        let there = alice.at(&other);
+        let next = there.refresh(&pair.refresh).await.pair();
+        // And a repeat at an instance that does not know the key of the answer yet.
+        let third = rotate(&app, Activation::Now).await;
+        reads_keys(&alice, &other, &first.access).await;
+        let last = there.refresh(&next.refresh).await.pair();
+        assert_eq!(signer(&last), third);
+        let repeated = alice.refresh(&next.refresh).await.pair();
+        assert_eq!(repeated.body, last.body);
+    }
+}
+
+/// Red where each request reads for itself: the last ones then wait for longer than they may.
+#[tokio::test]
+async fn one_reading_of_the_keys_serves_all_who_wait_for_one() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let forged = under_no_key(&pair.access, 60);
+    let answers = (0..60).map(|_| session(&alice, &app, &forged));
+    for answer in join_all(answers).await {
+        answer.problem(401, "invalid_access_token");
+    }
+}
+
+/// Red where nothing paces the readings, or where older tokens cause them, too.
+#[tokio::test]
+async fn made_up_tokens_have_the_keys_read_ten_times_a_second_and_old_ones_never() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let began = Instant::now();
+    for _ in 0..11 {
+        reads_keys(&alice, &app, &pair.access).await;
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1_000));
+    let old = under_no_key(&pair.access, -60);
+    app.execute("ALTER TABLE signing_keys RENAME TO lost").await;
+    session(&alice, &app, &old)
+        .await
+        .problem(401, "invalid_access_token");
+    session(&alice, &app, &under_no_key(&pair.access, 60))
+        .await
+        .problem(500, "internal");
+    app.execute("ALTER TABLE lost RENAME TO signing_keys").await;
+}
+
+/// Red where the reading's failure is taken for an answer.
+#[tokio::test]
+async fn a_key_that_may_be_new_is_no_verdict_while_the_keys_cannot_be_read() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let lock = app.hold("LOCK TABLE signing_keys IN ACCESS EXCLUSIVE MODE");
+    let lock = lock.await;
+    session(&alice, &app, &under_no_key(&pair.access, 60))
+        .await
+        .problem(503, "unavailable");
+    alice
+        .refresh(&under_no_key(&pair.refresh, 60))
+        .await
+        .problem(503, "unavailable");
+    // What is older than the last reading was decided then, and what is known needs no reading.
+    session(&alice, &app, &under_no_key(&pair.access, -60))
+        .await
+        .problem(401, "invalid_access_token");
+    session(&alice, &app, &pair.access).await.ok();
+    lock.rollback().await.unwrap();
+    session(&alice, &app, &under_no_key(&pair.access, 60))
+        .await
+        .problem(401, "invalid_access_token");
+}
+
+/// Red where the statements that open and refresh sessions do not look at the key.
+#[tokio::test]
+async fn no_instance_answers_with_a_pair_of_a_key_whose_revocation_has_ended() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, first) = app.signed_in(ALICE).await;
+    let mut stays = first;
+    for _ in 0..5 {
+        let dying = rotate(&app, Activation::Now).await;
+        for instance in [&app, &other] {
+            reads_keys(&alice, instance, &stays.access).await;
+        }
+        let new = keys_of(&app).await.revoke(&dying, "tests").await.unwrap();
+        let new = new.made.unwrap();
+        for instance in [&other, &app] {
+            let pair = alice.elsewhere().at(instance).signin().await.pair();
+            assert_eq!(signer(&pair), new);
+        }
+        let refreshed = alice.at(&other).refresh(&stays.refresh).await.pair();
+        assert_eq!(signer(&refreshed), new);
+        stays = refreshed;
+    }
+}
+
+/// Red where a revocation ends the sessions at once.
+#[tokio::test]
+async fn a_revocation_ends_also_what_was_being_opened_when_it_came() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let dying = signer(&pair);
+    let lock = app.hold("SELECT FROM users FOR UPDATE").await;
+    let keys = keys_of(&app).await;
+    let opening = alice.signin();
+    let revoking = async {
+        until("the sign-in waits", async || {
+            app.waits_for_locks().await == 1
+        })
+        .await;
+        let (revoked, ()) = tokio::join!(keys.revoke(&dying, "tests"), async {
+            let revoked = "SELECT count(*) FROM signing_keys WHERE revoked_at IS NOT NULL";
+            until("it is revoked", async || app.count(revoked).await == 1).await;
+            lock.rollback().await.unwrap();
+        });
+        revoked.unwrap();
+        app.count("SELECT count(*) FROM sessions WHERE ended_at IS NULL")
+            .await
+    };
+    let (_, left) = tokio::join!(opening, revoking);
+    assert_eq!(left, 0);
+}
+
+// Keys for refresh tokens
+
+/// Red where a ring gives a key to whoever asks.
+#[tokio::test]
+async fn neither_kind_of_token_is_good_under_a_key_of_the_other_kind() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let keys = keys_of(&app).await;
+    let [for_access, for_refresh] = [Signer::new(), Signer::new()];
+    let pem = for_access.private_pem();
+    let imported = keys.import(pem.as_bytes(), None, "tests").await;
+    let Ok(Imported::Private(access)) = imported else {
+        panic!("{imported:?}");
+    };
+    let pem = for_refresh.private_pem();
+    let refresh = keys.import_refresh_key(pem.as_bytes(), None, "tests").await;
+    let under = |token: &str, signer: &Signer, key_id: &KeyId| {
+        let Jwt { header, claims, .. } = Jwt::read(token);
+        signer.sign(&but(&header, "kid", Some(json!(key_id))), &claims)
+    };
+    let refresh = refresh.unwrap().key_id;
+    let wrong = under(&pair.access, &for_refresh, &refresh);
+    session(&alice, &app, &wrong)
+        .await
+        .problem(401, "invalid_access_token");
+    let wrong = under(&pair.refresh, &for_access, &access.key_id);
+    alice
+        .elsewhere()
+        .refresh(&wrong)
+        .await
+        .problem(401, "invalid_refresh_token");
+    let right = under(&pair.access, &for_access, &access.key_id);
+    session(&alice, &app, &right).await.ok();
+    alice
+        .refresh(&under(&pair.refresh, &for_refresh, &refresh))
+        .await
+        .pair();
+}
+
+/// Puts the database into the state in which the release before leaves it, and has an instance of that
+/// release at work until what is returned ends.
+async fn as_before(app: &TestApp) -> PgConnection {
+    let older: PgConnectOptions = app.database_url().parse().unwrap();
+    let older = older.application_name("backoffice-auth");
+    let mut older = PgConnection::connect_with(&older).await.unwrap();
+    sqlx::raw_sql("BEGIN").execute(&mut older).await.unwrap();
+    app.execute("DELETE FROM signing_keys WHERE purpose = 'refresh'")
+        .await;
+    app.execute("UPDATE signing_keys SET refresh_expires_at = NULL")
+        .await;
+    app.execute("UPDATE sessions SET refresh_key_id = NULL")
+        .await;
+    older
+}
+
+/// Red where a key for refresh tokens is made whoever is at work, and where refresh tokens from before
+/// are no longer taken, or for ever.
+#[tokio::test]
+async fn refresh_tokens_from_before_are_good_until_they_expire() {
+    let app = TestApp::start().await;
+    let alice = app.user(ALICE).await;
+    let older = as_before(&app).await;
+    until("one key signs both", async || {
+        let pair = alice.elsewhere().signin().await.pair();
+        refresh_signer(&pair) == signer(&pair)
+    })
+    .await;
+    let old = alice.signin().await.pair();
+    let late = alice.elsewhere().signin().await.pair();
+    let other = app.second_instance().await;
+    let there = alice.at(&other);
+    let next = there.refresh(&old.refresh).await.pair();
+    assert_eq!(refresh_signer(&next), signer(&next));
+    assert_eq!(alice.refresh(&old.refresh).await.pair().body, next.body);
+    assert_eq!(count_refresh_keys(&app).await, 0);
+
+    older.close().await.unwrap();
+    until("there is a key for refresh tokens", async || {
+        count_refresh_keys(&app).await == 1
+    })
+    .await;
+    for instance in [&app, &other] {
+        until("it signs", async || {
+            let pair = alice.elsewhere().at(instance).signin().await.pair();
+            refresh_signer(&pair) != signer(&pair)
+        })
+        .await;
+    }
+    let last = there.refresh(&next.refresh).await.pair();
+    assert_ne!(refresh_signer(&last), signer(&last));
+    assert_eq!(alice.refresh(&next.refresh).await.pair().body, last.body);
+
+    let end = "SELECT count(*) FROM signing_keys
+                WHERE purpose = 'access'
+                  AND refresh_expires_at BETWEEN now() + INTERVAL '23 hours' AND now() + INTERVAL '1 day'";
+    assert_eq!(app.count(end).await, 1);
+    app.execute("UPDATE signing_keys SET refresh_expires_at = now()")
+        .await;
+    until("they are over", async || {
+        alice.elsewhere().refresh(&late.refresh).await.status == 401
+    })
+    .await;
+    session(&alice, &app, &late.access).await.ok();
+}
+
+#[tokio::test]
+async fn a_key_for_refresh_tokens_is_followed_at_once_and_what_it_signed_stays_good() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, before) = app.signed_in(ALICE).await;
+    let keys = keys_of(&app).await;
+    let purpose = Some(KeyPurpose::Refresh);
+    let rotated = keys.rotate(Activation::AfterPublishing, purpose, "tests");
+    let rotated = rotated.await.unwrap();
+    assert!(rotated.access.is_none());
+    let new = rotated.refresh.unwrap();
+    assert!(new.is_active);
+    reads_keys(&alice, &other, &before.access).await;
+    let after = alice.at(&other).refresh(&before.refresh).await.pair();
+    assert_eq!(refresh_signer(&after), new.key_id);
+    assert_eq!(signer(&after), signer(&before));
+    assert_eq!(count(&app).await, 1);
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_revoked_key_for_refresh_tokens_end_with_it() {
+    let app = TestApp::start().await;
+    let other = app.second_instance().await;
+    let (alice, pair) = app.signed_in(ALICE).await;
+    let keys = keys_of(&app).await;
+    let revoked = keys.revoke(&refresh_signer(&pair), "tests").await.unwrap();
+    assert_eq!(revoked.ended_sessions, 1);
+    alice
+        .at(&other)
+        .refresh(&pair.refresh)
+        .await
+        .problem(401, "invalid_refresh_token");
+    for instance in [&other, &app] {
+        let next = alice.at(instance).signin().await.pair();
+        assert_eq!(Some(refresh_signer(&next)), revoked.made);
+        assert_eq!(signer(&next), signer(&pair), "that one stays");
+    }
+}
+
+#[tokio::test]
+async fn what_services_may_read_has_no_key_for_refresh_tokens() {
+    let app = TestApp::start().await;
+    let (_, pair) = app.signed_in(ALICE).await;
+    let pending = rotate(&app, Activation::AfterPublishing).await;
+    until_published(&app, &[&signer(&pair), &pending]).await;
+    let all = app.get("/.well-known/jwks.pem").await;
+    assert_eq!(all.header("content-type"), Some("application/x-pem-file"));
+    let caching = ["cache-control", "etag"].map(|name| all.header(name).unwrap().to_owned());
+    let one = |key_id: &KeyId| format!("/.well-known/jwks/{key_id}.pem");
+    let [active, next] = [&signer(&pair), &pending].map(|key_id| one(key_id));
+    let (active, next) = (app.get(&active).await, app.get(&next).await);
+    assert_eq!(all.body, [&active.body[..], &next.body[..]].concat());
+    assert_eq!(active.header("cache-control"), Some(&*caching[0]));
+    DecodingKey::from_rsa_pem(&active.body).unwrap();
+    app.get(&one(&refresh_signer(&pair)))
+        .await
+        .problem(404, "not_found");
+    app.get("/.well-known/jwks/nobody")
+        .await
+        .problem(404, "not_found");
+    let request = app.request("GET", "/.well-known/jwks.pem", "203.0.113.1");
+    let again = app.send(request.header("if-none-match", &caching[1])).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+
+    let program = Program::on(app.database_url(), &[]);
+    let listed = program.run("key list --pem").await;
+    let listed = listed.ok();
+    let blocks = listed.matches("-----BEGIN PUBLIC KEY-----").count();
+    assert_eq!(blocks, 2);
+    assert!(listed.starts_with(&format!("{} (active)\n", signer(&pair))));
+    assert!(!listed.contains(&*refresh_signer(&pair).0));
+    let listed = program.run("key list --json").await.json();
+    let purposes: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["purpose"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        purposes
+            .iter()
+            .filter(|purpose| **purpose == "refresh")
+            .count(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn operators_rotate_and_import_keys_for_refresh_tokens_by_their_purpose() {
+    let app = TestApp::start().await;
+    let program = Program::on(app.database_url(), &[]);
+    let both = program.run("key rotate --json").await.json();
+    assert!(both["kid"].is_string() && both["refreshKid"].is_string());
+    assert_ne!(both["kid"], both["refreshKid"]);
+    let one = program.run("key rotate --purpose refresh --json").await;
+    let one = one.json();
+    assert_eq!(one["kid"], one["refreshKid"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key.pem");
+    let import = format!("key import {} --purpose refresh", file.display());
+    std::fs::write(&file, Signer::new().public_pem()).unwrap();
+    let refused = program.run(&import).await;
+    assert!(refused.refused().contains("has to sign"), "{refused:?}");
+    std::fs::write(&file, Signer::new().private_pem()).unwrap();
+    let told = program.run(&import).await;
+    let told = told.ok();
+    assert!(
+        told.ends_with(": signs refresh tokens from now on.\n"),
+        "{told}"
+    );
+    assert_eq!((count(&app).await, count_refresh_keys(&app).await), (2, 4));
 }

@@ -419,7 +419,7 @@ fn check_the_rest(scrape: &Scrape, seen: &Seen) {
     );
     assert_eq!(
         scrape.sum("backoffice_auth_signing_keys", &[("stage", "active")]),
-        1
+        2
     );
     assert_eq!(scrape.sum("backoffice_auth_database_up", &[]), 1);
 }

@@ -468,10 +468,11 @@ async fn what_a_copy_of_the_database_holds_confirms_no_code() {
         .await
         .unwrap();
     let nonce = CodeNonce::from_stored(&nonce).unwrap();
-    let sealed: Vec<u8> = sqlx::query_scalar("SELECT sealed_private_key FROM signing_keys LIMIT 1")
-        .fetch_one(busy.app.sql())
-        .await
-        .unwrap();
+    let sealed: Vec<u8> =
+        sqlx::query_scalar("SELECT sealed_private_key FROM signing_keys WHERE purpose = 'access'")
+            .fetch_one(busy.app.sql())
+            .await
+            .unwrap();
     // The program is known, so its way from nonce to code is; the key is all that is not.
     let keys = [
         sealed[..32].to_vec(),
@@ -494,11 +495,13 @@ async fn what_a_copy_of_the_database_holds_confirms_no_code() {
 #[tokio::test]
 async fn what_a_copy_of_the_database_holds_signs_nothing() {
     let busy = Busy::start().await;
-    let keys: Vec<(String, Vec<u8>)> =
-        sqlx::query_as("SELECT key_id, sealed_private_key FROM signing_keys")
-            .fetch_all(busy.app.sql())
-            .await
-            .unwrap();
+    let keys: Vec<(String, Vec<u8>)> = sqlx::query_as(
+        "SELECT key_id, COALESCE(sealed_private_key, sealed_refresh_key) FROM signing_keys",
+    )
+    .fetch_all(busy.app.sql())
+    .await
+    .unwrap();
+    assert_eq!(keys.len(), 2);
     let other =
         MasterKey::from_base64(&BASE64_STANDARD.encode((32..64).collect::<Vec<u8>>())).unwrap();
     for (key_id, sealed) in keys {

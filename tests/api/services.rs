@@ -352,6 +352,8 @@ async fn the_metadata_says_where_things_are() {
         body["introspection_endpoint"],
         format!("{issuer}/oauth2/introspect")
     );
+    let openid = app.get("/.well-known/openid-configuration").await.ok();
+    assert_eq!(openid, body, "the same, and no more");
 }
 
 #[tokio::test]

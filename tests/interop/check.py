@@ -81,6 +81,8 @@ def discovery(c):
             metadata["introspection_endpoint"],
             f"{a.url}/oauth2/introspect",
         )
+        openid = instance.http("GET", "/.well-known/openid-configuration").json()
+        c.equal("the same for those who look only there", openid, metadata)
         answer = instance.http("GET", "/.well-known/jwks.json")
         age = re.fullmatch(r"public, max-age=(\d+)", answer.headers["Cache-Control"])
         c.check("max-age is shorter than keys.publish_seconds", age and 0 < int(age[1]) < 5, age)

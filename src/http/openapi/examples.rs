@@ -1,8 +1,8 @@
 //! The examples of the description: what one user, one session and one challenge would get, made
 //! by the types that make real answers.
 //!
-//! Their tokens are real too, and long expired: a key that was thrown away signed them, and
-//! `examples/jwks.json` verifies them.
+//! Their tokens are real too, and long expired: keys that were thrown away signed them, and
+//! `examples/jwks.json` verifies the access token.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -184,6 +184,11 @@ pub(in crate::http) fn keys() -> Value {
     serde_json::from_str(include_str!("examples/jwks.json")).unwrap_or_default()
 }
 
+/// The same key, from `GET /.well-known/jwks.pem`.
+pub(in crate::http) fn pem() -> Value {
+    include_str!("examples/jwks.pem").into()
+}
+
 /// From `GET /.well-known/oauth-authorization-server`.
 pub(in crate::http) fn metadata() -> Value {
     wire(MetadataResponse::new(ISSUER))
@@ -227,11 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn the_key_set_has_the_key_that_signed_them() {
-        for token in [ACCESS_TOKEN, REFRESH_TOKEN] {
-            let header: Value = serde_json::from_slice(&part(token, 0)).unwrap();
-            assert_eq!(header["kid"], keys()["keys"][0]["kid"]);
-        }
+    fn the_key_set_has_the_key_that_signed_the_access_token_and_no_other() {
+        let kid = |token| serde_json::from_slice::<Value>(&part(token, 0)).unwrap()["kid"].clone();
+        let keys = keys();
+        assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+        assert_eq!(kid(ACCESS_TOKEN), keys["keys"][0]["kid"]);
+        assert_ne!(kid(REFRESH_TOKEN), keys["keys"][0]["kid"]);
     }
 
     #[test]

@@ -66,7 +66,12 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
             STORE,
             &[Code::InvalidClient, Code::InvalidRequest, Code::Overloaded],
         ],
-        "showKeys" | "showMetadata" | "showDescription" => &[CALLERS],
+        "showKeys"
+        | "showKeysAsPem"
+        | "showMetadata"
+        | "showOpenidConfiguration"
+        | "showDescription" => &[CALLERS],
+        "showKeyAsPem" => &[CALLERS, &[Code::NotFound]],
         verify if verify.starts_with("verify") => &[BEARER, STORE],
         _ => return None,
     })

@@ -475,7 +475,8 @@ impl TestApp {
         self.shift(
             "UPDATE signing_keys
                 SET created_at = created_at - $1, activates_at = activates_at - $1,
-                    expires_at = expires_at - $1, revoked_at = revoked_at - $1",
+                    expires_at = expires_at - $1, revoked_at = revoked_at - $1,
+                    refresh_expires_at = refresh_expires_at - $1",
             by,
         )
         .await;

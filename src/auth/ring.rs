@@ -1,0 +1,143 @@
+//! This instance's ring of keys: kept as the database has it, and read at once when a request meets a
+//! key that is not in it.
+//!
+//! A key can be stored, sign, and have its token presented here before the next regular look. So an
+//! unknown `kid` is no verdict while the key may be newer than the last reading. One reading serves all
+//! requests that wait for one, and there are at most ten a second, so made-up tokens cannot flood the
+//! database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Auth, KeysError, Look, SigningKeys};
+use crate::domain::{KeyState, Session};
+use crate::store::{DEADLINE, StoreError};
+use crate::token::{InvalidToken, MissingKey, TokenPair, Tokens};
+
+/// The least time between the beginnings of two readings of which one was asked for by a request.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Reads the keys into the ring, one reading at a time.
+#[derive(Debug)]
+pub(super) struct RingReader {
+    keys: SigningKeys,
+    tokens: Arc<Tokens>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    seen: Vec<KeyState>,
+    last: Option<Reading>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    began: Instant,
+    /// `false` also while it runs, and for good if its request was dropped in the middle of it.
+    has_succeeded: bool,
+}
+
+impl RingReader {
+    pub(super) fn new(keys: SigningKeys, tokens: Arc<Tokens>) -> Self {
+        Self {
+            keys,
+            tokens,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The regular look.
+    async fn look(&self) -> Result<(Look, Vec<KeyState>), KeysError> {
+        let mut state = self.state.lock().await;
+        let look = self.read(&mut state).await?;
+        Ok((look, state.seen.clone()))
+    }
+
+    /// Waits for a reading that began after this was called.
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        let asked_at = Instant::now();
+        let caught_up = async {
+            let mut state = self.state.lock().await;
+            match state.last {
+                // Somebody else who waited has read for all.
+                Some(last) if last.began >= asked_at && last.has_succeeded => return Ok(()),
+                Some(last) if last.began >= asked_at => return Err(StoreError::TimedOut),
+                Some(last) => sleep_until(last.began + PACE).await,
+                None => {}
+            }
+            match self.read(&mut state).await {
+                Ok(_) => Ok(()),
+                Err(KeysError::Store(error)) => Err(error),
+                Err(_) => Err(StoreError::Unreadable("signing_keys")),
+            }
+        };
+        let caught_up = timeout(DEADLINE, caught_up).await;
+        caught_up.unwrap_or(Err(StoreError::TimedOut))
+    }
+
+    async fn read(&self, state: &mut State) -> Result<Look, KeysError> {
+        let mut reading = Reading {
+            began: Instant::now(),
+            has_succeeded: false,
+        };
+        state.last = Some(reading);
+        let before = self.tokens.ring().current();
+        let mut look = self.keys.look(&before, &mut state.seen).await?;
+        if let Some(ring) = look.ring.take() {
+            tracing::info!(active = %ring.active(), refresh = ?ring.signers().refresh, "the signing keys were read");
+            self.tokens.ring().replace(ring);
+        }
+        self.tokens.ring().confirm(look.now);
+        reading.has_succeeded = true;
+        state.last = Some(reading);
+        Ok(look)
+    }
+}
+
+impl Auth {
+    /// Reads the keys into this instance's ring if they have changed, and tells their states. For the
+    /// worker that follows them.
+    pub async fn renew_keys(&self) -> Result<(Look, Vec<KeyState>), KeysError> {
+        self.0.ring_reader.look().await
+    }
+
+    /// Reads the keys again, unless somebody does so for all who wait.
+    pub(super) async fn catch_up_with_keys(&self) -> Result<(), StoreError> {
+        // In a box: every check of a token has room for this one.
+        Box::pin(self.0.ring_reader.catch_up()).await
+    }
+
+    /// Verifies a token. Before one is refused because of its key, the keys are read again if that one
+    /// may be newer than the ring; if they cannot be read, nothing is decided.
+    pub(super) async fn verified<C>(
+        &self,
+        token: &str,
+        verify: impl Fn(&Tokens) -> Result<C, InvalidToken>,
+    ) -> Result<Result<C, InvalidToken>, StoreError> {
+        let tokens = &self.0.tokens;
+        match verify(tokens) {
+            Err(InvalidToken::UnknownKey) if tokens.may_have_newer_key(token) => {
+                self.catch_up_with_keys().await?;
+                Ok(verify(tokens))
+            }
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// The pair of a session that was perhaps opened or refreshed elsewhere, under a key that is new
+    /// here.
+    pub(super) async fn issue_known<E>(&self, session: &Session) -> Result<TokenPair, E>
+    where
+        E: From<StoreError> + From<MissingKey>,
+    {
+        if let Ok(pair) = self.0.tokens.issue(session) {
+            return Ok(pair);
+        }
+        self.catch_up_with_keys().await?;
+        Ok(self.0.tokens.issue(session)?)
+    }
+}
