@@ -94,6 +94,7 @@ mod tests {
             port: 25,
             tls,
             credentials: None,
+            hello_name: None,
             ca_file: None,
         };
         let told = |first, fallback| mail(&MailTransportConfig::Smtp { first, fallback });

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, DerivedKey, OneTimeCode, Outcome, RequestId,
 };
-use crate::mail::{CodeMail, MAX_SEND, Mailer, SendError, SmtpReply};
+use crate::mail::{CodeMail, Mailer, SendError, SmtpReply};
 use crate::store::{Due, DueMail, Store, StoreError};
 use crate::telemetry::metrics::{MAIL_DURATION, MAILS};
 
@@ -32,7 +32,6 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Longer than a send and writing down how it ended may take, so that only a dead sender's lease
 /// runs out; and with the interval less than the minute after which somebody else is to take over.
 const LEASE: Duration = Duration::from_secs(55);
-const _: () = assert!(LEASE.as_secs() > MAX_SEND.as_secs() + 10 && LEASE.as_secs() < 60);
 
 /// Mails on the way at a time.
 const MAX_SENDING: usize = 16;
@@ -166,7 +165,7 @@ impl MailSender {
                 }
                 tx.commit().await
             }
-            Err(SendError::Temporary(reply)) => {
+            Err(SendError::Temporary(reply) | SendError::Unclear(reply)) => {
                 tracing::warn!(to = ?due.email, %reply, attempts = due.attempts, "a code mail waits");
                 let delay = delay_after(due.attempts);
                 self.store.postpone_mail(due, delay, reply.as_str()).await
@@ -186,7 +185,7 @@ fn word(outcome: &Result<SmtpReply, SendError>) -> &'static str {
     match outcome {
         Ok(_) => "sent",
         Err(SendError::Permanent(_)) => "refused",
-        Err(SendError::Temporary(_) | SendError::Unwanted) => "postponed",
+        Err(SendError::Temporary(_) | SendError::Unclear(_) | SendError::Unwanted) => "postponed",
     }
 }
 
