@@ -47,7 +47,10 @@ pub(super) fn mail(reader: &mut Reader) -> MailConfig {
         transport: if is_log {
             MailTransportConfig::Log
         } else {
-            MailTransportConfig::Smtp { first, fallback }
+            MailTransportConfig::Smtp {
+                first,
+                fallback: fallback.map(Box::new),
+            }
         },
         from,
         language,
@@ -139,7 +142,7 @@ mod tests {
     /// The relays that mail goes to with these settings.
     fn relays(settings: &[(&str, &str)]) -> (SmtpConfig, Option<SmtpConfig>) {
         match with(settings).unwrap().mail.transport {
-            MailTransportConfig::Smtp { first, fallback } => (first, fallback),
+            MailTransportConfig::Smtp { first, fallback } => (first, fallback.map(|relay| *relay)),
             MailTransportConfig::Log => panic!("mail leaves over SMTP"),
         }
     }

@@ -189,7 +189,7 @@ pub enum MailTransportConfig {
         /// `mail.smtp`: the relay that is tried first.
         first: SmtpConfig,
         /// `mail.fallback`: the relay that is tried when that one fails.
-        fallback: Option<SmtpConfig>,
+        fallback: Option<Box<SmtpConfig>>,
     },
     /// Into the log: for development alone.
     Log,

@@ -206,10 +206,11 @@ impl Relay {
             }
         }
         let deadline = deadline.min(Instant::now() + GREETING_TIMEOUT);
+        // On the heap, for they are large and rare.
         if has_substitute {
-            self.connect(deadline).await
+            Box::pin(self.connect(deadline)).await
         } else {
-            self.connect_patiently(deadline).await
+            Box::pin(self.connect_patiently(deadline)).await
         }
     }
 

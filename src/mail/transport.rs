@@ -31,7 +31,7 @@ impl Transport {
             return Ok(Self::Log);
         };
         let first = Relay::new("mail.smtp", first, domain);
-        let fallback = fallback.as_ref();
+        let fallback = fallback.as_deref();
         let fallback = fallback.map(|relay| Relay::new("mail.fallback", relay, domain));
         let (mut relays, mut problems) = (Vec::new(), Vec::new());
         for relay in [Some(first), fallback].into_iter().flatten() {

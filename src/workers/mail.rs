@@ -418,7 +418,7 @@ mod tests {
         let places = Places::new();
         let take = || places.take(Due::Again).unwrap();
         let aside: Vec<_> = std::iter::repeat_with(take)
-            .take_while(|place| place.step_aside())
+            .take_while(Place::step_aside)
             .collect();
         assert_eq!((aside.len(), places.free(Due::New)), (32, 16));
         let stuck = take();

@@ -19,6 +19,7 @@ use crate::domain::Language;
 
 /// A mailer over one relay or two.
 fn try_mailer(first: SmtpConfig, fallback: Option<SmtpConfig>) -> Result<Mailer, MailConfigError> {
+    let fallback = fallback.map(Box::new);
     Mailer::new(&mail_config(MailTransportConfig::Smtp { first, fallback }))
 }
 
@@ -235,7 +236,7 @@ fn everything_that_is_wrong_with_sender_authorities_and_templates_is_told_at_onc
         templates_dir: Some("/nowhere/mail".into()),
         ..mail_config(MailTransportConfig::Smtp {
             first,
-            fallback: Some(fallback),
+            fallback: Some(Box::new(fallback)),
         })
     });
     let told = told.err().unwrap().to_string();
