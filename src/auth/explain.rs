@@ -74,6 +74,8 @@ pub enum MailState {
     Waiting,
     /// The mail server took it.
     Sent,
+    /// The mail server had all of it and has not said whether it takes it.
+    Unclear,
     /// The mail server refused it for good.
     Refused,
     /// Its code expired, or was used, before it could leave.
@@ -86,8 +88,9 @@ impl MailState {
     pub fn of(mail: &MailRecord) -> Self {
         match (mail.sent_at, mail.given_up_at) {
             (Some(_), _) => Self::Sent,
-            (None, None) => Self::Waiting,
             (None, Some(at)) if at < mail.expires_at && mail.consumed_at.is_none() => Self::Refused,
+            (None, _) if mail.copies > 0 => Self::Unclear,
+            (None, None) => Self::Waiting,
             (None, Some(_)) => Self::Expired,
         }
     }
@@ -329,6 +332,7 @@ mod tests {
             consumed_at: None,
             request_id: "r".to_owned(),
             attempts: 1,
+            copies: 0,
             sent_at: None,
             given_up_at: None,
             last_reply: None,
@@ -384,6 +388,12 @@ mod tests {
             given_up_at: Some(at(601)),
             ..mail()
         };
+        let unclear = |mail| MailRecord { copies: 1, ..mail };
+        assert_eq!(
+            [mail(), overdue.clone()].map(unclear).map(stuck),
+            [(); 2].map(|()| vec![Obstacle::MailStuck(MailState::Unclear)])
+        );
+        assert_eq!(stuck(unclear(sent.clone())), []);
         assert_eq!(stuck(sent), []);
         assert_eq!(stuck(used), []);
         assert_eq!(stuck(new), []);

@@ -36,8 +36,8 @@ use crate::token::{PublicKeys, Tokens};
 use ended::EndedSessions;
 use feed::Feed;
 use reserve::{MAX_LATE, NotReserved, Pending, lasting};
-use unanswered::Unanswered;
 use ring::RingReader;
+use unanswered::Unanswered;
 
 pub use confirm::ConfirmError;
 pub use ended::Revocations;

@@ -9,7 +9,7 @@ use super::help;
 use super::output::{self, say};
 use crate::config::{Config, process_environment};
 use crate::domain::{Clock, EmailAddress};
-use crate::mail::{Mailer, Stage, Trial};
+use crate::mail::{Fault, Mailer};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -59,12 +59,13 @@ async fn try_relays(mailer: &Mailer, to: Option<EmailAddress>) -> anyhow::Result
         "there is no relay to try: mail.transport is log; set it to smtp"
     );
     let mut refusals = Vec::new();
-    for Trial { section, outcome } in trials {
-        match outcome {
+    for trial in trials {
+        let section = trial.section;
+        match trial.outcome {
             Ok(reply) => say!("{section}: took the test mail: {reply}"),
-            Err((stage, reply)) => refusals.push(format!(
+            Err((fault, reply)) => refusals.push(format!(
                 "{section} did not take the test mail: {reply}; {}",
-                advice(section, stage)
+                advice(section, &trial.hello, fault)
             )),
         }
     }
@@ -72,17 +73,32 @@ async fn try_relays(mailer: &Mailer, to: Option<EmailAddress>) -> anyhow::Result
     Ok(())
 }
 
-/// What to do about a test mail that came so far.
-fn advice(section: &str, stage: Stage) -> String {
-    match stage {
-        Stage::Connecting => {
+/// What to do about a relay that was greeted as `hello` and did not take a test mail.
+fn advice(section: &str, hello: &str, fault: Fault) -> String {
+    match fault {
+        Fault::Connection => {
             format!("check {section}.host, port, tls and ca_file, and firewalls on the way")
         }
-        Stage::SigningIn => format!("check {section}.username and {section}.password"),
-        Stage::Sender => {
-            format!("check mail.from, and whether the relay wants {section}.username")
+        Fault::Credentials => format!("check {section}.username and {section}.password"),
+        Fault::Sender => format!(
+            "check mail.from and {section}.hello_name (it was greeted as {hello}), and whether the \
+             relay wants {section}.username"
+        ),
+        Fault::Address => "try another address, as in --smtp you@example.com".to_owned(),
+        Fault::Refusal => format!(
+            "another address would fare the same: check whether the relay takes mail from this \
+             machine or wants {section}.username, and {section}.hello_name (it was greeted as \
+             {hello}); else ask who runs it why it refuses"
+        ),
+        Fault::Moment => {
+            "it asks to come again later (greylisting, or too much at a time): wait some \
+                          minutes and try the same address again"
+                .to_owned()
         }
-        Stage::Recipient => "try another address, as in --smtp you@example.com".to_owned(),
-        Stage::Content => "ask who runs the relay why it refuses this mail".to_owned(),
+        Fault::Silence => {
+            "it has the test mail and did not say within a minute that it takes it: see \
+                           whether it arrives; with such a relay codes come late, or twice"
+                .to_owned()
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(super) enum UserCommand {
     #[command(after_long_help = help::USER_CREATE)]
     Create {
         #[command(flatten)]
-        user: OneUser,
+        user: NewUser,
         /// Read the password from standard input
         #[arg(long)]
         password_stdin: bool,
@@ -82,6 +82,15 @@ pub(super) enum UserCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewUser {
+    /// The user's address: one that sign-in takes
+    email: EmailAddress,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -176,7 +185,7 @@ fn single_pool(config: &Config) -> HashingPool {
 async fn create(
     users: &Users,
     config: &Config,
-    user: &OneUser,
+    user: &NewUser,
     password_stdin: bool,
     two_factor: TwoFactor,
 ) -> anyhow::Result<()> {

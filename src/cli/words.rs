@@ -84,6 +84,9 @@ pub(super) fn mail_sentence(state: MailState) -> &'static str {
     match state {
         MailState::Waiting => "The code mail could not be handed to the mail server yet.",
         MailState::Sent => "The mail server took the code mail.",
+        MailState::Unclear => {
+            "The mail server was given the code mail and has not said whether it took it."
+        }
         MailState::Refused => "The mail server refused the code mail for good.",
         MailState::Expired => {
             "The code mail was given up: its code was over before it could leave."

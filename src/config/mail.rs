@@ -47,7 +47,10 @@ pub(super) fn mail(reader: &mut Reader) -> MailConfig {
         transport: if is_log {
             MailTransportConfig::Log
         } else {
-            MailTransportConfig::Smtp { first, fallback }
+            MailTransportConfig::Smtp {
+                first,
+                fallback: fallback.map(Box::new),
+            }
         },
         from,
         language,
@@ -87,6 +90,7 @@ fn relay(reader: &mut Reader, section: &str) -> SmtpConfig {
         port,
         tls,
         credentials: credentials(reader, section),
+        hello_name: optional(reader, &key("hello_name"), shape::hello_name),
         ca_file: path(reader, &key("ca_file")),
     }
 }
@@ -138,7 +142,7 @@ mod tests {
     /// The relays that mail goes to with these settings.
     fn relays(settings: &[(&str, &str)]) -> (SmtpConfig, Option<SmtpConfig>) {
         match with(settings).unwrap().mail.transport {
-            MailTransportConfig::Smtp { first, fallback } => (first, fallback),
+            MailTransportConfig::Smtp { first, fallback } => (first, fallback.map(|relay| *relay)),
             MailTransportConfig::Log => panic!("mail leaves over SMTP"),
         }
     }
@@ -226,6 +230,32 @@ mod tests {
             ]),
             ["mail.fallback.host: is required with mail.fallback.username"]
         );
+    }
+
+    #[test]
+    fn a_name_to_greet_by_is_a_full_one_or_an_address_in_brackets() {
+        let (first, fallback) = relays(&[
+            ("mail.smtp.hello_name", "auth.example.com"),
+            ("mail.fallback.host", "b.example.com"),
+            ("mail.fallback.hello_name", "[IPv6:2001:db8::1]"),
+        ]);
+        assert_eq!(first.hello_name.as_deref(), Some("auth.example.com"));
+        let literal = fallback.unwrap().hello_name;
+        assert_eq!(literal.as_deref(), Some("[IPv6:2001:db8::1]"));
+        assert!(relays(&[]).0.hello_name.is_none());
+        for bad in [
+            "vm",
+            "192.0.2.1",
+            "[::1]",
+            "a_b.example.com",
+            "a.example.com QUIT",
+        ] {
+            let told = refused(&[("mail.smtp.hello_name", bad)]);
+            assert!(
+                told[0].starts_with("mail.smtp.hello_name: must be"),
+                "{told:?}"
+            );
+        }
     }
 
     #[test]

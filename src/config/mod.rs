@@ -29,6 +29,7 @@ use crate::domain::{Language, Limit, MasterKey};
 
 pub use load::{Loaded, process_environment};
 pub use problem::{ConfigError, Problem};
+pub use shape::is_full_host_name;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -188,7 +189,7 @@ pub enum MailTransportConfig {
         /// `mail.smtp`: the relay that is tried first.
         first: SmtpConfig,
         /// `mail.fallback`: the relay that is tried when that one fails.
-        fallback: Option<SmtpConfig>,
+        fallback: Option<Box<SmtpConfig>>,
     },
     /// Into the log: for development alone.
     Log,
@@ -205,6 +206,8 @@ pub struct SmtpConfig {
     pub tls: SmtpTls,
     /// Who signs in to the relay, if anybody.
     pub credentials: Option<SmtpCredentials>,
+    /// The name by which we greet it, if it is not to follow from the machine and `mail.from`.
+    pub hello_name: Option<String>,
     /// A file with the certificates to trust in place of the public ones; read when the mailer is
     /// built.
     pub ca_file: Option<PathBuf>,

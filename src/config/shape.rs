@@ -1,6 +1,6 @@
 //! What single values look like: pure, and each refusal says what the value must be.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use url::{Host, Url};
@@ -116,6 +116,38 @@ pub(super) fn host(text: &str) -> Result<String, &'static str> {
     } else {
         Err("must be a host name or address without a port, as smtp.example.com")
     }
+}
+
+/// The name by which a mail relay is greeted (RFC 5321, section 4.1.1.1): a full host name, or an
+/// address in brackets.
+pub(super) fn hello_name(text: &str) -> Result<String, &'static str> {
+    let literal = (text.strip_prefix('[')).and_then(|text| text.strip_suffix(']'));
+    let is_sound = match literal {
+        Some(literal) => match literal.strip_prefix("IPv6:") {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => literal.parse::<Ipv4Addr>().is_ok(),
+        },
+        None => is_full_host_name(text) && text.parse::<IpAddr>().is_err(),
+    };
+    is_sound.then(|| text.to_owned()).ok_or(
+        "must be the full name of this server, as auth.example.com, or an address in brackets, \
+         as [192.0.2.1]",
+    )
+}
+
+/// Whether a name has a domain behind its first label, and is one that may stand in DNS (RFC 1123,
+/// section 2.1).
+#[must_use]
+pub fn is_full_host_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.contains('.') && name.split('.').all(is_label)
 }
 
 /// Whether a host is this machine.

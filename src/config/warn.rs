@@ -34,13 +34,13 @@ fn mail(transport: &MailTransportConfig) -> Vec<String> {
     };
     let mut warnings: Vec<String> = [
         ("mail.smtp", Some(first)),
-        ("mail.fallback", fallback.as_ref()),
+        ("mail.fallback", fallback.as_deref()),
     ]
     .into_iter()
     .filter_map(|(section, relay)| in_the_clear(section, relay?))
     .collect();
     let is_same = |other: &SmtpConfig| other.host == first.host && other.port == first.port;
-    if fallback.as_ref().is_some_and(is_same) {
+    if fallback.as_deref().is_some_and(is_same) {
         warnings
             .push("mail.fallback: is the relay of mail.smtp once more, so it helps little".into());
     }
@@ -94,9 +94,13 @@ mod tests {
             port: 25,
             tls,
             credentials: None,
+            hello_name: None,
             ca_file: None,
         };
-        let told = |first, fallback| mail(&MailTransportConfig::Smtp { first, fallback });
+        let told = |first, fallback: Option<SmtpConfig>| {
+            let fallback = fallback.map(Box::new);
+            mail(&MailTransportConfig::Smtp { first, fallback })
+        };
         let sound = || smtp("relay.example.com", SmtpTls::StartTls);
         let clear = || smtp("relay.example.net", SmtpTls::None);
         assert_eq!(mail(&MailTransportConfig::Log).len(), 1);

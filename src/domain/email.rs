@@ -26,6 +26,9 @@ pub enum InvalidEmailAddress {
     /// No `@`, more than one, or nothing on one side of it.
     #[error("must have exactly one @ with something on both sides")]
     Shape,
+    /// A space or a line's end before or behind it, as copied.
+    #[error("must not have a space before or behind it")]
+    Space,
     /// A space, a control character, a character outside ASCII, or one that mail syntax reserves.
     #[error("must be made of ASCII letters, digits and the usual signs")]
     Character,
@@ -57,6 +60,9 @@ impl FromStr for EmailAddress {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.len() > MAX_BYTES {
             return Err(InvalidEmailAddress::TooLong);
+        }
+        if text.trim() != text {
+            return Err(InvalidEmailAddress::Space);
         }
         let (local, domain) = text.split_once('@').ok_or(InvalidEmailAddress::Shape)?;
         if local.is_empty() || domain.is_empty() || domain.contains('@') {
@@ -167,6 +173,15 @@ mod tests {
         ] {
             assert!(bad.parse::<EmailAddress>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_space_that_was_copied_along_is_told_from_one_within() {
+        let told = |text: &str| text.parse::<EmailAddress>().unwrap_err();
+        for text in ["a@b.c ", " a@b.c", "a@b.c\n", "a@b.c\u{a0}", " "] {
+            assert_eq!(told(text), InvalidEmailAddress::Space, "{text:?}");
+        }
+        assert_eq!(told("a b@c.d"), InvalidEmailAddress::Character);
     }
 
     #[test]

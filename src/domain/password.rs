@@ -5,13 +5,18 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use unicode_normalization::UnicodeNormalization;
 
-/// A password in the clear, after NFKC. It cannot be printed, compared or serialised, and its
-/// memory is wiped when it goes.
+/// A password in the clear, after NFKC and as it was typed. It cannot be printed, compared or
+/// serialised, and its memory is wiped when it goes.
 ///
 /// It is never trimmed or cut: what was typed counts (NIST SP 800-63B-4, section 3.1.1.2, which
-/// also asks for the normalisation).
+/// also asks for the normalisation). Hashes of ours are made of the normalised form; an older service
+/// may have hashed what was typed.
 #[derive(Clone)]
-pub struct PlainPassword(SecretString);
+pub struct PlainPassword {
+    normal: SecretString,
+    /// `None` if it is the same.
+    typed: Option<SecretString>,
+}
 
 /// Why a text cannot be a password at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +50,15 @@ impl PlainPassword {
     pub fn parse(text: &str) -> Result<Self, InvalidPassword> {
         match text.len() {
             0 => Err(InvalidPassword::Empty),
-            1..=Self::MAX_BYTES => Ok(Self(text.nfkc().collect::<String>().into())),
+            1..=Self::MAX_BYTES => {
+                // Into room that suffices: a text that grows leaves copies of itself behind.
+                let mut normal = String::with_capacity(text.nfkc().map(char::len_utf8).sum());
+                normal.extend(text.nfkc());
+                Ok(Self {
+                    typed: (normal != text).then(|| text.to_owned().into()),
+                    normal: normal.into(),
+                })
+            }
             _ => Err(InvalidPassword::TooLong),
         }
     }
@@ -53,13 +66,28 @@ impl PlainPassword {
     /// The bytes to hash.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        self.0.expose_secret().as_bytes()
+        self.normal.expose_secret().as_bytes()
+    }
+
+    /// The bytes as they were typed.
+    #[must_use]
+    pub fn expose_typed(&self) -> &[u8] {
+        let typed = self.typed.as_ref().unwrap_or(&self.normal);
+        typed.expose_secret().as_bytes()
+    }
+
+    /// What a stored hash may have been made of: the normalised form, and what was typed where that is
+    /// another.
+    #[must_use]
+    pub fn forms(&self) -> Vec<&[u8]> {
+        let typed = self.typed.as_ref().map(|_| self.expose_typed());
+        [Some(self.expose()), typed].into_iter().flatten().collect()
     }
 
     /// Checks the rules for setting a password: at least eight code points, not the address, not
     /// a common one (NIST SP 800-63B-4, section 3.1.1.2: a blocklist rather than character classes).
     pub fn check_strength(&self, email: &super::EmailAddress) -> Result<(), WeakPassword> {
-        let text = self.0.expose_secret();
+        let text = self.normal.expose_secret();
         if text.len() < 8 || text.chars().count() < 8 {
             return Err(WeakPassword::TooShort);
         }
@@ -117,6 +145,14 @@ mod tests {
     fn a_password_is_normalised_but_never_trimmed_or_cut() {
         let password = PlainPassword::parse(" ﬁ\u{212b} ").unwrap();
         assert_eq!(password.expose(), " fi\u{c5} ".as_bytes());
+        assert_eq!(password.expose_typed(), " ﬁ\u{212b} ".as_bytes());
+        assert_eq!(
+            password.forms(),
+            [password.expose(), password.expose_typed()]
+        );
+        let plain = PlainPassword::parse(" fi\u{c5} ").unwrap();
+        assert_eq!(plain.forms(), [password.expose()]);
+        assert_eq!(plain.expose_typed(), plain.expose());
         assert!(PlainPassword::parse(&"x".repeat(1024)).is_ok());
         assert_eq!(
             PlainPassword::parse("").unwrap_err(),

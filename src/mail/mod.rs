@@ -5,9 +5,9 @@
 //! words. The code stands in the body and nowhere else; it is in no log, but for the transport
 //! that exists to show it ([`MailTransportConfig::Log`](crate::config::MailTransportConfig::Log)).
 //!
-//! Whoever sends decides when to try again: a [`SendError`] says whether that can help. Two
-//! attempts at the same challenge are the same message, byte for byte, so that a mail server that
-//! got both can tell.
+//! Whoever sends decides when to try again: a [`SendError`] says whether that can help, and whether
+//! the mail may have left all the same. Two attempts at the same challenge are the same message, byte
+//! for byte, so that a mail server that got both can tell.
 
 mod breaker;
 mod language;
@@ -30,12 +30,11 @@ use template::{Content, Templates};
 use transport::Transport;
 
 pub use message::CodeMail;
-pub use relay::Stage;
+pub use relay::Fault;
 pub use reply::{SendError, SmtpReply};
 
-/// The longest that [`Mailer::send`] takes: two relays, each with its deadline and a farewell.
-pub const MAX_SEND: Duration =
-    Duration::from_secs(2 * (relay::DEADLINE.as_secs() + relay::COURTESY_TIMEOUT.as_secs()));
+/// For each relay and a test mail: longer than somebody at a terminal wants to wait for a code.
+const TRIAL: Duration = Duration::from_mins(1);
 
 /// Sends mails, from one sender over one transport.
 pub struct Mailer {
@@ -96,8 +95,10 @@ pub enum MailProblem {
 pub struct Trial {
     /// The section of the configuration that describes the relay.
     pub section: &'static str,
-    /// Its word, and if it did not take the mail, how far that came.
-    pub outcome: Result<SmtpReply, (Stage, SmtpReply)>,
+    /// The name by which it was greeted.
+    pub hello: String,
+    /// Its word, and if it did not take the mail, what that is about.
+    pub outcome: Result<SmtpReply, (Fault, SmtpReply)>,
 }
 
 impl Mailer {
@@ -106,7 +107,9 @@ impl Mailer {
     pub fn new(config: &MailConfig) -> Result<Self, MailConfigError> {
         let mut problems = Vec::new();
         let from = parse_sender(&config.from).map_err(|problem| problems.push(problem));
-        let transport = Transport::new(&config.transport).map_err(|wrong| problems.extend(wrong));
+        let domain = from.as_ref().map_or("", |from| from.email.domain());
+        let transport = Transport::new(&config.transport, domain);
+        let transport = transport.map_err(|wrong| problems.extend(wrong));
         let templates = match &config.templates_dir {
             Some(folder) => Templates::in_folder(config.language, folder),
             None => Ok(Templates::built_in(config.language)),
@@ -122,10 +125,11 @@ impl Mailer {
         }
     }
 
-    /// Sends a mail and tells what the relay said to it, within [`MAX_SEND`].
+    /// Sends a mail and tells what the relay said to it.
     ///
     /// No relay gets the mail after `until`, when its code is over, or once `is_wanted` says no;
-    /// that is asked when a relay is ready for the mail.
+    /// that is asked when a relay is ready for the mail, and after a yes the mail may arrive unless a
+    /// relay says that it will not. By `until` this is over, but for a farewell.
     ///
     /// Dropping the future is safe at any point; the relay may have taken the mail all the same.
     pub async fn send<W: Future<Output = bool>>(
@@ -155,8 +159,7 @@ impl Mailer {
             .map_err(|error| error.to_string())?;
         let mail = CodeMail::sample(to, now);
         let (_, message) = self.compose(&mail, "Test: ")?;
-        let until = Instant::now() + MAX_SEND;
-        Ok(self.transport.try_each(&mail, &message, until).await)
+        Ok(self.transport.try_each(&mail, &message, TRIAL).await)
     }
 
     /// Puts a mail into words, and the words into an envelope.

@@ -1,6 +1,7 @@
 //! One relay: its connections, and what its answers mean.
 
 use std::fs;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,12 +19,21 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::MailProblem;
 use super::breaker::Breaker;
-use crate::config::{SmtpConfig, SmtpTls};
+use crate::config::{SmtpConfig, SmtpTls, is_full_host_name};
 
-/// For one mail, from connecting to the relay's last word.
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+/// For a relay to be ready for a mail's content, where another can take the mail in its place.
+pub(super) const TURN: Duration = Duration::from_secs(20);
 /// For one address of the relay to take a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the greeting (RFC 5321, section 4.5.3.2.1).
+const GREETING_TIMEOUT: Duration = Duration::from_mins(5);
+/// After so long without a greeting the connection may be one that the network has swallowed.
+const SILENCE: Duration = Duration::from_secs(15);
+/// For any other answer but the last. The RFC allows minutes, a code has no more than ten to live.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// For the answer to the dot that ends a mail (RFC 5321, section 4.5.3.2.6): to hang up earlier is how
+/// a mail comes twice.
+pub(super) const LAST_WORD_TIMEOUT: Duration = Duration::from_mins(10);
 /// For an idle connection to show that it is alive, or to be closed with courtesy.
 pub(super) const COURTESY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection waits for another mail.
@@ -33,7 +43,7 @@ const MAX_IDLE: usize = 4;
 
 /// How far an attempt at a mail came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub(super) enum Stage {
     /// Connecting, up to the end of the greetings and of the TLS handshake.
     Connecting,
     /// Signing in to the relay.
@@ -42,14 +52,35 @@ pub enum Stage {
     Sender,
     /// Naming the recipient.
     Recipient,
-    /// Handing over the mail.
+    /// Asking to hand over the mail.
     Content,
+    /// Waiting for the relay to say that it has the mail.
+    LastWord,
+}
+
+/// What a failure is about, for those who are to do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no conversation: the network, TLS, a wrong host or port.
+    Connection,
+    /// Who we sign in as.
+    Credentials,
+    /// Who the mail is from.
+    Sender,
+    /// Where the mail goes.
+    Address,
+    /// Us, or something at the relay; neither sender nor recipient.
+    Refusal,
+    /// Nothing that lasts: the relay asks to come again.
+    Moment,
+    /// The relay has the mail and does not say whether it takes it.
+    Silence,
 }
 
 /// Why a relay did not take a mail.
 #[derive(Debug)]
 pub(super) struct Failure {
-    pub(super) stage: Stage,
+    stage: Stage,
     /// What kind of answer it was; `None` where there was none.
     severity: Option<Severity>,
     /// The answer, or what went wrong where there was none.
@@ -86,7 +117,8 @@ pub(super) struct Relay {
     port: u16,
     tls: Tls,
     credentials: Option<Credentials>,
-    hello: ClientId,
+    /// The name by which we greet it.
+    pub(super) hello: ClientId,
     idle: Arc<Mutex<Vec<Idle>>>,
 }
 
@@ -102,8 +134,12 @@ struct Idle {
 }
 
 impl Relay {
-    /// Prepares TLS; connects to nothing yet.
-    pub(super) fn new(section: &'static str, config: &SmtpConfig) -> Result<Self, MailProblem> {
+    /// Prepares TLS; connects to nothing yet. `domain` is where mails come from.
+    pub(super) fn new(
+        section: &'static str,
+        config: &SmtpConfig,
+        domain: &str,
+    ) -> Result<Self, MailProblem> {
         Ok(Self {
             section,
             name: format!("{}:{}", config.host, config.port),
@@ -119,25 +155,32 @@ impl Relay {
                 let password = credentials.password.expose_secret().to_owned();
                 Credentials::new(credentials.username.clone(), password)
             }),
-            hello: ClientId::default(),
+            hello: hello(config.hello_name.as_deref(), ClientId::default(), domain),
             idle: Arc::default(),
         })
     }
 
-    /// Hands a mail over, if it is still wanted at the last moment, before `until` and within
-    /// [`DEADLINE`]; the relay's last word.
+    /// Hands a mail over, if it is still wanted at the last moment, before `until`; the relay's last
+    /// word. Where another relay can take the mail in this one's place, no more than [`TURN`] is spent
+    /// before the mail is on its way.
     ///
-    /// What a mail that ran out of time leaves behind is a connection that is cut in the middle of
-    /// it, and then the relay must forget it (RFC 5321, section 3.8).
+    /// A mail that runs out of time before its end leaves a connection behind that is cut in the middle
+    /// of it, and then the relay must forget it (RFC 5321, section 3.8). One that runs out of time
+    /// afterwards may arrive.
     pub(super) async fn deliver<W: Future<Output = bool>>(
         &self,
         message: &Message,
         until: Instant,
+        has_substitute: bool,
         is_wanted: impl FnOnce() -> W,
     ) -> Result<String, NotSent> {
-        let deadline = until.min(Instant::now() + DEADLINE);
-        let mut connection = self.connection(deadline).await?;
-        let outcome = transact(&mut connection, message, deadline, is_wanted).await;
+        let turn = if has_substitute {
+            until.min(Instant::now() + TURN)
+        } else {
+            until
+        };
+        let mut connection = self.connection(turn, has_substitute).await?;
+        let outcome = transact(&mut connection, message, [turn, until], is_wanted).await;
         match &outcome {
             Ok(_) => self.keep(connection),
             // Who has no answer gets no courtesy either.
@@ -151,14 +194,45 @@ impl Relay {
     ///
     /// A relay that was restarted has closed the idle ones: their NOOP fails and they are let go.
     /// One that dies between the NOOP and the mail makes that mail fail, temporarily.
-    async fn connection(&self, deadline: Instant) -> Result<AsyncSmtpConnection, Failure> {
+    async fn connection(
+        &self,
+        deadline: Instant,
+        has_substitute: bool,
+    ) -> Result<AsyncSmtpConnection, Failure> {
         while let Some(mut connection) = self.take_idle() {
             let limit = deadline.min(Instant::now() + COURTESY_TIMEOUT);
             if timeout_at(limit, connection.test_connected()).await == Ok(true) {
                 return Ok(connection);
             }
         }
-        self.connect(deadline).await
+        let deadline = deadline.min(Instant::now() + GREETING_TIMEOUT);
+        // On the heap, for they are large and rare.
+        if has_substitute {
+            Box::pin(self.connect(deadline)).await
+        } else {
+            Box::pin(self.connect_patiently(deadline)).await
+        }
+    }
+
+    /// Waits for a relay that takes long to greet. Its silence may also be that of a network which has
+    /// swallowed the connection, so beside it another one is tried every now and then.
+    async fn connect_patiently(&self, deadline: Instant) -> Result<AsyncSmtpConnection, Failure> {
+        let mut patient = pin!(self.connect(deadline));
+        if let Ok(outcome) = timeout(SILENCE, &mut patient).await {
+            return outcome;
+        }
+        loop {
+            let next = Instant::now() + SILENCE;
+            tokio::select! {
+                outcome = &mut patient => return outcome,
+                fresh = self.connect(next.min(deadline)) => if fresh.is_ok() {
+                    return fresh;
+                },
+            }
+            if let Ok(outcome) = timeout_at(next, &mut patient).await {
+                return outcome;
+            }
+        }
     }
 
     async fn connect(&self, deadline: Instant) -> Result<AsyncSmtpConnection, Failure> {
@@ -175,11 +249,11 @@ impl Relay {
         if let Some(parameters) = upgrade {
             // An error where the relay does not offer it: never in the clear instead.
             let upgrading = connection.starttls(parameters, &self.hello);
-            step(Stage::Connecting, deadline, upgrading).await?;
+            step(Stage::Connecting, soon(deadline), upgrading).await?;
         }
         if let Some(credentials) = &self.credentials {
             let signing_in = connection.auth(DEFAULT_MECHANISMS, credentials);
-            step(Stage::SigningIn, deadline, signing_in).await?;
+            step(Stage::SigningIn, soon(deadline), signing_in).await?;
         }
         Ok(connection)
     }
@@ -232,37 +306,44 @@ fn tls_parameters(
 /// lettre takes a file without one for a good one that holds none.
 const PEM_HEAD: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
+/// Goes through a mail: before `turn` up to its content, and to its end before `until`.
 async fn transact<W: Future<Output = bool>>(
     connection: &mut AsyncSmtpConnection,
     message: &Message,
-    deadline: Instant,
+    [turn, until]: [Instant; 2],
     is_wanted: impl FnOnce() -> W,
 ) -> Result<String, NotSent> {
     let envelope = message.envelope();
     // No parameters: addresses and messages of ours are ASCII.
     let sender = connection.command(Mail::new(envelope.from().cloned(), Vec::new()));
-    step(Stage::Sender, deadline, sender).await?;
+    step(Stage::Sender, soon(turn), sender).await?;
     for to in envelope.to() {
         let recipient = connection.command(Rcpt::new(to.clone(), Vec::new()));
-        step(Stage::Recipient, deadline, recipient).await?;
+        step(Stage::Recipient, soon(turn), recipient).await?;
     }
     // Connecting may have taken long, and a mail cannot be called back.
-    if timeout_at(deadline, is_wanted()).await != Ok(true) {
+    if timeout_at(turn, is_wanted()).await != Ok(true) {
         return Err(NotSent::Unwanted);
     }
-    step(Stage::Content, deadline, connection.command(Data)).await?;
+    step(Stage::Content, soon(turn), connection.command(Data)).await?;
     let formatted = message.formatted();
-    let response = step(Stage::Content, deadline, connection.message(&formatted)).await?;
+    let deadline = until.min(Instant::now() + LAST_WORD_TIMEOUT);
+    let response = step(Stage::LastWord, deadline, connection.message(&formatted)).await?;
     // To lettre "go on" (354) is as good an answer as "done".
     if response.code().severity == Severity::PositiveCompletion {
         Ok(in_one_line(&response))
     } else {
         Err(NotSent::Failed(Failure {
-            stage: Stage::Content,
+            stage: Stage::LastWord,
             severity: None,
             text: in_one_line(&response),
         }))
     }
+}
+
+/// By when an answer that takes no time is due.
+fn soon(deadline: Instant) -> Instant {
+    deadline.min(Instant::now() + ANSWER_TIMEOUT)
 }
 
 /// Waits for one exchange with a relay.
@@ -313,16 +394,60 @@ impl Failure {
         }
     }
 
-    /// Whether the relay refused this mail for good. Before the recipient is named, a refusal says
-    /// nothing about the mail: the relay does not know us, not whom we write to.
-    pub(super) fn is_permanent(&self) -> bool {
+    /// Whether the relay refused this recipient for good: no relay would fare better, now or later.
+    ///
+    /// Only the enhanced code says so. A bare 550 is as often about us ("relay not permitted") as
+    /// about a mailbox, and a relay may keep what it thinks of its client until the recipient is named.
+    pub(super) fn is_about_the_address(&self) -> bool {
         self.stage >= Stage::Recipient
             && self.severity == Some(Severity::PermanentNegativeCompletion)
+            && ABOUT_THE_ADDRESS.contains(&enhanced_code(&self.text))
     }
 
-    /// Whether it is the relay that is not well, and not this mail: the next one would fare the same.
+    /// Whether the mail may arrive all the same: the relay had all of it, and did not refuse it.
+    pub(super) fn is_open(&self) -> bool {
+        self.stage == Stage::LastWord && self.severity.is_none()
+    }
+
+    /// Whether it is the relay that is not well, or does not want us, and not this mail: the next one
+    /// would fare the same.
     pub(super) fn is_of_the_relay(&self) -> bool {
-        self.stage < Stage::Recipient || self.severity.is_none()
+        match self.severity {
+            Some(Severity::TransientNegativeCompletion) => self.stage < Stage::Recipient,
+            _ => !self.is_about_the_address(),
+        }
+    }
+
+    /// What it is about.
+    pub(super) fn fault(&self) -> Fault {
+        match (self.severity, self.stage) {
+            (Some(Severity::TransientNegativeCompletion), _) => Fault::Moment,
+            (None, Stage::Connecting) => Fault::Connection,
+            (None, Stage::LastWord) => Fault::Silence,
+            (_, Stage::SigningIn) => Fault::Credentials,
+            (Some(_), Stage::Sender) => Fault::Sender,
+            _ if self.is_about_the_address() => Fault::Address,
+            _ => Fault::Refusal,
+        }
+    }
+}
+
+/// What the enhanced codes of RFC 3463 say of a recipient for good: no such mailbox, system or syntax,
+/// moved without a word where to, a null MX, disabled.
+const ABOUT_THE_ADDRESS: [&str; 6] = ["5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"];
+
+/// The enhanced code of a reply (RFC 2034), such as `5.1.1`; some other word where there is none.
+fn enhanced_code(reply: &str) -> &str {
+    reply.split_ascii_whitespace().nth(1).unwrap_or_default()
+}
+
+/// The name by which we greet (RFC 5321, section 4.1.1.1): the configured one, or the machine's if that
+/// is a full one, or the domain that mails come from. In a container the machine's is an id.
+fn hello(configured: Option<&str>, machine: ClientId, domain: &str) -> ClientId {
+    match (configured, machine) {
+        (Some(name), _) => ClientId::Domain(name.to_owned()),
+        (None, ClientId::Domain(name)) if is_full_host_name(&name) => ClientId::Domain(name),
+        (None, _) => ClientId::Domain(domain.to_owned()),
     }
 }
 
@@ -350,29 +475,88 @@ fn in_one_line(response: &Response) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_refusal_is_about_the_mail_only_once_the_recipient_is_named() {
-        use Severity::{PermanentNegativeCompletion as No, TransientNegativeCompletion as NotNow};
-        for (stage, severity, is_permanent, is_of_the_relay) in [
-            (Stage::Connecting, Some(No), false, true),
-            (Stage::SigningIn, Some(No), false, true),
-            (Stage::Sender, Some(No), false, true),
-            (Stage::Sender, Some(NotNow), false, true),
-            (Stage::Recipient, Some(No), true, false),
-            (Stage::Recipient, Some(NotNow), false, false),
-            (Stage::Recipient, None, false, true),
-            (Stage::Content, Some(No), true, false),
-            (Stage::Content, Some(NotNow), false, false),
-            (Stage::Content, None, false, true),
-        ] {
-            let text = String::new();
-            let failure = Failure {
-                stage,
-                severity,
-                text,
-            };
-            let is = (failure.is_permanent(), failure.is_of_the_relay());
-            assert_eq!(is, (is_permanent, is_of_the_relay), "{failure:?}");
+    use Severity::{PermanentNegativeCompletion as No, TransientNegativeCompletion as NotNow};
+
+    fn failure(stage: Stage, severity: Option<Severity>, text: &str) -> Failure {
+        Failure {
+            stage,
+            severity,
+            text: text.to_owned(),
         }
+    }
+
+    #[test]
+    fn only_an_enhanced_code_makes_a_refusal_one_of_the_address() {
+        for (said, is_about_the_address) in [
+            ("550 5.1.1 no such user", true),
+            ("550 5.1.2 no such host", true),
+            ("553 5.1.3 bad address", true),
+            ("551 5.1.6 has moved", true),
+            ("556 5.1.10 null MX", true),
+            ("550 5.2.1 disabled", true),
+            ("504 5.5.2 <vm>: Helo command rejected", false),
+            ("554 5.7.1 Relay access denied", false),
+            ("550 5.4.5 Daily user sending limit exceeded", false),
+            ("552 5.2.2 mailbox full", false),
+            ("550 5.1.11 something new", false),
+            ("550 5.1.8 your domain", false),
+            ("550 relay not permitted", false),
+            ("550", false),
+        ] {
+            for stage in [Stage::Recipient, Stage::Content, Stage::LastWord] {
+                let failure = failure(stage, Some(No), said);
+                assert_eq!(
+                    failure.is_about_the_address(),
+                    is_about_the_address,
+                    "{said}"
+                );
+                assert_eq!(failure.is_of_the_relay(), !is_about_the_address, "{said}");
+            }
+            let early = failure(Stage::Sender, Some(No), said);
+            assert!(!early.is_about_the_address() && early.is_of_the_relay());
+        }
+        let later = failure(Stage::Recipient, Some(NotNow), "450 5.1.1 odd");
+        assert!(!later.is_about_the_address());
+    }
+
+    #[test]
+    fn what_is_put_off_is_about_the_relay_before_the_recipient_is_named_and_silence_always() {
+        for (stage, severity, is_of_the_relay, is_open) in [
+            (Stage::Connecting, Some(NotNow), true, false),
+            (Stage::Sender, Some(NotNow), true, false),
+            (Stage::Recipient, Some(NotNow), false, false),
+            (Stage::Recipient, None, true, false),
+            (Stage::Content, Some(NotNow), false, false),
+            (Stage::Content, None, true, false),
+            (Stage::LastWord, Some(NotNow), false, false),
+            (Stage::LastWord, Some(No), true, false),
+            (Stage::LastWord, None, true, true),
+        ] {
+            let failure = failure(stage, severity, "");
+            let is = (failure.is_of_the_relay(), failure.is_open());
+            assert_eq!(is, (is_of_the_relay, is_open), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn we_greet_by_the_configured_name_or_the_machines_or_the_senders() {
+        let greeted = |configured, machine: &str| {
+            let machine = ClientId::Domain(machine.to_owned());
+            hello(configured, machine, "example.com").to_string()
+        };
+        assert_eq!(greeted(Some("[192.0.2.1]"), "a.example"), "[192.0.2.1]");
+        assert_eq!(greeted(None, "auth.example.net"), "auth.example.net");
+        for short in [
+            "vm",
+            "3f2a9c01d4e5",
+            "my_box.local",
+            "a..b",
+            "x\r\nQUIT.b",
+            "host.",
+        ] {
+            assert_eq!(greeted(None, short), "example.com", "{short}");
+        }
+        let unnamed = hello(None, ClientId::Ipv4([127, 0, 0, 1].into()), "example.com");
+        assert_eq!(unnamed.to_string(), "example.com");
     }
 }

@@ -15,10 +15,13 @@ pub struct SmtpReply(String);
 /// Why a mail did not leave.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// It may leave later: the relay cannot be reached, is not ready, or lets us not in.
+    /// It may leave later: the relay cannot be reached, is not ready, or does not let us in.
     #[error("the mail cannot leave now: {0}")]
     Temporary(SmtpReply),
-    /// It will never leave: the relay refused this mail or its recipient for good.
+    /// It may have left: the relay had all of it, and the answer did not come.
+    #[error("nobody knows whether the mail has left: {0}")]
+    Unclear(SmtpReply),
+    /// It will never leave: the relay refused its recipient for good.
     #[error("the mail was refused: {0}")]
     Permanent(SmtpReply),
     /// Nobody wants it any more: its code was used or made void, or it is not ours to send.

@@ -1,5 +1,7 @@
 //! The ways out: over one relay or another, or into the log.
 
+use std::time::Duration;
+
 use lettre::Message;
 use tokio::time::Instant;
 
@@ -19,13 +21,18 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// Prepares the relays; connects to nothing yet. The error tells all that is wrong.
-    pub(super) fn new(config: &MailTransportConfig) -> Result<Self, Vec<MailProblem>> {
+    /// Prepares the relays; connects to nothing yet. `domain` is where mails come from. The error tells
+    /// all that is wrong.
+    pub(super) fn new(
+        config: &MailTransportConfig,
+        domain: &str,
+    ) -> Result<Self, Vec<MailProblem>> {
         let MailTransportConfig::Smtp { first, fallback } = config else {
             return Ok(Self::Log);
         };
-        let first = Relay::new("mail.smtp", first);
-        let fallback = (fallback.as_ref()).map(|fallback| Relay::new("mail.fallback", fallback));
+        let first = Relay::new("mail.smtp", first, domain);
+        let fallback = fallback.as_deref();
+        let fallback = fallback.map(|relay| Relay::new("mail.fallback", relay, domain));
         let (mut relays, mut problems) = (Vec::new(), Vec::new());
         for relay in [Some(first), fallback].into_iter().flatten() {
             match relay {
@@ -59,12 +66,13 @@ impl Transport {
         }
     }
 
-    /// Sends a mail over each relay, whatever the other does; over none if it would be logged.
+    /// Sends a mail over each relay, whatever the other does and for so long each; over none if it would
+    /// be logged.
     pub(super) async fn try_each(
         &self,
         mail: &CodeMail,
         message: &Message,
-        until: Instant,
+        patience: Duration,
     ) -> Vec<Trial> {
         let relays: &[Relay] = match self {
             Self::Smtp(relays) => relays,
@@ -72,15 +80,17 @@ impl Transport {
         };
         let mut trials = Vec::new();
         for relay in relays {
+            let until = Instant::now() + patience;
             let outcome = relay
-                .deliver(message, until, || std::future::ready(true))
+                .deliver(message, until, false, || std::future::ready(true))
                 .await;
             let reply = |text: &str| SmtpReply::of_relay(&relay.name, mail, text);
             trials.push(Trial {
                 section: relay.section,
+                hello: relay.hello.to_string(),
                 outcome: match outcome {
                     Ok(text) => Ok(reply(&text)),
-                    Err(NotSent::Failed(failure)) => Err((failure.stage, reply(&failure.text))),
+                    Err(NotSent::Failed(failure)) => Err((failure.fault(), reply(&failure.text))),
                     Err(NotSent::Unwanted) => continue,
                 },
             });
@@ -89,11 +99,12 @@ impl Transport {
     }
 }
 
-/// Offers a mail to one relay after the other, until one takes it or refuses it for good.
+/// Offers a mail to one relay after the other, until one takes it, may have taken it, or refuses its
+/// recipient for good.
 ///
-/// What one refuses for good is not offered to the next: that was said of the recipient or of the
-/// mail, and is as true there. The answer would be a second refusal, or a relay that takes the mail
-/// and cannot deliver it, and nobody would learn of that.
+/// What was said of the recipient for good is as true at the next one. The answer would be a second
+/// refusal, or a relay that takes the mail and cannot deliver it, and nobody would learn of that. What
+/// one may have taken would arrive twice.
 async fn offer<W: Future<Output = bool>>(
     relays: &[Relay],
     mail: &CodeMail,
@@ -102,8 +113,11 @@ async fn offer<W: Future<Output = bool>>(
     is_wanted: impl Fn() -> W,
 ) -> Result<SmtpReply, SendError> {
     let mut told = SmtpReply::default();
-    for relay in in_turn(relays) {
-        match relay.deliver(message, until, &is_wanted).await {
+    let mut relays = in_turn(relays).peekable();
+    while let Some(relay) = relays.next() {
+        let has_substitute = relays.peek().is_some();
+        let outcome = relay.deliver(message, until, has_substitute, &is_wanted);
+        match outcome.await {
             Ok(text) => {
                 if relay.breaker.close() {
                     tracing::info!(relay = relay.name, "a mail relay works again");
@@ -118,7 +132,10 @@ async fn offer<W: Future<Output = bool>>(
                     note(relay, &failure, &reply);
                 }
                 told = reply.after(&told);
-                if failure.is_permanent() {
+                if failure.is_open() {
+                    return Err(SendError::Unclear(told));
+                }
+                if failure.is_about_the_address() {
                     return Err(SendError::Permanent(told));
                 }
                 if is_over {

@@ -61,7 +61,8 @@ impl From<OutOfMemory> for HashingError {
 pub enum Verdict {
     /// The password is right.
     Match {
-        /// Whether the stored hash is weaker than what would be made today.
+        /// Whether the stored hash is to be replaced by one of this password: it is weaker than what
+        /// would be made today, or made of what was typed.
         is_outdated: bool,
     },
     /// It is not, or there is nothing that it could be right for.
@@ -75,6 +76,8 @@ pub struct Check {
     pub verdict: Verdict,
     /// When it got its turn.
     started: Instant,
+    /// How many forms of the password it compared.
+    forms: u32,
 }
 
 /// Bounded workers for password hashes; cheap to clone.
@@ -141,18 +144,27 @@ impl Pool {
         let readable = stored.and_then(|stored| Scheme::parse(stored).ok());
         let Some(scheme) = readable else {
             let decoy = Scheme::parse(&self.decoy).expect("it was made here");
-            std::hint::black_box(decoy.verify(password, slot))?;
+            for form in password.forms() {
+                std::hint::black_box(decoy.verify(form, slot))?;
+            }
             return Ok(Verdict::Mismatch);
         };
-        let started = Instant::now();
-        let is_match = scheme.verify(password, slot)?;
-        self.hold.learn(scheme.cost(), started.elapsed());
-        Ok(if is_match {
-            Verdict::Match {
-                is_outdated: scheme.is_outdated(&self.config) && !scheme.cuts(password),
-            }
-        } else {
-            Verdict::Mismatch
+        // The second form is compared whatever the first one said and whoever made the hash: only what
+        // was typed decides what a check costs.
+        let mut right = None;
+        for form in password.forms() {
+            let started = Instant::now();
+            let is_match = scheme.verify(form, slot)?;
+            self.hold.learn(scheme.cost(), started.elapsed());
+            right = right.or(is_match.then_some(form));
+        }
+        let Some(right) = right else {
+            return Ok(Verdict::Mismatch);
+        };
+        let is_foreign = right != password.expose() || scheme.is_outdated(&self.config);
+        let is_whole = !scheme.cuts(right) && !scheme.cuts(password.expose_typed());
+        Ok(Verdict::Match {
+            is_outdated: is_foreign && is_whole,
         })
     }
 
@@ -216,16 +228,21 @@ impl HashingPool {
     ) -> Result<Check, HashingError> {
         let turn = self.turn_for(stored.as_ref()).await?;
         let started = Instant::now();
+        let forms = u32::try_from(password.forms().len()).unwrap_or(u32::MAX);
         let check =
             move |pool: &Pool, slot: &mut Slot| pool.check(&password, stored.as_ref(), slot);
         let verdict = compute(turn, check).await??;
-        Ok(Check { verdict, started })
+        Ok(Check {
+            verdict,
+            started,
+            forms,
+        })
     }
 
     /// Waits until a refusal that follows from a check may leave: its time after the turn must not
     /// tell what kind of hash was checked. Holds no worker meanwhile.
     pub async fn hold_back(&self, check: &Check) {
-        let hold = self.0.hold.pass(check.started.elapsed());
+        let hold = self.0.hold.pass(check.started.elapsed(), check.forms);
         tokio::time::sleep_until(check.started + hold).await;
     }
 
@@ -412,6 +429,70 @@ mod tests {
         assert_eq!(verify("correct", None).await, Verdict::Mismatch);
     }
 
+    /// Red where the normalised form alone is compared.
+    #[tokio::test]
+    async fn a_hash_of_what_was_typed_opens_and_is_replaced_by_one_of_the_normalised_form() {
+        let pool = pool(1, 1);
+        let verify = async |typed, hash: &PasswordHash| {
+            let check = pool.verify(plain(typed), Some(hash.clone())).await.unwrap();
+            check.verdict
+        };
+        let replaced = Verdict::Match { is_outdated: true };
+        for typed in [
+            "Passw\u{b2}rd-lang",
+            "\u{b5} \u{b4} \u{ba} \u{2026} \u{bd} \u{2122} \u{a8}",
+            "no\u{a0}break",
+            "\u{ff26}\u{ff35}\u{ff2c}\u{ff2c}",
+            "u\u{308}ber",
+        ] {
+            let bcrypt = PasswordHash::new(bcrypt::hash(typed, 4).unwrap());
+            assert_eq!(verify(typed, &bcrypt).await, replaced, "{typed}");
+            let mut slot = vec![Block::new(); 64];
+            let argon2id = scheme::make_of(&pool.0.context, typed.as_bytes(), &mut slot);
+            assert_eq!(verify(typed, &argon2id).await, replaced, "{typed}");
+            assert_eq!(verify("another", &argon2id).await, Verdict::Mismatch);
+            let ours = pool.hash(plain(typed)).await.unwrap();
+            let kept = Verdict::Match { is_outdated: false };
+            assert_eq!(verify(typed, &ours).await, kept, "{typed}");
+        }
+    }
+
+    /// Red where bcrypt's hash is replaced whatever was typed, and with `> 72`.
+    #[tokio::test]
+    async fn a_bcrypt_hash_stays_where_it_cannot_tell_whether_all_of_the_password_was_typed() {
+        let pool = pool(1, 1);
+        let verdict = async |typed: &str, password: &str| {
+            let hash = PasswordHash::new(bcrypt::hash(password, 4).unwrap());
+            let check = pool.verify(plain(typed), Some(hash)).await.unwrap();
+            check.verdict
+        };
+        let match_ = |is_outdated| Verdict::Match { is_outdated };
+        let long = "0123456789".repeat(10);
+        for (typed, password, is_outdated) in [
+            (&long[..99], &long[..99], false),
+            (&long[..73], &long[..99], false),
+            (&long[..72], &long[..99], false),
+            (&long[..72], &long[..72], false),
+            (&long[..71], &long[..71], true),
+            // Bytes that bcrypt cannot tell from their repetition.
+            ("abc\0abc", "abc", false),
+            ("abc", "abc", true),
+        ] {
+            assert_eq!(
+                verdict(typed, password).await,
+                match_(is_outdated),
+                "{typed}"
+            );
+        }
+        assert_eq!(verdict(&long[..71], &long[..99]).await, Verdict::Mismatch);
+        // 72 bytes and more as typed, fewer as normalised; and the other way round.
+        let shrinks = "\u{ff41}".repeat(30);
+        assert_eq!(verdict(&shrinks, &shrinks[..72]).await, match_(false));
+        assert_eq!(verdict(&shrinks, &"a".repeat(30)).await, match_(false));
+        let grows = "\u{bd}".repeat(20);
+        assert_eq!(verdict(&grows, &grows).await, match_(true));
+    }
+
     #[tokio::test]
     async fn nobody_has_the_decoys_password() {
         let pool = pool(1, 1);
@@ -492,7 +573,7 @@ mod tests {
         assert!(measured > Duration::ZERO);
         assert!(held(&pool).await >= measured);
         pool.learn_kinds(&[mine]).await.unwrap();
-        assert_eq!(pool.0.hold.pass(measured), Duration::ZERO);
+        assert_eq!(pool.0.hold.pass(measured, 1), Duration::ZERO);
     }
 
     #[tokio::test]
@@ -501,7 +582,7 @@ mod tests {
         let stored = scheme::sample("$2y$04");
         let check = pool.verify(plain("wrong"), Some(stored)).await.unwrap();
         assert_eq!(check.verdict, Verdict::Mismatch);
-        assert!(pool.0.hold.pass(Duration::ZERO) > Duration::ZERO);
+        assert!(pool.0.hold.pass(Duration::ZERO, 1) > Duration::ZERO);
     }
 
     /// More memory than any machine has: 4 TiB.
@@ -519,7 +600,7 @@ mod tests {
         // Nor does it keep other kinds from being learned.
         let kinds = ["$argon2id$v=19$m=4294967295,t=1,p=1", "$2y$04"];
         pool.learn_kinds(&kinds.map(str::to_owned)).await.unwrap();
-        assert!(pool.0.hold.pass(Duration::ZERO) > Duration::ZERO);
+        assert!(pool.0.hold.pass(Duration::ZERO, 1) > Duration::ZERO);
     }
 
     /// Red when such a hash takes a worker's turn at once.

@@ -88,10 +88,12 @@ impl<'a> Scheme<'a> {
         })
     }
 
-    /// Whether the scheme looks at a part of this password alone: bcrypt ignores what comes after
-    /// 72 bytes. What was typed there is not known to be right, and must not be made to count.
-    pub(super) fn cuts(&self, password: &PlainPassword) -> bool {
-        matches!(self, Self::Bcrypt { .. }) && password.expose().len() > 72
+    /// Whether a match of these bytes leaves open whether they are all of the password: bcrypt ignores
+    /// what comes after 72 bytes, of which the last can be the zero that ends a shorter password, and
+    /// repeats what is shorter with that zero behind it. What was typed is not known to be right then,
+    /// and must not be made to count.
+    pub(super) fn cuts(&self, password: &[u8]) -> bool {
+        matches!(self, Self::Bcrypt { .. }) && (password.len() >= 72 || password.contains(&0))
     }
 
     /// Whether this is not what [`make`] would make today.
@@ -133,10 +135,10 @@ impl<'a> Scheme<'a> {
         }
     }
 
-    /// Computes the hash of `password` in `memory` and compares.
+    /// Computes the hash of one form of a password in `memory` and compares.
     pub(super) fn verify(
         &self,
-        password: &PlainPassword,
+        password: &[u8],
         memory: &mut [Block],
     ) -> Result<bool, OutOfMemory> {
         match self {
@@ -150,9 +152,7 @@ impl<'a> Scheme<'a> {
                 Ok(fill(context, password, salt, &mut computed, memory)?
                     && verify_slices_are_equal(&computed, hash).is_ok())
             }
-            Self::Bcrypt { text, .. } => {
-                Ok(bcrypt::verify(password.expose(), text).unwrap_or(false))
-            }
+            Self::Bcrypt { text, .. } => Ok(bcrypt::verify(password, text).unwrap_or(false)),
         }
     }
 }
@@ -165,15 +165,15 @@ pub(super) struct OutOfMemory;
 /// is any. Tells whether there is a hash of this kind at all.
 fn fill(
     context: &Argon2<'_>,
-    password: &PlainPassword,
+    password: &[u8],
     salt: &[u8],
     out: &mut [u8],
     memory: &mut [Block],
 ) -> Result<bool, OutOfMemory> {
     let computed = if context.params().block_count() <= memory.len() {
-        context.hash_password_into_with_memory(password.expose(), salt, out, memory)
+        context.hash_password_into_with_memory(password, salt, out, memory)
     } else {
-        context.hash_password_into(password.expose(), salt, out)
+        context.hash_password_into(password, salt, out)
     };
     match computed {
         Ok(()) => Ok(true),
@@ -224,6 +224,11 @@ pub(super) fn make(
     password: &PlainPassword,
     memory: &mut [Block],
 ) -> PasswordHash {
+    make_of(context, password.expose(), memory)
+}
+
+/// The same for bytes.
+pub(super) fn make_of(context: &Argon2<'_>, password: &[u8], memory: &mut [Block]) -> PasswordHash {
     let (mut salt, mut hash) = ([0; SALT_BYTES], [0; HASH_BYTES]);
     rand::fill(&mut salt).expect("the operating system gives randomness");
     let filled = fill(context, password, &salt, &mut hash, memory);

@@ -59,8 +59,8 @@ pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use ended_sessions::{EndsByDate, ReadEnd, UnseenEnds};
 pub use error::StoreError;
 pub use fitness::{Backlog, CLOCK_TOLERANCE, Fitness, TableSize};
-pub use outages::{BEAT, Heart};
 pub use known_networks::KnownNetwork;
+pub use outages::{BEAT, Heart};
 pub use outbox::{Due, DueMail, GivenUp, MailRecord};
 pub use purge::Purged;
 pub use sessions::{

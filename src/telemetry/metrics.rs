@@ -158,7 +158,7 @@ catalogue! {
     Gauge OUTBOX_WAITING = "backoffice_auth_outbox_waiting" [];
     /// Time since the sign-in of the oldest code mail that waits; 0 if none does.
     Gauge OUTBOX_OLDEST = "backoffice_auth_outbox_oldest_age_seconds" [];
-    /// Attempts of this instance to send a code mail, by outcome: `sent`, `postponed` after a failure that may pass, `refused` for good, `expired` unsent.
+    /// Attempts of this instance to send a code mail, by outcome: `sent`, `postponed` after a failure that may pass, `refused` for good, `unclear` where the relay had all of it and did not answer, `expired` unsent.
     Counter MAILS = "backoffice_auth_mails_total" ["outcome"];
     /// Time that an attempt to send a code mail took.
     Histogram MAIL_DURATION = "backoffice_auth_mail_duration_seconds" [];

@@ -425,6 +425,38 @@ async fn usage_errors_exit_with_2_and_help_with_0() {
     }
 }
 
+/// Red where `user create` takes what any other command on users does.
+#[tokio::test]
+async fn a_new_user_gets_an_address_that_sign_in_takes_and_an_older_one_is_reached_all_the_same() {
+    let app = TestApp::start().await;
+    let program = Program::on(app.database_url(), &[]);
+    for odd in [
+        "a..b@example.com",
+        "a%b@example.com",
+        "a@-x.example",
+        "a@xn--.example",
+    ] {
+        let create = format!("user create {odd} --password-stdin");
+        let run = program.run_with_input(&create, PASSWORD).await;
+        assert_eq!((run.code, &*run.stdout), (Some(2), ""), "{run:?}");
+        assert!(run.stderr.contains("where mail servers") || run.stderr.contains("usual signs"));
+        sqlx::query("INSERT INTO users (email, two_factor) VALUES ($1, 'off')")
+            .bind(odd)
+            .execute(app.sql())
+            .await
+            .unwrap();
+        assert!(program.run("user list").await.ok().contains(odd));
+        assert!(
+            program
+                .run(&format!("user show {odd}"))
+                .await
+                .ok()
+                .contains(odd)
+        );
+        program.run(&format!("user delete {odd}")).await.ok();
+    }
+}
+
 #[tokio::test]
 async fn the_help_of_the_program_is_this() {
     let help = Program::bare().run("--help").await;

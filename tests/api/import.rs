@@ -274,3 +274,38 @@ async fn each_imported_user_is_in_the_audit_log_with_who_imported_them() {
         ["alice@example.com operator", "bob@example.com operator"]
     );
 }
+
+/// Signs in with a password that may not be the user's.
+async fn signs_in(app: &TestApp, email: &str, password: &str) -> bool {
+    let answer = app.stranger(email).signin_with(password).await;
+    answer.status == 200
+}
+
+#[tokio::test]
+async fn a_password_that_normalisation_changes_opens_a_hash_of_what_was_typed() {
+    let (app, program) = set_up().await;
+    let typed = "Passw\u{b2}rd-lang";
+    let hash = bcrypt::hash(typed, 4).unwrap();
+    let line = json!({"email": ALICE, "passwordHash": hash, "twoFactor": "off"});
+    import(&program, &[line]).await;
+    assert!(!signs_in(&app, ALICE, "Passw2rd-lang").await);
+    assert!(signs_in(&app, ALICE, typed).await);
+    until("the hash is replaced", async || {
+        stored_hash(&app).await.starts_with("$argon2id$")
+    })
+    .await;
+    assert!(signs_in(&app, ALICE, typed).await);
+    assert!(signs_in(&app, ALICE, "Passw2rd-lang").await);
+}
+
+#[tokio::test]
+async fn the_first_72_bytes_of_a_bcrypt_password_do_not_become_the_password() {
+    let (app, program) = set_up().await;
+    let long = "0123456789".repeat(10);
+    let hash = bcrypt::hash(&long[..99], 4).unwrap();
+    let line = json!({"email": ALICE, "passwordHash": hash, "twoFactor": "off"});
+    import(&program, &[line]).await;
+    assert!(signs_in(&app, ALICE, &long[..72]).await);
+    assert!(signs_in(&app, ALICE, &long[..99]).await);
+    assert_eq!(stored_hash(&app).await, hash);
+}

@@ -885,7 +885,7 @@ async fn a_refusal_gives_up_no_mail_that_another_has_leased_or_sent() {
 }
 
 /// Red without `attempts = $4` or `sent_at IS NULL` in `postpone_mail`, and without either of them or
-/// `given_up_at IS NULL` in `is_mail_wanted`.
+/// `given_up_at IS NULL` in `count_mail_copy`.
 #[tokio::test]
 async fn a_mail_that_another_has_leased_or_settled_is_neither_sent_nor_put_off() {
     let idle = Idle::start().await;
@@ -896,13 +896,13 @@ async fn a_mail_that_another_has_leased_or_settled_is_neither_sent_nor_put_off()
             .postpone_mail(mail, secs(0), "451 later")
             .await
             .unwrap();
-        !store.is_mail_wanted(mail).await.unwrap() && idle.count(put_off).await == 0
+        !store.count_mail_copy(mail).await.unwrap() && idle.count(put_off).await == 0
     };
     queue_mails(store, user_id, 1).await;
     let first = lease(store, Due::New).await;
     let second = lease(store, Due::Again).await;
     assert!(is_left_alone(&first).await);
-    assert!(store.is_mail_wanted(&second).await.unwrap());
+    assert!(store.count_mail_copy(&second).await.unwrap());
     let mut tx = store.begin().await.unwrap();
     let sent = tx.settle_sent_mail(second.challenge_id, "250 yes").await;
     sent.unwrap();
@@ -914,11 +914,11 @@ async fn a_mail_that_another_has_leased_or_settled_is_neither_sent_nor_put_off()
     let mut tx = store.begin().await.unwrap();
     tx.settle_refused_mail(&third, "550 no").await.unwrap();
     tx.commit().await.unwrap();
-    assert!(!store.is_mail_wanted(&third).await.unwrap());
+    assert!(!store.count_mail_copy(&third).await.unwrap());
 }
 
 /// Red where all that is given up counts as expired, where the time of a lease is not waited for, or
-/// where what was leased and never settled counts too.
+/// where what may have arrived counts too.
 #[tokio::test]
 async fn a_mail_that_arrived_or_may_have_is_not_said_to_have_expired() {
     let idle = Idle::start().await;
@@ -926,15 +926,17 @@ async fn a_mail_that_arrived_or_may_have_is_not_said_to_have_expired() {
     let lease = async |lasting| {
         let leased = store.lease_due_mails(Due::New, 1, lasting).await.unwrap();
         assert_eq!(leased.len(), 1);
+        leased.into_iter().next().unwrap()
     };
-    // One whose code was used, one whose sender said no more, one that is being sent, one that nobody
-    // has tried to send.
+    // One whose code was used, one of which a relay had all when its sender said no more, one that is
+    // being sent, one that nobody has tried to send.
     queue_mails(store, user_id, 1).await;
     lease(secs(0)).await;
     idle.execute("UPDATE challenges SET consumed_at = clock_timestamp()")
         .await;
     queue_mails(store, user_id, 1).await;
-    lease(secs(0)).await;
+    let at_the_relay = lease(secs(0)).await;
+    assert!(store.count_mail_copy(&at_the_relay).await.unwrap());
     queue_mails(store, user_id, 1).await;
     lease(secs(600)).await;
     queue_mails(store, user_id, 1).await;
@@ -948,6 +950,91 @@ async fn a_mail_that_arrived_or_may_have_is_not_said_to_have_expired() {
     idle.execute("UPDATE outbox SET leased_until = NULL").await;
     let given_up = store.give_up_overdue_mails(10).await.unwrap();
     assert_eq!((given_up.mails, given_up.expired), (1, 1));
+}
+
+/// Red without `copies < $4` in `lease_due_mails`, without `attempts = $2` in `count_mail_copy` (the
+/// first counts the second's copy as its own), and where a copy that cannot arrive stays counted.
+#[tokio::test]
+async fn a_mail_is_never_on_its_way_more_than_twice() {
+    let idle = Idle::start().await;
+    let (store, user_id) = (&idle.stores[0], idle.user().await);
+    queue_mails(store, user_id, 1).await;
+    let copies = "SELECT copies::BIGINT FROM outbox";
+    // A relay said no, as often as it liked: nothing can arrive.
+    let mut refused = lease(store, Due::New).await;
+    for _ in 0..5 {
+        assert!(store.count_mail_copy(&refused).await.unwrap());
+        assert!(store.count_mail_copy(&refused).await.unwrap());
+        assert_eq!(idle.count(copies).await, 1);
+        store
+            .postpone_mail(&refused, secs(0), "451 later")
+            .await
+            .unwrap();
+        refused = lease(store, Due::Again).await;
+    }
+    assert_eq!(idle.count(copies).await, 0);
+    // A sender dies with the relay in the middle of the mail, another gets no answer.
+    assert!(store.count_mail_copy(&refused).await.unwrap());
+    let second = lease(&idle.stores[1], Due::Again).await;
+    assert!(
+        !store.count_mail_copy(&refused).await.unwrap(),
+        "the lease was lost"
+    );
+    assert!(store.count_mail_copy(&second).await.unwrap());
+    store
+        .postpone_unclear_mail(&second, secs(0), "cut")
+        .await
+        .unwrap();
+    assert_eq!(idle.count(copies).await, 2);
+    let third = store.lease_due_mails(Due::Again, 1, secs(0)).await.unwrap();
+    assert!(third.is_empty(), "{third:?}");
+}
+
+/// Red without `attempts = held.attempts` in `renew_mail_leases` and `release_mail_leases`: a sender
+/// that was frozen prolongs the other's lease, or ends it.
+#[tokio::test]
+async fn a_lease_is_prolonged_and_given_back_by_its_holder_alone() {
+    let idle = Idle::start().await;
+    let (store, user_id) = (&idle.stores[0], idle.user().await);
+    let leased = "SELECT count(*) FROM outbox WHERE leased_until > clock_timestamp()";
+    let held = |mail: &DueMail| [(mail.challenge_id, mail.attempts)];
+    queue_mails(store, user_id, 2).await;
+    let first = lease(store, Due::New).await;
+    let second = lease(store, Due::Again).await;
+    store
+        .renew_mail_leases(&held(&first), secs(60))
+        .await
+        .unwrap();
+    assert_eq!(idle.count(leased).await, 0);
+    store
+        .renew_mail_leases(&held(&second), secs(60))
+        .await
+        .unwrap();
+    assert_eq!(idle.count(leased).await, 1);
+    store
+        .release_mail_leases(&held(&first), secs(60))
+        .await
+        .unwrap();
+    assert_eq!(idle.count(leased).await, 1);
+    store
+        .release_mail_leases(&held(&second), secs(60))
+        .await
+        .unwrap();
+    assert_eq!(idle.count(leased).await, 0);
+    // It cannot have arrived, so it is due; with a copy on its way it would wait.
+    let third = lease(store, Due::Again).await;
+    assert_eq!(third.challenge_id.0, second.challenge_id.0);
+    store
+        .renew_mail_leases(&held(&third), secs(60))
+        .await
+        .unwrap();
+    assert!(store.count_mail_copy(&third).await.unwrap());
+    store
+        .release_mail_leases(&held(&third), secs(60))
+        .await
+        .unwrap();
+    let due = store.lease_due_mails(Due::Again, 1, secs(0)).await.unwrap();
+    assert!(due.is_empty(), "{due:?}");
 }
 
 /// Red without `pg_try_advisory_xact_lock` in `begin_purge`: the second removes the challenges while

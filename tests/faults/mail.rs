@@ -9,12 +9,12 @@ use crate::form::{alone, of, seconds};
 use crate::proxy::Weather;
 use crate::world::World;
 
-/// After an attempt that hangs (20 s) the next one may be half a minute away.
+/// After an attempt that hangs (30 s) the next one may be half a minute away.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Codes that have not been sent, for sign-ins of before an instant, and that still could be used.
+/// Codes that have surely not been sent, for sign-ins of before an instant, and that still could be used.
 const WAITING: &str = "SELECT count(*) FROM outbox JOIN challenges USING (challenge_id)
-     WHERE sent_at IS NULL AND consumed_at IS NULL
+     WHERE sent_at IS NULL AND copies = 0 AND consumed_at IS NULL
        AND expires_at > clock_timestamp() AND created_at < to_timestamp(";
 
 /// The relay is itself again: every code that was asked for meanwhile comes.

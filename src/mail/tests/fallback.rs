@@ -24,6 +24,25 @@ fn offers(relay: &TestRelay) -> usize {
 async fn what_the_first_does_not_take_now_the_second_takes_in_the_same_attempt() {
     for (script, said) in [
         (&[("220", "421 busy")] as Script, "421 busy"),
+        (
+            &[(
+                "RCPT",
+                "504 5.5.2 <vm>: Helo command rejected: need fully-qualified hostname",
+            )],
+            "504 5.5.2 <vm>: Helo command rejected: need fully-qualified hostname",
+        ),
+        (
+            &[("RCPT", "554 5.7.1 <foo@bar.com>: Relay access denied")],
+            "554 5.7.1 <(address)>: Relay access denied",
+        ),
+        (
+            &[(".", "550 5.4.5 Daily user sending limit exceeded")],
+            "550 5.4.5 Daily user sending limit exceeded",
+        ),
+        (
+            &[("RCPT", "550 relay not permitted")],
+            "550 relay not permitted",
+        ),
         (&[("AUTH", "535 no")], "535 no"),
         (&[("MAIL", "550 not your address")], "550 not your address"),
         (&[("RCPT", "450 greylisted")], "450 greylisted"),
@@ -38,15 +57,38 @@ async fn what_the_first_does_not_take_now_the_second_takes_in_the_same_attempt()
         );
         assert_eq!(reply.as_str(), expected);
     }
-    let (_, second, mailer) = two(&[(".", "hang up")], &[]).await;
+    let (_, second, mailer) = two(&[("DATA", "hang up")], &[]).await;
     mailer.send_any(&mail()).await.unwrap();
     assert_eq!(offers(&second), 1);
+}
+
+/// Red when a mail goes on to the next relay whatever became of it at the first.
+#[tokio::test]
+async fn what_the_first_may_have_taken_is_not_offered_to_the_second() {
+    for script in [&[(".", "hang up")] as Script, &[(".", "354 go on")]] {
+        let (_, second, mailer) = two(script, &[]).await;
+        unclear(mailer.send_any(&mail()).await);
+        assert!(second.heard().is_empty());
+    }
+}
+
+/// Red when a refusal of ours leaves the first relay first.
+#[tokio::test]
+async fn a_first_relay_that_does_not_want_us_is_tried_last_from_then_on() {
+    let (first, second, mailer) = two(&[("RCPT", "554 5.7.1 Relay access denied")], &[]).await;
+    for _ in 0..3 {
+        mailer.send_any(&mail()).await.unwrap();
+    }
+    assert_eq!((offers(&first), offers(&second)), (1, 3));
 }
 
 /// Red when a permanent refusal goes on to the next relay.
 #[tokio::test]
 async fn what_the_first_refuses_for_good_is_not_offered_to_the_second() {
-    for script in [&[("RCPT", "550 unknown")] as Script, &[(".", "554 spam")]] {
+    for script in [
+        &[("RCPT", "550 5.1.1 unknown")] as Script,
+        &[(".", "550 5.2.1 disabled")],
+    ] {
         let (_, second, mailer) = two(script, &[]).await;
         permanent(mailer.send_any(&mail()).await);
         assert!(second.heard().is_empty());
@@ -70,7 +112,7 @@ async fn what_both_do_not_take_waits_and_both_are_heard() {
 async fn a_first_relay_that_swallows_everything_costs_its_time_once_and_not_for_each_mail() {
     let (first, second, mailer) = two(&[("220", "")], &[]).await;
     let later = Instant::now() + Duration::from_mins(10);
-    let sent = send_in_vain(&mailer, later, &first, ("", 1), DEADLINE).await;
+    let sent = send_in_vain(&mailer, later, &first, ("", 1), TURN).await;
     assert!(sent.unwrap().as_str().contains("the relay took too long"));
     for _ in 0..2 {
         mailer.send_any(&mail()).await.unwrap();
@@ -133,8 +175,8 @@ async fn a_test_mail_goes_over_each_relay_and_says_how_far_it_came() {
         panic!("{trials:?}");
     };
     assert_eq!((one.section, other.section), ("mail.smtp", "mail.fallback"));
-    let (stage, reply) = one.outcome.as_ref().unwrap_err();
-    assert_eq!(*stage, Stage::SigningIn);
+    let (fault, reply) = one.outcome.as_ref().unwrap_err();
+    assert_eq!(*fault, Fault::Credentials);
     assert_eq!(reply.as_str(), format!("535 no ({})", first.name()));
     assert!(other.outcome.is_ok());
     let heard = second.heard().concat();

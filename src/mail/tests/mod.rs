@@ -12,13 +12,14 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use self::relay::{Script, TestRelay, config};
 use super::message::tests::mail;
-use super::relay::DEADLINE;
+use super::relay::{LAST_WORD_TIMEOUT, TURN};
 use super::*;
 use crate::config::{MailTransportConfig, SmtpConfig, SmtpTls};
 use crate::domain::Language;
 
 /// A mailer over one relay or two.
 fn try_mailer(first: SmtpConfig, fallback: Option<SmtpConfig>) -> Result<Mailer, MailConfigError> {
+    let fallback = fallback.map(Box::new);
     Mailer::new(&mail_config(MailTransportConfig::Smtp { first, fallback }))
 }
 
@@ -79,6 +80,13 @@ fn temporary(outcome: Result<SmtpReply, SendError>) -> String {
     }
 }
 
+fn unclear(outcome: Result<SmtpReply, SendError>) -> String {
+    match outcome {
+        Err(SendError::Unclear(reply)) => reply.to_string(),
+        other => panic!("not an open outcome: {other:?}"),
+    }
+}
+
 fn permanent(outcome: Result<SmtpReply, SendError>) -> String {
     match outcome {
         Err(SendError::Permanent(reply)) => reply.to_string(),
@@ -107,6 +115,12 @@ async fn a_refusal_is_temporary_or_permanent_as_the_relay_says() {
         ),
         (&[("RCPT", "421 closing")], "421 closing"),
         (&[(".", "452 disk full")], "452 disk full"),
+        (&[("RCPT", "550 unknown")], "550 unknown"),
+        (&[(".", "554 spam")], "554 spam"),
+        (
+            &[("RCPT", "554 5.7.1 Relay access denied")],
+            "554 5.7.1 Relay access denied",
+        ),
     ] {
         let relay = TestRelay::start(script).await;
         let expected = format!("{expected} ({})", relay.name());
@@ -117,7 +131,7 @@ async fn a_refusal_is_temporary_or_permanent_as_the_relay_says() {
             &[("RCPT", "550 5.1.1 <foo@bar.com> unknown")] as Script,
             "550 5.1.1 <(address)> unknown",
         ),
-        (&[(".", "554 spam")], "554 spam"),
+        (&[(".", "550 5.1.10 null MX")], "550 5.1.10 null MX"),
     ] {
         let relay = TestRelay::start(script).await;
         let expected = format!("{expected} ({})", relay.name());
@@ -222,7 +236,7 @@ fn everything_that_is_wrong_with_sender_authorities_and_templates_is_told_at_onc
         templates_dir: Some("/nowhere/mail".into()),
         ..mail_config(MailTransportConfig::Smtp {
             first,
-            fallback: Some(fallback),
+            fallback: Some(Box::new(fallback)),
         })
     });
     let told = told.err().unwrap().to_string();
@@ -274,23 +288,101 @@ async fn a_mail_that_ran_out_of_time_takes_its_connection_with_it() {
     mailer.send_any(&mail()).await.unwrap();
 
     relay.answer_from_now_on(&[(".", "")]);
-    let later = Instant::now() + Duration::from_mins(10);
-    temporary(send_in_vain(&mailer, later, &relay, (".", 2), DEADLINE).await);
+    let later = Instant::now() + 2 * LAST_WORD_TIMEOUT;
+    unclear(send_in_vain(&mailer, later, &relay, (".", 2), LAST_WORD_TIMEOUT).await);
 
     // On the old connection the answer to the message would come first, if anybody asked, and be
     // taken for the answer to the question.
-    relay.answer_from_now_on(&[("NOOP", "250 queued\r\n250 ok"), (".", "554 no")]);
+    relay.answer_from_now_on(&[("NOOP", "250 queued\r\n250 ok"), (".", "550 5.1.1 no")]);
     assert_eq!(
         permanent(mailer.send_any(&mail()).await),
-        format!("554 no ({})", relay.name())
+        format!("550 5.1.1 no ({})", relay.name())
     );
     assert_eq!(relay.heard().len(), 2);
+}
+
+/// What a relay takes its time for, and what passes before it says it.
+async fn after_a_while(
+    relay: &TestRelay,
+    heard: (&str, usize),
+    while_: Duration,
+) -> Result<SmtpReply, SendError> {
+    let (mailer, mail) = (relay.mailer(), mail());
+    let sending = mailer.send_any(&mail);
+    let waiting = async {
+        let (word, count) = heard;
+        while relay.count(word) < count {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::pause();
+        // In steps, or every time that is up by then would be up at once.
+        for _ in 0..while_.as_secs() / 5 {
+            tokio::time::advance(Duration::from_secs(5)).await;
+            tokio::task::yield_now().await;
+        }
+        tokio::time::resume();
+        relay.say_now();
+    };
+    tokio::join!(sending, waiting).0
+}
+
+/// Red with 20 s for the whole mail.
+#[tokio::test]
+async fn a_relay_that_takes_minutes_for_its_last_word_gets_the_mail_once() {
+    let relay = TestRelay::start(&[(".", "wait, then 250 2.0.0 queued")]).await;
+    let minutes = Duration::from_mins(9);
+    let reply = after_a_while(&relay, (".", 1), minutes).await.unwrap();
+    assert!(reply.as_str().starts_with("250 2.0.0 queued"));
+    assert_eq!((relay.count("DATA"), relay.count("")), (1, 1));
+}
+
+/// Red with 20 s for the whole mail.
+#[tokio::test]
+async fn a_relay_that_takes_minutes_to_greet_gets_the_mail() {
+    let relay = TestRelay::start(&[("220", "wait, then 220 relay")]).await;
+    let minutes = Duration::from_mins(4);
+    after_a_while(&relay, ("", 1), minutes).await.unwrap();
+    assert_eq!(relay.count("DATA"), 1);
+}
+
+/// Red when a connection that the network has swallowed is waited for alone.
+#[tokio::test]
+async fn beside_a_connection_that_is_silent_another_is_tried() {
+    let relay = TestRelay::start(&[("220", "")]).await;
+    let (mailer, mail) = (relay.mailer(), mail());
+    let sending = mailer.send_any(&mail);
+    let waiting = async {
+        while relay.count("") < 1 {
+            tokio::task::yield_now().await;
+        }
+        relay.answer_from_now_on(&[]);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(16)).await;
+        tokio::time::resume();
+    };
+    tokio::join!(sending, waiting).0.unwrap();
+    assert_eq!((relay.count(""), relay.count("DATA")), (2, 1));
+}
+
+#[tokio::test]
+async fn a_relay_is_greeted_by_the_configured_name_or_the_domain_that_mails_come_from() {
+    let relay = TestRelay::start(&[]).await;
+    let named = SmtpConfig {
+        hello_name: Some("auth.example.net".to_owned()),
+        ..relay.config(SmtpTls::None)
+    };
+    mailer_over(named).send_any(&mail()).await.unwrap();
+    relay.mailer().send_any(&mail()).await.unwrap();
+    let heard = relay.heard();
+    assert!(heard[0].starts_with("EHLO auth.example.net\r\n"));
+    let name = heard[1].lines().next().unwrap();
+    assert!(name.contains('.'), "{name}");
 }
 
 #[tokio::test]
 async fn only_a_completed_delivery_counts_as_one() {
     let relay = TestRelay::start(&[(".", "354 go on")]).await;
-    temporary(relay.mailer().send_any(&mail()).await);
+    unclear(relay.mailer().send_any(&mail()).await);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
@@ -13,8 +14,9 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::config::{SmtpConfig, SmtpCredentials, SmtpTls};
 
-/// What a relay says to a line that starts with the first word; an empty answer is silence. `220`
-/// stands for the connection itself.
+/// What a relay says to a line that starts with the first word; an empty answer is silence, and one
+/// that starts with "wait, then" is kept back until [`TestRelay::say_now`]. `220` stands for the
+/// connection itself.
 pub(super) type Script = &'static [(&'static str, &'static str)];
 
 /// A relay on a free port of this machine, and what it heard.
@@ -24,6 +26,8 @@ pub(super) struct TestRelay {
     script: Arc<Mutex<Script>>,
     /// One transcript a connection.
     heard: Arc<Mutex<Vec<String>>>,
+    /// What is kept back is said from now on.
+    is_said: Arc<watch::Sender<bool>>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -61,6 +65,7 @@ impl TestRelay {
             port: listener.local_addr().unwrap().port(),
             script: Arc::new(Mutex::new(script)),
             heard: Arc::default(),
+            is_said: Arc::default(),
             tls,
         };
         let shared = relay.clone();
@@ -95,6 +100,11 @@ impl TestRelay {
             if answer == "hang up" {
                 return Ok(());
             }
+            if let Some(later) = answer.strip_prefix("wait, then ") {
+                let mut is_said = self.is_said.subscribe();
+                is_said.wait_for(|is_said| *is_said).await.unwrap();
+                answer = later;
+            }
             if !answer.is_empty() {
                 stream.write_all(format!("{answer}\r\n").as_bytes()).await?;
                 stream.flush().await?;
@@ -127,6 +137,11 @@ impl TestRelay {
             .find(|(start, _)| line.starts_with(start))
             .unwrap();
         answer
+    }
+
+    /// Says what was kept back, and keeps nothing back any more.
+    pub(super) fn say_now(&self) {
+        self.is_said.send_replace(true);
     }
 
     pub(super) fn answer_from_now_on(&self, script: Script) {
@@ -166,6 +181,7 @@ pub(super) fn config(port: u16, tls: SmtpTls) -> SmtpConfig {
             username: "relay-user".to_owned(),
             password: "relay-password".into(),
         }),
+        hello_name: None,
         ca_file: None,
     }
 }
