@@ -128,6 +128,8 @@ impl Auth {
                     self.release_guess(owner.challenge_id, &spent).await;
                 }
             }
+            // A defect is answered 500, which counts.
+            Err(ConfirmError::Store(_)) => drop(pending),
             _ => pending.end(),
         }
         outcome

@@ -133,8 +133,10 @@ impl Auth {
         let store = &self.0.store;
         let written = store.refuse(pending.attempts(), is_failure, event).await;
         match &written {
+            Ok(()) => pending.end(),
             Err(error) if error.is_unavailable() => pending.release().await,
-            _ => pending.end(),
+            // A defect is answered 500, which counts.
+            Err(_) => drop(pending),
         }
         written
     }

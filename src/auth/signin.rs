@@ -147,15 +147,14 @@ impl Auth {
                 Ok(signed_in)
             }
             Ok(Err((user, refusal))) => {
-                let error = match ceiling {
-                    Some(ceiling) => self.refuse_by(client, email, pending, &ceiling).await?,
-                    None => {
-                        // A right password that came to nothing is no failure.
-                        let is_failure = refusal != SigninRefusal::ChangedMeanwhile;
-                        let event = refused(client, email, user.as_ref(), refusal);
-                        self.refuse(pending, is_failure, &event).await?;
-                        SigninError::Refused(refusal)
-                    }
+                let error = if let Some(ceiling) = ceiling {
+                    self.refuse_by(client, email, pending, &ceiling).await?
+                } else {
+                    // A right password that came to nothing is no failure.
+                    let is_failure = refusal != SigninRefusal::ChangedMeanwhile;
+                    let event = refused(client, email, user.as_ref(), refusal);
+                    self.refuse(pending, is_failure, &event).await?;
+                    SigninError::Refused(refusal)
                 };
                 self.0.pool.hold_back(&check).await;
                 Err(error)

@@ -149,7 +149,8 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         Why::LimitedSignin => "too many sign-ins to this address from this network.",
         Why::LimitedSigninNetwork => "too many sign-ins from this network, whoever signs in.",
         Why::LimitedSigninFailures => {
-            "too many failed sign-ins to this address, and its owner is not known from here."
+            "too many failed sign-ins to this address, and this was not its owner's right password from a \
+             network that they are known from."
         }
         Why::LimitedConfirm => "too many codes were tried by this user.",
         Why::LimitedConfirmUnknown => "too many 2FA tokens that are not ours, from this network.",

@@ -4,6 +4,10 @@
 //! but counts for nothing yet. Its outcome, which is written before the answer, settles it: it counts,
 //! or it is taken back. So an attempt that nobody was told about, since its process died or its
 //! database was too late, leaves nothing behind that counts.
+//!
+//! The release before counts what is in flight under the ceiling of failures alone. While both run, neither
+//! sees the other's attempts under the other limits before they are answered: of attempts at the same
+//! instant, twice as many may get through.
 
 use std::time::Duration;
 

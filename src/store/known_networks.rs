@@ -7,6 +7,10 @@ use crate::domain::{ClientNetwork, EmailAddress};
 
 /// Who signed in during the last 30 days from a network, or from anywhere at its provider's.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are the answers to four questions, in the words of a row"
+)]
 pub struct KnownNetwork {
     /// The user with the address, from the very network.
     pub owner_here: bool,

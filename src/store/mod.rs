@@ -8,7 +8,8 @@
 //!
 //! Nobody waits longer than [`DEADLINE`] for a statement, but for migrations; and the statements of one
 //! request share a [budget](on_a_budget). PostgreSQL itself is told to end a statement, or its wait for a
-//! lock, a little earlier.
+//! lock, a little earlier. What must leave nothing behind when it is too late uses `late`, where statements
+//! outlive their caller.
 //!
 //! Who locks rows of several tables locks them in this order: `challenges`, `users`, `sessions`,
 //! `known_networks`, `attempts`.

@@ -123,7 +123,7 @@ async fn whoever_repeats_the_right_password_during_a_stall_is_let_in_after_it() 
     assert_eq!(alice.signin_with("wrong").await.limited(), 300);
 }
 
-/// Red without the `undo` of `refuse` or that of `commit_attempts`.
+/// Red when neither the use case nor what outlives it takes attempts back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outcome_that_is_committed_too_late_counts_for_nothing() {
     let stall = Stall::with(&[]).await;
