@@ -1,15 +1,13 @@
 //! The signing keys of a server that runs: how one follows another, and how one dies.
 
-use std::time::{Duration, Instant};
-
 use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
-use backoffice_auth::domain::{KeyId, KeyPurpose};
-use chrono::Utc;
+use backoffice_auth::domain::{Clock, KeyId, KeyPurpose};
 use futures_util::future::join_all;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
 
 use crate::support::{Answer, Jwt, Pair, Person, Program, Signer, TestApp, but, secs, until};
 
@@ -426,7 +424,7 @@ async fn revoked_keys_are_removed_a_week_after_that_and_those_that_sign_never() 
 /// A token like this one, under a key that nobody has, issued so many seconds from now.
 fn under_no_key(token: &str, later: i64) -> String {
     let Jwt { header, claims, .. } = Jwt::read(token);
-    let issued_at = Utc::now().timestamp() + later;
+    let issued_at = Clock::system().now().timestamp() + later;
     let header = but(&header, "kid", Some(json!("nobody-has-this-key")));
     let claims = but(&claims, "iat", Some(json!(issued_at)));
     Signer::new().sign(&header, &claims)
@@ -485,7 +483,7 @@ async fn made_up_tokens_have_the_keys_read_ten_times_a_second_and_old_ones_never
     for _ in 0..11 {
         reads_keys(&alice, &app, &pair.access).await;
     }
-    assert!(began.elapsed() >= Duration::from_millis(1_000));
+    assert!(began.elapsed() >= secs(1));
     let old = under_no_key(&pair.access, -60);
     app.execute("ALTER TABLE signing_keys RENAME TO lost").await;
     session(&alice, &app, &old)
@@ -727,7 +725,7 @@ async fn what_services_may_read_has_no_key_for_refresh_tokens() {
     assert_eq!(all.header("content-type"), Some("application/x-pem-file"));
     let caching = ["cache-control", "etag"].map(|name| all.header(name).unwrap().to_owned());
     let one = |key_id: &KeyId| format!("/.well-known/jwks/{key_id}.pem");
-    let [active, next] = [&signer(&pair), &pending].map(|key_id| one(key_id));
+    let [active, next] = [&signer(&pair), &pending].map(&one);
     let (active, next) = (app.get(&active).await, app.get(&next).await);
     assert_eq!(all.body, [&active.body[..], &next.body[..]].concat());
     assert_eq!(active.header("cache-control"), Some(&*caching[0]));
