@@ -23,6 +23,7 @@ pub mod openapi;
 pub mod problem;
 pub mod refresh;
 pub mod revocations;
+mod room;
 pub mod scrape;
 pub mod server;
 pub mod session;
