@@ -40,7 +40,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use ipnet::IpNet;
 use tower::ServiceBuilder;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -51,6 +50,7 @@ use utoipa_axum::routes;
 use crate::auth::Auth;
 use crate::config::HttpConfig;
 use crate::limits::{Flood, FloodLimit};
+use client::Proxies;
 use flood::FloodGate;
 use openapi::Rendered;
 use scrape::Measured;
@@ -130,9 +130,12 @@ pub fn management_router(measured: Measured) -> Router {
 /// 6. bound the time that the request may wait for the database.
 /// 7. the routes, each with what it alone needs, and the answer where there is none.
 pub fn stack(router: Router, config: &HttpConfig) -> Router {
-    let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
+    let proxies = Arc::new(Proxies {
+        networks: config.trusted_proxies.clone(),
+        header: config.forwarded_header,
+    });
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(trusted, middleware::identify))
+        .layer(from_fn_with_state(proxies, middleware::identify))
         .layer(from_fn(middleware::harden))
         .layer(from_fn(access_log::log))
         .layer(CatchPanicLayer::custom(middleware::refuse_panic))
@@ -153,7 +156,7 @@ fn for_callers<S: Clone + Send + Sync + 'static>(
     config: &HttpConfig,
 ) -> Router<S> {
     let layers = ServiceBuilder::new()
-        .layer(option_layer(middleware::cors(&config.allowed_origins)))
+        .layer(option_layer(middleware::cors(config)))
         .layer(from_fn(middleware::refuse_large_bodies))
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES));
     router
@@ -177,6 +180,7 @@ mod tests {
     use super::body::ApiJson;
     use super::signin::SigninRequest;
     use super::*;
+    use crate::config::ForwardedHeader;
     use crate::domain::Client;
 
     fn router() -> Router {
@@ -184,7 +188,9 @@ mod tests {
             listen: ([127, 0, 0, 1], 0).into(),
             management_listen: ([127, 0, 0, 1], 0).into(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            forwarded_header: ForwardedHeader::Either,
             allowed_origins: vec!["https://office.example".to_owned()],
+            allowed_headers: vec!["traceparent".to_owned()],
             max_connections: 10,
             drain_delay: Duration::ZERO,
             docs: false,
@@ -364,7 +370,7 @@ mod tests {
             .header("access-control-request-method", "POST")
             .header(
                 "access-control-request-headers",
-                "authorization,content-type",
+                "authorization,content-type,traceparent",
             );
         let answer = send(preflight, "").await;
         assert_eq!(answer.status, StatusCode::OK);
@@ -372,6 +378,8 @@ mod tests {
             answer.header("access-control-allow-origin"),
             "https://office.example"
         );
+        let allowed = answer.header("access-control-allow-headers");
+        assert_eq!(allowed, "traceparent,authorization,content-type");
         let request = Request::post("/signin").header("origin", "https://office.example");
         let answer = send(request, "").await;
         assert_eq!(answer.problem()["code"], "malformed_request");
@@ -385,6 +393,7 @@ mod tests {
     async fn a_page_of_another_origin_may_not() {
         let request = Request::get("/whoami").header("origin", "https://evil.example");
         let answer = send(request, "").await;
+        assert_eq!(answer.status, StatusCode::OK);
         assert!(!answer.headers.contains_key("access-control-allow-origin"));
     }
 }
