@@ -3,8 +3,8 @@
 //! Two parsers that read one text differently are a hole, so what is ambiguous is refused: a key
 //! given twice (at any depth, however spelled), trailing text, a lone surrogate, a byte order mark.
 //! The content type, on the other hand, is taken lightly: curl calls whatever `-d` sends a form,
-//! and the documented calls do just that. A page on another origin could send such a "form"
-//! without asking first, but gains nothing by it: no answer here depends on a cookie.
+//! and the documented calls do just that. A page on another origin could have a browser send such a
+//! "form" without asking first; `origin.rs` refuses it.
 
 use std::convert::Infallible;
 use std::fmt;

@@ -34,7 +34,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -56,6 +56,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower::Service;
 
 use super::server::Shutdown;
+use super::unreadable;
 use crate::telemetry::metrics::CONNECTIONS_CUT;
 
 /// How long a closed connection is read on, and how much.
@@ -105,7 +106,7 @@ pub(super) async fn serve<I>(io: I, peer: SocketAddr, shared: Arc<Shared>, pace:
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut io = PacedIo::new(io, pace.clone());
+    let mut io = PacedIo::new(io, peer, pace.clone());
     let service = service_fn({
         let shared = shared.clone();
         move |request: Request<Incoming>| {
@@ -388,9 +389,12 @@ impl Phase {
         }
     }
 
-    /// Whether there may still be an answer that the client takes.
-    fn is_alive(self, write: Duration, now: Instant) -> bool {
-        !matches!(self, Self::Answering(since) if since + write <= now)
+    /// When the answer's next piece must be taken, if there is one.
+    fn deadline(self, write: Duration) -> Option<Instant> {
+        match self {
+            Self::Answering(since) => Some(since + write),
+            _ => None,
+        }
     }
 }
 
@@ -419,29 +423,29 @@ impl State {
         };
         let writing = self.stuck_since;
         let writing = writing.map(|since| (since + timeouts.write, Overdue::Write));
-        let answering = self.answer_deadline(timeouts.write, Instant::now());
+        let answering = self.answer_deadline(timeouts.write);
         let answering = answering.map(|at| (at, Overdue::Answer));
         let all = reading.into_iter().chain(writing).chain(answering);
         all.min_by_key(|(at, _)| *at)
     }
 
-    fn answer_deadline(&self, write: Duration, now: Instant) -> Option<Instant> {
-        let phases = || self.turns.iter().map(|(_, phase)| *phase);
-        let answering = phases().filter_map(|phase| match phase {
-            Phase::Answering(since) => Some(since + write),
-            _ => None,
-        });
-        let first = answering.min()?;
-        let others_live = phases().any(|phase| phase.is_alive(write, now));
-        Some(self.last_orders.filter(|_| others_live).unwrap_or(first))
+    /// When an answer that is not taken ends the connection: as the first one is overdue or, once
+    /// the others were let finish, as the last one is.
+    fn answer_deadline(&self, write: Duration) -> Option<Instant> {
+        let deadlines = self.turns.iter().map(|(_, phase)| phase.deadline(write));
+        let Some(until) = self.last_orders else {
+            return deadlines.flatten().min();
+        };
+        let last = deadlines.reduce(|one, other| Some(one?.max(other?)));
+        last.flatten().map_or(Some(until), |at| Some(at.min(until)))
     }
 
     /// Lets the requests that share the connection with an answer that is not taken be answered.
     /// False if that is over, or if there are none.
     fn call_last_orders(&mut self, timeouts: &Timeouts) -> bool {
         let now = Instant::now();
-        let mut phases = self.turns.iter().map(|(_, phase)| phase);
-        let others_live = phases.any(|phase| phase.is_alive(timeouts.write, now));
+        let is_over = |phase: Phase| phase.deadline(timeouts.write).is_some_and(|at| at <= now);
+        let others_live = self.turns.iter().any(|(_, phase)| !is_over(*phase));
         let is_first = self.last_orders.is_none();
         self.last_orders.get_or_insert(now + timeouts.write);
         is_first && others_live
@@ -743,8 +747,17 @@ struct PacedIo<I> {
     ahead: Bytes,
     /// Whether the first words have been heard: HTTP/2 begins with a connection or not at all.
     is_known: bool,
+    peer: IpAddr,
     pace: Arc<Pace>,
+    /// What is written in the place of something of hyper's own.
+    instead: Option<Instead>,
     linger: Option<Linger>,
+}
+
+struct Instead {
+    left: Bytes,
+    /// How much it stands for.
+    length: usize,
 }
 
 struct Linger {
@@ -753,12 +766,14 @@ struct Linger {
 }
 
 impl<I> PacedIo<I> {
-    fn new(io: I, pace: Arc<Pace>) -> Self {
+    fn new(io: I, peer: SocketAddr, pace: Arc<Pace>) -> Self {
         Self {
             io,
             ahead: Bytes::new(),
             is_known: false,
+            peer: peer.ip(),
             pace,
+            instead: None,
             linger: None,
         }
     }
@@ -835,13 +850,48 @@ impl<I: AsyncRead + Unpin> AsyncRead for PacedIo<I> {
     }
 }
 
+impl<I: AsyncWrite + Unpin> PacedIo<I> {
+    /// Writes what stands for these bytes, if something does.
+    fn poll_instead(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Option<io::Result<usize>>> {
+        if self.instead.is_none() {
+            let length = bytes.len();
+            let left = unreadable::instead_of(bytes, self.peer);
+            self.instead = left.map(|left| Instead { left, length });
+        }
+        while let Some(Instead { left, length }) = &mut self.instead {
+            if left.is_empty() {
+                let length = *length;
+                self.instead = None;
+                return Poll::Ready(Some(Ok(length)));
+            }
+            match ready!(Pin::new(&mut self.io).poll_write(cx, left)) {
+                Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::WriteZero.into()))),
+                Ok(written) => left.advance(written),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn poll_paced_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match ready!(self.poll_instead(cx, bytes)) {
+            Some(written) => Poll::Ready(written),
+            None => Pin::new(&mut self.io).poll_write(cx, bytes),
+        }
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PacedIo<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        let written = self.poll_paced_write(cx, bytes);
         self.note_write(&written);
         written
     }
@@ -851,7 +901,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PacedIo<I> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        // What hyper says by itself stands alone.
+        let written = match slices {
+            [bytes] => self.poll_paced_write(cx, bytes),
+            _ => Pin::new(&mut self.io).poll_write_vectored(cx, slices),
+        };
         self.note_write(&written);
         written
     }
@@ -1154,9 +1208,10 @@ mod tests {
         let filler = "a".repeat(17_000);
         wire.send(&format!("GET / HTTP/1.1\r\nhost: x\r\nx: {filler}\r\n\r\n"))
             .await;
-        let mut text = [0; 12];
-        wire.client.read_exact(&mut text).await.unwrap();
-        assert_eq!(&text, b"HTTP/1.1 431");
+        let mut text = String::new();
+        wire.client.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 431 "), "{text}");
+        assert!(text.contains(r#""code":"head_too_large""#), "{text}");
     }
 
     /// Red without `answer_deadline`. With a window of one byte, red where a [`Piece`] does not hold
@@ -1190,6 +1245,15 @@ mod tests {
         let _untaken = wire.get("/large").await.unwrap();
         assert!(wire.get("/slow").await.is_err());
         assert_eq!(wire.seconds_until_cut().await, 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_are_not_taken_one_after_the_other_end_with_the_last() {
+        let mut wire = Wire::open(99_999).http2(0).await;
+        let _first = wire.get("/large").await.unwrap();
+        pause(10).await;
+        let _second = wire.get("/large").await.unwrap();
+        assert_eq!(wire.seconds_until_cut().await, 40);
     }
 
     /// Red where a piece that is taken does not wind the clock up.

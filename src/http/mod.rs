@@ -20,6 +20,7 @@ pub mod health;
 pub mod introspect;
 pub mod middleware;
 pub mod openapi;
+pub mod origin;
 pub mod problem;
 pub mod refresh;
 pub mod revocations;
@@ -31,6 +32,7 @@ pub mod sessions;
 pub mod signin;
 pub mod signout;
 pub mod tokens;
+mod unreadable;
 pub mod verify;
 pub mod well_known;
 
@@ -53,6 +55,7 @@ use crate::limits::{Flood, FloodLimit};
 use client::Proxies;
 use flood::FloodGate;
 use openapi::Rendered;
+use origin::KnownOrigins;
 use scrape::Measured;
 
 /// The base path of the methods.
@@ -64,9 +67,10 @@ pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Rou
     let description = Rendered::new(described, auth.issuer());
     let description = get(openapi::show).with_state(description);
     let callers = callers.route("/api/openapi.json", description);
-    let mut router = for_callers(callers, config)
+    let origins = KnownOrigins::new(auth.issuer(), &config.allowed_origins);
+    let mut router = for_callers(callers, origins, config)
         // A proxy asks here about requests of every kind, so nothing of them is looked at but the
-        // token: no CORS, which would let preflights in, and no limit on bodies.
+        // token: no CORS, which would let preflights in, no limit on bodies, and no look at origins.
         .merge(verify::router());
     if config.docs {
         router = router.merge(docs::router());
@@ -148,15 +152,18 @@ pub fn stack(router: Router, config: &HttpConfig) -> Router {
 ///
 /// 1. `cors`: answers preflights, which carry no token and must not count as attempts; outside
 ///    of what refuses, because a page may read refusals too.
-/// 2. refuse large bodies: before a route does anything. The limit for axum's own extractors goes
+/// 2. refuse what a page of a foreign origin asks, before it counts.
+/// 3. refuse large bodies: before a route does anything. The limit for axum's own extractors goes
 ///    with it.
-/// 3. the routes, and 405 where a route has no such method.
+/// 4. the routes, and 405 where a route has no such method.
 fn for_callers<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
+    origins: KnownOrigins,
     config: &HttpConfig,
 ) -> Router<S> {
     let layers = ServiceBuilder::new()
         .layer(option_layer(middleware::cors(config)))
+        .layer(from_fn_with_state(origins, origin::refuse_foreign_pages))
         .layer(from_fn(middleware::refuse_large_bodies))
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES));
     router
@@ -204,7 +211,8 @@ mod tests {
                 get(|| async { ([(CACHE_CONTROL, "public")], "") }),
             )
             .route("/panic", get(panics));
-        stack(for_callers(router, &config), &config)
+        let origins = KnownOrigins::new("https://auth.example", &config.allowed_origins);
+        stack(for_callers(router, origins, &config), &config)
     }
 
     async fn whoami(client: Client) -> String {
@@ -395,5 +403,12 @@ mod tests {
         let answer = send(request, "").await;
         assert_eq!(answer.status, StatusCode::OK);
         assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        for method in [Method::POST, Method::DELETE] {
+            let request = Request::builder().method(method).uri("/whoami");
+            let answer = send(request.header("origin", "https://evil.example"), "").await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN);
+            assert_eq!(answer.problem()["code"], "forbidden_origin");
+            assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        }
     }
 }

@@ -3,9 +3,9 @@
 //! `axum::serve` sets no timeout and no cap, so this is hyper's connection under our own loop. What a
 //! single connection may take is in `connection.rs`, which one makes room for another in `room.rs`.
 //!
-//! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 414, 431):
-//! those answers never reach the middleware, so they carry no request id and are not counted with
-//! the requests, but as connections that were cut.
+//! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 431): that
+//! never reaches the middleware, so it is not counted with the requests, but as a connection that
+//! was cut. `unreadable.rs` makes a problem of it, in HTTP/1; in HTTP/2 it stays bare.
 
 use std::io;
 use std::sync::Arc;
