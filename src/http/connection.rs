@@ -609,10 +609,9 @@ impl Arriving {
     }
 
     fn end(&mut self) {
-        if !std::mem::replace(&mut self.is_over, true) {
-            if let Some(phase @ Phase::Arriving(_)) = self.pace.state().phase_of(self.id) {
-                *phase = Phase::Working;
-            }
+        let was_over = std::mem::replace(&mut self.is_over, true);
+        if !was_over && let Some(phase @ Phase::Arriving(_)) = self.pace.state().phase_of(self.id) {
+            *phase = Phase::Working;
         }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
+use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -67,10 +68,7 @@ impl KnownOrigins {
 fn is_of_host(origin: &HeaderValue, request: &Request) -> bool {
     let host = request.headers().get(HOST).map(HeaderValue::to_str);
     // HTTP/2 has it in the target.
-    let authority = request
-        .uri()
-        .authority()
-        .map(|authority| authority.as_str());
+    let authority = request.uri().authority().map(Authority::as_str);
     let (Some(host), Ok(origin)) = (host.map_or(authority, Result::ok), origin.to_str()) else {
         return false;
     };

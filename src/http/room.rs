@@ -43,7 +43,7 @@ struct Guests {
 }
 
 /// A connection's place, for as long as it lives.
-pub(super) struct Place {
+pub(super) struct Admission {
     _permit: OwnedSemaphorePermit,
     room: Arc<Room>,
     id: u64,
@@ -63,7 +63,7 @@ impl Room {
     }
 
     /// Waits for a place. While there is none, makes the quietest connections go.
-    pub(super) async fn find_place(self: &Arc<Self>, pace: &Arc<Pace>) -> Place {
+    pub(super) async fn admit(self: &Arc<Self>, pace: &Arc<Pace>) -> Admission {
         loop {
             if let Ok(permit) = self.places.clone().try_acquire_owned() {
                 return self.settle(permit, pace.clone());
@@ -81,12 +81,12 @@ impl Room {
         }
     }
 
-    fn settle(self: &Arc<Self>, permit: OwnedSemaphorePermit, pace: Arc<Pace>) -> Place {
+    fn settle(self: &Arc<Self>, permit: OwnedSemaphorePermit, pace: Arc<Pace>) -> Admission {
         let mut guests = self.guests();
         let id = guests.next_id;
         guests.next_id += 1;
         guests.here.insert(id, pace);
-        Place {
+        Admission {
             _permit: permit,
             room: self.clone(),
             id,
@@ -140,7 +140,7 @@ impl Guests {
     }
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
         self.room.guests().here.remove(&self.id);
     }
@@ -160,20 +160,20 @@ mod tests {
 
     /// A connection that says nothing, and goes when it must.
     async fn guest(room: &Arc<Room>, pace: &Arc<Pace>) -> JoinHandle<Instant> {
-        let place = room.find_place(pace).await;
+        let admission = room.admit(pace).await;
         let pace = pace.clone();
         tokio::spawn(async move {
             pace.must_leave().await;
-            drop(place);
+            drop(admission);
             Instant::now()
         })
     }
 
     /// Places that are taken one a second by connections which then say nothing.
-    async fn full(places: usize) -> (Arc<Room>, Vec<Arc<Pace>>, Vec<JoinHandle<Instant>>) {
-        let room = Arc::new(Room::new(places));
+    async fn full(count: usize) -> (Arc<Room>, Vec<Arc<Pace>>, Vec<JoinHandle<Instant>>) {
+        let room = Arc::new(Room::new(count));
         let (mut paces, mut guests) = (Vec::new(), Vec::new());
-        for _ in 0..places {
+        for _ in 0..count {
             paces.push(pace());
             guests.push(guest(&room, paces.last().unwrap()).await);
             sleep(Duration::from_secs(1)).await;
@@ -210,7 +210,7 @@ mod tests {
         let (room, _, mut guests) = full(2).await;
         guests.pop().unwrap().abort();
         sleep(Duration::from_hours(1)).await;
-        room.find_place(&pace()).await;
+        room.admit(&pace()).await;
         assert_eq!(gone(&guests), [0; 0]);
     }
 
@@ -232,7 +232,7 @@ mod tests {
         let first = paces[0].enter(false);
         let _second = paces[1].enter(false);
         let newcomer = pace();
-        let waiting = room.find_place(&newcomer);
+        let waiting = room.admit(&newcomer);
         tokio::pin!(waiting);
         tokio::select! {
             _ = &mut waiting => panic!("there was no place"),
@@ -253,7 +253,7 @@ mod tests {
         let asked = room.guests().ask_one_to_leave(Instant::now());
         let _turn = paces[0].enter(false);
         let newcomer = pace();
-        room.find_place(&newcomer).await;
+        room.admit(&newcomer).await;
         assert_eq!(asked.elapsed(), Duration::ZERO);
         assert_eq!(gone(&guests), [1]);
     }
@@ -264,7 +264,7 @@ mod tests {
         let (room, paces, guests) = full(1).await;
         let _turn = paces[0].enter(true);
         let before = Instant::now();
-        room.find_place(&pace()).await;
+        room.admit(&pace()).await;
         assert_eq!(before.elapsed().as_secs(), 3);
         assert_eq!(gone(&guests), [0]);
     }

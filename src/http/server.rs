@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 pub use super::connection::Timeouts;
 use super::connection::{self, Pace, Shared};
-use super::room::{Place, Room};
+use super::room::{Admission, Room};
 use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_CUT, CONNECTIONS_MAX};
 
 /// The largest head, in HTTP/1 and HTTP/2 alike.
@@ -158,18 +158,22 @@ async fn accept_all(
         };
         send_at_once(&stream);
         let pace = Arc::new(Pace::new(shared.timeouts));
-        let place = stop.run_until_cancelled(room.find_place(&pace)).await;
+        let admission = stop.run_until_cancelled(room.admit(&pace)).await;
         let served = connection::serve(stream, peer, shared.clone(), pace);
-        connections.spawn(stay(place, served, limits.listener));
+        connections.spawn(stay(admission, served, limits.listener));
     }
 }
 
 /// Serves a connection, which takes up its place meanwhile.
-async fn stay(place: Option<Place>, served: impl Future<Output = ()>, listener: &'static str) {
+async fn stay(
+    admission: Option<Admission>,
+    served: impl Future<Output = ()>,
+    listener: &'static str,
+) {
     CONNECTIONS.shift(1.0, [listener.into()]);
     served.await;
     CONNECTIONS.shift(-1.0, [listener.into()]);
-    drop(place);
+    drop(admission);
 }
 
 /// Accepts who connected before the listener closes: the system says so to clients before we accept
