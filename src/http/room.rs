@@ -149,7 +149,7 @@ impl Drop for Admission {
 #[cfg(test)]
 mod tests {
     use tokio::task::JoinHandle;
-    use tokio::time::sleep;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
     use crate::http::server::ServerLimits;
@@ -160,7 +160,8 @@ mod tests {
 
     /// A connection that says nothing, and goes when it must.
     async fn guest(room: &Arc<Room>, pace: &Arc<Pace>) -> JoinHandle<Instant> {
-        let admission = room.admit(pace).await;
+        let admitted = timeout(Duration::from_mins(1), room.admit(pace)).await;
+        let admission = admitted.expect("a place within a minute");
         let pace = pace.clone();
         tokio::spawn(async move {
             pace.must_leave().await;

@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use axum::body::Bytes;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse as _;
 
@@ -30,7 +30,7 @@ pub(super) fn instead_of(bytes: &[u8], peer: IpAddr) -> Option<Bytes> {
         code = code.as_str(),
         "answered what cannot be read"
     );
-    Some(write(code, &id).into())
+    Some(write(code, date_of(bytes), &id).into())
 }
 
 /// The code for an answer that hyper gave by itself.
@@ -49,8 +49,15 @@ fn hypers_own(bytes: &[u8]) -> Option<Code> {
     is_bare.then_some(code)
 }
 
+/// The date that hyper put on its answer.
+fn date_of(head: &[u8]) -> Option<HeaderValue> {
+    let mut lines = str::from_utf8(head).ok()?.split("\r\n");
+    let date = lines.find_map(|line| line.strip_prefix("date: "))?;
+    HeaderValue::from_str(date).ok()
+}
+
 /// A refusal as it stands on the wire in HTTP/1.
-fn write(code: Code, id: &RequestId) -> Vec<u8> {
+fn write(code: Code, date: Option<HeaderValue>, id: &RequestId) -> Vec<u8> {
     let problem = Problem::new(code);
     let body = serde_json::to_vec(&problem.body(id)).unwrap_or_default();
     let (parts, _) = problem.into_response().into_parts();
@@ -58,6 +65,7 @@ fn write(code: Code, id: &RequestId) -> Vec<u8> {
     harden_headers(&mut headers);
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.insert(CONTENT_LENGTH, body.len().into());
+    headers.extend(date.map(|date| (DATE, date)));
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(X_REQUEST_ID, id);
     }

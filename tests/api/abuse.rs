@@ -80,6 +80,7 @@ fn answers(mut bytes: &[u8]) -> Said {
             "{head}"
         );
         assert!(header("cache-control").is_some(), "{head}");
+        assert!(header("date").is_some(), "{head}");
         assert!(header("content-security-policy").is_some(), "{head}");
         assert_eq!(
             header("referrer-policy").as_deref(),

@@ -274,6 +274,19 @@ check("a page of an origin that is not allowed gets no answer", async ({ context
   assert.equal(await isSignedIn(allowed), true);
 });
 
+check("a page of an origin that is not allowed spends none of its visitors' attempts", async ({ context }) => {
+  const page = await tab(context, setting.refused, setting.server);
+  const email = setting.user();
+  const body = JSON.stringify({ email, password: "wrong" });
+  await page.evaluate(async ([url, body]) => {
+    // No preflight: the browser sends these, and keeps the answers from the page.
+    for (let count = 0; count < 8; count++) await fetch(url, { method: "POST", mode: "no-cors", body });
+  }, [`${setting.server}/api/v2/signin`, body]);
+  const allowed = await tab(context, setting.allowed, setting.server);
+  await signIn(allowed, email);
+  assert.equal(await isSignedIn(allowed), true);
+});
+
 check("a page reads from a refusal what it needs, across origins", async ({ context }) => {
   const page = await tab(context, setting.allowed, setting.server);
   const headers = await page.evaluate(async (server) => {
