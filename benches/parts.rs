@@ -12,11 +12,12 @@ use std::time::Duration;
 use argon2::{Argon2, Block, Params};
 use axum::http::HeaderMap;
 use backoffice_auth::config::Config;
+use backoffice_auth::config::ForwardedHeader;
 use backoffice_auth::domain::{
     AuthenticationMethod, ClientNetwork, Clock, EmailAddress, Generation, KeyPurpose,
     PlainPassword, Session, SessionId, SigningKeyRecord, UserId,
 };
-use backoffice_auth::http::client::client_address;
+use backoffice_auth::http::client::{Proxies, client_address};
 use backoffice_auth::limits::{Flood, FloodLimit};
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::token::{Ring, SealedKey, Sealer, Tokens};
@@ -114,12 +115,15 @@ fn reading(criterion: &mut Criterion) {
         bencher.iter(|| black_box("Alice.Liddell@Example.COM").parse::<EmailAddress>());
     });
     let peer: IpAddr = [10, 0, 0, 1].into();
-    let trusted = ["10.0.0.0/8".parse().expect("a network")];
+    let proxies = Proxies {
+        networks: vec!["10.0.0.0/8".parse().expect("a network")],
+        header: ForwardedHeader::XForwardedFor,
+    };
     let mut headers = HeaderMap::new();
     let chain = "198.51.100.9, 203.0.113.7, 10.0.0.2";
     headers.insert("x-forwarded-for", chain.parse().expect("a header"));
     criterion.bench_function("reading/the client behind two proxies", |bencher| {
-        bencher.iter(|| client_address(peer, black_box(&headers), &trusted));
+        bencher.iter(|| client_address(peer, black_box(&headers), &proxies));
     });
 }
 

@@ -32,13 +32,13 @@
 //!
 //! # The life of a request
 //!
-//! 1. [`http::server`] accepts a connection, if there is room for one more. The clocks of that
-//!    connection (head, idle, write) are in the module beside it.
+//! 1. [`http::server`] accepts a connection, and makes room for it if all places are taken. The
+//!    clocks of that connection (head, idle, write, answer) are in the module beside it.
 //! 2. [`http::stack`] is what every request passes. From the outside in: the client is recognised
 //!    and the request gets its id ([`http::client`]), the answer's headers are hardened, the line
 //!    for the log is opened ([`http::access_log`]), panics are caught, a request without exactly one
 //!    host is refused, and its time with the database is bounded. All routes but `/auth/verify` also
-//!    pass CORS and the bound on bodies.
+//!    pass CORS, the look at the origin of a page ([`http::origin`]) and the bound on bodies.
 //! 3. The router of [`http::public_router`] picks the endpoint. What a stranger can call has a flood
 //!    gate in front ([`http::flood`]); it refuses before the body is read.
 //! 4. The endpoint's handler extracts ([`http::body`], [`http::bearer`]), calls one method of

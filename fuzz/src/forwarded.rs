@@ -5,15 +5,19 @@ use std::sync::LazyLock;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use backoffice_auth::config::ForwardedHeader;
 use backoffice_auth::domain::ClientNetwork;
-use backoffice_auth::http::client::{client_address, recognise};
-use ipnet::IpNet;
+use backoffice_auth::http::client::{Proxies, client_address, recognise};
 
 const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const CLIENT: &str = "203.0.113.7";
 
-static TRUSTED: LazyLock<[IpNet; 2]> =
-    LazyLock::new(|| ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().expect("a network")));
+static TRUSTED: LazyLock<Proxies> = LazyLock::new(|| Proxies {
+    networks: ["10.0.0.0/8", "fd00::/8"]
+        .map(|net| net.parse().expect("a network"))
+        .into(),
+    header: ForwardedHeader::Either,
+});
 
 /// Takes lines: the peer's address (else it is a trusted proxy), then headers by their first
 /// letter: `x` for `X-Forwarded-For`, `f` for `Forwarded`, `i` for `X-Request-Id`.
@@ -46,11 +50,12 @@ pub fn holds(data: &[u8]) {
 
 fn is_trusted(address: IpAddr) -> bool {
     let address = address.to_canonical();
-    TRUSTED.iter().any(|net| net.contains(&address))
+    let mut networks = TRUSTED.networks.iter();
+    networks.any(|net| net.contains(&address))
 }
 
 fn address_of(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    client_address(peer, headers, &*TRUSTED)
+    client_address(peer, headers, &TRUSTED)
 }
 
 /// A stranger's headers change neither the network nor the id of a request.
@@ -62,7 +67,7 @@ fn somebody_is_asking(peer: IpAddr, headers: &HeaderMap) {
     request
         .extensions_mut()
         .insert(ConnectInfo(SocketAddr::new(peer, 443)));
-    let client = recognise(&request, &*TRUSTED);
+    let client = recognise(&request, &TRUSTED);
     assert_eq!(client.network, ClientNetwork::of(address));
     let expected_length = if address.is_ipv4() { 32 } else { 64 };
     assert_eq!(client.network.as_net().prefix_len(), expected_length);

@@ -9,9 +9,9 @@ use super::clients::clients;
 use super::reader::Reader;
 use super::secret::{redact, redact_url};
 use super::{
-    AuditConfig, Config, DatabaseConfig, HttpConfig, IntrospectionConfig, KeysConfig, LimitsConfig,
-    LogConfig, LogFormat, PasswordsConfig, SecretsConfig, TelemetryConfig, TokensConfig,
-    TwoFactorConfig, mail, shape,
+    AuditConfig, Config, DatabaseConfig, ForwardedHeader, HttpConfig, IntrospectionConfig,
+    KeysConfig, LimitsConfig, LogConfig, LogFormat, PasswordsConfig, SecretsConfig,
+    TelemetryConfig, TokensConfig, TwoFactorConfig, mail, shape,
 };
 use crate::domain::{Limit, MasterKey};
 
@@ -64,7 +64,9 @@ fn http(reader: &mut Reader) -> HttpConfig {
         listen: listen(reader, "http.listen"),
         management_listen: listen(reader, "http.management_listen"),
         trusted_proxies: reader.list("http.trusted_proxies", shape::network),
+        forwarded_header: forwarded_header(reader),
         allowed_origins: reader.list("http.allowed_origins", shape::origin),
+        allowed_headers: reader.list("http.allowed_headers", shape::header_name),
         max_connections: count(reader.number("http.max_connections", 1..=1_000_000)),
         drain_delay: reader.seconds("http.drain_seconds", 0..=8),
         docs: reader.flag("http.docs"),
@@ -75,6 +77,16 @@ fn http(reader: &mut Reader) -> HttpConfig {
         reader.problem("http.management_listen", message);
     }
     http
+}
+
+fn forwarded_header(reader: &mut Reader) -> ForwardedHeader {
+    let either = ForwardedHeader::Either;
+    reader.parsed("http.forwarded_header", either, |text| match text {
+        "either" => Ok(ForwardedHeader::Either),
+        "x-forwarded-for" => Ok(ForwardedHeader::XForwardedFor),
+        "forwarded" => Ok(ForwardedHeader::Forwarded),
+        _ => Err("must be either, x-forwarded-for or forwarded"),
+    })
 }
 
 fn listen(reader: &mut Reader, key: &str) -> SocketAddr {
@@ -349,6 +361,8 @@ pub(super) mod tests {
         assert_eq!(http.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(http.management_listen.to_string(), "127.0.0.1:9090");
         assert!(http.trusted_proxies.is_empty() && http.allowed_origins.is_empty());
+        assert!(http.allowed_headers.is_empty());
+        assert_eq!(http.forwarded_header, ForwardedHeader::Either);
         assert_eq!((http.drain_delay.as_secs(), http.docs), (2, false));
         assert_eq!((database.max_connections, database.migrate), (16, true));
         let days = keys.rotate_after.as_secs() / 86_400;
@@ -462,6 +476,25 @@ pub(super) mod tests {
             memory("31").unwrap_err(),
             [
                 "passwords.memory_kib: must be at least 8 times passwords.parallelism (32), but is 31"
+            ]
+        );
+    }
+
+    #[test]
+    fn one_header_of_a_proxy_can_be_named_and_nothing_else() {
+        let named = |text| {
+            Ok(with(&[("http.forwarded_header", text)])?
+                .http
+                .forwarded_header)
+        };
+        assert_eq!(named("either"), Ok(ForwardedHeader::Either));
+        assert_eq!(named("x-forwarded-for"), Ok(ForwardedHeader::XForwardedFor));
+        assert_eq!(named("forwarded"), Ok(ForwardedHeader::Forwarded));
+        let told: Vec<String> = named("x-real-ip").unwrap_err();
+        assert_eq!(
+            told,
+            [
+                r#"http.forwarded_header: must be either, x-forwarded-for or forwarded, but is "x-real-ip""#
             ]
         );
     }

@@ -71,14 +71,29 @@ pub struct HttpConfig {
     pub management_listen: SocketAddr,
     /// Whose forwarding headers count.
     pub trusted_proxies: Vec<IpNet>,
+    /// Which of their headers counts.
+    pub forwarded_header: ForwardedHeader,
     /// Browser origins that may call, each `scheme://host[:port]` in lower case.
     pub allowed_origins: Vec<String>,
+    /// Headers of their own that their pages may send, in lower case.
+    pub allowed_headers: Vec<String>,
     /// Connections at a time; further ones wait in the system's backlog.
     pub max_connections: usize,
     /// How long a stopping server says "not ready" before it stops accepting.
     pub drain_delay: Duration,
     /// Whether `/docs` is served.
     pub docs: bool,
+}
+
+/// Which header of a trusted proxy tells where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// Whichever there is; where both are, they must agree.
+    Either,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// `database`.

@@ -45,6 +45,16 @@ pub(super) fn origin(text: &str) -> Result<String, &'static str> {
     ))
 }
 
+/// A header's name (RFC 9110, section 5.1), in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
+    let is_sign = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_sign) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("must be names of headers, each exactly, as traceparent or sentry-trace")
+    }
+}
+
 /// The `iss` of tokens. Kept as it was written: others compare it byte for byte.
 pub(super) fn issuer(text: &str) -> Result<String, &'static str> {
     const MUST: &str = "must be an http or https URL in lower case without user, query, fragment \
@@ -216,6 +226,14 @@ mod tests {
             "file:///x",
         ] {
             assert!(origin(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_named_exactly() {
+        assert_eq!(header_name("Sentry-Trace").as_deref(), Ok("sentry-trace"));
+        for text in ["", "*", "x-*", "a b", "a:b", "a,b", "a\r\n", "\u{e4}"] {
+            assert!(header_name(text).is_err(), "{text:?}");
         }
     }
 

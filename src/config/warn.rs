@@ -3,7 +3,9 @@
 use url::Url;
 
 use super::shape::is_loopback;
-use super::{Config, MailTransportConfig, PasswordsConfig, SmtpConfig, SmtpTls};
+use super::{
+    Config, ForwardedHeader, HttpConfig, MailTransportConfig, PasswordsConfig, SmtpConfig, SmtpTls,
+};
 
 /// Memory in KiB and passes that are equally strong with one lane: the least that the OWASP
 /// Password Storage Cheat Sheet recommends for Argon2id.
@@ -14,7 +16,19 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     let hash = weak_hash(&config.passwords);
     let issuer = plain_issuer(&config.tokens.issuer);
     let mail = mail(&config.mail.transport);
-    hash.into_iter().chain(mail).chain(issuer).collect()
+    let proxies = either_header(&config.http);
+    let all = hash.into_iter().chain(mail).chain(issuer);
+    all.chain(proxies).collect()
+}
+
+/// A proxy writes one of the two headers and passes the other on as its client sent it.
+fn either_header(http: &HttpConfig) -> Option<String> {
+    let is_open = http.forwarded_header == ForwardedHeader::Either;
+    (is_open && !http.trusted_proxies.is_empty()).then(|| {
+        "http.forwarded_header: either lets a client who sends the header that your proxies do \
+         not write hide behind their address; name the one that they write"
+            .to_owned()
+    })
 }
 
 fn weak_hash(passwords: &PasswordsConfig) -> Option<String> {
@@ -65,6 +79,7 @@ fn plain_issuer(issuer: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::check::tests::with;
     use super::*;
 
     fn argon2(memory_kib: u32, iterations: u32) -> PasswordsConfig {
@@ -109,6 +124,21 @@ mod tests {
         assert!(told(clear(), Some(sound()))[0].starts_with("mail.smtp.tls"));
         assert!(told(sound(), Some(clear()))[0].starts_with("mail.fallback.tls"));
         assert!(told(sound(), Some(sound()))[0].starts_with("mail.fallback: is the relay of"));
+    }
+
+    #[test]
+    fn a_proxy_whose_header_is_not_named_is_weak() {
+        let told = |proxies, header| {
+            let settings = [
+                ("http.trusted_proxies", proxies),
+                ("http.forwarded_header", header),
+            ];
+            either_header(&with(&settings).unwrap().http)
+        };
+        assert!(told("10.0.0.0/8", "either").is_some());
+        assert_eq!(told("10.0.0.0/8", "x-forwarded-for"), None);
+        assert_eq!(told("10.0.0.0/8", "forwarded"), None);
+        assert_eq!(told("", "either"), None);
     }
 
     #[test]

@@ -33,6 +33,14 @@ impl SessionId {
     }
 }
 
+impl SessionId {
+    /// Reads what a client sent: the hyphenated form of a UUID and no other.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_hyphenated(text).map(Self)
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -52,11 +60,18 @@ impl ChallengeId {
         Self(Uuid::new_v4())
     }
 
-    /// Reads what a client sent: any text form of a UUID but nothing else.
+    /// Reads what a client sent: the hyphenated form of a UUID and no other.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Uuid::try_parse(text).ok().map(Self)
+        parse_hyphenated(text).map(Self)
     }
+}
+
+/// A UUID as RFC 9562, section 4 writes it, in either case. The library also reads braces, a URN and
+/// digits alone: one id under four names is one too many wherever names are compared.
+fn parse_hyphenated(text: &str) -> Option<Uuid> {
+    let uuid = Uuid::try_parse(text).ok()?;
+    text.eq_ignore_ascii_case(&uuid.to_string()).then_some(uuid)
 }
 
 /// Half of what confirms a sign-in, hence never printed whole.
@@ -141,6 +156,30 @@ mod tests {
         assert!(RequestId::parse(&"x".repeat(128)).is_some());
         for bad in ["", "a b", "a\nb", "é", "a/b", &"x".repeat(129)] {
             assert!(RequestId::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    /// Red with `Uuid::try_parse` alone.
+    #[test]
+    fn an_id_has_one_form() {
+        let id = ChallengeId::random().0;
+        let hyphenated = id.to_string();
+        for text in [&hyphenated, &hyphenated.to_uppercase()] {
+            assert_eq!(ChallengeId::parse(text).unwrap().0, id);
+            assert_eq!(SessionId::parse(text).unwrap().0, id);
+        }
+        for text in [
+            "",
+            &format!("{hyphenated} "),
+            &format!(" {hyphenated}"),
+            &hyphenated[1..],
+            &hyphenated.replacen('-', "_", 1),
+            &id.simple().to_string(),
+            &id.braced().to_string(),
+            &id.urn().to_string(),
+        ] {
+            assert!(ChallengeId::parse(text).is_none(), "{text}");
+            assert!(SessionId::parse(text).is_none(), "{text}");
         }
     }
 

@@ -3,8 +3,8 @@
 //! Two parsers that read one text differently are a hole, so what is ambiguous is refused: a key
 //! given twice (at any depth, however spelled), trailing text, a lone surrogate, a byte order mark.
 //! The content type, on the other hand, is taken lightly: curl calls whatever `-d` sends a form,
-//! and the documented calls do just that. A page on another origin could send such a "form"
-//! without asking first, but gains nothing by it: no answer here depends on a cookie.
+//! and the documented calls do just that. A page on another origin could have a browser send such a
+//! "form" without asking first; `origin.rs` refuses it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -141,21 +141,33 @@ async fn read(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(Code::BodyTooLarge.into());
     }
-    // Room for all of it from the start: a buffer that moves leaves copies behind.
-    let declared = body
-        .size_hint()
-        .exact()
-        .and_then(|n| usize::try_from(n).ok());
-    let mut bytes = Zeroizing::new(Vec::with_capacity(declared.unwrap_or(MAX_BODY_BYTES)));
+    let mut bytes = Growing::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Problem::new(Code::MalformedRequest).because(error))?;
         let data = frame.into_data().unwrap_or_default();
-        if bytes.len() + data.len() > MAX_BODY_BYTES {
+        if bytes.0.len() + data.len() > MAX_BODY_BYTES {
             return Err(Code::BodyTooLarge.into());
         }
-        bytes.extend_from_slice(&data);
+        bytes.push(&data);
     }
-    Ok(bytes)
+    Ok(bytes.0)
+}
+
+/// Bytes that take up room as they arrive: many bodies are announced and never come. They leave no
+/// copy behind when they move, as a plain vector would.
+#[derive(Default)]
+struct Growing(Zeroizing<Vec<u8>>);
+
+impl Growing {
+    fn push(&mut self, data: &[u8]) {
+        let length = self.0.len() + data.len();
+        if length > self.0.capacity() {
+            let larger = Vec::with_capacity(length.next_power_of_two());
+            let smaller = std::mem::replace(&mut self.0, Zeroizing::new(larger));
+            self.0.extend_from_slice(&smaller);
+        }
+        self.0.extend_from_slice(data);
+    }
 }
 
 /// Reads a `T` from the text of a body.
@@ -437,6 +449,18 @@ mod tests {
             code_of(Body::from_stream(endless)).await,
             Code::BodyTooLarge
         );
+    }
+
+    #[test]
+    fn a_body_takes_up_no_room_before_it_arrives_and_little_more_than_it_needs_then() {
+        let mut body = Growing::default();
+        assert_eq!(body.0.capacity(), 0);
+        let text: Vec<u8> = (0..MAX_BODY_BYTES).map(|n| n.to_be_bytes()[7]).collect();
+        for piece in text.chunks(100) {
+            body.push(piece);
+            assert!(body.0.capacity() <= 2 * body.0.len().max(128));
+        }
+        assert_eq!(*body.0, text);
     }
 
     #[tokio::test(start_paused = true)]

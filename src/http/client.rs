@@ -7,7 +7,8 @@
 //! that a limit may fall on too many but never on nobody.
 //!
 //! A proxy sets `X-Forwarded-For` or `Forwarded` and passes the other on as the client sent it. So
-//! where both are present and disagree, neither is believed.
+//! one of them can be named as the one that counts. Where none is named, both are present and they
+//! disagree, neither is believed.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -18,6 +19,7 @@ use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use super::problem::Problem;
+use crate::config::ForwardedHeader;
 use crate::domain::{Client, ClientNetwork, RequestId, UserAgent};
 use crate::telemetry::trace::TraceParent;
 
@@ -29,34 +31,54 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// The proxies whose word counts, and which of their words.
+#[derive(Debug, Clone)]
+pub struct Proxies {
+    /// Where they are.
+    pub networks: Vec<IpNet>,
+    /// The header that names the client.
+    pub header: ForwardedHeader,
+}
+
+impl Proxies {
+    fn trust(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|net| net.contains(&address))
+    }
+
+    /// Which of the two headers are looked at.
+    fn reads(&self, headers: &HeaderMap) -> (bool, bool) {
+        let names_hops = |name, other| headers.contains_key(name) && self.header != other;
+        (
+            names_hops(X_FORWARDED_FOR, ForwardedHeader::Forwarded),
+            names_hops(FORWARDED, ForwardedHeader::XForwardedFor),
+        )
+    }
+}
+
 /// The client of a request. The peer's address is where the server put it ([`ConnectInfo`]); a
 /// request without one, as in a test of a bare router, comes from nowhere and is not trusted.
 #[must_use]
-pub fn recognise(request: &Request, trusted: &[IpNet]) -> Client {
+pub fn recognise(request: &Request, proxies: &Proxies) -> Client {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
     let headers = request.headers();
     let agent = headers.get(USER_AGENT);
     Client {
-        network: ClientNetwork::of(client_address(peer, headers, trusted)),
+        network: ClientNetwork::of(client_address(peer, headers, proxies)),
         user_agent: agent.and_then(|value| UserAgent::clean(value.as_bytes())),
-        request_id: request_id(peer, headers, trusted),
+        request_id: request_id(peer, headers, proxies),
     }
 }
 
 /// The address that a request comes from.
 #[must_use]
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
     let peer = peer.to_canonical();
-    if !is_trusted(peer, trusted) {
+    if !proxies.trust(peer) {
         return peer;
     }
-    let origin = |hops: Hops| first_untrusted(&hops, trusted).unwrap_or(peer);
-    let names_hops = (
-        headers.contains_key(X_FORWARDED_FOR),
-        headers.contains_key(FORWARDED),
-    );
-    match names_hops {
+    let origin = |hops: Hops| first_untrusted(&hops, proxies).unwrap_or(peer);
+    match proxies.reads(headers) {
         (false, false) => peer,
         (true, false) => origin(x_forwarded_for(headers)),
         (false, true) => origin(forwarded(headers)),
@@ -70,17 +92,13 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
 /// The hops that a header names, from left to right; `None` where one cannot be understood.
 type Hops = Vec<Option<IpAddr>>;
 
-fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
-    trusted.iter().any(|net| net.contains(&address))
-}
-
 /// The first hop from the right that is not trusted, or the leftmost where all are. `None` where
 /// the way there is not clear.
-fn first_untrusted(hops: &Hops, trusted: &[IpNet]) -> Option<IpAddr> {
+fn first_untrusted(hops: &Hops, proxies: &Proxies) -> Option<IpAddr> {
     let mut farthest = None;
     for hop in hops.iter().rev() {
         farthest = Some((*hop)?);
-        if !is_trusted((*hop)?, trusted) {
+        if !proxies.trust((*hop)?) {
             break;
         }
     }
@@ -189,10 +207,10 @@ fn is_port_number(text: &str) -> bool {
 }
 
 /// The one id that a trusted proxy chose, if it is fit to be written to a log; else a new one.
-fn request_id(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> RequestId {
+fn request_id(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> RequestId {
     let mut values = headers.get_all(X_REQUEST_ID).iter();
     match (values.next(), values.next()) {
-        (Some(value), None) if is_trusted(peer.to_canonical(), trusted) => {
+        (Some(value), None) if proxies.trust(peer.to_canonical()) => {
             value.to_str().ok().and_then(RequestId::parse)
         }
         _ => None,
@@ -204,11 +222,11 @@ fn request_id(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> RequestId
 /// nothing, as the request's id does: a stranger could put requests into other people's traces, and
 /// choose what is recorded. (A proxy that passes on what browsers send lets them do so.)
 #[must_use]
-pub fn trace_parent(request: &Request, trusted: &[IpNet]) -> Option<TraceParent> {
+pub fn trace_parent(request: &Request, proxies: &Proxies) -> Option<TraceParent> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
     let mut values = request.headers().get_all(TRACEPARENT).iter();
     match (values.next(), values.next()) {
-        (Some(value), None) if is_trusted(peer.0.ip().to_canonical(), trusted) => {
+        (Some(value), None) if proxies.trust(peer.0.ip().to_canonical()) => {
             TraceParent::parse(value.to_str().ok()?)
         }
         _ => None,
@@ -235,10 +253,12 @@ mod tests {
     const PROXY: &str = "10.0.0.1";
     const STRANGER: &str = "198.51.100.9";
 
-    fn trusted() -> Vec<IpNet> {
-        ["10.0.0.0/8", "fd00::/8"]
-            .map(|net| net.parse().unwrap())
-            .into()
+    fn proxies(header: ForwardedHeader) -> Proxies {
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|net| net.parse().unwrap());
+        Proxies {
+            networks: networks.into(),
+            header,
+        }
     }
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -250,8 +270,12 @@ mod tests {
     }
 
     fn address(peer: &str, lines: &[(&'static str, &str)]) -> String {
+        address_by(ForwardedHeader::Either, peer, lines)
+    }
+
+    fn address_by(header: ForwardedHeader, peer: &str, lines: &[(&'static str, &str)]) -> String {
         let peer = peer.parse().unwrap();
-        client_address(peer, &headers(lines), &trusted()).to_string()
+        client_address(peer, &headers(lines), &proxies(header)).to_string()
     }
 
     #[test]
@@ -377,6 +401,23 @@ mod tests {
         assert_eq!(both("203.0.113.7", ""), PROXY);
     }
 
+    /// Red where `reads` does not look at the setting.
+    #[test]
+    fn where_one_kind_of_header_is_named_the_other_means_nothing() {
+        use ForwardedHeader::{Forwarded, XForwardedFor};
+        let (xff, fwd) = ("x-forwarded-for", "forwarded");
+        for other in ["for=203.0.113.8", "for=10.0.0.2", "for=unknown", "x", ""] {
+            let lines = [(xff, "203.0.113.7"), (fwd, other)];
+            assert_eq!(address_by(XForwardedFor, PROXY, &lines), "203.0.113.7");
+            assert_eq!(address_by(XForwardedFor, PROXY, &lines[1..]), PROXY);
+        }
+        for other in ["203.0.113.8", "10.0.0.2", "unknown", ""] {
+            let lines = [(fwd, "for=203.0.113.7"), (xff, other)];
+            assert_eq!(address_by(Forwarded, PROXY, &lines), "203.0.113.7");
+            assert_eq!(address_by(Forwarded, PROXY, &lines[1..]), PROXY);
+        }
+    }
+
     #[test]
     fn a_proxy_is_known_by_its_ipv4_address_on_a_dual_stack_socket_too() {
         let line = [("x-forwarded-for", "203.0.113.7")];
@@ -387,7 +428,8 @@ mod tests {
     #[test]
     fn a_request_id_is_kept_only_from_a_trusted_proxy_and_only_if_it_is_one_and_fit() {
         let id = |peer: &str, lines: &[_]| {
-            let id = request_id(peer.parse().unwrap(), &headers(lines), &trusted());
+            let proxies = proxies(ForwardedHeader::Either);
+            let id = request_id(peer.parse().unwrap(), &headers(lines), &proxies);
             id.as_str().to_owned()
         };
         let line = ("x-request-id", "edge-1");

@@ -9,10 +9,16 @@
 //! - the first head must be in within `head` of connecting, each later one within `head` of its
 //!   first byte (of what was sent ahead in a pipeline, the first byte after the answer counts);
 //! - between requests a connection may be silent for `idle`;
-//! - a write may be stuck for `write`, because the client does not read.
+//! - a write may be stuck for `write`, because the client does not read;
+//! - each piece of an answer must be taken within `write` of the one before. In HTTP/2 a client
+//!   opens a window for each answer, and one that never does sticks no write.
 //!
-//! HTTP/2 shares one connection among requests, so there only the latter two run; hyper's pings
-//! find out whether a peer still lives.
+//! HTTP/2 shares one connection among requests, so there the first does not run; hyper's pings
+//! find out whether a peer still lives. A connection with an answer that is not taken gets no
+//! further requests there, and ends once the others are answered.
+//!
+//! When all places are taken, a connection on which no request is being worked on makes room for
+//! another: [`Pace::spare_at`] says from when on, and `room.rs` chooses.
 //!
 //! A client that closes its sending half after its request (`nc`, simple probes) still gets its
 //! answer. The price: over HTTP/1 a client that has gone altogether looks the same until we write,
@@ -28,7 +34,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -39,16 +45,18 @@ use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Response, Version};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Buf, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower::Service;
 
 use super::server::Shutdown;
+use super::unreadable;
 use crate::telemetry::metrics::CONNECTIONS_CUT;
 
 /// How long a closed connection is read on, and how much.
@@ -65,6 +73,14 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// told that it is connected, and has no way to tell that its request was not worked on.
 const FIRST_BYTE: Duration = Duration::from_secs(1);
 
+/// How much of an answer is handed over at a time, and must be taken within the time for a write.
+const PIECE: usize = 16 * 1024;
+
+/// How long a connection must have been quiet before it makes room for another: its client may be
+/// about to speak. Longer where a client would lose a request or an answer.
+const IDLE_PATIENCE: Duration = Duration::from_secs(1);
+const BUSY_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How long a connection may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -72,7 +88,7 @@ pub struct Timeouts {
     pub head: Duration,
     /// Between two requests.
     pub idle: Duration,
-    /// For a write that does not get on.
+    /// For a write that does not get on, and for each piece of an answer.
     pub write: Duration,
 }
 
@@ -86,15 +102,17 @@ pub(super) struct Shared {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve<I>(io: I, peer: SocketAddr, shared: Arc<Shared>)
+pub(super) async fn serve<I>(io: I, peer: SocketAddr, shared: Arc<Shared>, pace: Arc<Pace>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let pace = Arc::new(Pace::new(shared.timeouts));
-    let mut io = PacedIo::new(io, pace.clone());
+    let mut io = PacedIo::new(io, peer, pace.clone());
     let service = service_fn({
         let shared = shared.clone();
-        move |request| answer(request, peer, shared.clone(), pace.enter())
+        move |request: Request<Incoming>| {
+            let turn = pace.enter(!request.body().is_end_stream());
+            answer(request, peer, shared.clone(), turn)
+        }
     });
     loop {
         match sleep_until_spoken_to(&mut io, &shared).await {
@@ -137,7 +155,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let pace = io.pace.clone();
-    pace.state().is_asleep = true;
+    pace.state().fall_asleep();
     let mut clock = pin!(sleep_until(Instant::now()));
     let patience = if io.is_known {
         Duration::ZERO
@@ -165,6 +183,10 @@ where
             is_idle
         }
         () = leave(&shared.shutdown, patience) => true,
+        () = pace.must_leave() => {
+            note_cut(Overdue::Spared);
+            false
+        }
     };
     if may_close {
         // An error is the other side's farewell.
@@ -208,15 +230,36 @@ where
             overdue = poll_fn(|cx| pace.poll_overdue(clock.as_mut(), cx)) => match overdue {
                 Overdue::Quiet if !closing => return Attended::UntilQuiet,
                 Overdue::Idle if !closing => pace.restart_idle(),
+                Overdue::Answer if pace.state().call_last_orders(&shared.timeouts) => {
+                    note_cut(overdue);
+                }
                 _ => {
                     note_cut(overdue);
                     return Attended::ToTheEnd;
                 }
+            },
+            () = pace.must_leave() => {
+                note_cut(Overdue::Spared);
+                say_goodbye(connection).await;
+                return Attended::ToTheEnd;
             }
         }
         connection.as_mut().graceful_shutdown();
         pace.state().is_closing = true;
         closing = true;
+    }
+}
+
+/// Tells a client of HTTP/2 which of its requests were looked at, if it hears that at once.
+async fn say_goodbye<C>(mut connection: Pin<&mut C>)
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        biased;
+        _ = connection => {}
+        () = std::future::ready(()) => {}
     }
 }
 
@@ -228,7 +271,8 @@ async fn answer(
     shared: Arc<Shared>,
     turn: Turn,
 ) -> Result<Response<Held>, Infallible> {
-    let mut request = request.map(Body::new);
+    let turn = Arc::new(turn);
+    let mut request = request.map(|body| Body::new(Arriving::new(body, &turn)));
     let is_http1 = request.version() <= Version::HTTP_11;
     request.extensions_mut().insert(ConnectInfo(peer));
     let mut response = shared.router.clone().call(request).await?;
@@ -236,7 +280,8 @@ async fn answer(
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
-    Ok(response.map(|body| Held { body, _turn: turn }))
+    turn.note(Phase::Answering(Instant::now()));
+    Ok(response.map(|body| Held::new(body, turn)))
 }
 
 /// Why a connection must end.
@@ -247,6 +292,10 @@ enum Overdue {
     /// Not overdue, but quiet for long enough to be put to sleep.
     Quiet,
     Write,
+    /// The client does not take an answer.
+    Answer,
+    /// Not overdue, but in the way of another.
+    Spared,
 }
 
 impl Overdue {
@@ -257,11 +306,13 @@ impl Overdue {
             Self::Idle => "idle_timeout",
             Self::Quiet => "quiet",
             Self::Write => "write_timeout",
+            Self::Answer => "answer_timeout",
+            Self::Spared => "made_room",
         }
     }
 }
 
-/// Tells that a connection took too long.
+/// Tells that a connection took too long, or made room.
 fn note_cut(overdue: Overdue) {
     CONNECTIONS_CUT.add(1, [overdue.as_str().into()]);
     tracing::debug!(?overdue, "connection cut");
@@ -277,24 +328,29 @@ fn broken_by(error: &hyper::Error) -> &'static str {
 }
 
 /// Every word by which a connection's end is counted.
-pub(super) const CUTS: [&str; 5] = [
+pub(super) const CUTS: [&str; 7] = [
     "unreadable",
     "broken",
     "head_timeout",
     "idle_timeout",
     "write_timeout",
+    "answer_timeout",
+    "made_room",
 ];
 
 /// A connection's clocks.
-struct Pace {
+pub(super) struct Pace {
     timeouts: Timeouts,
     state: Mutex<State>,
+    /// Another needs the place.
+    leave: Notify,
 }
 
 /// What a connection's clocks go by.
 struct State {
-    /// Requests without a complete answer.
-    in_flight: usize,
+    /// Requests without a complete answer, in the order in which they came.
+    turns: Vec<(TurnId, Phase)>,
+    next_turn: TurnId,
     /// Whether nobody but us looks after the connection.
     is_asleep: bool,
     is_http2: bool,
@@ -306,32 +362,105 @@ struct State {
     quiet_since: Instant,
     /// Since when a write has been stuck.
     stuck_since: Option<Instant>,
+    /// Until when others may be answered, if an answer is not taken.
+    last_orders: Option<Instant>,
+}
+
+/// A request's number on its connection.
+type TurnId = u64;
+
+/// What a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Its body, since it came; nothing was done about it yet.
+    Arriving(Instant),
+    /// Us.
+    Working,
+    /// The client, to take the answer's next piece, since this one was there to be taken.
+    Answering(Instant),
+}
+
+impl Phase {
+    /// Since when the client has been waited for, if it is.
+    fn waits_since(self) -> Option<Instant> {
+        match self {
+            Self::Arriving(since) | Self::Answering(since) => Some(since),
+            Self::Working => None,
+        }
+    }
+
+    /// When the answer's next piece must be taken, if there is one.
+    fn deadline(self, write: Duration) -> Option<Instant> {
+        match self {
+            Self::Answering(since) => Some(since + write),
+            _ => None,
+        }
+    }
 }
 
 impl State {
     fn new(now: Instant) -> Self {
         Self {
-            in_flight: 0,
+            turns: Vec::new(),
+            next_turn: 0,
             is_asleep: true,
             is_http2: false,
             is_closing: false,
             head_since: Some(now),
             quiet_since: now,
             stuck_since: None,
+            last_orders: None,
         }
     }
 
     /// When the connection is overdue if nothing happens, and why.
     fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Overdue)> {
-        let reading = match (self.in_flight, self.head_since) {
-            (0, Some(since)) => Some((since + timeouts.head, Overdue::Head)),
-            (0, None) if self.may_sleep() => Some((self.quiet_since + PARK, Overdue::Quiet)),
-            (0, None) => Some((self.quiet_since + timeouts.idle, Overdue::Idle)),
+        let reading = match (self.turns.is_empty(), self.head_since) {
+            (true, Some(since)) => Some((since + timeouts.head, Overdue::Head)),
+            (true, None) if self.may_sleep() => Some((self.quiet_since + PARK, Overdue::Quiet)),
+            (true, None) => Some((self.quiet_since + timeouts.idle, Overdue::Idle)),
             _ => None,
         };
         let writing = self.stuck_since;
         let writing = writing.map(|since| (since + timeouts.write, Overdue::Write));
-        reading.into_iter().chain(writing).min_by_key(|(at, _)| *at)
+        let answering = self.answer_deadline(timeouts.write);
+        let answering = answering.map(|at| (at, Overdue::Answer));
+        let all = reading.into_iter().chain(writing).chain(answering);
+        all.min_by_key(|(at, _)| *at)
+    }
+
+    /// When an answer that is not taken ends the connection: as the first one is overdue or, once
+    /// the others were let finish, as the last one is.
+    fn answer_deadline(&self, write: Duration) -> Option<Instant> {
+        let deadlines = self.turns.iter().map(|(_, phase)| phase.deadline(write));
+        let Some(until) = self.last_orders else {
+            return deadlines.flatten().min();
+        };
+        let last = deadlines.reduce(|one, other| Some(one?.max(other?)));
+        last.flatten().map_or(Some(until), |at| Some(at.min(until)))
+    }
+
+    /// Lets the requests that share the connection with an answer that is not taken be answered.
+    /// False if that is over, or if there are none.
+    fn call_last_orders(&mut self, timeouts: &Timeouts) -> bool {
+        let now = Instant::now();
+        let is_over = |phase: Phase| phase.deadline(timeouts.write).is_some_and(|at| at <= now);
+        let others_live = self.turns.iter().any(|(_, phase)| !is_over(*phase));
+        let is_first = self.last_orders.is_none();
+        self.last_orders.get_or_insert(now + timeouts.write);
+        is_first && others_live
+    }
+
+    /// From when on the connection can go to make room; `None` while a request is worked on.
+    fn spare_at(&self) -> Option<Instant> {
+        let waits = self.turns.iter().map(|(_, phase)| phase.waits_since());
+        let latest = waits.reduce(|one, other| Some(one?.max(other?)));
+        match (latest, self.head_since) {
+            (Some(since), _) => Some(since? + BUSY_PATIENCE),
+            // A later head has begun.
+            (None, Some(since)) if since != self.quiet_since => Some(since + BUSY_PATIENCE),
+            (None, _) => Some(self.quiet_since + IDLE_PATIENCE),
+        }
     }
 
     /// Whether hyper holds nothing but empty buffers once the connection is quiet.
@@ -340,29 +469,74 @@ impl State {
         is_settled && !self.is_asleep && !self.is_http2
     }
 
+    fn phase_of(&mut self, id: TurnId) -> Option<&mut Phase> {
+        let mut turns = self.turns.iter_mut();
+        let turn = turns.find(|(other, _)| *other == id);
+        turn.map(|(_, phase)| phase)
+    }
+
+    fn fall_asleep(&mut self) {
+        self.is_asleep = true;
+        self.turns.shrink_to_fit();
+    }
+
     fn has_read(&mut self, bytes: &[u8], now: Instant) {
-        if self.in_flight == 0 && !self.is_http2 && !bytes.is_empty() {
+        if self.turns.is_empty() && !self.is_http2 && !bytes.is_empty() {
             self.head_since.get_or_insert(now);
         }
     }
 }
 
 impl Pace {
-    fn new(timeouts: Timeouts) -> Self {
-        let state = Mutex::new(State::new(Instant::now()));
-        Self { timeouts, state }
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        Self {
+            timeouts,
+            state: Mutex::new(State::new(Instant::now())),
+            leave: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A head is in.
-    fn enter(self: &Arc<Self>) -> Turn {
+    /// From when on the connection can go to make room for another; `None` while a request is
+    /// worked on. It moves on whenever something happens.
+    pub(super) fn spare_at(&self) -> Option<Instant> {
+        self.state().spare_at()
+    }
+
+    /// Asks the connection to go. It stays if a request comes in between.
+    pub(super) fn ask_to_leave(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Ready when the connection was asked to go, and still can.
+    pub(super) async fn must_leave(&self) {
+        loop {
+            self.leave.notified().await;
+            if self.spare_at().is_some_and(|at| at <= Instant::now()) {
+                return;
+            }
+        }
+    }
+
+    /// A head is in, and a body to follow or not.
+    pub(super) fn enter(self: &Arc<Self>, has_body: bool) -> Turn {
         let mut state = self.state();
-        state.in_flight += 1;
+        let id = state.next_turn;
+        state.next_turn += 1;
+        let phase = if has_body {
+            Phase::Arriving(Instant::now())
+        } else {
+            Phase::Working
+        };
+        state.turns.push((id, phase));
         state.head_since = None;
-        Turn(self.clone())
+        Turn {
+            pace: self.clone(),
+            id,
+        }
     }
 
     fn restart_idle(&self) {
@@ -378,8 +552,9 @@ impl Pace {
         }
     }
 
-    /// Ready when a clock has run out. `clock` is set anew whenever the deadline has moved, which
-    /// happens in the connection's own task, hence no waker is needed for it.
+    /// Ready when a clock has run out. `clock` is set anew whenever the deadline has moved. Nearer
+    /// it only moves when the connection's own task has something to do, hence no waker is needed
+    /// for it: HTTP/2 answers are made in other tasks, but what they hand over wakes this one.
     fn poll_overdue(&self, mut clock: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Overdue> {
         let deadline = self.state().deadline(&self.timeouts);
         let Some((at, overdue)) = deadline else {
@@ -392,32 +567,68 @@ impl Pace {
     }
 }
 
-/// A request's turn, from its head until its answer is handed over.
-struct Turn(Arc<Pace>);
+/// A request's turn, from its head until its answer is taken.
+pub(super) struct Turn {
+    pace: Arc<Pace>,
+    id: TurnId,
+}
+
+impl Turn {
+    /// Says what the request waits for now.
+    fn note(&self, now: Phase) {
+        if let Some(phase) = self.pace.state().phase_of(self.id) {
+            *phase = now;
+        }
+    }
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.in_flight -= 1;
+        let mut state = self.pace.state();
+        state.turns.retain(|(id, _)| *id != self.id);
         state.quiet_since = Instant::now();
     }
 }
 
-/// A response's body, which holds the request's turn while it is sent.
-struct Held {
-    body: Body,
-    _turn: Turn,
+/// A request's body, which tells when there is nothing more to wait for.
+struct Arriving {
+    body: Incoming,
+    pace: Arc<Pace>,
+    id: TurnId,
+    is_over: bool,
 }
 
-impl HttpBody for Held {
+impl Arriving {
+    fn new(body: Incoming, turn: &Turn) -> Self {
+        Self {
+            is_over: body.is_end_stream(),
+            body,
+            pace: turn.pace.clone(),
+            id: turn.id,
+        }
+    }
+
+    fn end(&mut self) {
+        let was_over = std::mem::replace(&mut self.is_over, true);
+        if !was_over && let Some(phase @ Phase::Arriving(_)) = self.pace.state().phase_of(self.id) {
+            *phase = Phase::Working;
+        }
+    }
+}
+
+impl HttpBody for Arriving {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = hyper::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if self.body.is_end_stream() || !matches!(frame, Some(Ok(_))) {
+            self.end();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -429,6 +640,105 @@ impl HttpBody for Held {
     }
 }
 
+/// A handler that wants no body, or has had enough of it.
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A response's body, handed over in pieces. It and they hold the request's turn, for hyper keeps
+/// a piece until it is written: in HTTP/2 that is when the client has opened its window for it.
+struct Held {
+    body: Body,
+    /// What was taken from the body and not handed over yet.
+    rest: Bytes,
+    turn: Arc<Turn>,
+}
+
+impl Held {
+    fn new(body: Body, turn: Arc<Turn>) -> Self {
+        Self {
+            body,
+            rest: Bytes::new(),
+            turn,
+        }
+    }
+
+    fn next_piece(&mut self) -> Frame<Piece> {
+        let bytes = self.rest.split_to(self.rest.len().min(PIECE));
+        self.turn.note(Phase::Answering(Instant::now()));
+        Frame::data(Piece {
+            bytes,
+            turn: self.turn.clone(),
+        })
+    }
+}
+
+impl HttpBody for Held {
+    type Data = Piece;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
+        while self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => self.rest = bytes,
+                    // No answer here has trailers.
+                    Err(_) => return Poll::Ready(None),
+                },
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(Some(Ok(self.next_piece())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, hint) = (self.rest.len() as u64, self.body.size_hint());
+        let mut all = SizeHint::new();
+        all.set_lower(hint.lower() + rest);
+        if let Some(upper) = hint.upper() {
+            all.set_upper(upper + rest);
+        }
+        all
+    }
+}
+
+/// A part of an answer.
+struct Piece {
+    bytes: Bytes,
+    turn: Arc<Turn>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+/// It is taken, which winds the answer's clock up again.
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.turn.note(Phase::Answering(Instant::now()));
+    }
+}
+
 /// A stream that tells [`Pace`] what passes through it, and that lingers when it is closed.
 struct PacedIo<I> {
     io: I,
@@ -436,8 +746,17 @@ struct PacedIo<I> {
     ahead: Bytes,
     /// Whether the first words have been heard: HTTP/2 begins with a connection or not at all.
     is_known: bool,
+    peer: IpAddr,
     pace: Arc<Pace>,
+    /// What is written in the place of something of hyper's own.
+    instead: Option<Instead>,
     linger: Option<Linger>,
+}
+
+struct Instead {
+    left: Bytes,
+    /// How much it stands for.
+    length: usize,
 }
 
 struct Linger {
@@ -446,12 +765,14 @@ struct Linger {
 }
 
 impl<I> PacedIo<I> {
-    fn new(io: I, pace: Arc<Pace>) -> Self {
+    fn new(io: I, peer: SocketAddr, pace: Arc<Pace>) -> Self {
         Self {
             io,
             ahead: Bytes::new(),
             is_known: false,
+            peer: peer.ip(),
             pace,
+            instead: None,
             linger: None,
         }
     }
@@ -528,13 +849,48 @@ impl<I: AsyncRead + Unpin> AsyncRead for PacedIo<I> {
     }
 }
 
+impl<I: AsyncWrite + Unpin> PacedIo<I> {
+    /// Writes what stands for these bytes, if something does.
+    fn poll_instead(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Option<io::Result<usize>>> {
+        if self.instead.is_none() {
+            let length = bytes.len();
+            let left = unreadable::instead_of(bytes, self.peer);
+            self.instead = left.map(|left| Instead { left, length });
+        }
+        while let Some(Instead { left, length }) = &mut self.instead {
+            if left.is_empty() {
+                let length = *length;
+                self.instead = None;
+                return Poll::Ready(Some(Ok(length)));
+            }
+            match ready!(Pin::new(&mut self.io).poll_write(cx, left)) {
+                Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::WriteZero.into()))),
+                Ok(written) => left.advance(written),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn poll_paced_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match ready!(self.poll_instead(cx, bytes)) {
+            Some(written) => Poll::Ready(written),
+            None => Pin::new(&mut self.io).poll_write(cx, bytes),
+        }
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PacedIo<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        let written = self.poll_paced_write(cx, bytes);
         self.note_write(&written);
         written
     }
@@ -544,7 +900,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PacedIo<I> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        // What hyper says by itself stands alone.
+        let written = match slices {
+            [bytes] => self.poll_paced_write(cx, bytes),
+            _ => Pin::new(&mut self.io).poll_write_vectored(cx, slices),
+        };
         self.note_write(&written);
         written
     }
@@ -568,9 +928,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PacedIo<I> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
     use axum::routing::get;
     use http_body_util::{BodyExt, Empty};
-    use hyper::client::conn::http2;
+    use hyper::client::conn::http2::{self, SendRequest};
     use tokio::io::{DuplexStream, duplex};
     use tokio::task::JoinHandle;
 
@@ -595,10 +956,15 @@ mod tests {
                 sleep(Duration::from_mins(10)).await;
                 "ok"
             };
+            let soon = || async {
+                sleep(Duration::from_secs(50)).await;
+                StatusCode::NO_CONTENT
+            };
             let shared = Shared {
                 router: Router::new()
                     .route("/", get(|| async { "ok" }))
                     .route("/slow", get(slow))
+                    .route("/soon", get(soon))
                     .route("/large", get(|| async { "x".repeat(100_000) })),
                 http1: speak_http1(),
                 http2: speak_http2(),
@@ -606,9 +972,10 @@ mod tests {
                 shutdown: shutdown.clone(),
             };
             let peer = "127.0.0.1:1".parse().unwrap();
+            let pace = Arc::new(Pace::new(shared.timeouts));
             Self {
                 client,
-                server: tokio::spawn(serve(io, peer, Arc::new(shared))),
+                server: tokio::spawn(serve(io, peer, Arc::new(shared), pace)),
                 shutdown,
                 opened: Instant::now(),
             }
@@ -627,7 +994,42 @@ mod tests {
             text
         }
 
+        /// Speaks HTTP/2 with this window for each answer. Pings are acknowledged.
+        async fn http2(self, window: u32) -> Multiplexed {
+            let io = TokioIo::new(self.client);
+            let mut client = http2::Builder::new(TokioExecutor::new());
+            client.initial_stream_window_size(window);
+            let (sender, connection) = client.handshake(io).await.unwrap();
+            // It ends with the connection, for whatever reason.
+            tokio::spawn(async { drop(connection.await) });
+            Multiplexed {
+                sender,
+                server: self.server,
+                opened: self.opened,
+            }
+        }
+
         /// Waits for the server to give up, and tells after how many seconds it did.
+        async fn seconds_until_cut(self) -> u64 {
+            self.server.await.unwrap();
+            self.opened.elapsed().as_secs()
+        }
+    }
+
+    /// The client's end of a connection in HTTP/2.
+    struct Multiplexed {
+        sender: SendRequest<Empty<Bytes>>,
+        server: JoinHandle<()>,
+        opened: Instant,
+    }
+
+    impl Multiplexed {
+        async fn get(&mut self, uri: &str) -> hyper::Result<Response<Incoming>> {
+            let request = Request::get(format!("http://x{uri}"));
+            let request = request.body(Empty::new()).unwrap();
+            self.sender.send_request(request).await
+        }
+
         async fn seconds_until_cut(self) -> u64 {
             self.server.await.unwrap();
             self.opened.elapsed().as_secs()
@@ -805,9 +1207,66 @@ mod tests {
         let filler = "a".repeat(17_000);
         wire.send(&format!("GET / HTTP/1.1\r\nhost: x\r\nx: {filler}\r\n\r\n"))
             .await;
-        let mut text = [0; 12];
-        wire.client.read_exact(&mut text).await.unwrap();
-        assert_eq!(&text, b"HTTP/1.1 431");
+        let mut text = String::new();
+        wire.client.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 431 "), "{text}");
+        assert!(text.contains(r#""code":"head_too_large""#), "{text}");
+    }
+
+    /// Red without `answer_deadline`. With a window of one byte, red where a [`Piece`] does not hold
+    /// the turn: hyper then has nothing left to do for the answer.
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_answer_that_is_not_taken_ends_its_connection_after_thirty_seconds() {
+        for window in [0, 1] {
+            for path in ["/", "/large"] {
+                let mut wire = Wire::open(99_999).http2(window).await;
+                let answer = wire.get(path).await.unwrap();
+                assert_eq!(answer.status(), 200);
+                assert_eq!(wire.seconds_until_cut().await, 30, "{path} {window}");
+            }
+        }
+    }
+
+    /// Red where an overdue answer cuts the connection at once.
+    #[tokio::test(start_paused = true)]
+    async fn those_who_share_a_connection_with_an_answer_that_is_not_taken_are_answered() {
+        let mut wire = Wire::open(99_999).http2(0).await;
+        let _untaken = wire.get("/large").await.unwrap();
+        assert_eq!(wire.get("/soon").await.unwrap().status(), 204);
+        assert_eq!(wire.opened.elapsed().as_secs(), 50);
+        assert!(wire.get("/").await.is_err(), "it takes no more");
+        assert_eq!(wire.seconds_until_cut().await, 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_waits_for_others_for_thirty_seconds_more() {
+        let mut wire = Wire::open(99_999).http2(0).await;
+        let _untaken = wire.get("/large").await.unwrap();
+        assert!(wire.get("/slow").await.is_err());
+        assert_eq!(wire.seconds_until_cut().await, 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_are_not_taken_one_after_the_other_end_with_the_last() {
+        let mut wire = Wire::open(99_999).http2(0).await;
+        let _first = wire.get("/large").await.unwrap();
+        pause(10).await;
+        let _second = wire.get("/large").await.unwrap();
+        assert_eq!(wire.seconds_until_cut().await, 40);
+    }
+
+    /// Red where a piece that is taken does not wind the clock up.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_taken_slowly_but_steadily_arrives() {
+        let mut wire = Wire::open(99_999).http2(16 * 1024).await;
+        let mut body = wire.get("/large").await.unwrap().into_body();
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            length += frame.unwrap().into_data().unwrap().len();
+            pause(20).await;
+        }
+        assert_eq!(length, 100_000);
+        assert!(wire.opened.elapsed().as_secs() > 100);
     }
 
     #[tokio::test(start_paused = true)]

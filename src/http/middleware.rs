@@ -13,24 +13,24 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use ipnet::IpNet;
 use tower_http::cors::CorsLayer;
 
 use super::body::MAX_BODY_BYTES;
-use super::client::{X_REQUEST_ID, recognise, trace_parent};
+use super::client::{Proxies, X_REQUEST_ID, recognise, trace_parent};
 use super::problem::{Code, Problem, render};
+use crate::config::HttpConfig;
 use crate::store::on_a_budget;
 
 /// Recognises the client, gives the request its id and finds its place in a trace; writes the id on every response, and the
 /// bodies of problems, which carry it too.
 pub async fn identify(
-    State(trusted): State<Arc<[IpNet]>>,
+    State(proxies): State<Arc<Proxies>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let client = recognise(&request, &trusted);
+    let client = recognise(&request, &proxies);
     let id = client.request_id.clone();
-    if let Some(parent) = trace_parent(&request, &trusted) {
+    if let Some(parent) = trace_parent(&request, &proxies) {
         request.extensions_mut().insert(parent);
     }
     request.extensions_mut().insert(client);
@@ -63,14 +63,17 @@ pub async fn bound_database_time(request: Request, next: Next) -> Response {
 /// unless the handler knows better; and does not tell what is running here.
 pub async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    let headers = response.headers_mut();
+    harden_headers(response.headers_mut());
+    response
+}
+
+pub(super) fn harden_headers(headers: &mut HeaderMap) {
     headers.remove(SERVER);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     insert_absent(headers, CACHE_CONTROL, "no-store");
     let policy = "default-src 'none'; frame-ancestors 'none'";
     insert_absent(headers, CONTENT_SECURITY_POLICY, policy);
-    response
 }
 
 fn insert_absent(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
@@ -79,22 +82,25 @@ fn insert_absent(headers: &mut HeaderMap, name: HeaderName, value: &'static str)
         .or_insert(HeaderValue::from_static(value));
 }
 
-/// Lets pages of these origins call us and read what they need of the answers. `None` where no
-/// origin may: then nothing is said, and browsers refuse by themselves.
+/// Lets pages of the allowed origins call us, with the headers that they need, and read what they
+/// need of the answers. `None` where no origin may: then nothing is said, and browsers refuse by
+/// themselves.
 ///
 /// `Date` tells a page with a wrong clock how old an answer is that was repeated. Credentials are
 /// not allowed: tokens travel in headers that a page sets on purpose, so there is
 /// no cookie to misuse.
 #[must_use]
-pub fn cors(origins: &[String]) -> Option<CorsLayer> {
-    let origins: Vec<_> = (origins.iter())
+pub fn cors(config: &HttpConfig) -> Option<CorsLayer> {
+    let own = (config.allowed_headers.iter()).filter_map(|name| name.parse().ok());
+    let headers: Vec<HeaderName> = own.chain([AUTHORIZATION, CONTENT_TYPE]).collect();
+    let origins: Vec<_> = (config.allowed_origins.iter())
         .filter_map(|origin| HeaderValue::from_str(origin).ok())
         .collect();
     let layer = || {
         CorsLayer::new()
             .allow_origin(origins.clone())
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+            .allow_headers(headers.clone())
             .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, DATE])
             .max_age(Duration::from_hours(1))
     };

@@ -20,9 +20,11 @@ pub mod health;
 pub mod introspect;
 pub mod middleware;
 pub mod openapi;
+pub mod origin;
 pub mod problem;
 pub mod refresh;
 pub mod revocations;
+mod room;
 pub mod scrape;
 pub mod server;
 pub mod session;
@@ -30,6 +32,7 @@ pub mod sessions;
 pub mod signin;
 pub mod signout;
 pub mod tokens;
+mod unreadable;
 pub mod verify;
 pub mod well_known;
 
@@ -39,7 +42,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
-use ipnet::IpNet;
 use tower::ServiceBuilder;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -50,8 +52,10 @@ use utoipa_axum::routes;
 use crate::auth::Auth;
 use crate::config::HttpConfig;
 use crate::limits::{Flood, FloodLimit};
+use client::Proxies;
 use flood::FloodGate;
 use openapi::Rendered;
+use origin::KnownOrigins;
 use scrape::Measured;
 
 /// The base path of the methods.
@@ -63,9 +67,10 @@ pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Rou
     let description = Rendered::new(described, auth.issuer());
     let description = get(openapi::show).with_state(description);
     let callers = callers.route("/api/openapi.json", description);
-    let mut router = for_callers(callers, config)
+    let origins = KnownOrigins::new(auth.issuer(), &config.allowed_origins);
+    let mut router = for_callers(callers, origins, config)
         // A proxy asks here about requests of every kind, so nothing of them is looked at but the
-        // token: no CORS, which would let preflights in, and no limit on bodies.
+        // token: no CORS, which would let preflights in, no limit on bodies, and no look at origins.
         .merge(verify::router());
     if config.docs {
         router = router.merge(docs::router());
@@ -132,9 +137,12 @@ pub fn management_router(measured: Measured) -> Router {
 /// 6. bound the time that the request may wait for the database.
 /// 7. the routes, each with what it alone needs, and the answer where there is none.
 pub fn stack(router: Router, config: &HttpConfig) -> Router {
-    let trusted: Arc<[IpNet]> = config.trusted_proxies.clone().into();
+    let proxies = Arc::new(Proxies {
+        networks: config.trusted_proxies.clone(),
+        header: config.forwarded_header,
+    });
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(trusted, middleware::identify))
+        .layer(from_fn_with_state(proxies, middleware::identify))
         .layer(from_fn(middleware::harden))
         .layer(from_fn(access_log::log))
         .layer(CatchPanicLayer::custom(middleware::refuse_panic))
@@ -147,15 +155,18 @@ pub fn stack(router: Router, config: &HttpConfig) -> Router {
 ///
 /// 1. `cors`: answers preflights, which carry no token and must not count as attempts; outside
 ///    of what refuses, because a page may read refusals too.
-/// 2. refuse large bodies: before a route does anything. The limit for axum's own extractors goes
+/// 2. refuse what a page of a foreign origin asks, before it counts.
+/// 3. refuse large bodies: before a route does anything. The limit for axum's own extractors goes
 ///    with it.
-/// 3. the routes, and 405 where a route has no such method.
+/// 4. the routes, and 405 where a route has no such method.
 fn for_callers<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
+    origins: KnownOrigins,
     config: &HttpConfig,
 ) -> Router<S> {
     let layers = ServiceBuilder::new()
-        .layer(option_layer(middleware::cors(&config.allowed_origins)))
+        .layer(option_layer(middleware::cors(config)))
+        .layer(from_fn_with_state(origins, origin::refuse_foreign_pages))
         .layer(from_fn(middleware::refuse_large_bodies))
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES));
     router
@@ -179,6 +190,7 @@ mod tests {
     use super::body::ApiJson;
     use super::signin::SigninRequest;
     use super::*;
+    use crate::config::ForwardedHeader;
     use crate::domain::Client;
 
     fn router() -> Router {
@@ -186,7 +198,9 @@ mod tests {
             listen: ([127, 0, 0, 1], 0).into(),
             management_listen: ([127, 0, 0, 1], 0).into(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            forwarded_header: ForwardedHeader::Either,
             allowed_origins: vec!["https://office.example".to_owned()],
+            allowed_headers: vec!["traceparent".to_owned()],
             max_connections: 10,
             drain_delay: Duration::ZERO,
             docs: false,
@@ -200,7 +214,8 @@ mod tests {
                 get(|| async { ([(CACHE_CONTROL, "public")], "") }),
             )
             .route("/panic", get(panics));
-        stack(for_callers(router, &config), &config)
+        let origins = KnownOrigins::new("https://auth.example", &config.allowed_origins);
+        stack(for_callers(router, origins, &config), &config)
     }
 
     async fn whoami(client: Client) -> String {
@@ -366,7 +381,7 @@ mod tests {
             .header("access-control-request-method", "POST")
             .header(
                 "access-control-request-headers",
-                "authorization,content-type",
+                "authorization,content-type,traceparent",
             );
         let answer = send(preflight, "").await;
         assert_eq!(answer.status, StatusCode::OK);
@@ -374,6 +389,8 @@ mod tests {
             answer.header("access-control-allow-origin"),
             "https://office.example"
         );
+        let allowed = answer.header("access-control-allow-headers");
+        assert_eq!(allowed, "traceparent,authorization,content-type");
         let request = Request::post("/signin").header("origin", "https://office.example");
         let answer = send(request, "").await;
         assert_eq!(answer.problem()["code"], "malformed_request");
@@ -387,6 +404,14 @@ mod tests {
     async fn a_page_of_another_origin_may_not() {
         let request = Request::get("/whoami").header("origin", "https://evil.example");
         let answer = send(request, "").await;
+        assert_eq!(answer.status, StatusCode::OK);
         assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        for method in [Method::POST, Method::DELETE] {
+            let request = Request::builder().method(method).uri("/whoami");
+            let answer = send(request.header("origin", "https://evil.example"), "").await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN);
+            assert_eq!(answer.problem()["code"], "forbidden_origin");
+            assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        }
     }
 }

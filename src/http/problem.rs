@@ -45,6 +45,8 @@ pub enum Code {
     InvalidAccessToken,
     /// 401: a service that is not known, or whose secret is wrong.
     InvalidClient,
+    /// 403: a page of an origin that may not ask this.
+    ForbiddenOrigin,
     /// 404: nothing lives at this path.
     NotFound,
     /// 405: the path does not know this method.
@@ -59,6 +61,8 @@ pub enum Code {
     InvalidRequest,
     /// 429: a limit is reached.
     TooManyAttempts,
+    /// 431: the head is larger than any request needs.
+    HeadTooLarge,
     /// 500: a defect of ours.
     Internal,
     /// 503: the database cannot be reached.
@@ -79,6 +83,7 @@ impl Code {
             | Self::MissingAccessToken
             | Self::InvalidAccessToken
             | Self::InvalidClient => StatusCode::UNAUTHORIZED,
+            Self::ForbiddenOrigin => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -86,6 +91,7 @@ impl Code {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -102,6 +108,7 @@ impl Code {
             Self::MissingAccessToken => "missing_access_token",
             Self::InvalidAccessToken => "invalid_access_token",
             Self::InvalidClient => "invalid_client",
+            Self::ForbiddenOrigin => "forbidden_origin",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
@@ -109,6 +116,7 @@ impl Code {
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::InvalidRequest => "invalid_request",
             Self::TooManyAttempts => "too_many_attempts",
+            Self::HeadTooLarge => "head_too_large",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
             Self::Overloaded => "overloaded",
@@ -130,6 +138,9 @@ impl Code {
             Self::MissingAccessToken => "Send an access token: `Authorization: Bearer TOKEN`.",
             Self::InvalidAccessToken => "The access token is not valid.",
             Self::InvalidClient => "Send the name and secret of a known service by HTTP Basic.",
+            Self::ForbiddenOrigin => {
+                "Pages of this origin may not ask for this, unless the server is set to allow them."
+            }
             Self::NotFound => "There is nothing at this path.",
             Self::MethodNotAllowed => {
                 "This path does not know this method; the `Allow` header lists those it knows."
@@ -141,6 +152,7 @@ impl Code {
             }
             Self::InvalidRequest => "Some fields are missing or not valid; `errors` names each.",
             Self::TooManyAttempts => "Too many attempts. Try again later.",
+            Self::HeadTooLarge => "Target and headers must be at most 16 KiB long.",
             Self::Internal => {
                 "Something went wrong on our side. Quote the request id to report it."
             }

@@ -1,10 +1,11 @@
 //! The serve loop: accepts connections within bounds, and lets them go without breaking a promise.
 //!
-//! `axum::serve` sets no timeout and no cap, so this is hyper's connection under our own loop. What a single connection may take is in `connection.rs`.
+//! `axum::serve` sets no timeout and no cap, so this is hyper's connection under our own loop. What a
+//! single connection may take is in `connection.rs`, which one makes room for another in `room.rs`.
 //!
-//! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 414, 431):
-//! those answers never reach the middleware, so they carry no request id and are not counted with
-//! the requests, but as connections that were cut.
+//! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 431): that
+//! never reaches the middleware, so it is not counted with the requests, but as a connection that
+//! was cut. `unreadable.rs` makes a problem of it, in HTTP/1; in HTTP/2 it stays bare.
 
 use std::io;
 use std::sync::Arc;
@@ -14,20 +15,26 @@ use axum::Router;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use super::connection::Timeouts;
-use super::connection::{self, Shared};
+use super::connection::{self, Pace, Shared};
+use super::room::{Admission, Room};
 use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_CUT, CONNECTIONS_MAX};
 
 /// The largest head, in HTTP/1 and HTTP/2 alike.
 const MAX_HEAD_BYTES: u16 = 16 * 1024;
 
-/// Requests at a time on one HTTP/2 connection.
-const MAX_STREAMS: u32 = 100;
+/// Requests at a time on one HTTP/2 connection: the fifty tabs of a browser that wake at once, and
+/// some. Each may make us hold a head, a body and an answer.
+const MAX_STREAMS: u32 = 64;
+
+/// How much of a body may be on its way on an HTTP/2 connection before we have read it: of one
+/// request, which need not send more, and of all.
+const STREAM_WINDOW: u32 = 32 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
 
 /// How often, and for how long, an HTTP/2 peer is asked whether it lives.
 const PING: Duration = Duration::from_secs(20);
@@ -41,7 +48,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub struct ServerLimits {
     /// The listener's name, for the metrics.
     pub listener: &'static str,
-    /// Connections at a time; further ones wait in the system's backlog.
+    /// Connections at a time. A further one takes the place of one that says nothing, and waits in
+    /// the system's backlog while there is none.
     pub max_connections: usize,
     /// How long a connection may take.
     pub timeouts: Timeouts,
@@ -125,37 +133,47 @@ pub async fn serve(
         CONNECTIONS_CUT.add(0, [reason.into()]);
     }
     CONNECTIONS_MAX.count(limits.max_connections, [limits.listener.into()]);
-    let accepting = accept_all(&listener, limits, &connections, &shared);
-    shutdown.stop.run_until_cancelled(accepting).await;
+    accept_all(&listener, limits, &connections, &shared).await;
     accept_the_last(listener, &connections, &shared);
     finish(&connections, limits.drain, &shutdown.cut).await;
 }
 
-/// Accepts one connection after the other, each once there is room for it.
+/// Accepts one connection after the other until told to stop, and serves each once there is room
+/// for it. One that waits for room when told to stop is served too: its client is connected.
 async fn accept_all(
     listener: &TcpListener,
     limits: ServerLimits,
     connections: &TaskTracker,
     shared: &Arc<Shared>,
 ) {
-    let room = Arc::new(Semaphore::new(limits.max_connections));
-    while let Ok(place) = room.clone().acquire_owned().await {
-        let (stream, peer) = match listener.accept().await {
+    let room = Arc::new(Room::new(limits.max_connections));
+    let stop = &shared.shutdown.stop;
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                survive(&error).await;
+                stop.run_until_cancelled(survive(&error)).await;
                 continue;
             }
         };
         send_at_once(&stream);
-        let served = connection::serve(stream, peer, shared.clone());
-        connections.spawn(async move {
-            CONNECTIONS.shift(1.0, [limits.listener.into()]);
-            served.await;
-            CONNECTIONS.shift(-1.0, [limits.listener.into()]);
-            drop(place);
-        });
+        let pace = Arc::new(Pace::new(shared.timeouts));
+        let admission = stop.run_until_cancelled(room.admit(&pace)).await;
+        let served = connection::serve(stream, peer, shared.clone(), pace);
+        connections.spawn(stay(admission, served, limits.listener));
     }
+}
+
+/// Serves a connection, which takes up its place meanwhile.
+async fn stay(
+    admission: Option<Admission>,
+    served: impl Future<Output = ()>,
+    listener: &'static str,
+) {
+    CONNECTIONS.shift(1.0, [listener.into()]);
+    served.await;
+    CONNECTIONS.shift(-1.0, [listener.into()]);
+    drop(admission);
 }
 
 /// Accepts who connected before the listener closes: the system says so to clients before we accept
@@ -179,7 +197,8 @@ fn accept_the_last(listener: TcpListener, connections: &TaskTracker, shared: &Ar
             .and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
             send_at_once(&stream);
-            connections.spawn(connection::serve(stream, peer, shared.clone()));
+            let pace = Arc::new(Pace::new(shared.timeouts));
+            connections.spawn(connection::serve(stream, peer, shared.clone(), pace));
         }
     }
 }
@@ -232,6 +251,8 @@ pub(super) fn speak_http2() -> http2::Builder<TokioExecutor> {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD_BYTES.into())
         .max_send_buf_size(64 * 1024)
         .keep_alive_interval(PING)

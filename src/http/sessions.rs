@@ -6,7 +6,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::bearer::BearerToken;
 use super::openapi::{SESSIONS, examples};
@@ -26,7 +25,7 @@ pub struct SessionsResponse {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ListedSession {
-    #[schema(value_type = Uuid)]
+    #[schema(value_type = uuid::Uuid)]
     id: SessionId,
     created_at: WireTime,
     /// When it was opened or last refreshed.
@@ -105,18 +104,19 @@ pub async fn list(
     operation_id = "endSession",
     tag = SESSIONS,
     security(("accessToken" = [])),
-    params(("id" = Uuid, Path, description = "The session's id, as `GET /sessions` lists it")),
+    params(("id" = uuid::Uuid, Path, description = "The session's id, as `GET /sessions` lists it")),
     responses((status = NO_CONTENT, description = "The session is over")),
 )]
 pub async fn end(
     State(auth): State<Auth>,
     client: Client,
     token: BearerToken,
-    id: Result<Path<Uuid>, PathRejection>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Path(id) = id.map_err(|_| Problem::new(Code::NotFound))?;
-    auth.end_own_session(&client, token.expose(), SessionId(id))
-        .await?;
+    // What is no id is no session either.
+    let id = id.ok().and_then(|Path(id)| SessionId::parse(&id));
+    let id = id.ok_or(Code::NotFound)?;
+    auth.end_own_session(&client, token.expose(), id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -131,7 +131,7 @@ catalogue! {
     Gauge CONNECTIONS = "backoffice_auth_connections" ["listener"];
     /// Connections that may be open at a time, by listener.
     Gauge CONNECTIONS_MAX = "backoffice_auth_connections_max" ["listener"];
-    /// Connections that did not end by themselves: `unreadable` is one that hyper answered itself with 400, 414 or 431.
+    /// Connections that did not end by themselves: `unreadable` was answered with 400 or 431 because its request cannot be read, `answer_timeout` did not take an answer, `made_room` gave its place up.
     Counter CONNECTIONS_CUT = "backoffice_auth_connections_cut_total" ["reason"];
 
     /// Refusals for too many attempts, by limit. All but `mail` are a 429.

@@ -3,7 +3,7 @@
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Held, PASSWORD, TestApp, post, send};
+use crate::support::{Answer, Held, Jwt, PASSWORD, TestApp, post, request, send};
 
 const SIGNIN: &str = "/api/v2/signin";
 
@@ -382,4 +382,114 @@ async fn a_defect_of_ours_is_500_and_tells_nothing_of_it() {
       "type": "about:blank"
     }
     "#);
+}
+
+/// What a browser says of a request that a page of another origin makes.
+const FOREIGN: [&[(&str, &str)]; 4] = [
+    &[("Origin", "https://evil.example")],
+    &[
+        ("Origin", "https://evil.example"),
+        ("Sec-Fetch-Site", "cross-site"),
+    ],
+    &[("Origin", "null")],
+    &[("Sec-Fetch-Site", "same-site")],
+];
+
+/// Red with the layer taken out: the sixth is a 429, and the owner is locked out with them.
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_spends_none_of_its_visitors_attempts() {
+    let app = TestApp::with(&[
+        ("limits.flood_burst", "2"),
+        ("limits.flood_per_second", "1"),
+    ])
+    .await;
+    let alice = app.user("alice@example.com").await;
+    for headers in FOREIGN.repeat(3) {
+        let mut all = vec![("X-Forwarded-For", alice.network.as_str())];
+        all.extend(headers);
+        for path in [
+            SIGNIN,
+            "/api/v2/2fa/confirm",
+            "/api/v2/refresh",
+            "/api/v2/signout",
+        ] {
+            let answer = send(app.public_addr(), &post(path, &all, &credentials())).await;
+            answer.problem(403, "forbidden_origin");
+        }
+    }
+    assert_eq!(app.count("SELECT count(*) FROM attempts").await, 0);
+    let events = "SELECT count(*) FROM audit_events WHERE kind = 'signin'";
+    assert_eq!(app.count(events).await, 0);
+    let pair = alice.signin().await.pair();
+    // Whatever the page has got hold of.
+    let bearer = format!("Bearer {}", pair.access);
+    for path in [
+        "/api/v2/sessions",
+        "/api/v2/sessions/x",
+        "/oauth2/introspect",
+    ] {
+        let headers = [FOREIGN[0][0], ("Authorization", bearer.as_str())];
+        let answer = send(app.public_addr(), &request("DELETE", path, &headers, b"")).await;
+        answer.problem(403, "forbidden_origin");
+    }
+    let headers = [FOREIGN[0][0], ("Authorization", bearer.as_str())];
+    for (method, path) in [("GET", "/api/v2/session"), ("POST", "/auth/verify")] {
+        let answer = send(app.public_addr(), &request(method, path, &headers, b"")).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_the_servers_own_origin_and_of_those_allowed_may_sign_in() {
+    let app = TestApp::with(&[("http.allowed_origins", "https://office.example")]).await;
+    app.user("alice@example.com").await;
+    let own = format!("http://{}", app.public_addr());
+    for headers in [
+        &[("Origin", "https://office.example")][..],
+        &[
+            ("Origin", "https://office.example"),
+            ("Sec-Fetch-Site", "cross-site"),
+        ],
+        &[("Origin", &own)],
+        &[("Origin", &own), ("Sec-Fetch-Site", "same-origin")],
+    ] {
+        let signin = signin_at_own_host(&app, headers);
+        send(app.public_addr(), &signin).await.pair();
+    }
+}
+
+/// A sign-in for the host that the server listens on, as a browser sends it.
+fn signin_at_own_host(app: &TestApp, headers: &[(&str, &str)]) -> Vec<u8> {
+    let (network, body) = (app.new_network(), credentials());
+    let mut head = format!(
+        "POST {SIGNIN} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\
+         X-Forwarded-For: {network}\r\n",
+        app.public_addr(),
+        body.len(),
+    );
+    for (name, value) in headers {
+        head.extend([*name, ": ", *value, "\r\n"]);
+    }
+    [head.as_bytes(), b"\r\n", &body].concat()
+}
+
+/// Red with `Uuid::try_parse` alone.
+#[tokio::test]
+async fn an_id_in_another_form_is_none() {
+    let app = TestApp::start().await;
+    let (alice, pair) = app.signed_in("alice@example.com").await;
+    let claims = Jwt::read(&pair.access).claims;
+    let id = claims["sid"].as_str().unwrap();
+    let simple = id.replace('-', "");
+    for form in [&*simple, &format!("{{{id}}}"), &format!("urn:uuid:{id}")] {
+        let path = format!("/api/v2/sessions/{form}");
+        let ask = app.request("DELETE", &path, &alice.network);
+        let answer = app.send(ask.bearer_auth(&pair.access)).await;
+        answer.problem(404, "not_found");
+    }
+    let request = app.request("DELETE", &format!("/api/v2/sessions/{id}"), &alice.network);
+    assert_eq!(
+        app.send(request.bearer_auth(&pair.access)).await.status,
+        204
+    );
 }

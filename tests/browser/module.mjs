@@ -274,6 +274,20 @@ check("a page of an origin that is not allowed gets no answer", async ({ context
   assert.equal(await isSignedIn(allowed), true);
 });
 
+check("a page of an origin that is not allowed spends none of its visitors' attempts", async ({ context }) => {
+  const page = await tab(context, setting.refused, setting.server);
+  const email = setting.user();
+  const body = JSON.stringify({ email, password: "wrong" });
+  await page.evaluate(async ([url, body]) => {
+    // A form needs no preflight: the browser sends it, and keeps the answer from the page.
+    const headers = { "Content-Type": "application/x-www-form-urlencoded" };
+    for (let count = 0; count < 8; count++) await fetch(url, { method: "POST", mode: "no-cors", headers, body });
+  }, [`${setting.server}/api/v2/signin`, body]);
+  const allowed = await tab(context, setting.allowed, setting.server);
+  await signIn(allowed, email);
+  assert.equal(await isSignedIn(allowed), true);
+});
+
 check("a page reads from a refusal what it needs, across origins", async ({ context }) => {
   const page = await tab(context, setting.allowed, setting.server);
   const headers = await page.evaluate(async (server) => {

@@ -165,6 +165,15 @@ def let_in(c, proxy, pair):
             c.equal(f"{proxy.name}: {path}, the identity", identity(request), wanted)
 
 
+def much_baggage(c, proxy, pair):
+    """What a request carries for the application is no matter, even if it is more than we read."""
+    cookies = [("Cookie", f"{name}={'x' * 7400}") for name in "abc"]
+    answer, request = proxy("GET", "/", [*bearer(pair.access).items(), *cookies])
+    c.equal(f"{proxy.name}: 22 KB of cookies", answer.status, 200)
+    arrived = sum(len(value) for name, value in request["headers"] if name.lower() == "cookie")
+    c.check(f"{proxy.name}: 22 KB of cookies, as they arrived", arrived >= 22_000, arrived)
+
+
 def not_impersonated(c, proxy, pair):
     """What a client says about its identity does not arrive."""
     forged = ["1", "root@bar.com", str(uuid.uuid4())]
@@ -219,6 +228,7 @@ def forward_auth(c):
     for proxy in c.setting.proxies:
         pair = c.setting.a.signin()
         let_in(c, proxy, pair)
+        much_baggage(c, proxy, pair)
         not_impersonated(c, proxy, pair)
         pair = c.setting.b.signin()
         keep_out(c, proxy, pair, bad_tokens(c, pair))

@@ -29,10 +29,12 @@ const JSON: &[Code] = &[
 const BEARER: &[Code] = &[Code::MissingAccessToken, Code::InvalidAccessToken];
 /// Of what stands behind the flood layer.
 const FLOOD: &[Code] = &[Code::TooManyAttempts];
+/// Of what changes or counts something.
+const PAGES: &[Code] = &[Code::ForbiddenOrigin];
 /// Of what may ask the database.
 const STORE: &[Code] = &[Code::Unavailable];
 /// Of all that answers.
-const ALL: &[Code] = &[Code::Internal];
+const ALL: &[Code] = &[Code::HeadTooLarge, Code::Internal];
 /// Of all that callers reach, rather than a proxy.
 const CALLERS: &[Code] = &[Code::MethodNotAllowed, Code::BodyTooLarge];
 
@@ -41,18 +43,35 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
     Some(match operation {
         "signin" => &[
             CALLERS,
+            PAGES,
             JSON,
             FLOOD,
             STORE,
             &[Code::InvalidCredentials, Code::Overloaded],
         ],
-        "confirm" => &[CALLERS, JSON, FLOOD, STORE, &[Code::InvalidTwoFactor]],
-        "refresh" => &[CALLERS, JSON, FLOOD, STORE, &[Code::InvalidRefreshToken]],
-        "signout" | "listSessions" | "endSessions" => &[CALLERS, BEARER, FLOOD, STORE],
+        "confirm" => &[
+            CALLERS,
+            PAGES,
+            JSON,
+            FLOOD,
+            STORE,
+            &[Code::InvalidTwoFactor],
+        ],
+        "refresh" => &[
+            CALLERS,
+            PAGES,
+            JSON,
+            FLOOD,
+            STORE,
+            &[Code::InvalidRefreshToken],
+        ],
+        "listSessions" => &[CALLERS, BEARER, FLOOD, STORE],
+        "signout" | "endSessions" => &[CALLERS, PAGES, BEARER, FLOOD, STORE],
         "showSession" => &[CALLERS, BEARER, STORE],
-        "endSession" => &[CALLERS, BEARER, FLOOD, STORE, &[Code::NotFound]],
+        "endSession" => &[CALLERS, PAGES, BEARER, FLOOD, STORE, &[Code::NotFound]],
         "introspect" => &[
             CALLERS,
+            PAGES,
             STORE,
             &[
                 Code::InvalidClient,
