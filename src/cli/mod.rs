@@ -20,6 +20,9 @@ mod words;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -86,7 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("backoffice-auth: {}", one_line(&error));
+            tell(format!("backoffice-auth: {}", one_line(&error)));
             ExitCode::FAILURE
         }
     }
@@ -108,6 +111,17 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Explain(args) => block_on(explain::run(&args, &load(file)?)),
         Command::Key(command) => block_on(key::run(command, &load(file)?)),
     }
+}
+
+/// Prints the last words. A standard error that nobody reads keeps the program from ending no longer
+/// than this.
+fn tell(line: String) {
+    let (told, until_told) = mpsc::channel();
+    thread::spawn(move || {
+        eprintln!("{line}");
+        let _ = told.send(());
+    });
+    let _ = until_told.recv_timeout(Duration::from_secs(1));
 }
 
 /// An error with its causes; a cause that the one before it repeats is said once.

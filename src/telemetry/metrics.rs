@@ -192,6 +192,9 @@ catalogue! {
     /// Rows that this instance purged, by table.
     Counter PURGED_ROWS = "backoffice_auth_purged_rows_total" ["table"];
 
+    /// Lines of the log that were dropped, because nobody took them from standard error in time or at all.
+    Counter LOG_LINES_DROPPED = "backoffice_auth_log_lines_dropped_total" [];
+
     /// 1, for the version that runs.
     Gauge BUILD_INFO = "backoffice_auth_build_info" ["version"];
     /// Whether this instance was told to stop.

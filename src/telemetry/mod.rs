@@ -6,10 +6,13 @@ pub mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod process;
+mod queue;
 pub mod trace;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
+use std::panic::{self, PanicHookInfo};
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -19,12 +22,17 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 
+use queue::Queue;
+
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Somebody else logs already.
     #[error("logging cannot be started")]
     Log(#[from] TryInitError),
+    /// The system gives no thread.
+    #[error("the log cannot be written")]
+    Thread(#[source] io::Error),
     /// The collector's address or its TLS cannot be used.
     #[error("traces cannot be sent to telemetry.otlp_endpoint")]
     Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -33,6 +41,7 @@ pub enum StartError {
 /// What still has to be told when the program ends.
 #[derive(Debug)]
 pub struct Telemetry {
+    log: Queue,
     #[cfg(feature = "otlp")]
     exporter: Option<otlp::Exporter>,
 }
@@ -54,21 +63,24 @@ pub fn start(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Telemetry, 
     let exporter = otlp::Exporter::open(telemetry)?;
     #[cfg(feature = "otlp")]
     let registry = registry.with(exporter.as_ref().map(otlp::Exporter::layer));
-    registry.with(lines(log.format)).try_init()?;
+    let queue = Queue::open(io::stderr()).map_err(StartError::Thread)?;
+    registry.with(lines(log.format, queue.clone())).try_init()?;
+    panic::set_hook(Box::new(log_panic));
     Ok(Telemetry {
+        log: queue,
         #[cfg(feature = "otlp")]
         exporter,
     })
 }
 
 /// The log.
-fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S>(format: LogFormat, to: Queue) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_writer(to)
+        .with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines
@@ -80,8 +92,20 @@ where
     }
 }
 
+/// A panic is a line of the log like any other: what the standard library prints goes past the queue.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let is_captured = backtrace.status() == BacktraceStatus::Captured;
+    tracing::error!(
+        location = panic.location().map(tracing::field::display),
+        backtrace = is_captured.then(|| tracing::field::display(&backtrace)),
+        "panicked: {}",
+        panic.payload_as_str().unwrap_or_default()
+    );
+}
+
 impl Telemetry {
-    /// Tells what is still to be told; takes two seconds at most.
+    /// Tells what is still to be told; takes three seconds at most.
     #[cfg_attr(
         not(feature = "otlp"),
         expect(clippy::unused_async, reason = "without it, all is told already")
@@ -91,6 +115,7 @@ impl Telemetry {
         if let Some(exporter) = self.exporter {
             exporter.flush().await;
         }
+        self.log.finish();
     }
 }
 

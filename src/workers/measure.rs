@@ -8,8 +8,8 @@ use crate::domain::{AuthenticationMethod, EndReason, LimitScope};
 use crate::store::{Purged, Store, StoreError};
 use crate::telemetry;
 use crate::telemetry::metrics::{
-    DATABASE_UP, HASHING_REFUSALS, LIMIT_REFUSALS, MAILS, OUTBOX_OLDEST, OUTBOX_WAITING,
-    PURGED_ROWS, SESSIONS_ENDED, SESSIONS_OPENED, TABLE_DEAD_ROWS, TABLE_SIZE,
+    DATABASE_UP, HASHING_REFUSALS, LIMIT_REFUSALS, LOG_LINES_DROPPED, MAILS, OUTBOX_OLDEST,
+    OUTBOX_WAITING, PURGED_ROWS, SESSIONS_ENDED, SESSIONS_OPENED, TABLE_DEAD_ROWS, TABLE_SIZE,
 };
 
 /// How often the database is looked at.
@@ -64,6 +64,7 @@ fn begin_series() {
         LIMIT_REFUSALS.add(0, [limit.into()]);
     }
     HASHING_REFUSALS.add(0, []);
+    LOG_LINES_DROPPED.add(0, []);
     for outcome in ["sent", "postponed", "refused", "expired"] {
         MAILS.add(0, [outcome.into()]);
     }

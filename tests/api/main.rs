@@ -22,6 +22,7 @@ mod keys;
 mod legacy;
 mod lifecycle;
 mod limits;
+mod log;
 mod mail;
 mod metrics;
 mod operators;

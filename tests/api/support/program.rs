@@ -81,9 +81,14 @@ impl Program {
         Run::of(soon(line, child.wait_with_output()).await.unwrap())
     }
 
+    /// Starts a command line and leaves what it logs to whoever asked.
+    pub fn spawn(&self, line: &str) -> Child {
+        self.command(line).spawn().unwrap()
+    }
+
     /// Starts a command line that runs until it is stopped.
     pub fn start(&self, line: &str) -> Running {
-        let mut child = self.command(line).spawn().unwrap();
+        let mut child = self.spawn(line);
         let (lines, log) = mpsc::unbounded_channel();
         tokio::spawn(read_along(child.stderr.take().unwrap(), lines));
         Running { child, log }
