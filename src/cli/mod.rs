@@ -31,6 +31,7 @@ use output::say;
 
 use crate::config::{Config, Loaded, process_environment};
 use crate::store::{Fitness, Store};
+use crate::telemetry::causes;
 
 /// Signs people in and out of a Back Office.
 ///
@@ -89,7 +90,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(format!("backoffice-auth: {}", one_line(&error)));
+            tell(format!("backoffice-auth: {}", causes(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -122,19 +123,6 @@ fn tell(line: String) {
         let _ = told.send(());
     });
     let _ = until_told.recv_timeout(Duration::from_secs(1));
-}
-
-/// An error with its causes; a cause that the one before it repeats is said once.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if line.is_empty() {
-            line = cause;
-        } else if !line.ends_with(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line
 }
 
 fn load(file: Option<&Path>) -> anyhow::Result<Config> {

@@ -2,6 +2,7 @@
 //!
 //! Anybody may count ([`metrics`]) and log; what is told must never hold a secret.
 
+mod causes;
 pub mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -23,6 +24,8 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 
 use queue::Queue;
+
+pub use causes::causes;
 
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::Trouble;
 use crate::auth::{Auth, LATE, Next};
 
 /// How often the view is renewed: an end is known on every instance within a second.
@@ -16,18 +17,19 @@ const FAR_ROUNDS: u32 = 75;
 /// it are told so.
 pub async fn follow_ended_sessions(auth: Auth, stop: CancellationToken) {
     let (mut since, mut round) = (None, 0_u32);
+    let mut trouble = Trouble::new("reading the ended sessions");
     while !stop.is_cancelled() {
-        match auth.renew_ended_sessions(since).await {
-            Ok(Next::AtOnce(at)) => {
+        match trouble.note(auth.renew_ended_sessions(since).await) {
+            Some(Next::AtOnce(at)) => {
                 since = Some(at);
                 continue;
             }
-            Ok(Next::Later(at)) => {
+            Some(Next::Later(at)) => {
                 round = round.wrapping_add(1);
                 let is_far = round.is_multiple_of(FAR_ROUNDS);
                 since = Some(if is_far { at - LATE } else { at });
             }
-            Err(error) => tracing::warn!(%error, "the ended sessions could not be read"),
+            None => {}
         }
         let pause = tokio::time::sleep(INTERVAL);
         if stop.run_until_cancelled(pause).await.is_none() {

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::trouble::Trouble;
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, DerivedKey, OneTimeCode, Outcome, RequestId,
 };
@@ -68,11 +69,10 @@ impl MailSender {
         let sender = Arc::new(self);
         let places = Places::new();
         let sending = TaskTracker::new();
+        let mut trouble = Trouble::new("reading the outbox");
         while stop.run_until_cancelled(sender.wait()).await.is_some() {
             for due in [Due::New, Due::Again] {
-                if let Err(error) = sender.send_due(due, &places, &sending).await {
-                    tracing::warn!(%error, "the outbox could not be read");
-                }
+                trouble.note(sender.send_due(due, &places, &sending).await);
             }
         }
         sending.close();
@@ -122,6 +122,8 @@ impl MailSender {
             network: due.network,
             expires_at: due.expires_at,
         };
+        let (request_id, attempts) = (&due.request_id, due.attempts);
+        tracing::debug!(request_id, attempts, "a code mail leaves");
         let until = leased_at + due.life;
         let outcome = (self.mailer)
             .send(&mail, until, || self.is_wanted(&due))
@@ -150,6 +152,7 @@ impl MailSender {
     ) -> Result<(), StoreError> {
         match outcome {
             Ok(reply) => {
+                tracing::debug!(request_id = due.request_id, %reply, "a code mail was taken");
                 let mut tx = self.store.begin().await?;
                 tx.settle_sent_mail(due.challenge_id, reply.as_str())
                     .await?;

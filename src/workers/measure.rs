@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::Trouble;
 use crate::domain::{AuthenticationMethod, EndReason, LimitScope};
 use crate::store::{Purged, Store, StoreError};
 use crate::telemetry;
@@ -23,9 +24,10 @@ const SIZES_ROUNDS: u32 = 12;
 pub async fn measure(store: Store, stop: CancellationToken) {
     begin_series();
     let mut round = 0;
+    let mut trouble = Trouble::new("looking at the database");
     loop {
         telemetry::metrics::upkeep();
-        let is_up = read(&store, round).await.is_ok();
+        let is_up = trouble.note(read(&store, round).await).is_some();
         DATABASE_UP.count(is_up.into(), []);
         round = (round + 1) % SIZES_ROUNDS;
         let pause = tokio::time::sleep(INTERVAL);

@@ -6,6 +6,7 @@ mod keys;
 mod mail;
 mod measure;
 mod purge;
+mod trouble;
 
 pub use ended::follow_ended_sessions;
 pub use hashes::follow_hash_kinds;
