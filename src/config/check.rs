@@ -3,8 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-
 use super::clients::clients;
 use super::reader::Reader;
 use super::secret::{redact, redact_url};
@@ -261,12 +259,7 @@ fn log(reader: &mut Reader) -> LogConfig {
         "text" => Ok(LogFormat::Text),
         _ => Err("must be json or text"),
     });
-    let filter = reader.parsed("log.filter", "info".to_owned(), |text| {
-        let is_filter = !text.is_empty() && EnvFilter::try_new(text).is_ok();
-        is_filter
-            .then(|| text.to_owned())
-            .ok_or("must be a filter such as info,sqlx=warn")
-    });
+    let filter = reader.parsed("log.filter", "info".to_owned(), shape::log_filter);
     LogConfig { format, filter }
 }
 

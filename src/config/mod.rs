@@ -11,6 +11,7 @@ mod check;
 mod clients;
 mod load;
 mod mail;
+mod outside;
 mod problem;
 mod reader;
 mod secret;
@@ -269,7 +270,7 @@ pub struct AuditConfig {
 pub struct LogConfig {
     /// How a line looks.
     pub format: LogFormat,
-    /// What is logged, in the syntax of `RUST_LOG`, which wins where it is set.
+    /// What is logged, in the syntax of `RUST_LOG`.
     pub filter: String,
 }
 

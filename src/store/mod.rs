@@ -120,7 +120,7 @@ impl Store {
             } else {
                 STATEMENTS
             })
-            .log_statements(tracing::log::LevelFilter::Off)
+            .log_statements(tracing::log::LevelFilter::Debug)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_millis(500));
         let options = if config.transaction_pooling {
             // A pooler passes no settings on, and has time-outs of its own for this.

@@ -15,8 +15,9 @@ use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::panic::{self, PanicHookInfo};
 
-use tracing::Subscriber;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -33,6 +34,9 @@ pub enum StartError {
     /// Somebody else logs already.
     #[error("logging cannot be started")]
     Log(#[from] TryInitError),
+    /// The filter cannot be read.
+    #[error("log.filter cannot be used")]
+    Filter(#[from] ParseError),
     /// The system gives no thread.
     #[error("the log cannot be written")]
     Thread(#[source] io::Error),
@@ -49,8 +53,22 @@ pub struct Telemetry {
     exporter: Option<otlp::Exporter>,
 }
 
-/// Starts logging to standard error (`RUST_LOG` wins over `log.filter`), and sending traces where
-/// that is built in and configured. Needs a tokio runtime.
+/// Lines of libraries that repeat what they were given, by target and field: the value of a parameter
+/// of the database's URL that the driver does not know, and a line of `.pgpass` that it cannot read. Either
+/// may hold a password, so no filter lets them through.
+const TELLTALE: [(&str, &str); 2] = [
+    ("sqlx_postgres::options::parse", "value"),
+    ("sqlx_postgres::options::pgpass", "line"),
+];
+
+fn tells_no_secret(metadata: &Metadata<'_>) -> bool {
+    !TELLTALE.iter().any(|(target, field)| {
+        metadata.target() == *target && metadata.fields().field(field).is_some()
+    })
+}
+
+/// Starts logging to standard error, and sending traces where that is built in and configured. Needs a
+/// tokio runtime.
 #[cfg_attr(
     not(feature = "otlp"),
     expect(unused_variables, reason = "without it, nothing of this is configured")
@@ -58,10 +76,10 @@ pub struct Telemetry {
 pub fn start(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Telemetry, StartError> {
     // One filter for all layers, and not one for each: with those, sqlx's asking whether it is to
     // log a statement can swallow the next line of somebody else's (see `otlp::Exporter::layer`).
-    let filter = EnvFilter::try_from_default_env()
-        .or_else(|_| EnvFilter::try_new(&log.filter))
-        .unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
+    let filter = EnvFilter::try_new(&log.filter)?;
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(tells_no_secret));
     #[cfg(feature = "otlp")]
     let exporter = otlp::Exporter::open(telemetry)?;
     #[cfg(feature = "otlp")]
