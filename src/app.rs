@@ -25,7 +25,7 @@ use crate::telemetry;
 use crate::token::Tokens;
 use crate::workers::{
     MailSender, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
-    follow_keys, measure, purge,
+    follow_keys, measure, purge, record_left_out,
 };
 
 /// How long requests in flight get to finish, once no new ones are accepted.
@@ -124,6 +124,7 @@ impl App {
         app.work(|stop| end_sessions_of_revoked_keys(keys, stop));
         app.work(|stop| follow_ended_sessions(auth.clone(), stop));
         app.work(|stop| follow_hash_kinds(auth.clone(), stop));
+        app.work(|stop| record_left_out(auth.clone(), stop));
         app.work(|stop| measure(store.clone(), stop));
         app.work(|stop| purge(store, config.audit, stop));
         app.serve_public(public, auth.clone(), config);

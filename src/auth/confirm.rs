@@ -115,10 +115,9 @@ impl Auth {
     async fn refuse_unknown(&self, client: &Client) -> Result<TokenPair, ConfirmError> {
         let key = self.0.attempt_keys.confirm_unknown(client.network);
         let event = |reason| refused(client, reason);
-        self.reserve(&key, &self.0.rules.confirm, event).await?;
-        self.0
-            .store
-            .record(&event(AuditReason::UnknownChallenge))
+        self.reserve_for_stranger(&key, &self.0.rules.confirm, event)
+            .await?;
+        self.record_refusal(&event(AuditReason::UnknownChallenge))
             .await?;
         Err(ConfirmError::Unknown)
     }

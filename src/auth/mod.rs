@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use crate::config::{Config, IntrospectionClient};
 use crate::domain::{DerivedKey, Limit, MasterKey, Purpose, RotationRule};
-use crate::limits::{AttemptKeys, Ceilings, RecordBudget};
+use crate::limits::{AttemptKeys, Ceilings, FloodLimit, RecordBudget, Strangers};
 use crate::password::HashingPool;
 use crate::store::{SessionLives, Store};
 use crate::token::{PublicKeys, Tokens};
@@ -56,7 +56,11 @@ struct Parts {
     tokens: Arc<Tokens>,
     pool: HashingPool,
     attempt_keys: AttemptKeys,
-    record_budget: RecordBudget,
+    strangers: Strangers,
+    /// For refusals by a limit that is reached: knocking on an account costs nothing.
+    knocking: RecordBudget,
+    /// For refusals of those who have no account.
+    foreign: RecordBudget,
     code_key: DerivedKey,
     rules: Rules,
     mail_is_due: Arc<Notify>,
@@ -117,7 +121,12 @@ impl Auth {
             tokens,
             pool,
             attempt_keys: AttemptKeys::new(master_key),
-            record_budget: RecordBudget::new(),
+            strangers: Strangers::new(FloodLimit {
+                burst: config.limits.strangers_burst,
+                per_second: config.limits.strangers_per_second,
+            }),
+            knocking: RecordBudget::of_audit(),
+            foreign: RecordBudget::of_audit(),
             code_key: master_key.derive(Purpose::OneTimeCodes),
             rules: Rules::new(config),
             mail_is_due,

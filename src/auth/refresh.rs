@@ -118,9 +118,13 @@ impl Auth {
             detail: None,
             ..event.clone()
         };
-        self.reserve(key, &self.0.rules.rotation.limit, limited)
-            .await?;
-        self.0.store.record(&event).await?;
+        let limit = &self.0.rules.rotation.limit;
+        if event.user_id.is_some() {
+            self.reserve(key, limit, limited).await?;
+        } else {
+            self.reserve_for_stranger(key, limit, limited).await?;
+        }
+        self.record_refusal(&event).await?;
         Err(error)
     }
 

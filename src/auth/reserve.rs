@@ -1,11 +1,17 @@
-//! Reserving attempts, and writing down whom a limit refuses.
+//! Reserving attempts, and writing down who is refused.
+//!
+//! What the owner of an account is refused for is written down each time, and in time. What a stranger
+//! is refused for costs them nothing, so there is a budget for it, and a count of what it left out.
 
 use std::time::Duration;
 
 use crate::domain::{
-    AttemptKey, AuditEvent, AuditReason, Limit, LimitScope, Reservation, Timestamp,
+    AttemptKey, AuditEvent, AuditKind, AuditReason, EmailAddress, Limit, LimitScope, Outcome,
+    Reservation, Timestamp,
 };
+use crate::limits::RecordBudget;
 use crate::store::StoreError;
+use crate::telemetry::metrics::REFUSALS_LEFT_OUT;
 
 use super::Auth;
 
@@ -42,14 +48,34 @@ impl Auth {
         self.granted(reservation, key.scope, event).await
     }
 
-    /// Passes on what was granted, and writes down what was not: each start of a block, and what is
-    /// refused without being counted as long as there is room for it.
+    /// The same for what a stranger sent, who has as many networks as they like. Past what strangers
+    /// together may have counted, it is refused without a row, and left out of the audit log.
+    pub(super) async fn reserve_for_stranger(
+        &self,
+        key: &AttemptKey,
+        limit: &Limit,
+        event: impl FnOnce(AuditReason) -> AuditEvent,
+    ) -> Result<Timestamp, NotReserved> {
+        if let Err(wait) = self.0.strangers.check() {
+            self.0.foreign.leave_out(1);
+            return Err(NotReserved::Limited(Limited {
+                reason: AuditReason::from(key.scope),
+                // In whole seconds, like every wait that a client is told.
+                retry_after: Duration::from_secs(wait.as_secs() + 1),
+            }));
+        }
+        self.reserve(key, limit, event).await
+    }
+
+    /// Passes on what was granted, and writes down what was not: each start of a block on an account,
+    /// and what is refused without being counted as long as there is room for it.
     pub(super) async fn granted(
         &self,
         reservation: Reservation,
         scope: LimitScope,
         event: impl FnOnce(AuditReason) -> AuditEvent,
     ) -> Result<Timestamp, NotReserved> {
+        tracing::debug!(limit = scope.as_str(), ?reservation, "asked a limit");
         let (until, retry_after, started_now) = match reservation {
             Reservation::Granted { at } => return Ok(at),
             Reservation::Refused {
@@ -61,7 +87,7 @@ impl Auth {
         let reason = AuditReason::from(scope);
         let event = lasting(event(reason), until);
         if started_now {
-            self.0.store.record(&event).await?;
+            self.record_start(&event).await?;
         } else {
             self.record_if_room(&event).await;
         }
@@ -71,14 +97,76 @@ impl Auth {
         }))
     }
 
+    /// Writes down that a block started. Whose account an address is has to be looked up.
+    async fn record_start(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        match &event.email {
+            Some(email) if event.user_id.is_none() => {
+                let has_account = self.0.store.find_user(email).await?.is_some();
+                self.record_signin(event, email, has_account).await
+            }
+            _ => self.record_refusal(event).await,
+        }
+    }
+
+    /// Writes down what was refused: of an account's owner each time, of a stranger if there is room.
+    pub(super) async fn record_refusal(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        if event.user_id.is_some() || has_room(&self.0.foreign, event) {
+            self.0.store.record(event).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for a sign-in. What is left out costs a statement and a commit like what is not: the
+    /// time must not tell who has an account.
+    pub(super) async fn record_signin(
+        &self,
+        event: &AuditEvent,
+        email: &EmailAddress,
+        has_account: bool,
+    ) -> Result<(), StoreError> {
+        if has_account || has_room(&self.0.foreign, event) {
+            self.0.store.record(event).await
+        } else {
+            let key = self.0.attempt_keys.signin_failures(email);
+            self.0.store.touch_attempts(&key).await
+        }
+    }
+
     /// Writes down a refusal that nothing counts. It stands even if it cannot be written down, and
     /// of who goes on knocking it is not.
     pub(super) async fn record_if_room(&self, event: &AuditEvent) {
-        let has_room = (event.network).is_some_and(|network| self.0.record_budget.take(network));
-        if has_room && let Err(error) = self.0.store.record(event).await {
+        if has_room(&self.0.knocking, event)
+            && let Err(error) = self.0.store.record(event).await
+        {
             tracing::warn!(%error, "a refusal could not be written down");
         }
     }
+
+    /// Writes down how many refusals were not since this was called last, if any.
+    pub async fn record_left_out(&self) -> Result<(), StoreError> {
+        let budgets = [
+            (&self.0.foreign, "of strangers"),
+            (&self.0.knocking, "by limits that were reached"),
+        ];
+        for (budget, which) in budgets {
+            let left_out = budget.take_left_out();
+            if left_out == 0 {
+                continue;
+            }
+            let event = AuditEvent {
+                detail: Some(format!("{left_out} refusals {which}")),
+                ..AuditEvent::bare(AuditKind::Refusals, Outcome::Refused, AuditReason::LeftOut)
+            };
+            let written = self.0.store.record(&event).await;
+            written.inspect_err(|_| budget.leave_out(left_out))?;
+            REFUSALS_LEFT_OUT.add(left_out, ["audit".into()]);
+        }
+        Ok(())
+    }
+}
+
+fn has_room(budget: &RecordBudget, event: &AuditEvent) -> bool {
+    (event.network).is_some_and(|network| budget.take(network))
 }
 
 /// An event that says until when a limit refuses.

@@ -130,7 +130,7 @@ impl Auth {
                     self.0.store.count_failure(&attempt).await?;
                 }
                 let event = refused(client, email, user.as_ref(), refusal);
-                self.0.store.record(&event).await?;
+                self.record_signin(&event, email, user.is_some()).await?;
                 Err(SigninError::Refused(refusal))
             }
         };

@@ -204,6 +204,8 @@ fn limits(reader: &mut Reader) -> LimitsConfig {
         confirm_failures_per_account: reader
             .number("limits.confirm_failures_per_account", 1..=1_000_000),
         mails_per_account: reader.number("limits.mails_per_account", 1..=1_000_000),
+        strangers_burst: reader.number("limits.strangers_burst", 1..=1_000_000),
+        strangers_per_second: reader.number("limits.strangers_per_second", 1..=1_000_000),
         flood_burst: reader.number("limits.flood_burst", 1..=1_000_000),
         flood_per_second: reader.number("limits.flood_per_second", 1..=1_000_000),
     }

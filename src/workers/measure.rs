@@ -10,7 +10,8 @@ use crate::store::{Purged, Store, StoreError};
 use crate::telemetry;
 use crate::telemetry::metrics::{
     DATABASE_UP, HASHING_REFUSALS, LIMIT_REFUSALS, LOG_LINES_DROPPED, MAILS, OUTBOX_OLDEST,
-    OUTBOX_WAITING, PURGED_ROWS, SESSIONS_ENDED, SESSIONS_OPENED, TABLE_DEAD_ROWS, TABLE_SIZE,
+    OUTBOX_WAITING, PURGED_ROWS, REFUSALS_LEFT_OUT, SESSIONS_ENDED, SESSIONS_OPENED,
+    TABLE_DEAD_ROWS, TABLE_SIZE,
 };
 
 /// How often the database is looked at.
@@ -67,6 +68,9 @@ fn begin_series() {
     }
     HASHING_REFUSALS.add(0, []);
     LOG_LINES_DROPPED.add(0, []);
+    for place in ["audit", "log"] {
+        REFUSALS_LEFT_OUT.add(0, [place.into()]);
+    }
     for outcome in ["sent", "postponed", "refused", "expired"] {
         MAILS.add(0, [outcome.into()]);
     }

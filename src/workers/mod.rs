@@ -3,6 +3,7 @@
 mod ended;
 mod hashes;
 mod keys;
+mod left_out;
 mod mail;
 mod measure;
 mod purge;
@@ -11,6 +12,7 @@ mod trouble;
 pub use ended::follow_ended_sessions;
 pub use hashes::follow_hash_kinds;
 pub use keys::{end_sessions_of_revoked_keys, follow_keys};
+pub use left_out::record_left_out;
 pub use mail::MailSender;
 pub use measure::measure;
 pub use purge::{purge, purge_once};
