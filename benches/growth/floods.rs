@@ -75,7 +75,8 @@ pub async fn print(machine: &Machine) -> anyhow::Result<()> {
         let before = sizes(&pool).await?;
         let answers = flood(&server, request, WARM_UP..WARM_UP + MEASURED).await?;
         let after = sizes(&pool).await?;
-        let each = |table: usize| (after[table] - before[table]) / MEASURED as i64;
+        let requests = i64::try_from(MEASURED)?;
+        let each = |table: usize| (after[table] - before[table]) / requests;
         println!("{name:<34}{:>12}{:>12}  {answers:?}", each(0), each(1));
     }
     Ok(())

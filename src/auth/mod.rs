@@ -59,6 +59,8 @@ struct Parts {
     strangers: Strangers,
     /// For refusals by a limit that is reached: knocking on an account costs nothing.
     knocking: RecordBudget,
+    /// For starts of a block on an account.
+    blocks: RecordBudget,
     /// For refusals of those who have no account.
     foreign: RecordBudget,
     code_key: DerivedKey,
@@ -126,6 +128,7 @@ impl Auth {
                 per_second: config.limits.strangers_per_second,
             }),
             knocking: RecordBudget::of_audit(),
+            blocks: RecordBudget::of_audit(),
             foreign: RecordBudget::of_audit(),
             code_key: master_key.derive(Purpose::OneTimeCodes),
             rules: Rules::new(config),

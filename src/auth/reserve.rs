@@ -97,12 +97,16 @@ impl Auth {
         }))
     }
 
-    /// Writes down that a block started. Whose account an address is has to be looked up.
+    /// Writes down that a block started. Whoever knows an address can start one on it from each network,
+    /// so there is room for so many of an account. Whose account it is has to be looked up.
     async fn record_start(&self, event: &AuditEvent) -> Result<(), StoreError> {
         match &event.email {
             Some(email) if event.user_id.is_none() => {
-                let has_account = self.0.store.find_user(email).await?.is_some();
-                self.record_signin(event, email, has_account).await
+                let has_room = match self.0.store.find_user(email).await? {
+                    Some(_) => self.0.blocks.take(email.as_str()),
+                    None => has_room(&self.0.foreign, event),
+                };
+                self.record_or_touch(event, email, has_room).await
             }
             _ => self.record_refusal(event).await,
         }
@@ -116,15 +120,25 @@ impl Auth {
         Ok(())
     }
 
-    /// The same for a sign-in. What is left out costs a statement and a commit like what is not: the
-    /// time must not tell who has an account.
+    /// The same for a sign-in.
     pub(super) async fn record_signin(
         &self,
         event: &AuditEvent,
         email: &EmailAddress,
-        has_account: bool,
     ) -> Result<(), StoreError> {
-        if has_account || has_room(&self.0.foreign, event) {
+        let has_room = event.user_id.is_some() || has_room(&self.0.foreign, event);
+        self.record_or_touch(event, email, has_room).await
+    }
+
+    /// A sign-in that is left out costs a statement and a commit like one that is not: the time must not
+    /// tell who has an account.
+    async fn record_or_touch(
+        &self,
+        event: &AuditEvent,
+        email: &EmailAddress,
+        has_room: bool,
+    ) -> Result<(), StoreError> {
+        if has_room {
             self.0.store.record(event).await
         } else {
             let key = self.0.attempt_keys.signin_failures(email);
@@ -147,6 +161,7 @@ impl Auth {
         let budgets = [
             (&self.0.foreign, "of strangers"),
             (&self.0.knocking, "by limits that were reached"),
+            (&self.0.blocks, "that started a block on an account"),
         ];
         for (budget, which) in budgets {
             let left_out = budget.take_left_out();

@@ -130,7 +130,7 @@ impl Auth {
                     self.0.store.count_failure(&attempt).await?;
                 }
                 let event = refused(client, email, user.as_ref(), refusal);
-                self.record_signin(&event, email, user.is_some()).await?;
+                self.record_signin(&event, email).await?;
                 Err(SigninError::Refused(refusal))
             }
         };

@@ -116,10 +116,10 @@ pub(super) fn log_filter(text: &str) -> Result<String, &'static str> {
     let is_misspelt = |part: &str| {
         let word = part.trim().to_ascii_lowercase();
         let is_near =
-            |level: &&str| strsim::osa_distance(level, &word) <= 2 || word.starts_with(*level);
+            |level: &str| strsim::osa_distance(level, &word) <= 2 || word.starts_with(level);
         !LEVELS.contains(&word.as_str())
             && !word.contains(|c: char| !c.is_ascii_alphabetic())
-            && LEVELS.iter().any(|level| is_near(&level))
+            && LEVELS.iter().any(|level| is_near(level))
     };
     let is_filter = !text.trim().is_empty() && EnvFilter::try_new(text).is_ok();
     if is_filter && !text.split(',').any(is_misspelt) {

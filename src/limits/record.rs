@@ -1,6 +1,7 @@
 //! How many refusals are written down one by one, and how many were not.
 
 use std::fmt;
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +9,6 @@ use std::time::Duration;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::buckets::Buckets;
-use crate::domain::ClientNetwork;
 
 /// So many at once, and then one in each `every`.
 #[derive(Debug, Clone, Copy)]
@@ -75,10 +75,11 @@ impl RecordBudget {
         }
     }
 
-    /// Takes the room for one refusal of a network, if there is any. If not, it counts as left out.
+    /// Takes the room for one refusal of a network (or of what else has room of its own), if there is any.
+    /// If not, it counts as left out.
     #[must_use]
-    pub fn take(&self, network: ClientNetwork) -> bool {
-        let has_room = self.networks.check(network).is_ok() && self.all.check().is_ok();
+    pub fn take(&self, of: impl Hash) -> bool {
+        let has_room = self.networks.check(of).is_ok() && self.all.check().is_ok();
         if !has_room {
             self.leave_out(1);
         }
@@ -116,6 +117,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::domain::ClientNetwork;
 
     fn network(n: u32) -> ClientNetwork {
         ClientNetwork::of(IpAddr::V4(Ipv4Addr::from_bits(n)))

@@ -168,7 +168,8 @@ impl<'a> MakeWriter<'a> for Queue {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Instant;
+
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use crate::telemetry::causes;
 const CALM: Duration = Duration::from_secs(2);
 
 /// How often at most another cause of the same outage is told.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// The failures of one kind of work.
 #[derive(Debug)]
