@@ -25,7 +25,7 @@ use crate::telemetry;
 use crate::token::Tokens;
 use crate::workers::{
     MailSender, beat, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
-    follow_keys, measure, purge, tell_unanswered,
+    follow_keys, measure, purge, record_left_out, tell_unanswered,
 };
 
 /// How long requests in flight get to finish, once no new ones are accepted.
@@ -132,6 +132,7 @@ impl App {
         app.work(|stop| follow_hash_kinds(auth.clone(), stop));
         app.work(|stop| beat(store.clone(), stop));
         app.work(|stop| tell_unanswered(auth.clone(), stop));
+        app.work(|stop| record_left_out(auth.clone(), stop));
         app.work(|stop| measure(store.clone(), clock.clone(), stop));
         app.work(|stop| purge(store, config.audit, stop));
         app.serve_public(public, auth.clone(), config);

@@ -10,7 +10,8 @@
 //!
 //! `-- --plans` also prints how PostgreSQL carries out each statement with the larger number, and how
 //! many pages that touches with either. `-- --durable` waits for the disk and writes whole pages ahead,
-//! as in production: the write-ahead log of each operation is then the most that it can be.
+//! as in production: the write-ahead log of each operation is then the most that it can be. `-- --floods`
+//! measures nothing of that, but what each refused request of a flood leaves in the database.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
@@ -19,6 +20,7 @@
 #[path = "../end_to_end/accounts.rs"]
 mod accounts;
 mod backends;
+mod floods;
 mod loader;
 #[path = "../measure/mod.rs"]
 mod measure;
@@ -58,6 +60,9 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    if has("--floods") {
+        return runtime.block_on(async { floods::print(&Machine::set_up()?).await });
+    }
     runtime.block_on(run(many, durability, has("--plans")))
 }
 

@@ -116,7 +116,8 @@ impl Auth {
         };
         let outcome = match outcome.as_ref().err().and_then(ConfirmError::reason) {
             Some(reason) => {
-                let written = store.refuse(pending.attempts(), true, &event(reason)).await;
+                let event = event(reason);
+                let written = store.refuse(pending.attempts(), true, Some(&event)).await;
                 written.map_err(ConfirmError::from).and(outcome)
             }
             None => outcome,
@@ -160,7 +161,8 @@ impl Auth {
     async fn refuse_unknown(&self, client: &Client) -> Result<TokenPair, ConfirmError> {
         let key = self.0.attempt_keys.confirm_unknown(client.network);
         let event = |reason| refused(client, reason);
-        let pending = self.reserve(&key, &self.0.rules.confirm, event).await?;
+        let limit = &self.0.rules.confirm;
+        let pending = self.reserve_for_stranger(&key, limit, event).await?;
         self.refuse(pending, true, &event(AuditReason::UnknownChallenge))
             .await?;
         Err(ConfirmError::Unknown)

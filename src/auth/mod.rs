@@ -28,7 +28,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::config::{Config, IntrospectionClient};
 use crate::domain::{DerivedKey, Limit, MasterKey, Purpose, RotationRule};
-use crate::limits::{AttemptKeys, Ceilings, RecordBudget};
+use crate::limits::{AttemptKeys, Ceilings, FloodLimit, RecordBudget, Strangers};
 use crate::password::HashingPool;
 use crate::store::{SessionLives, Store};
 use crate::token::{PublicKeys, Tokens};
@@ -67,7 +67,13 @@ struct Parts {
     ring_reader: RingReader,
     pool: HashingPool,
     attempt_keys: AttemptKeys,
-    record_budget: RecordBudget,
+    strangers: Strangers,
+    /// For refusals by a limit that is reached: knocking on an account costs nothing.
+    knocking: RecordBudget,
+    /// For starts of a block on an account.
+    blocks: RecordBudget,
+    /// For refusals of those who have no account.
+    foreign: RecordBudget,
     /// A permit for each request whose attempts are settled after it has gone.
     late: Arc<Semaphore>,
     code_key: DerivedKey,
@@ -134,7 +140,13 @@ impl Auth {
             tokens,
             pool,
             attempt_keys: AttemptKeys::new(master_key),
-            record_budget: RecordBudget::new(),
+            strangers: Strangers::new(FloodLimit {
+                burst: config.limits.strangers_burst,
+                per_second: config.limits.strangers_per_second,
+            }),
+            knocking: RecordBudget::of_audit(),
+            blocks: RecordBudget::of_audit(),
+            foreign: RecordBudget::of_audit(),
             late: Arc::new(Semaphore::new(MAX_LATE)),
             code_key: master_key.derive(Purpose::OneTimeCodes),
             rules: Rules::new(config),

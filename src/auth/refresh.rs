@@ -166,7 +166,11 @@ impl Auth {
             ..event.clone()
         };
         let limit = &self.0.rules.rotation.limit;
-        let pending = self.reserve(key, limit, limited).await?;
+        let pending = if event.user_id.is_some() {
+            self.reserve(key, limit, limited).await?
+        } else {
+            self.reserve_for_stranger(key, limit, limited).await?
+        };
         self.refuse(pending, true, &event).await?;
         Err(error)
     }

@@ -1,14 +1,19 @@
-//! Reserving attempts, settling them, and writing down whom a limit refuses.
+//! Reserving attempts, settling them, and writing refusals down.
+//!
+//! What the owner of an account is refused for is written down each time, and in time. What a stranger
+//! is refused for costs them nothing, so there is a budget for it, and a count of what it left out.
 
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use crate::domain::{
-    AttemptInFlight, AttemptKey, AuditEvent, AuditReason, Limit, LimitRefusal, LimitScope,
-    Reservation, Timestamp,
+    AttemptInFlight, AttemptKey, AuditEvent, AuditKind, AuditReason, EmailAddress, Limit,
+    LimitRefusal, LimitScope, Outcome, Reservation, Timestamp,
 };
+use crate::limits::RecordBudget;
 use crate::store::StoreError;
+use crate::telemetry::metrics::REFUSALS_LEFT_OUT;
 
 use super::Auth;
 
@@ -111,7 +116,9 @@ impl Auth {
         limit: &Limit,
         event: impl FnOnce(AuditReason) -> AuditEvent,
     ) -> Result<Pending, NotReserved> {
-        match self.0.store.reserve_attempt(key, limit).await? {
+        let reservation = self.0.store.reserve_attempt(key, limit).await?;
+        tracing::debug!(limit = key.scope.as_str(), ?reservation, "asked a limit");
+        match reservation {
             Reservation::Granted { at } => {
                 Ok(Pending::new(self, vec![AttemptInFlight { key: *key, at }]))
             }
@@ -122,8 +129,29 @@ impl Auth {
         }
     }
 
-    /// Settles the attempts of a request that is refused, and writes the refusal down. If that fails, the
-    /// answer is 503 and they are taken back.
+    /// The same for what a stranger sent, who has as many networks as they like. Past what strangers
+    /// together may have counted, it is refused without a row, and left out of the audit log.
+    pub(super) async fn reserve_for_stranger(
+        &self,
+        key: &AttemptKey,
+        limit: &Limit,
+        event: impl FnOnce(AuditReason) -> AuditEvent,
+    ) -> Result<Pending, NotReserved> {
+        if let Err(wait) = self.0.strangers.check() {
+            self.0.foreign.leave_out(1);
+            return Err(NotReserved::Limited(Limited {
+                reason: AuditReason::from(key.scope),
+                // In whole seconds, like every wait that a client is told.
+                retry_after: Duration::from_secs(wait.as_secs() + 1),
+            }));
+        }
+        self.reserve(key, limit, event).await
+    }
+
+    /// Settles the attempts of a request that is refused, and writes the refusal down: of an account's
+    /// owner each time, of a stranger if there is room. Either is one statement and one commit, so that
+    /// the time does not tell who has an account. If that fails, the answer is 503 and the attempts are
+    /// taken back.
     pub(super) async fn refuse(
         &self,
         pending: Pending,
@@ -131,6 +159,8 @@ impl Auth {
         event: &AuditEvent,
     ) -> Result<(), StoreError> {
         let store = &self.0.store;
+        let is_recorded = event.user_id.is_some() || has_room(&self.0.foreign, event);
+        let event = is_recorded.then_some(event);
         let written = store.refuse(pending.attempts(), is_failure, event).await;
         match &written {
             Ok(()) => pending.end(),
@@ -153,7 +183,7 @@ impl Auth {
         let event = lasting(event(reason), refusal.until);
         if !refusal.started_now {
             self.record_if_room(&event).await;
-        } else if let Err(error) = self.0.store.record(&event).await {
+        } else if let Err(error) = self.record_start(&event).await {
             tracing::warn!(%error, "the start of a block could not be written down");
         }
         Limited {
@@ -162,14 +192,81 @@ impl Auth {
         }
     }
 
+    /// Writes down that a block started. Whoever knows an address can start one on it from each network,
+    /// so there is room for so many of an account. Whose account it is has to be looked up.
+    async fn record_start(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        match &event.email {
+            Some(email) if event.user_id.is_none() => {
+                let has_room = match self.0.store.find_user(email).await? {
+                    Some(_) => self.0.blocks.take(email.as_str()),
+                    None => has_room(&self.0.foreign, event),
+                };
+                self.record_or_touch(event, email, has_room).await
+            }
+            _ => self.record_refusal(event).await,
+        }
+    }
+
+    /// Writes down what was refused: of an account's owner each time, of a stranger if there is room.
+    pub(super) async fn record_refusal(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        if event.user_id.is_some() || has_room(&self.0.foreign, event) {
+            self.0.store.record(event).await?;
+        }
+        Ok(())
+    }
+
+    /// One that is left out costs a statement and a commit like one that is not: the time must not
+    /// tell who has an account.
+    async fn record_or_touch(
+        &self,
+        event: &AuditEvent,
+        email: &EmailAddress,
+        has_room: bool,
+    ) -> Result<(), StoreError> {
+        if has_room {
+            self.0.store.record(event).await
+        } else {
+            let key = self.0.attempt_keys.signin_failures(email);
+            self.0.store.touch_attempts(&key).await
+        }
+    }
+
     /// Writes down a refusal that nothing counts. It stands even if it cannot be written down, and
     /// of who goes on knocking it is not.
     pub(super) async fn record_if_room(&self, event: &AuditEvent) {
-        let has_room = (event.network).is_some_and(|network| self.0.record_budget.take(network));
-        if has_room && let Err(error) = self.0.store.record(event).await {
+        if has_room(&self.0.knocking, event)
+            && let Err(error) = self.0.store.record(event).await
+        {
             tracing::warn!(%error, "a refusal could not be written down");
         }
     }
+
+    /// Writes down how many refusals were not since this was called last, if any.
+    pub async fn record_left_out(&self) -> Result<(), StoreError> {
+        let budgets = [
+            (&self.0.foreign, "of strangers"),
+            (&self.0.knocking, "by limits that were reached"),
+            (&self.0.blocks, "that started a block on an account"),
+        ];
+        for (budget, which) in budgets {
+            let left_out = budget.take_left_out();
+            if left_out == 0 {
+                continue;
+            }
+            let event = AuditEvent {
+                detail: Some(format!("{left_out} refusals {which}")),
+                ..AuditEvent::bare(AuditKind::Refusals, Outcome::Refused, AuditReason::LeftOut)
+            };
+            let written = self.0.store.record(&event).await;
+            written.inspect_err(|_| budget.leave_out(left_out))?;
+            REFUSALS_LEFT_OUT.add(left_out, ["audit".into()]);
+        }
+        Ok(())
+    }
+}
+
+fn has_room(budget: &RecordBudget, event: &AuditEvent) -> bool {
+    (event.network).is_some_and(|network| budget.take(network))
 }
 
 /// An event that says until when a limit refuses.

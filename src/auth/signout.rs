@@ -96,7 +96,10 @@ impl Auth {
     }
 
     async fn refuse_foreign_signout(&self, client: &Client, reason: InvalidToken) -> SignoutError {
-        self.record_if_room(&foreign(client, reason)).await;
+        // It stands even if it cannot be written down.
+        if let Err(error) = self.record_refusal(&foreign(client, reason)).await {
+            tracing::warn!(%error, "a refusal could not be written down");
+        }
         SignoutError::Invalid(reason)
     }
 }

@@ -58,9 +58,9 @@ pub(super) async fn run(args: &ExplainArgs, config: &Config) -> anyhow::Result<(
                 "nothing is on record for this request; what is not: a refresh that was granted to a \
                  network that its session is known from, a \
                  request that was malformed or had no token, 503, a flood (429 with cause `flood`), \
-                 and whoever goes on knocking at a limit. The server's log has each request's \
-                 line, with its cause: look there for this id. `explain EMAIL` tells the limits \
-                 that are on"
+                 whoever goes on knocking at a limit, and strangers when many come at once. The \
+                 server's log has each request's line, with its cause, unless it was one of a \
+                 flood: look there for this id. `explain EMAIL` tells the limits that are on"
             );
             found
         }

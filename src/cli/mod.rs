@@ -20,6 +20,9 @@ mod words;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -29,6 +32,7 @@ use output::say;
 use crate::config::{Config, Loaded, process_environment};
 use crate::domain::Clock;
 use crate::store::{Fitness, Store};
+use crate::telemetry::causes;
 
 /// Signs people in and out of a Back Office.
 ///
@@ -87,7 +91,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("backoffice-auth: {}", one_line(&error));
+            tell(format!("backoffice-auth: {}", causes(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -111,17 +115,15 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// An error with its causes; a cause that the one before it repeats is said once.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if line.is_empty() {
-            line = cause;
-        } else if !line.ends_with(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line
+/// Prints the last words. A standard error that nobody reads keeps the program from ending no longer
+/// than this.
+fn tell(line: String) {
+    let (told, until_told) = mpsc::channel();
+    thread::spawn(move || {
+        eprintln!("{line}");
+        let _ = told.send(());
+    });
+    let _ = until_told.recv_timeout(Duration::from_secs(1));
 }
 
 fn load(file: Option<&Path>) -> anyhow::Result<Config> {

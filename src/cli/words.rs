@@ -125,6 +125,7 @@ pub(super) fn kind_name(kind: AuditKind) -> &'static str {
         AuditKind::UserChanged => "User changed",
         AuditKind::KeysChanged => "Keys changed",
         AuditKind::Mail => "Mail",
+        AuditKind::Refusals => "Refusals",
     }
 }
 
@@ -141,6 +142,7 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         Why::NoPassword => "the user has no password.",
         Why::ChangedMeanwhile => "user, password or challenge changed in that very moment.",
         Why::Overloaded => "more sign-ins came at once than the server can check.",
+        Why::LeftOut => "too many came at once to write each down.",
         Why::UnknownChallenge => "the 2FA token is none of ours, or is long gone.",
         Why::ChallengeOver => "the 2FA token had expired or had been used.",
         Why::ChallengeExhausted => "too many codes were tried with this 2FA token.",

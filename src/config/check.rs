@@ -3,8 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-
 use super::clients::clients;
 use super::reader::Reader;
 use super::secret::{redact, redact_url};
@@ -219,6 +217,8 @@ fn limits(reader: &mut Reader) -> LimitsConfig {
         confirm_failures_per_account: reader
             .number("limits.confirm_failures_per_account", 1..=1_000_000),
         mails_per_account: reader.number("limits.mails_per_account", 1..=1_000_000),
+        strangers_burst: reader.number("limits.strangers_burst", 1..=1_000_000),
+        strangers_per_second: reader.number("limits.strangers_per_second", 1..=1_000_000),
         flood_burst: reader.number("limits.flood_burst", 1..=1_000_000),
         flood_per_second: reader.number("limits.flood_per_second", 1..=1_000_000),
     }
@@ -274,12 +274,7 @@ fn log(reader: &mut Reader) -> LogConfig {
         "text" => Ok(LogFormat::Text),
         _ => Err("must be json or text"),
     });
-    let filter = reader.parsed("log.filter", "info".to_owned(), |text| {
-        let is_filter = !text.is_empty() && EnvFilter::try_new(text).is_ok();
-        is_filter
-            .then(|| text.to_owned())
-            .ok_or("must be a filter such as info,sqlx=warn")
-    });
+    let filter = reader.parsed("log.filter", "info".to_owned(), shape::log_filter);
     LogConfig { format, filter }
 }
 

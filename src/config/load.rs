@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::problem::{ConfigError, Problem};
 use super::reader::Reader;
 use super::show::Entry;
-use super::{Config, check, show, warn};
+use super::{Config, check, outside, show, warn};
 
 /// Every key with its default: the one place where defaults live.
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -20,6 +20,9 @@ const PREFIX: &str = "BACKOFFICE_AUTH__";
 
 /// The variable that every other tool reads for the same purpose.
 const DATABASE_URL: &str = "DATABASE_URL";
+
+/// The variable that programs in Rust read for what is logged. It wins over all else, as everywhere.
+const RUST_LOG: &str = "RUST_LOG";
 
 /// Further apart than this, two keys are not a slip of the same hand.
 const NEAR: usize = 3;
@@ -32,6 +35,8 @@ pub struct Loaded {
     /// What is legal but weak: a sentence each, beginning with the key.
     pub warnings: Vec<String>,
     entries: Vec<Entry>,
+    /// What libraries take from the environment by themselves.
+    outside: Vec<Entry>,
 }
 
 /// What gave a value.
@@ -63,12 +68,15 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Loaded, ConfigError> {
-        let mut reader = Layers::read(file, environment)?.into_reader();
+        // Sorted, so that the same mistakes always read the same.
+        let environment = environment.into_iter().collect();
+        let mut reader = Layers::read(file, &environment)?.into_reader();
         let config = check::config(&mut reader);
         let (entries, problems) = reader.finish();
         match config {
             Some(config) if problems.is_empty() => Ok(Loaded {
                 warnings: warn::warnings(&config),
+                outside: outside::entries(&config, &environment),
                 config,
                 entries,
             }),
@@ -81,13 +89,14 @@ impl Loaded {
     /// Every key as TOML, each with where its value came from; secrets as `***`.
     #[must_use]
     pub fn show(&self) -> String {
-        show::toml(&self.entries)
+        show::toml(&self.entries, &self.outside)
     }
 
-    /// The same as JSON: `{"http.listen": {"value": …, "from": "default"}, …}`.
+    /// The same as JSON: `{"http.listen": {"value": …, "from": "default"}, …}`. What libraries take
+    /// from the environment stands under the names of its variables.
     #[must_use]
     pub fn show_json(&self) -> serde_json::Value {
-        show::json(&self.entries)
+        show::json(self.entries.iter().chain(&self.outside))
     }
 }
 
@@ -136,15 +145,14 @@ struct Layers {
 impl Layers {
     fn read(
         file: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
         let mut layers = Self::defaults();
         let file = file.map(read_file).transpose();
         if let Ok(Some(table)) = &file {
             layers.merge_table(table);
         }
-        // Sorted, so that the same mistakes always read the same.
-        layers.merge_environment(&environment.into_iter().collect());
+        layers.merge_environment(environment);
         match file {
             Ok(_) => Ok(layers),
             Err(problem) => Err(layers.without_file(problem)),
@@ -199,6 +207,10 @@ impl Layers {
             self.problem(key, message, Some(name));
         }
         self.merge_variables(known);
+        let filter = environment.get(RUST_LOG).filter(|text| !text.is_empty());
+        if let Some(filter) = filter {
+            self.merge_variables(vec![("log.filter".into(), RUST_LOG, filter)]);
+        }
     }
 
     fn merge_variables(&mut self, variables: Vec<(String, &str, &str)>) {
@@ -693,13 +705,21 @@ mod tests {
 
     #[test]
     fn what_is_shown_says_where_it_came_from() {
-        let variable = ("BACKOFFICE_AUTH__HTTP__DOCS", "true");
-        let loaded = load(&complete("log.format = 'text'"), &[variable]).unwrap();
+        let variables = [
+            ("BACKOFFICE_AUTH__HTTP__DOCS", "true"),
+            ("BACKOFFICE_AUTH__LOG__FILTER", "warn"),
+            ("RUST_LOG", "debug"),
+            ("PGSSLMODE", "require"),
+        ];
+        let loaded = load(&complete("log.format = 'text'"), &variables).unwrap();
+        assert_eq!(loaded.config.log.filter, "debug");
         let shown = loaded.show();
         for line in [
             "http.listen = \"127.0.0.1:8080\"  # default\n",
             "http.docs = true  # environment BACKOFFICE_AUTH__HTTP__DOCS\n",
             "log.format = \"text\"  # file\n",
+            "log.filter = \"debug\"  # environment RUST_LOG\n",
+            "# PGSSLMODE = \"require\"  # environment PGSSLMODE\n",
             "database.url = \"postgres://app:***@db:5432/auth\"  # file\n",
             "secrets.master_key = \"***\"  # file\n",
             "mail.smtp.password = \"\"  # default\n",
@@ -710,6 +730,7 @@ mod tests {
         let json = loaded.show_json();
         assert_eq!(json["limits.confirm.attempts"]["value"], 3);
         assert_eq!(json["log.format"]["from"], "file");
+        assert_eq!(json["PGSSLMODE"]["value"], "require");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod check;
 mod clients;
 mod load;
 mod mail;
+mod outside;
 mod problem;
 mod reader;
 mod secret;
@@ -179,6 +180,11 @@ pub struct LimitsConfig {
     pub mails_per_account: u32,
     /// Requests that a network may make at once, per method.
     pub flood_burst: u32,
+    /// Tokens that are not ours and challenges that do not exist that may be counted at once, over all
+    /// networks.
+    pub strangers_burst: u32,
+    /// The same, a second after that.
+    pub strangers_per_second: u32,
     /// Requests a second that a network may go on making, per method.
     pub flood_per_second: u32,
 }
@@ -289,7 +295,7 @@ pub struct AuditConfig {
 pub struct LogConfig {
     /// How a line looks.
     pub format: LogFormat,
-    /// What is logged, in the syntax of `RUST_LOG`, which wins where it is set.
+    /// What is logged, in the syntax of `RUST_LOG`.
     pub filter: String,
 }
 

@@ -6,6 +6,7 @@ use toml::Value;
 use url::Url;
 
 use super::reader::Reader;
+use super::shape;
 
 /// What is shown in place of a secret.
 pub(super) const REDACTED: &str = "***";
@@ -150,13 +151,10 @@ pub(super) fn redact_url(text: &str) -> String {
         .unwrap_or_else(|| REDACTED.into())
 }
 
-/// A password with a bare `/`, `?` or `#` in it ends the authority early: its rest lands in the
-/// path, query or fragment, and the true host after it.
+/// Readers differ about a second `@` before the host.
 fn is_unambiguous(text: &str, url: &Url) -> bool {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let tail = &rest[authority.len()..];
-    url.fragment().is_none() && !tail.contains('@') && authority.matches('@').count() <= 1
+    !shape::ends_early(text, url) && rest.matches('@').count() <= 1
 }
 
 fn without_secrets(mut url: Url) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
 use crate::domain::EmailAddress;
@@ -93,11 +94,49 @@ pub(super) fn is_database_url(text: &str) -> Result<(), &'static str> {
     if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
         return Err("must begin with postgres:// or postgresql://");
     }
-    let _ = Url::parse(text).map_err(|_| {
+    let url = Url::parse(text).map_err(|_| {
         "must be a URL, as postgres://user:password@host:5432/database, with signs like / ? # @ in \
          the password percent-encoded"
     })?;
+    // The driver would take a part of the password for a host, a database or a parameter.
+    if ends_early(text, &url) {
+        return Err(
+            "can be read in two ways: signs like / ? # @ must be percent-encoded in the password, \
+             and @ and # in what comes after the host, too (@ is %40, / is %2F, ? is %3F, # is %23)",
+        );
+    }
     Ok(())
+}
+
+/// Whether a password with a bare `/`, `?` or `#` in it may have ended the part of a URL that holds it
+/// and the host: the rest of it lands in the path, the query or the fragment, and the true host after it.
+pub(super) fn ends_early(text: &str, url: &Url) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let tail = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+    url.fragment().is_some() || tail.contains('@')
+}
+
+/// What is logged, in the syntax of `RUST_LOG`.
+///
+/// A word alone may be a target, so a misspelt level would be taken for one, and nothing be logged.
+pub(super) fn log_filter(text: &str) -> Result<String, &'static str> {
+    const MUST: &str = "must be a filter such as info,sqlx=warn, with levels error, warn, info, debug, \
+                        trace or off";
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let is_misspelt = |part: &str| {
+        let word = part.trim().to_ascii_lowercase();
+        let is_near =
+            |level: &str| strsim::osa_distance(level, &word) <= 2 || word.starts_with(level);
+        !LEVELS.contains(&word.as_str())
+            && !word.contains(|c: char| !c.is_ascii_alphabetic())
+            && LEVELS.iter().any(|level| is_near(level))
+    };
+    let is_filter = !text.trim().is_empty() && EnvFilter::try_new(text).is_ok();
+    if is_filter && !text.split(',').any(is_misspelt) {
+        Ok(text.to_owned())
+    } else {
+        Err(MUST)
+    }
 }
 
 /// `Name <address>`, or an address alone.
@@ -287,14 +326,46 @@ mod tests {
     fn a_database_url_is_postgres_and_can_be_taken_apart() {
         assert!(is_database_url("postgres://a:b@c:5432/d").is_ok());
         assert!(is_database_url("postgresql:///d?host=/run").is_ok());
+        assert!(is_database_url("postgres://a%40b:c%2F%3F%23@d/e?user=x%40y").is_ok());
         for text in [
             "mysql://a/b",
             "a",
             "postgres:/a",
             "postgres://a:b/c@d/e",
+            "postgres://u:/7MSECRETONE+r?SECRETTWO:x@db/auth",
+            "postgres://u:1/SECRET@db/auth",
+            "postgres://u:1?SECRET@db/auth",
+            "postgres://u:1#SECRET@db/auth",
+            "postgres://u:p@db/auth#x",
             "postgres://a b:99999/",
         ] {
             assert!(is_database_url(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_one_and_its_levels_are_spelt_right() {
+        for text in [
+            "info",
+            "INFO,sqlx=warn",
+            "off",
+            "sqlx",
+            "warn,h2,tower=debug",
+            "[request]=trace",
+        ] {
+            assert_eq!(log_filter(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            " ",
+            "inof",
+            "info,debgu",
+            "warning",
+            "info=loud",
+            "a=b=c",
+            "=,=",
+        ] {
+            assert!(log_filter(text).is_err(), "{text:?}");
         }
     }
 

@@ -17,8 +17,11 @@ pub(super) struct Entry {
 
 /// A line per key, under its whole name: it can be searched, and loads as it stands once the
 /// secrets are filled in.
-pub(super) fn toml(entries: &[Entry]) -> String {
-    entries.iter().map(line).collect()
+///
+/// What is set outside of the configuration follows as comments: it is no key of ours.
+pub(super) fn toml(entries: &[Entry], outside: &[Entry]) -> String {
+    let comments = outside.iter().map(|entry| format!("# {}", line(entry)));
+    entries.iter().map(line).chain(comments).collect()
 }
 
 fn line(entry: &Entry) -> String {
@@ -32,10 +35,8 @@ fn line(entry: &Entry) -> String {
     )
 }
 
-pub(super) fn json(entries: &[Entry]) -> serde_json::Value {
-    let pairs = entries
-        .iter()
-        .map(|entry| (entry.key.clone(), object(entry)));
+pub(super) fn json<'a>(entries: impl Iterator<Item = &'a Entry>) -> serde_json::Value {
+    let pairs = entries.map(|entry| (entry.key.clone(), object(entry)));
     serde_json::Value::Object(pairs.collect())
 }
 

@@ -1,5 +1,6 @@
 //! What is legal but weak. A server that starts with one of these says so.
 
+use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::shape::is_loopback;
@@ -16,8 +17,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     let hash = weak_hash(&config.passwords);
     let issuer = plain_issuer(&config.tokens.issuer);
     let mail = mail(&config.mail.transport);
+    let parameters = unknown_parameters(config.database.url.expose_secret());
     let proxies = either_header(&config.http);
-    let all = hash.into_iter().chain(mail).chain(issuer);
+    let all = hash.into_iter().chain(parameters).chain(mail).chain(issuer);
     all.chain(proxies).collect()
 }
 
@@ -69,6 +71,60 @@ fn in_the_clear(section: &str, relay: &SmtpConfig) -> Option<String> {
             relay.host
         )
     })
+}
+
+/// Parameters of a database's URL that the driver takes, besides `options[…]`.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+/// Parameters that other programs take. Only these are named: what else stands in a query may be a part
+/// of a password.
+const OF_OTHERS: [&str; 16] = [
+    "channel_binding",
+    "connect_timeout",
+    "gssencmode",
+    "keepalives",
+    "load_balance_hosts",
+    "passfile",
+    "pgbouncer",
+    "require_auth",
+    "service",
+    "sslcompression",
+    "sslcrl",
+    "sslnegotiation",
+    "sslpassword",
+    "sslsni",
+    "target_session_attrs",
+    "tcp_user_timeout",
+];
+
+/// The driver ignores what it does not know; what it says of that is not logged, for it tells the value.
+fn unknown_parameters(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
+    let mut names = url.query_pairs().map(|(name, _)| name);
+    let unknown = names.find(|name| !is_known(name))?;
+    let name = OF_OTHERS.iter().find(|other| **other == unknown);
+    let name = name.map_or("a parameter that is not known", |name| *name);
+    Some(format!("database.url: {name} has no effect; leave it out"))
 }
 
 fn plain_issuer(issuer: &str) -> Option<String> {
@@ -139,6 +195,25 @@ mod tests {
         assert_eq!(told("10.0.0.0/8", "x-forwarded-for"), None);
         assert_eq!(told("10.0.0.0/8", "forwarded"), None);
         assert_eq!(told("", "either"), None);
+    }
+
+    #[test]
+    fn a_parameter_of_the_database_url_that_does_nothing_is_told_without_its_value() {
+        let told = |query: &str| unknown_parameters(&format!("postgres://u:p@db/auth{query}"));
+        for query in [
+            "",
+            "?sslmode=require&options=x",
+            "?options[statement_timeout]=5s",
+        ] {
+            assert_eq!(told(query), None);
+        }
+        let line = told("?sslmode=require&sslpassword=hunter2").unwrap();
+        assert_eq!(
+            line,
+            "database.url: sslpassword has no effect; leave it out"
+        );
+        let line = told("?password=a&hunter2").unwrap();
+        assert!(!line.contains("hunter2"), "{line}");
     }
 
     #[test]

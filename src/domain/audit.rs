@@ -26,6 +26,8 @@ words! {
         KeysChanged = "keys_changed",
         /// A code mail left, or was given up.
         Mail = "mail",
+        /// Refusals of many requests.
+        Refusals = "refusals",
     }
 }
 
@@ -62,6 +64,9 @@ words! {
 
         /// More sign-ins came at once than passwords can be checked.
         Overloaded = "overloaded",
+
+        /// There was no room to write each of them down.
+        LeftOut = "left_out",
 
         /// What was sent is no challenge of ours.
         UnknownChallenge = "unknown_challenge",

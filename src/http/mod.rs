@@ -144,7 +144,10 @@ pub fn stack(router: Router, config: &HttpConfig) -> Router {
     let layers = ServiceBuilder::new()
         .layer(from_fn_with_state(proxies, middleware::identify))
         .layer(from_fn(middleware::harden))
-        .layer(from_fn(access_log::log))
+        .layer(from_fn_with_state(
+            Arc::new(access_log::Lines::new()),
+            access_log::log,
+        ))
         .layer(CatchPanicLayer::custom(middleware::refuse_panic))
         .layer(from_fn(middleware::refuse_ambiguous_host))
         .layer(from_fn(middleware::bound_database_time));

@@ -19,6 +19,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::RequestId;
+use crate::telemetry::causes;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const BEARER: HeaderValue = HeaderValue::from_static(r#"Bearer realm="back-office""#);
@@ -278,13 +279,7 @@ impl Problem {
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         let first: &(dyn Error + 'static) = self.cause.as_deref()?;
-        let chain = std::iter::successors(Some(first), |&error| error.source());
-        Some(
-            chain
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(": "),
-        )
+        Some(causes(first))
     }
 
     /// What it looks like on the wire.

@@ -18,6 +18,13 @@ pub struct FloodLimit {
     pub per_second: u32,
 }
 
+impl FloodLimit {
+    pub(super) fn quota(self) -> Quota {
+        let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        Quota::per_second(at_least_one(self.per_second)).allow_burst(at_least_one(self.burst))
+    }
+}
+
 /// Refuses what no person sends.
 pub struct Flood(Buckets);
 
@@ -25,10 +32,7 @@ impl Flood {
     /// A limiter that has seen nothing yet.
     #[must_use]
     pub fn new(limit: FloodLimit) -> Self {
-        let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(limit.per_second))
-            .allow_burst(at_least_one(limit.burst));
-        Self(Buckets::new(quota))
+        Self(Buckets::new(limit.quota()))
     }
 
     /// Counts a request for `method` from a network; an error says after how long there is room.

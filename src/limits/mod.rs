@@ -3,16 +3,19 @@
 //! The limits that users are promised are counted in the database, so that they hold over all
 //! instances together. In front of them a [`Flood`] limiter in this process throws out what no
 //! person sends, before a body is read, the database asked or a password hashed. It only ever
-//! refuses more. What is refused without being counted is written down within a [`RecordBudget`].
+//! refuses more; and so do [`Strangers`], who have networks without number. What is written down of
+//! refusals that cost their senders nothing has a [`RecordBudget`].
 
 mod buckets;
 mod flood;
 mod keys;
 mod record;
+mod strangers;
 
 pub use flood::{Flood, FloodLimit};
 pub use keys::AttemptKeys;
 pub use record::RecordBudget;
+pub use strangers::Strangers;
 
 use std::time::Duration;
 

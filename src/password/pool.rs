@@ -376,6 +376,7 @@ async fn compute<T: Send + 'static>(
     mut turn: Turn,
     job: impl FnOnce(&Pool, &mut Slot) -> T + Send + 'static,
 ) -> Result<T, HashingError> {
+    let began = Instant::now();
     let task = tokio::task::spawn_blocking(move || {
         let started = Instant::now();
         let pool = Arc::clone(&turn.pool);
@@ -384,7 +385,9 @@ async fn compute<T: Send + 'static>(
         HASHING_DURATION.observe(started.elapsed(), []);
         result
     });
-    task.await.map_err(|_| HashingError::Failed)
+    let done = task.await.map_err(|_| HashingError::Failed);
+    tracing::debug!(took = ?began.elapsed(), "a hash was computed");
+    done
 }
 
 impl fmt::Debug for HashingPool {

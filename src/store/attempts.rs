@@ -504,21 +504,29 @@ impl Store {
         })
     }
 
-    /// Settles the attempts of a request that is refused, and writes the refusal down.
+    /// Settles the attempts of a request that is refused, and writes the refusal down if it is to be.
     pub async fn refuse(
         &self,
         attempts: &[AttemptInFlight],
         is_failure: bool,
-        event: &AuditEvent,
+        event: Option<&AuditEvent>,
     ) -> Result<(), StoreError> {
         let settlement = Settlement::of(attempts, is_failure);
-        let query = settle!(settle_and_record!(settlement, event));
         let (store, attempts) = (self.clone(), attempts.to_vec());
-        let settled = self.run_late(
-            move |c| Box::pin(query.fetch_one(c)),
-            move |_| store.undo(attempts),
-        );
-        Settlement::settled(settled.await?)
+        let undo = move |_| store.undo(attempts);
+        let is_settled = match event {
+            Some(event) => {
+                let query = settle!(settle_and_record!(settlement, event));
+                self.run_late(move |c| Box::pin(query.fetch_one(c)), undo)
+                    .await?
+            }
+            None => {
+                let query = settle!(settle_alone!(settlement));
+                self.run_late(move |c| Box::pin(query.fetch_one(c)), undo)
+                    .await?
+            }
+        };
+        Settlement::settled(is_settled)
     }
 
     /// Settles attempts whose request has gone before its outcome was written down, however long the

@@ -1,17 +1,21 @@
 //! What can go wrong with the database, told apart by whose fault it is.
 
 use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-/// A failed operation on the database.
+use crate::telemetry::causes;
+
+/// A failed operation on the database. Its text holds the causes too, so that no line of the log can
+/// leave them out.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database did not answer in time.
     #[error("the database did not answer in time")]
     TimedOut,
     /// The database cannot be reached, or cannot serve now.
-    #[error("the database is unavailable")]
-    Unavailable(#[source] sqlx::Error),
+    #[error("the database is unavailable: {}", said(.0))]
+    Unavailable(sqlx::Error),
     /// What answered is not the primary but a standby, which may be behind.
     #[error("the database is a standby, which may be behind its primary")]
     Standby,
@@ -22,11 +26,31 @@ pub enum StoreError {
     #[error("unreadable value in {0}")]
     Unreadable(&'static str),
     /// The schema is not the one that this program expects.
-    #[error("the migrations cannot be applied")]
-    Migration(#[source] Box<sqlx::migrate::MigrateError>),
+    #[error("the migrations cannot be applied: {}", said_of_migration(.0))]
+    Migration(Box<MigrateError>),
     /// A defect of this program.
-    #[error("a statement failed")]
-    Defect(#[source] sqlx::Error),
+    #[error("a statement failed: {}", said(.0))]
+    Defect(sqlx::Error),
+}
+
+/// What the driver says. Of an error that the server reported, its words and its SQLSTATE: the driver's
+/// own text goes on with a line number in the sources of PostgreSQL.
+fn said(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(reported) => {
+            format!("{} ({})", reported.message(), sqlstate(&**reported))
+        }
+        error => causes(error),
+    }
+}
+
+fn said_of_migration(error: &MigrateError) -> String {
+    match error {
+        MigrateError::ExecuteMigration(error, version) => {
+            format!("migration {version}: {}", said(error))
+        }
+        error => causes(error),
+    }
 }
 
 impl StoreError {
@@ -150,10 +174,10 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-impl From<sqlx::migrate::MigrateError> for StoreError {
-    fn from(error: sqlx::migrate::MigrateError) -> Self {
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
         match error {
-            sqlx::migrate::MigrateError::Execute(error) => Self::from(error),
+            MigrateError::Execute(error) => Self::from(error),
             other => Self::Migration(Box::new(other)),
         }
     }

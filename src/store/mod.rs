@@ -138,7 +138,7 @@ impl Store {
             } else {
                 STATEMENTS
             })
-            .log_statements(tracing::log::LevelFilter::Off)
+            .log_statements(tracing::log::LevelFilter::Debug)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_millis(500));
         for kind in StoreError::KINDS {
             DATABASE_ERRORS.add(0, [kind.into()]);

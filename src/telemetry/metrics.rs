@@ -198,6 +198,11 @@ catalogue! {
     /// Rows that this instance purged, by table.
     Counter PURGED_ROWS = "backoffice_auth_purged_rows_total" ["table"];
 
+    /// Refusals that were not written down one by one since too many came at once, by where: in the `audit` log or the `log`.
+    Counter REFUSALS_LEFT_OUT = "backoffice_auth_refusals_left_out_total" ["where"];
+    /// Lines of the log that were dropped, because nobody took them from standard error in time or at all.
+    Counter LOG_LINES_DROPPED = "backoffice_auth_log_lines_dropped_total" [];
+
     /// 1, for the version that runs.
     Gauge BUILD_INFO = "backoffice_auth_build_info" ["version"];
     /// Whether this instance was told to stop.

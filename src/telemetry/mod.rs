@@ -2,22 +2,31 @@
 //!
 //! Anybody may count ([`metrics`]) and log; what is told must never hold a secret.
 
+mod causes;
 pub mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod process;
+mod queue;
 pub mod trace;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
+use std::panic::{self, PanicHookInfo};
 
-use tracing::Subscriber;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
+
+use queue::Queue;
+
+pub use causes::causes;
 
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +34,12 @@ pub enum StartError {
     /// Somebody else logs already.
     #[error("logging cannot be started")]
     Log(#[from] TryInitError),
+    /// The filter cannot be read.
+    #[error("log.filter cannot be used")]
+    Filter(#[from] ParseError),
+    /// The system gives no thread.
+    #[error("the log cannot be written")]
+    Thread(#[source] io::Error),
     /// The collector's address or its TLS cannot be used.
     #[error("traces cannot be sent to telemetry.otlp_endpoint")]
     Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -33,12 +48,27 @@ pub enum StartError {
 /// What still has to be told when the program ends.
 #[derive(Debug)]
 pub struct Telemetry {
+    log: Queue,
     #[cfg(feature = "otlp")]
     exporter: Option<otlp::Exporter>,
 }
 
-/// Starts logging to standard error (`RUST_LOG` wins over `log.filter`), and sending traces where
-/// that is built in and configured. Needs a tokio runtime.
+/// Lines of libraries that repeat what they were given, by target and field: the value of a parameter
+/// of the database's URL that the driver does not know, and a line of `.pgpass` that it cannot read. Either
+/// may hold a password, so no filter lets them through.
+const TELLTALE: [(&str, &str); 2] = [
+    ("sqlx_postgres::options::parse", "value"),
+    ("sqlx_postgres::options::pgpass", "line"),
+];
+
+fn tells_no_secret(metadata: &Metadata<'_>) -> bool {
+    !TELLTALE.iter().any(|(target, field)| {
+        metadata.target() == *target && metadata.fields().field(field).is_some()
+    })
+}
+
+/// Starts logging to standard error, and sending traces where that is built in and configured. Needs a
+/// tokio runtime.
 #[cfg_attr(
     not(feature = "otlp"),
     expect(unused_variables, reason = "without it, nothing of this is configured")
@@ -46,29 +76,32 @@ pub struct Telemetry {
 pub fn start(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Telemetry, StartError> {
     // One filter for all layers, and not one for each: with those, sqlx's asking whether it is to
     // log a statement can swallow the next line of somebody else's (see `otlp::Exporter::layer`).
-    let filter = EnvFilter::try_from_default_env()
-        .or_else(|_| EnvFilter::try_new(&log.filter))
-        .unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
+    let filter = EnvFilter::try_new(&log.filter)?;
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(filter_fn(tells_no_secret));
     #[cfg(feature = "otlp")]
     let exporter = otlp::Exporter::open(telemetry)?;
     #[cfg(feature = "otlp")]
     let registry = registry.with(exporter.as_ref().map(otlp::Exporter::layer));
-    registry.with(lines(log.format)).try_init()?;
+    let queue = Queue::open(io::stderr()).map_err(StartError::Thread)?;
+    registry.with(lines(log.format, queue.clone())).try_init()?;
+    panic::set_hook(Box::new(log_panic));
     Ok(Telemetry {
+        log: queue,
         #[cfg(feature = "otlp")]
         exporter,
     })
 }
 
 /// The log.
-fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S>(format: LogFormat, to: Queue) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_writer(to)
+        .with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines
@@ -80,8 +113,20 @@ where
     }
 }
 
+/// A panic is a line of the log like any other: what the standard library prints goes past the queue.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let is_captured = backtrace.status() == BacktraceStatus::Captured;
+    tracing::error!(
+        location = panic.location().map(tracing::field::display),
+        backtrace = is_captured.then(|| tracing::field::display(&backtrace)),
+        "panicked: {}",
+        panic.payload_as_str().unwrap_or_default()
+    );
+}
+
 impl Telemetry {
-    /// Tells what is still to be told; takes two seconds at most.
+    /// Tells what is still to be told; takes three seconds at most.
     #[cfg_attr(
         not(feature = "otlp"),
         expect(clippy::unused_async, reason = "without it, all is told already")
@@ -91,6 +136,7 @@ impl Telemetry {
         if let Some(exporter) = self.exporter {
             exporter.flush().await;
         }
+        self.log.finish();
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::Trouble;
 use crate::auth::{Auth, KeysError, Look, SigningKeys};
 use crate::domain::{KeyPurpose, KeyStage, KeyState};
 use crate::telemetry::metrics::{SIGNING_KEY_AGE, SIGNING_KEY_ROTATION, SIGNING_KEYS};
@@ -19,21 +20,13 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// Keeps the ring of `auth` as the database has it, until `stop`. While the database is away, or
 /// holds a key that cannot be opened, the ring stays as it is.
 pub async fn follow_keys(keys: Arc<SigningKeys>, auth: Auth, stop: CancellationToken) {
-    let mut is_failing = false;
+    let mut trouble = Trouble::new("following the signing keys");
     while stop
         .run_until_cancelled(tokio::time::sleep(INTERVAL))
         .await
         .is_some()
     {
-        match look(&keys, &auth).await {
-            Ok(()) => is_failing = false,
-            // Once, and not twice a second.
-            Err(error) if !is_failing => {
-                is_failing = true;
-                tracing::warn!(%error, "the signing keys cannot be followed");
-            }
-            Err(_) => {}
-        }
+        trouble.note(look(&keys, &auth).await);
     }
 }
 
@@ -77,13 +70,12 @@ fn show(look: &Look, states: &[KeyState], rotate_after: Option<Duration>) {
 /// Ends the sessions that revoked keys still have, until `stop`: whoever revokes a key ends them,
 /// but may be cut short, and an instance may refresh one before it learns of the revocation.
 pub async fn end_sessions_of_revoked_keys(keys: Arc<SigningKeys>, stop: CancellationToken) {
+    let mut trouble = Trouble::new("ending the sessions of revoked keys");
     while stop
         .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
         .await
         .is_some()
     {
-        if let Err(error) = keys.end_sessions_of_revoked().await {
-            tracing::warn!(%error, "the sessions of revoked keys could not be ended");
-        }
+        trouble.note(keys.end_sessions_of_revoked().await);
     }
 }

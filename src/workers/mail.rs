@@ -24,6 +24,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::trouble::Trouble;
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, ChallengeId, DerivedKey, OneTimeCode, Outcome, RequestId,
 };
@@ -99,12 +100,10 @@ impl MailSender {
     async fn send_until(self: &Arc<Self>, stop: &CancellationToken) {
         let (places, sending) = (Places::new(), TaskTracker::new());
         let abandon = CancellationToken::new();
+        let mut trouble = Trouble::new("reading the outbox");
         while stop.run_until_cancelled(self.wait()).await.is_some() {
             for due in [Due::New, Due::Again] {
-                let sent = self.send_due(due, &places, &sending, &abandon).await;
-                if let Err(error) = sent {
-                    tracing::warn!(%error, "the outbox could not be read");
-                }
+                trouble.note(self.send_due(due, &places, &sending, &abandon).await);
             }
         }
         sending.close();
@@ -192,6 +191,8 @@ impl MailSender {
             network: due.network,
             expires_at: due.expires_at,
         };
+        let (request_id, attempts) = (&due.request_id, due.attempts);
+        tracing::debug!(request_id, attempts, "a code mail leaves");
         let until = leased_at + due.life;
         let outcome = (self.mailer)
             .send(&mail, until, || self.may_leave(due, place))
@@ -239,6 +240,7 @@ impl MailSender {
     ) -> Result<(), StoreError> {
         match outcome {
             Ok(reply) => {
+                tracing::debug!(request_id = due.request_id, %reply, "a code mail was taken");
                 let event = event(due, Outcome::Granted, AuditReason::MailSent, reply);
                 let mut tx = self.store.begin().await?;
                 if tx

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::Trouble;
 use crate::domain::{AuthenticationMethod, Clock, EndReason, LimitScope};
 use crate::store::{Purged, Store, StoreError};
 use crate::telemetry;
 use crate::telemetry::metrics::{
-    CLOCK_SKEW, DATABASE_UP, HASHING_REFUSALS, LIMIT_REFUSALS, MAILS, OUTBOX_OLDEST,
-    OUTBOX_WAITING, PURGED_ROWS, SESSIONS_ENDED, SESSIONS_OPENED, TABLE_DEAD_ROWS, TABLE_SIZE,
+    CLOCK_SKEW, DATABASE_UP, HASHING_REFUSALS, LIMIT_REFUSALS, LOG_LINES_DROPPED, MAILS,
+    OUTBOX_OLDEST, OUTBOX_WAITING, PURGED_ROWS, REFUSALS_LEFT_OUT, SESSIONS_ENDED, SESSIONS_OPENED,
+    TABLE_DEAD_ROWS, TABLE_SIZE,
 };
 
 /// How often the database is looked at.
@@ -28,9 +30,10 @@ pub async fn measure(store: Store, clock: Clock, stop: CancellationToken) {
     begin_series();
     let mut round = 0;
     let mut is_skew_told = false;
+    let mut trouble = Trouble::new("looking at the database");
     loop {
         telemetry::metrics::upkeep();
-        let is_up = read(&store, round).await.is_ok();
+        let is_up = trouble.note(read(&store, round).await).is_some();
         DATABASE_UP.count(is_up.into(), []);
         if let Ok(ahead) = store.clock_skew(&clock).await {
             let seconds = ahead.as_seconds_f64();
@@ -79,6 +82,10 @@ fn begin_series() {
         LIMIT_REFUSALS.add(0, [limit.into()]);
     }
     HASHING_REFUSALS.add(0, []);
+    LOG_LINES_DROPPED.add(0, []);
+    for place in ["audit", "log"] {
+        REFUSALS_LEFT_OUT.add(0, [place.into()]);
+    }
     for outcome in ["sent", "postponed", "refused", "expired"] {
         MAILS.add(0, [outcome.into()]);
     }

@@ -4,14 +4,17 @@ mod ended;
 mod hashes;
 mod heartbeat;
 mod keys;
+mod left_out;
 mod mail;
 mod measure;
 mod purge;
+mod trouble;
 
 pub use ended::follow_ended_sessions;
 pub use hashes::follow_hash_kinds;
 pub use heartbeat::{beat, tell_unanswered};
 pub use keys::{end_sessions_of_revoked_keys, follow_keys};
+pub use left_out::record_left_out;
 pub use mail::MailSender;
 pub use measure::measure;
 pub use purge::{purge, purge_once};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::Trouble;
 use crate::config::AuditConfig;
 use crate::store::{Purged, Store, StoreError};
 use crate::telemetry::metrics::{MAILS, PURGED_ROWS};
@@ -18,36 +19,63 @@ const BATCH: i64 = 1_000;
 /// audit log too, unless it is kept for ever.
 pub async fn purge(store: Store, audit: AuditConfig, stop: CancellationToken) {
     let mut pause = INTERVAL;
+    let mut trouble = Trouble::new("purging");
     while stop
         .run_until_cancelled(tokio::time::sleep(pause))
         .await
         .is_some()
     {
-        pause = if purge_once(&store, audit).await {
+        let round = purge_once(&store, audit).await;
+        pause = if round.is_full {
             Duration::from_millis(100)
         } else {
             INTERVAL
         };
+        trouble.note(round.failed.map_or(Ok(()), Err));
     }
 }
 
-/// One round; `true` if a table had a full batch, and so probably more. What fails on one table is
-/// told and keeps no other from its turn.
-pub async fn purge_once(store: &Store, audit: AuditConfig) -> bool {
-    let warn = |error: &StoreError| tracing::warn!(%error, "purging failed");
-    let given_up = store.give_up_overdue_mails(BATCH).await.inspect_err(warn);
-    MAILS.add(
-        given_up.as_ref().map_or(0, |g| g.expired),
-        ["expired".into()],
-    );
-    let keys = store.purge_signing_keys().await.inspect_err(warn);
-    PURGED_ROWS.add(keys.unwrap_or_default(), ["signing_keys".into()]);
-    let mut is_full = given_up.is_ok_and(|g| g.mails >= BATCH.unsigned_abs());
-    let mut note = |table: &'static str, removed: Result<u64, StoreError>| {
-        let rows = removed.inspect_err(warn).unwrap_or_default();
-        PURGED_ROWS.add(rows, [table.into()]);
-        is_full |= rows >= BATCH.unsigned_abs();
+/// What came of one round.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Whether a table had a full batch, and so probably more.
+    pub is_full: bool,
+    /// What failed first. It keeps no other table from its turn.
+    pub failed: Option<StoreError>,
+}
+
+impl Round {
+    /// The rows that were removed, if that worked.
+    fn rows(&mut self, table: &str, removed: Result<u64, StoreError>) -> u64 {
+        match removed {
+            Ok(rows) => {
+                tracing::debug!(table, rows, "purged");
+                self.is_full |= rows >= BATCH.unsigned_abs();
+                rows
+            }
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                0
+            }
+        }
+    }
+}
+
+/// One round over all tables.
+pub async fn purge_once(store: &Store, audit: AuditConfig) -> Round {
+    let mut round = Round::default();
+    let mut expired = 0;
+    let given_up = store.give_up_overdue_mails(BATCH).await;
+    let given_up = given_up.map(|given_up| {
+        expired = given_up.expired;
+        given_up.mails
+    });
+    round.rows("outbox", given_up);
+    MAILS.add(expired, ["expired".into()]);
+    let mut note = |table: &'static str, removed| {
+        PURGED_ROWS.add(round.rows(table, removed), [table.into()]);
     };
+    note("signing_keys", store.purge_signing_keys().await);
     for table in Purged::ALL {
         note(table.as_str(), store.purge(table, BATCH).await);
     }
@@ -55,5 +83,5 @@ pub async fn purge_once(store: &Store, audit: AuditConfig) -> bool {
         let removed = store.purge_audit_events(audit.retention, BATCH).await;
         note("audit_events", removed);
     }
-    is_full
+    round
 }

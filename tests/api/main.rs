@@ -25,6 +25,7 @@ mod late;
 mod legacy;
 mod lifecycle;
 mod limits;
+mod log;
 mod mail;
 mod metrics;
 mod operators;

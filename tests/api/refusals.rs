@@ -209,6 +209,122 @@ async fn every_sign_out_that_is_refused_is_on_record_once_with_its_cause() {
     on_record(&app, &expired, "signout", "token_expired").await;
 }
 
+/// Red when strangers are written down each time, when there is a budget for owners, and when nobody
+/// counts what was left out.
+#[tokio::test]
+async fn strangers_do_not_fill_the_audit_log_and_hide_no_guess_at_an_account() {
+    let app = TestApp::start().await;
+    let alice = app.user("alice@example.com").await;
+    let instance = app.second_instance().await;
+    let network = app.new_network();
+    let from_there = |email: &str| Person::new(&instance, email, network.clone());
+    for n in 0..30 {
+        let stranger = from_there(&format!("nobody{n}@example.com"));
+        stranger.signin().await.problem(401, "invalid_credentials");
+    }
+    for _ in 0..5 {
+        from_there(&alice.email).signin_with("wrong").await;
+    }
+    from_there(&alice.email).signin().await.limited();
+    let count = async |reason: &str| {
+        let events = format!("SELECT count(*) FROM audit_events WHERE reason = '{reason}'");
+        sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(events))
+            .fetch_one(app.sql())
+            .await
+            .unwrap()
+    };
+    // The budget of a network, and what came in meanwhile.
+    let recorded = count("unknown_address").await;
+    assert!((20..=22).contains(&recorded), "{recorded}");
+    assert_eq!(count("wrong_password").await, 5);
+    assert_eq!(count("limited_signin").await, 1);
+
+    instance.stop().await;
+    let told: String =
+        sqlx::query_scalar("SELECT detail FROM audit_events WHERE kind = 'refusals'")
+            .fetch_one(app.sql())
+            .await
+            .unwrap();
+    assert_eq!(told, format!("{} refusals of strangers", 30 - recorded));
+}
+
+/// Red when each start of a block is written down.
+#[tokio::test]
+async fn blocks_on_one_account_from_many_networks_do_not_fill_the_audit_log() {
+    let app = TestApp::start().await;
+    let alice = app.user("alice@example.com").await;
+    for _ in 0..25 {
+        let network = alice.elsewhere();
+        for _ in 0..5 {
+            network.signin_with("wrong").await;
+        }
+        network.signin_with("wrong").await.limited();
+    }
+    let starts = "SELECT count(*) FROM audit_events WHERE reason = 'limited_signin'";
+    let starts = app.count(starts).await;
+    assert!((20..=23).contains(&starts), "{starts}");
+    // Each guess that was looked at is on record.
+    let guesses = "SELECT count(*) FROM audit_events WHERE reason = 'wrong_password'";
+    assert_eq!(app.count(guesses).await, 100);
+}
+
+/// Red when a sign-in that is left out writes nothing.
+#[tokio::test]
+async fn a_stranger_who_is_left_out_of_the_audit_log_costs_as_many_commits_as_one_who_is_not() {
+    let app = TestApp::start().await;
+    app.execute("CREATE SEQUENCE touches").await;
+    app.execute(
+        "CREATE FUNCTION note() RETURNS TRIGGER LANGUAGE plpgsql AS
+         $$ BEGIN PERFORM nextval('touches'); RETURN NULL; END $$",
+    )
+    .await;
+    app.execute(
+        "CREATE TRIGGER note AFTER UPDATE ON attempts FOR EACH ROW
+         WHEN (OLD.* IS NOT DISTINCT FROM NEW.*) EXECUTE FUNCTION note()",
+    )
+    .await;
+    let network = app.new_network();
+    for n in 0..30 {
+        let email = format!("nobody{n}@example.com");
+        Person::new(&app, &email, network.clone()).signin().await;
+    }
+    let recorded = app
+        .count("SELECT count(*) FROM audit_events WHERE kind = 'signin'")
+        .await;
+    let touched = app.count("SELECT last_value FROM touches").await;
+    assert_eq!(recorded + touched, 30, "{recorded} written down");
+}
+
+/// Red when each garbage token is counted, from wherever it comes.
+#[tokio::test]
+async fn strangers_in_networks_without_number_do_not_fill_the_table_of_attempts() {
+    let app = TestApp::with(&[
+        ("limits.strangers_burst", "5"),
+        ("limits.strangers_per_second", "1"),
+    ])
+    .await;
+    let (alice, pair) = app.signed_in("alice@example.com").await;
+    let before = app.count("SELECT count(*) FROM attempts").await;
+    let began = tokio::time::Instant::now();
+    for _ in 0..20 {
+        let stranger = app.stranger("nobody@example.com");
+        let refused = stranger.refresh("garbage").await;
+        assert!(matches!(refused.status, 401 | 429), "{}", refused.status);
+        let stranger = app.stranger("nobody@example.com");
+        let refused = stranger.confirm("garbage", "123456").await;
+        assert!(matches!(refused.status, 401 | 429), "{}", refused.status);
+    }
+    app.stranger("nobody@example.com")
+        .refresh("garbage")
+        .await
+        .limited();
+    let rows = app.count("SELECT count(*) FROM attempts").await - before;
+    let most = 6 + i64::try_from(began.elapsed().as_secs()).unwrap();
+    assert!((5..=most).contains(&rows), "{rows}");
+    // A token of ours is one, however many strangers there are.
+    alice.refresh(&pair.refresh).await.pair();
+}
+
 /// Red without the budget in `record_if_room`.
 #[tokio::test]
 async fn whoever_goes_on_knocking_does_not_fill_the_audit_log() {

@@ -81,9 +81,20 @@ impl Program {
         Run::of(soon(line, child.wait_with_output()).await.unwrap())
     }
 
+    /// With this in its environment, besides.
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts a command line and leaves what it logs to whoever asked.
+    pub fn spawn(&self, line: &str) -> Child {
+        self.command(line).spawn().unwrap()
+    }
+
     /// Starts a command line that runs until it is stopped.
     pub fn start(&self, line: &str) -> Running {
-        let mut child = self.command(line).spawn().unwrap();
+        let mut child = self.spawn(line);
         let (lines, log) = mpsc::unbounded_channel();
         tokio::spawn(read_along(child.stderr.take().unwrap(), lines));
         Running { child, log }
@@ -149,7 +160,7 @@ impl Serving {
     }
 
     /// The next line of the log that is looked for.
-    pub async fn line(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+    pub async fn line(&mut self, mut is_it: impl FnMut(&Value) -> bool) -> Value {
         soon("a line of the log", async {
             loop {
                 let line = self.running.log.recv().await.expect("the program runs");
