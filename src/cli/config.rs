@@ -96,7 +96,7 @@ fn advice(section: &str, hello: &str, fault: Fault) -> String {
                 .to_owned()
         }
         Fault::Silence => {
-            "it has the test mail and did not say within a minute that it takes it: see \
+            "it has the test mail and did not say that it takes it (a minute is waited for): see \
                            whether it arrives; with such a relay codes come late, or twice"
                 .to_owned()
         }
