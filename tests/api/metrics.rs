@@ -250,21 +250,16 @@ impl Caller {
         }
     }
 
-    /// What is not HTTP enough to become a request: hyper answers it.
+    /// What is not HTTP enough to become a request, and so is not counted with them.
     async fn unreadable(&self) {
         let long = "x".repeat(20_000);
-        for (request, status) in [
-            ("NOT HTTP\r\n\r\n".to_owned(), 400),
-            (
-                format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"),
-                431,
-            ),
+        let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n");
+        for (request, status, code) in [
+            ("NOT HTTP\r\n\r\n", 400, "malformed_request"),
+            (&large, 431, "head_too_large"),
         ] {
             let answer = send(self.address, request.as_bytes()).await;
-            assert_eq!(
-                (answer.status, answer.header("x-request-id")),
-                (status, None)
-            );
+            answer.problem(status, code);
         }
     }
 
