@@ -111,7 +111,7 @@ async fn a_time_in_which_no_instance_beat_is_an_outage() {
     alice.refresh(&first.refresh).await.pair();
 }
 
-/// Red without `beat_at NOT BETWEEN` in the beat: each writes an outage.
+/// Red where the beat before is read from the snapshot and not from the locked row: nobody finds it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_hearts_that_beat_at_once_after_an_outage_one_writes_it_down() {
     let app = TestApp::start().await;
