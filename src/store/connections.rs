@@ -277,13 +277,12 @@ impl Connections {
 }
 
 fn begin_anywhere(bounds: Bounds) -> String {
-    let mut text = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
-    let own = bounds.settings().map(|(name, ms)| (name, ms.to_string()));
-    let [(idle, ms), ..] = SWALLOWED;
-    for (name, value) in own.into_iter().chain([(idle, ms.to_owned())]) {
-        text += &format!("; SET LOCAL {name} = {value}");
-    }
-    text
+    let [(statement, statement_ms), (lock, lock_ms)] = bounds.settings();
+    let [(idle, idle_ms), ..] = SWALLOWED;
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL {statement} = {statement_ms};
+         SET LOCAL {lock} = {lock_ms}; SET LOCAL {idle} = {idle_ms}"
+    )
 }
 
 /// A connection on loan. Whoever is done says so with [`give_back`](Loan::give_back); one that is

@@ -111,7 +111,7 @@ impl Reaper {
         let (sender, told) = oneshot::channel();
         let _entry = self.enter(backend, sender);
         if told.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

