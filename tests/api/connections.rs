@@ -256,17 +256,16 @@ async fn a_stall_makes_no_more_connections_and_ends_with_the_same_ones() {
     assert!(most <= bound, "{most} connections, and {bound} may be");
     assert!(postgres.waiting().await > 0, "the stall goes on");
 
-    let youngest = "SELECT max(backend_start)::TEXT FROM pg_stat_activity
-                     WHERE application_name LIKE 'backoffice-auth%' AND wait_event = 'SyncRep'";
-    let before = text(&postgres.admin, youngest).await;
+    let stalled = "SELECT pid FROM pg_stat_activity
+                    WHERE application_name LIKE 'backoffice-auth%' AND wait_event = 'SyncRep'";
+    let stalled = sqlx::query_scalar(stalled).fetch_all(&postgres.admin).await;
+    let stalled: Vec<i32> = stalled.unwrap();
     postgres.flows().await;
     alice.signin().await.pair();
-    let since = "SELECT max(backend_start)::TEXT FROM pg_stat_activity
-                  WHERE application_name LIKE 'backoffice-auth%' AND query LIKE '%known_networks%'";
-    assert!(
-        text(&postgres.admin, since).await <= before,
-        "the same serve on"
-    );
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1)";
+    let left = sqlx::query_scalar(left).bind(&stalled);
+    let left: i64 = left.fetch_one(&postgres.admin).await.unwrap();
+    assert_eq!(left, i64::try_from(stalled.len()).unwrap(), "they serve on");
     drop(store);
     app.stop().await;
     postgres.stop();
