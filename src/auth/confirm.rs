@@ -1,5 +1,7 @@
 //! Confirming a sign-in: a challenge and its code for a session.
 
+use std::sync::Arc;
+
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, AuthenticationMethod, ChallengeId, Client, EmailAddress,
     OneTimeCode, Outcome, UserId,
@@ -126,7 +128,7 @@ impl Auth {
             Err(error) if error.is_unavailable() => {
                 pending.release().await;
                 if let Some(spent) = spent {
-                    self.release_guess(owner.challenge_id, &spent).await;
+                    self.release_guess(owner.challenge_id, &spent);
                 }
             }
             // A defect is answered 500, which counts.
@@ -136,13 +138,22 @@ impl Auth {
         outcome
     }
 
-    /// Takes a guess back whose answer is 503.
-    async fn release_guess(&self, challenge_id: ChallengeId, spent: &SpentAttempt) {
-        let store = &self.0.store;
-        let released = store.release_confirm_attempt(challenge_id, spent.is_within_account);
-        if let Err(error) = released.await {
-            tracing::warn!(%error, "a guess at a code could not be taken back");
-        }
+    /// Takes a guess back whose answer is 503. Nobody waits for it: the request's time with the database
+    /// may be used up.
+    fn release_guess(&self, challenge_id: ChallengeId, spent: &SpentAttempt) {
+        let Ok(permit) = Arc::clone(&self.0.late).try_acquire_owned() else {
+            tracing::warn!("a guess at a code was not taken back");
+            return;
+        };
+        let (auth, counted_for_account) = (self.clone(), spent.is_within_account);
+        tokio::spawn(async move {
+            let store = &auth.0.store;
+            let released = store.release_confirm_attempt(challenge_id, counted_for_account);
+            if let Err(error) = released.await {
+                tracing::warn!(%error, "a guess at a code was not taken back");
+            }
+            drop(permit);
+        });
     }
 
     async fn find_owner(&self, token: &str) -> Result<Option<Owner>, StoreError> {

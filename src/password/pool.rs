@@ -259,13 +259,11 @@ impl HashingPool {
         for cost in self.0.hold.keep(&used) {
             let sample = samples[&cost].clone();
             let password = PlainPassword::parse("nobody's").expect("it is short");
-            let checked =
-                self.compute(move |pool, slot| pool.check(&password, Some(&sample), slot));
-            if checked.await?.is_err() {
-                tracing::warn!(
-                    scheme = cost.scheme,
-                    "hashes are in use that do not fit into memory now: their sign-ins are refused"
-                );
+            let turn = self.turn_for(Some(&sample)).await?;
+            let check =
+                move |pool: &Pool, slot: &mut Slot| pool.check(&password, Some(&sample), slot);
+            if compute(turn, check).await?.is_err() {
+                tracing::debug!(scheme = cost.scheme, "there is no memory to measure a hash");
             }
         }
         Ok(())

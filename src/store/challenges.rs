@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::late::insist;
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, UserId};
 
@@ -136,8 +137,24 @@ impl Store {
     }
 
     /// Takes an attempt at a challenge back whose answer is 503: from the challenge, and from the
-    /// account if it counted there. Not safe to do again.
+    /// account if it counted there; as soon as it can be done. One that has begun goes on by itself, and
+    /// is not begun again.
     pub async fn release_confirm_attempt(
+        &self,
+        challenge_id: ChallengeId,
+        counted_for_account: bool,
+    ) -> Result<(), StoreError> {
+        insist(|| async {
+            let released = self.try_release_confirm_attempt(challenge_id, counted_for_account);
+            match released.await {
+                Err(StoreError::TimedOut) => Ok(()),
+                done => done,
+            }
+        })
+        .await
+    }
+
+    async fn try_release_confirm_attempt(
         &self,
         challenge_id: ChallengeId,
         counted_for_account: bool,
