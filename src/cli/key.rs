@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::output::{self, say};
-use super::{actor, connect_migrated, help};
+use super::{connect_migrated, help};
 use crate::auth::{Activation, Imported, ListedKey, Revoked, SigningKeys, Successor};
 use crate::config::Config;
 use crate::domain::{KeyId, Revocation, Timestamp};
@@ -68,7 +68,7 @@ pub(super) enum KeyCommand {
     },
 }
 
-pub(super) async fn run(command: KeyCommand, config: &Config) -> anyhow::Result<()> {
+pub(super) async fn run(command: KeyCommand, config: &Config, actor: &str) -> anyhow::Result<()> {
     let store = connect_migrated(config).await?;
     let keys = SigningKeys::new(store, config);
     match command {
@@ -79,19 +79,19 @@ pub(super) async fn run(command: KeyCommand, config: &Config) -> anyhow::Result<
             } else {
                 Activation::AfterPublishing
             };
-            tell_successor(&keys.rotate(activation, &actor()).await?, json);
+            tell_successor(&keys.rotate(activation, actor).await?, json);
         }
         KeyCommand::Import { file, until, json } => {
             let pem = std::fs::read(&file).map(Zeroizing::new);
             let pem = pem.with_context(|| format!("cannot read {}", file.display()))?;
-            match keys.import(&pem, until, &actor()).await? {
+            match keys.import(&pem, until, actor).await? {
                 Imported::Private(successor) => tell_successor(&successor, json),
                 Imported::Legacy { key_id, until } => tell_legacy(&key_id, until, json),
             }
         }
         KeyCommand::Revoke { key_id, json } => {
             let key_id = KeyId(key_id);
-            tell_revoked(&key_id, &keys.revoke(&key_id, &actor()).await?, json);
+            tell_revoked(&key_id, &keys.revoke(&key_id, actor).await?, json);
         }
     }
     Ok(())
