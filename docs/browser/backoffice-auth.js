@@ -161,6 +161,8 @@ export class BackofficeAuth {
     this.#name = `backoffice-auth ${this.#server}`;
     this.#store = store ?? localTokens(this.#name);
     this.#known = this.#read()?.session;
+    // A server that renders pages has no tabs to listen to, nobody signed in, and wants to end one day.
+    if (typeof document === "undefined") return;
     const until = { signal: this.#closing.signal };
     if ("BroadcastChannel" in globalThis) {
       this.#channel = new BroadcastChannel(this.#name);
@@ -399,7 +401,7 @@ export class BackofficeAuth {
    * @returns {Promise<T>}
    */
   async #exclusively(work) {
-    if (!navigator.locks) return work(false);
+    if (!globalThis.navigator?.locks) return work(false);
     let isInside = false;
     const inside = (/** @type {boolean} */ isNext) => {
       isInside = true;

@@ -160,6 +160,14 @@ impl Explain {
             .store
             .list_mails(&challenges, user_id, MAX_ROWS)
             .await?;
+        // What stands in the person's way is the last mail of theirs, whichever request this is about.
+        let last_mail = match (&facts.user, user_id) {
+            (Some(user), None) => {
+                let last = self.store.list_mails(&[], Some(user.user_id), 1).await?;
+                last.into_iter().next()
+            }
+            _ => mails.first().cloned(),
+        };
         mails.reverse();
         let sessions = ids(|event| event.session_id);
         let mut sessions = (self.store)
@@ -170,7 +178,7 @@ impl Explain {
         let obstacles = match (&facts.email, &facts.user) {
             (None, _) => Vec::new(),
             (Some(_), None) => vec![Obstacle::NoUser],
-            (Some(_), Some(user)) => self.obstacles_of(user, mails.last()),
+            (Some(_), Some(user)) => self.obstacles_of(user, last_mail.as_ref()),
         };
         Ok(Explanation {
             obstacles: [obstacles, limited].concat(),

@@ -60,7 +60,8 @@ pub(super) async fn run(args: &ExplainArgs, config: &Config) -> anyhow::Result<(
                  request that was malformed or had no token, 503, a flood (429 with cause `flood`), \
                  whoever goes on knocking at a limit, and strangers when many come at once. The \
                  server's log has each request's line, with its cause, unless it was one of a \
-                 flood: look there for this id. `explain EMAIL` tells the limits that are on"
+                 flood: look there for this id. `explain EMAIL` tells the limits that are on; \
+                 an address has an @"
             );
             found
         }
@@ -126,7 +127,7 @@ fn section(title: &str, lines: impl IntoIterator<Item = String>) {
 }
 
 fn mail_line(mail: &MailRecord) -> String {
-    let reply = mail.last_reply.as_deref().unwrap_or("none");
+    let reply = printable(mail.last_reply.as_deref().unwrap_or("none"));
     format!(
         "{}  {} Attempts: {}; last reply: {reply}",
         output::instant(mail.created_at),
@@ -172,13 +173,21 @@ fn session_sentence(session: &SessionHistory, now: Timestamp) -> String {
     }
 }
 
+/// What was stored as given, without what a terminal would take for more than text.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "?")
+}
+
 fn event_line(event: &AuditRecord) -> String {
     let asides = [
         (event.network).map(|net| format!("from {}", ClientNetwork::from_stored(net))),
-        event.actor.as_ref().map(|actor| format!("by {actor}")),
+        event
+            .actor
+            .as_ref()
+            .map(|actor| format!("by {}", printable(actor))),
         event.session_id.map(|id| format!("session {id}")),
         event.request_id.as_ref().map(|id| format!("request {id}")),
-        event.detail.clone(),
+        event.detail.as_deref().map(printable),
     ];
     let asides: Vec<String> = asides.into_iter().flatten().collect();
     let asides = if asides.is_empty() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::output::{self, say};
-use super::{actor, connect_migrated, help};
+use super::{connect_migrated, help};
 use crate::auth::{Activation, Imported, ListedKey, Revoked, Rotated, SigningKeys, Successor};
 use crate::config::Config;
 use crate::domain::{KeyId, KeyPurpose, KeyStage, Revocation, Timestamp};
@@ -82,7 +82,7 @@ pub(super) enum KeyCommand {
     },
 }
 
-pub(super) async fn run(command: KeyCommand, config: &Config) -> anyhow::Result<()> {
+pub(super) async fn run(command: KeyCommand, config: &Config, actor: &str) -> anyhow::Result<()> {
     let store = connect_migrated(config).await?;
     let keys = SigningKeys::new(store, config);
     match command {
@@ -94,7 +94,7 @@ pub(super) async fn run(command: KeyCommand, config: &Config) -> anyhow::Result<
             } else {
                 Activation::AfterPublishing
             };
-            let rotated = keys.rotate(activation, purpose, &actor()).await?;
+            let rotated = keys.rotate(activation, purpose, actor).await?;
             tell_rotated(&rotated, json);
         }
         KeyCommand::Import {
@@ -106,11 +106,11 @@ pub(super) async fn run(command: KeyCommand, config: &Config) -> anyhow::Result<
             let pem = std::fs::read(&file).map(Zeroizing::new);
             let pem = pem.with_context(|| format!("cannot read {}", file.display()))?;
             if purpose == KeyPurpose::Refresh {
-                let successor = keys.import_refresh_key(&pem, until, &actor()).await?;
+                let successor = keys.import_refresh_key(&pem, until, actor).await?;
                 tell_successor(&successor, KeyPurpose::Refresh, json);
                 return Ok(());
             }
-            match keys.import(&pem, until, &actor()).await? {
+            match keys.import(&pem, until, actor).await? {
                 Imported::Private(successor) => {
                     tell_successor(&successor, KeyPurpose::Access, json);
                 }
@@ -119,7 +119,7 @@ pub(super) async fn run(command: KeyCommand, config: &Config) -> anyhow::Result<
         }
         KeyCommand::Revoke { key_id, json } => {
             let key_id = KeyId(key_id);
-            tell_revoked(&key_id, &keys.revoke(&key_id, &actor()).await?, json);
+            tell_revoked(&key_id, &keys.revoke(&key_id, actor).await?, json);
         }
     }
     Ok(())

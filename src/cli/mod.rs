@@ -18,6 +18,7 @@ mod user;
 mod words;
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -44,6 +45,10 @@ struct Cli {
     /// The configuration file (TOML): what differs from the defaults
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// The operator, as the audit log is to call them; by default the system's user
+    #[arg(long = "as", global = true, value_name = "NAME")]
+    actor: Option<String>,
 
     #[command(subcommand)]
     command: Command,
@@ -99,6 +104,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let file = cli.config.as_deref();
+    let actor = || actor(cli.actor.as_deref());
     match cli.command {
         Command::Config(command) => config::run(command, file),
         Command::Dev => dev::run(file),
@@ -109,9 +115,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Healthcheck => healthcheck::run(&load(file)?),
         Command::Migrate => block_on(migrate(&load(file)?)),
-        Command::User(command) => block_on(user::run(command, &load(file)?)),
+        Command::User(command) => block_on(user::run(command, &load(file)?, actor())),
         Command::Explain(args) => block_on(explain::run(&args, &load(file)?)),
-        Command::Key(command) => block_on(key::run(command, &load(file)?)),
+        Command::Key(command) => block_on(key::run(command, &load(file)?, &actor())),
     }
 }
 
@@ -169,14 +175,54 @@ async fn connect_migrated(config: &Config) -> anyhow::Result<Store> {
     Ok(store)
 }
 
-/// Who is typing, for the audit log.
-fn actor() -> String {
-    let names = ["SUDO_USER", "USER", "LOGNAME"].into_iter();
-    let name = names
-        .filter_map(|name| std::env::var(name).ok())
-        .find(|name| !name.is_empty());
-    name.unwrap_or_else(|| "unknown".to_owned())
-        .chars()
-        .take(64)
-        .collect()
+/// The operator, for the audit log: the name given with `--as`, else that of the session, else the
+/// system's user. Printable ASCII, at most 64 characters: the log is read on terminals, and a database
+/// need not know every script.
+fn actor(given: Option<&str>) -> String {
+    let variables = ["SUDO_USER", "USER", "LOGNAME"].into_iter();
+    let name = given
+        .map(str::to_owned)
+        .or_else(|| {
+            let mut names = variables.filter_map(|name| std::env::var(name).ok());
+            names.find(|name| !name.is_empty())
+        })
+        .or_else(system_user)
+        .unwrap_or_else(|| "unknown".to_owned());
+    let printable = |c: char| {
+        if c.is_ascii_graphic() || c == ' ' {
+            c
+        } else {
+            '?'
+        }
+    };
+    name.chars().take(64).map(printable).collect()
+}
+
+/// The name of the user that this process runs as, or its number.
+fn system_user() -> Option<String> {
+    // What the system tells of a process belongs to that process's user.
+    let id = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut fields = users
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let known = fields.find(|fields| fields.get(2) == Some(&id.as_str()));
+    Some(known.map_or_else(|| format!("uid {id}"), |fields| fields[0].to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operators_name_can_forge_no_line_of_the_audit_log() {
+        assert_eq!(actor(Some("ops\n2026 root\u{1b}[1m")), "ops?2026 root?[1m");
+        assert_eq!(actor(Some("j\u{fc}rgen")), "j?rgen");
+        assert_eq!(actor(Some(&"x".repeat(99))).len(), 64);
+    }
+
+    #[test]
+    fn the_system_knows_its_user() {
+        assert!(system_user().is_some_and(|name| !name.is_empty()));
+    }
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output::{self, say};
-use super::{actor, connect_migrated, help, import, secret_input};
+use super::{connect_migrated, help, import, secret_input};
 use crate::auth::Users;
 use crate::config::{Config, PasswordsConfig};
 use crate::domain::{EmailAddress, InvalidEmailAddress, PlainPassword, TwoFactor, User, UserId};
@@ -119,9 +119,13 @@ impl OneUser {
     }
 }
 
-pub(super) async fn run(command: UserCommand, config: &Config) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: UserCommand,
+    config: &Config,
+    actor: String,
+) -> anyhow::Result<()> {
     let store = connect_migrated(config).await?;
-    let users = Users::new(store, AttemptKeys::new(&config.secrets.master_key), actor());
+    let users = Users::new(store, AttemptKeys::new(&config.secrets.master_key), actor);
     match command {
         UserCommand::Create {
             user,

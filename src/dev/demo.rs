@@ -121,14 +121,19 @@ impl Workshop {
 impl Demo {
     /// Starts the server on what the workshop holds, and makes the demo users.
     pub async fn start(workshop: Workshop) -> anyhow::Result<Self> {
-        let started = App::start(&workshop.config, Clock::system()).await;
-        let app = match started {
-            Err(error @ StartError::Listen { .. }) => {
-                return Err(error).context(format!("to listen elsewhere, set {LISTEN_VARIABLE}"));
+        // First, so that they can sign in as soon as the server is ready.
+        make_users(&workshop.config).await?;
+        let http = &workshop.config.http;
+        let app = match App::start(&workshop.config, Clock::system()).await {
+            Err(error @ StartError::Listen { address, .. }) => {
+                let variable = match address {
+                    address if address == http.management_listen => MANAGEMENT_VARIABLE,
+                    _ => LISTEN_VARIABLE,
+                };
+                return Err(error).context(format!("to listen elsewhere, set {variable}"));
             }
             started => started?,
         };
-        make_users(&workshop.config).await?;
         let Workshop {
             cluster,
             mailbox,
@@ -165,7 +170,18 @@ impl Demo {
             .replace("{page}", &self.page_origin)
             .replace("{mailbox}", &mailbox.unwrap_or_default())
             .replace("{config}", &config.display().to_string())
-            .replace("{database}", &self.cluster.folder().display().to_string())
+            .replace("{database}", &self.database_folder())
+    }
+
+    /// Where the database is, and why, if it is not where everything else is.
+    fn database_folder(&self) -> String {
+        let folder = self.cluster.folder();
+        let outside = if folder.starts_with(&self.folder) {
+            ""
+        } else {
+            "\n                (not in .dev, where PostgreSQL's user cannot get to; remove both to start afresh)"
+        };
+        format!("{}{outside}", folder.display())
     }
 
     /// Stops the server, then the mailbox, then PostgreSQL.
@@ -237,6 +253,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 
 async fn make_users(config: &Config) -> anyhow::Result<()> {
     let store = Store::connect(&config.database).await?;
+    store.migrate().await?;
     let attempt_keys = AttemptKeys::new(&config.secrets.master_key);
     let users = Users::new(store.clone(), attempt_keys, "dev".to_owned());
     let pool = HashingPool::new(config.passwords);

@@ -89,12 +89,68 @@ impl UserAgent {
         (!text.is_empty()).then(|| Self(text.to_owned()))
     }
 
+    /// Reads a text back from where it was stored.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// The cleaned text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A short name to recognise it by: "Firefox on Windows", "curl". `None` where the text names no
+    /// browser, system or program that is known here: a guess would be worse than the text.
+    #[must_use]
+    pub fn short_name(&self) -> Option<String> {
+        let find = |names: &[(&str, &'static str)]| {
+            let known = names.iter().find(|(mark, _)| self.0.contains(mark));
+            known.map(|(_, name)| *name)
+        };
+        match (find(&PROGRAMS), find(&SYSTEMS)) {
+            (Some(program), Some(system)) => Some(format!("{program} on {system}")),
+            (Some(name), None) | (None, Some(name)) => Some(name.to_owned()),
+            (None, None) => None,
+        }
+    }
 }
+
+/// What a text contains, and the program that it names by that. The first one counts: a browser also
+/// claims to be those that came before it.
+const PROGRAMS: [(&str, &str); 19] = [
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("EdgiOS/", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Vivaldi/", "Vivaldi"),
+    ("YaBrowser/", "Yandex Browser"),
+    ("DuckDuckGo/", "DuckDuckGo"),
+    ("FxiOS/", "Firefox"),
+    ("Firefox/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Electron/", "Electron"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+    ("curl/", "curl"),
+    ("Wget/", "Wget"),
+    ("PostmanRuntime/", "Postman"),
+    ("python-requests/", "Python"),
+    ("okhttp/", "OkHttp"),
+];
+
+/// The same for systems. An iPad that asks for desktop pages says that it is a Mac.
+const SYSTEMS: [(&str, &str); 7] = [
+    ("Windows", "Windows"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("CrOS", "ChromeOS"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+];
 
 /// The circumstances of one request.
 #[derive(Debug, Clone)]
@@ -110,6 +166,42 @@ pub struct Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_name_says_what_the_text_says_and_no_more() {
+        for (text, name) in [
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:133.0) Gecko/20100101 Firefox/133.0",
+                Some("Firefox on Windows"),
+            ),
+            (
+                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like \
+                 Gecko) Version/18.1 Safari/605.1.15",
+                Some("Safari on macOS"),
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0",
+                Some("Edge on Windows"),
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/131.0.0.0 Mobile Safari/537.36",
+                Some("Chrome on Android"),
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 \
+                 (KHTML, like Gecko) CriOS/131.0.0.0 Mobile/15E148 Safari/604.1",
+                Some("Chrome on iPhone"),
+            ),
+            ("curl/8.5.0", Some("curl")),
+            ("Mozilla/5.0 (X11; CrOS x86_64 14541.0.0)", Some("ChromeOS")),
+            ("orders-service", None),
+        ] {
+            let agent = UserAgent::clean(text.as_bytes()).unwrap();
+            assert_eq!(agent.short_name().as_deref(), name, "{text}");
+        }
+    }
 
     #[test]
     fn a_network_is_an_ipv4_address_or_an_ipv6_64() {

@@ -38,19 +38,18 @@ impl IntrospectForm {
     }
 }
 
-/// The answer: `active`, and for an active token what it says.
+/// The answer: `active`, and for an active token what it says. Exactly one of the two describes it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum IntrospectResponse {
-    /// A good access token of a live session.
+    /// A good access token.
     Active(Box<ActiveToken>),
-    /// A good access token of an older service.
-    Legacy(Box<LegacyToken>),
     /// Anything else, and why is not said.
     Inactive(InactiveToken),
 }
 
-/// What a good access token says.
+/// What a good access token says. Absent is what a token of an older service does not know: it has no
+/// session, and was issued to no application.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActiveToken {
     /// Always `true` here.
@@ -65,44 +64,33 @@ pub struct ActiveToken {
     /// The user's number in decimal.
     sub: String,
     /// Who it is for.
-    aud: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    aud: Option<String>,
     /// The application it was issued to.
-    client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    client_id: Option<String>,
     /// When it was issued, in seconds since 1970.
     iat: i64,
     /// When it expires.
     exp: i64,
     /// Its own id.
-    jti: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Uuid, required = false)]
+    jti: Option<Uuid>,
     /// The session's id.
-    #[schema(value_type = Uuid)]
-    sid: SessionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Uuid, required = false)]
+    sid: Option<SessionId>,
     /// When the session was opened.
-    auth_time: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = i64, required = false)]
+    auth_time: Option<i64>,
     /// How its owner proved who they are (RFC 8176).
-    amr: Vec<String>,
-    /// The user's address.
-    email: String,
-}
-
-/// What a good access token of an older service says, and whose it is. It has no session.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct LegacyToken {
-    /// Always `true` here.
-    #[schema(schema_with = always_true)]
-    active: bool,
-    /// `Bearer`.
-    token_type: &'static str,
-    /// The user's address.
-    username: String,
-    /// The issuer.
-    iss: String,
-    /// The user's number in decimal.
-    sub: String,
-    /// When it was issued, in seconds since 1970.
-    iat: i64,
-    /// When it expires.
-    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<String>, required = false)]
+    amr: Option<Vec<String>>,
     /// The user's address.
     email: String,
 }
@@ -122,7 +110,7 @@ impl From<Introspection> for IntrospectResponse {
             Introspection::Active(Caller::OfSession(claims)) => {
                 Self::Active(Box::new((*claims).into()))
             }
-            Introspection::Active(Caller::Legacy(caller)) => Self::Legacy(Box::new(caller.into())),
+            Introspection::Active(Caller::Legacy(caller)) => Self::Active(Box::new(caller.into())),
         }
     }
 }
@@ -135,20 +123,20 @@ impl From<AccessClaims> for ActiveToken {
             username: claims.email.to_string(),
             iss: claims.iss,
             sub: claims.sub.to_string(),
-            aud: claims.aud,
-            client_id: claims.client_id,
+            aud: Some(claims.aud),
+            client_id: Some(claims.client_id),
             iat: claims.iat,
             exp: claims.exp,
-            jti: claims.jti,
-            sid: claims.sid,
-            auth_time: claims.auth_time,
-            amr: claims.amr,
+            jti: Some(claims.jti),
+            sid: Some(claims.sid),
+            auth_time: Some(claims.auth_time),
+            amr: Some(claims.amr),
             email: claims.email.to_string(),
         }
     }
 }
 
-impl From<LegacyCaller> for LegacyToken {
+impl From<LegacyCaller> for ActiveToken {
     fn from(LegacyCaller { claims, email }: LegacyCaller) -> Self {
         Self {
             active: true,
@@ -156,8 +144,14 @@ impl From<LegacyCaller> for LegacyToken {
             username: email.to_string(),
             iss: claims.iss,
             sub: claims.sub.to_string(),
+            aud: None,
+            client_id: None,
             iat: claims.iat,
             exp: claims.exp,
+            jti: None,
+            sid: None,
+            auth_time: None,
+            amr: None,
             email: email.to_string(),
         }
     }

@@ -238,6 +238,32 @@ async fn a_request_is_told_by_its_id_and_nothing_of_any_other() {
     assert_eq!(found["sessions"], json!([]));
 }
 
+/// Red where the mails of the request alone are looked at.
+#[tokio::test]
+async fn what_stands_in_a_persons_way_is_told_by_any_request_of_theirs() {
+    let app = TestApp::start().await;
+    let alice = app.user_with_code(ALICE).await;
+    let refused = alice.signin_with("violet-anvil-68").await;
+    alice.challenge_and_code().await;
+    sqlx::query("UPDATE outbox SET sent_at = NULL, attempts = 1, next_attempt_at = 'infinity'")
+        .execute(app.sql())
+        .await
+        .unwrap();
+    let found = explained(&app, refused.header("x-request-id").unwrap()).await;
+    assert_eq!(words(&found["obstacles"], "code"), ["mail_stuck"]);
+    assert_eq!(found["mails"], json!([]), "those of another request");
+}
+
+#[tokio::test]
+async fn an_operator_can_say_who_they_are() {
+    let app = TestApp::start().await;
+    app.user(ALICE).await;
+    let run = format!("--as carol user disable {ALICE}");
+    program(&app, &[]).run(&run).await.ok();
+    let found = explained(&app, ALICE).await;
+    assert_eq!(event(&found, "disabled")["actor"], "carol");
+}
+
 #[tokio::test]
 async fn a_request_that_is_not_on_record_is_told_as_such() {
     let app = TestApp::start().await;

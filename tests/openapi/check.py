@@ -1,8 +1,10 @@
 """Whether the description is what others take it for: linters read it, a generator makes a client of it
-that runs, and schemathesis asks the server for everything in it, and for what is not."""
+that runs, what really comes back fits it, and schemathesis asks the server for everything in it, and for what is not."""
 
 import argparse
+import base64
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,10 +18,15 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "interop"))
-from setting import CLIENT, PASSWORD, SECRET, Instance, Processes, wait_for  # noqa: E402
+from openapi_schema_validator import OAS31Validator  # noqa: E402
+from setting import (  # noqa: E402
+    CLIENT, PASSWORD, SECRET, Instance, Pair, Processes, bearer, wait_for,
+)
 
 DESCRIPTION = ROOT / "docs" / "openapi.json"
 ENDING_USER = "ends@bar.com"
+# Of a user who came with this number from an older service.
+LEGACY_ID = 4711
 
 MANY = "1000000"
 # Thousands of requests from one address, as one user: what is counted must not end the run. Hashes are
@@ -38,6 +45,7 @@ RAISED = {
             "FLOOD_PER_SECOND",
         ]
     },
+    "BACKOFFICE_AUTH__TOKENS__LEGACY_TTL_SECONDS": "3600",
     "BACKOFFICE_AUTH__PASSWORDS__MEMORY_KIB": "64",
     "BACKOFFICE_AUTH__PASSWORDS__ITERATIONS": "1",
     "BACKOFFICE_AUTH__INTROSPECTION__CLIENTS": f"{CLIENT}:{hashlib.sha256(SECRET.encode()).hexdigest()}",
@@ -69,6 +77,107 @@ class Checks:
         said = (self.folder / "dev.log").read_text()
         mailbox = re.search(r"^  mailbox +(http\S+)$", said, re.MULTILINE).group(1)
         self.tool("node", client / "built" / "client.js", self.instance.url, mailbox, timeout=60)
+
+    def real_answers(self):
+        """Every route, with real tokens of every kind: exactly what the description says comes back."""
+        description = json.loads(DESCRIPTION.read_text())
+        validator = OAS31Validator(description)
+        instance, seen = self.instance, set()
+
+        def check(operation, answer):
+            path, method = operation
+            described = description["paths"][path][method]["responses"].get(str(answer.status))
+            assert described is not None, f"{operation}: {answer.status} {answer.body[:300]}"
+            seen.add(operation)
+            if "$ref" in described:
+                described = description["components"]["responses"][described["$ref"].split("/")[-1]]
+            media = answer.headers.get("Content-Type", "").split(";")[0]
+            content = described.get("content", {})
+            assert bool(content) == bool(answer.body), f"{operation}: {answer.body[:300]}"
+            if content and "json" in media:
+                schema = {**content[media]["schema"]}
+                errors = list(validator.evolve(schema=schema).iter_errors(answer.json()))
+                assert not errors, f"{operation}: {errors[0].message}: {answer.body[:300]}"
+            return answer
+
+        def ask(method, path, headers=(), body=None, operation=None):
+            answer = instance.http(method.upper(), path, headers, body)
+            return check((operation or path, method), answer)
+
+        def post(path, body):
+            return check((path, "post"), instance.post(path, body))
+
+        credentials = {"email": "ops@bar.com", "password": PASSWORD}
+        with_code = {"email": "foo@bar.com", "password": PASSWORD}
+        known = self.said().count("The code is")
+        challenge = post("/api/v2/signin", with_code).json()["2faDetails"]["token"]
+        post("/api/v2/2fa/confirm", {"token": challenge, "code": "000000"})
+        post("/api/v2/2fa/confirm", {"token": challenge, "code": 1})
+        codes = lambda: re.findall(r"The code is (\d{6})", self.said())  # noqa: E731
+        wait_for("the code", lambda: len(codes()) > known)
+        code = codes()[-1]
+        confirmed = Pair.of(post("/api/v2/2fa/confirm", {"token": challenge, "code": code}))
+        for body in [credentials, {**credentials, "password": "wrong"}, {"email": "nobody"}]:
+            post("/api/v2/signin", body)
+        pair = instance.refresh(instance.signin())
+        for token in [pair.refresh, pair.access, "x"]:
+            post("/api/v2/refresh", {"refreshToken": token})
+        over = instance.signin()
+        for _ in range(2):
+            ask("post", "/api/v2/signout", bearer(over.access))
+        kinds = {"access": pair.access, "refresh": pair.refresh, "over": over.access, "garbage": "x"}
+        kinds["legacy"] = self.legacy_token()
+        active = {}
+        for kind, token in kinds.items():
+            answer = check(("/oauth2/introspect", "post"), instance.introspect(token))
+            active[kind] = answer.json()["active"]
+            for path in ["/api/v2/session", "/api/v2/sessions"]:
+                ask("get", path, bearer(token))
+        expected = {"access": True, "refresh": False, "over": False, "garbage": False, "legacy": True}
+        assert active == expected, active
+        check(("/oauth2/introspect", "post"), instance.introspect(pair.access, secret="wrong"))
+        check(("/api/v2/revocations", "get"), instance.feed())
+        check(("/api/v2/revocations", "get"), instance.feed(secret="wrong"))
+        other = "/api/v2/sessions/{id}"
+        for session in [confirmed.session, pair.session, pair.session]:
+            path = f"/api/v2/sessions/{session}"
+            ask("delete", path, bearer(pair.access), operation=other)
+        ask("delete", "/api/v2/sessions", bearer(instance.signin().access))
+        for method in {"get", "post", "put", "delete"} & description["paths"]["/auth/verify"].keys():
+            ask(method, "/auth/verify", bearer(instance.signin().access))
+            ask(method, "/auth/verify")
+        for path, operations in description["paths"].items():
+            if "get" in operations and (path, "get") not in seen:
+                ask("get", path)
+        every = {(path, method) for path, operations in description["paths"].items()
+                 for method in operations if method in {"get", "post", "put", "delete"}}
+        assert seen == every, f"never asked: {every - seen}"
+
+    def legacy_token(self):
+        """An access token of an older service, whose public key is imported for it."""
+        key = self.folder / "legacy.pem"
+        public = self.folder / "legacy.pub.pem"
+        self.tool("openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
+        self.tool("openssl", "pkey", "-in", key, "-pubout", "-out", public)
+        self.command("key", "import", public)
+        now = int(time.time())
+        claims = {"sub": str(LEGACY_ID), "iss": self.instance.url, "iat": now, "exp": now + 600}
+        encode = lambda part: base64.urlsafe_b64encode(part).rstrip(b"=")  # noqa: E731
+        signed = b".".join(encode(json.dumps(part).encode()) for part in [{"alg": "RS256"}, claims])
+        argv = ["openssl", "dgst", "-sha256", "-sign", key]
+        signature = subprocess.run(argv, input=signed, capture_output=True, check=True).stdout
+        token = (signed + b"." + encode(signature)).decode()
+        wait_for("the key", lambda: self.instance.introspect(token).json()["active"])
+        return token
+
+    def said(self):
+        return (self.folder / "dev.log").read_text()
+
+    def command(self, *arguments, **options):
+        config = self.folder / "dev" / ".dev" / "config.toml"
+        environment = {"PATH": os.environ["PATH"], **RAISED}
+        argv = [self.options.bin / "backoffice-auth", "--config", config, *arguments]
+        self.tool(*argv, env=environment, stdout=subprocess.DEVNULL, **options)
 
     def schemathesis(self):
         environment = {
@@ -116,9 +225,11 @@ class Checks:
         )
         wait_for("the server", self.instance.is_ready, 60)
         wait_for("the welcome", lambda: "  mailbox" in (self.folder / "dev.log").read_text())
-        line = f'{{"email": "{ENDING_USER}", "passwordHash": "{HASH}", "twoFactor": "off"}}'
-        argv = [program, "--config", state / ".dev" / "config.toml", "user", "import", "-"]
-        self.tool(*argv, input=line.encode())
+        users = [
+            {"email": ENDING_USER, "passwordHash": HASH, "twoFactor": "off"},
+            {"id": LEGACY_ID, "email": "older@bar.com", "passwordHash": HASH, "twoFactor": "off"},
+        ]
+        self.command("user", "import", "-", input="\n".join(map(json.dumps, users)).encode())
 
 
 # Of that password, under the parameters above.
@@ -148,6 +259,7 @@ def main():
         for step in [
             checks.linters,
             checks.generated_client,
+            checks.real_answers,
             checks.schemathesis,
             checks.healthy,
         ]:

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
@@ -20,9 +20,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
-/// The page and its files. A page that links relatively works behind a proxy's prefix too.
+/// The page and its files, and the way there from the root. A page that links relatively works behind a
+/// proxy's prefix too.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
+        .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "docs")])))
         .route("/docs", get(page))
         .route("/docs/{file}", get(file))
         .method_not_allowed_fallback(middleware::method_not_allowed)
@@ -71,7 +73,7 @@ fn policy() -> (HeaderName, HeaderValue) {
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
-    use axum::http::{Request, StatusCode};
+    use axum::http::Request;
     use tower::ServiceExt as _;
 
     use super::*;
@@ -108,6 +110,14 @@ mod tests {
             );
             assert!(!body.is_empty(), "{link}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_root_leads_to_the_page() {
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        let answer = router::<()>().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FOUND);
+        assert_eq!(answer.headers()[LOCATION], "docs");
     }
 
     #[test]

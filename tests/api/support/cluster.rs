@@ -1,5 +1,6 @@
 //! A private PostgreSQL for a run of the tests.
 
+use std::fs;
 use std::path::Path;
 
 use backoffice_auth::dev::{Cluster, ClusterError, Durability};
@@ -18,7 +19,13 @@ pub fn start_with(name: &str, durability: Durability) -> Cluster {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for number in 0..FOLDERS {
         let folder = tmp.join(format!("{name}-{number}"));
-        match Cluster::start(&folder, durability) {
+        let mut started = Cluster::start(&folder, durability);
+        if let Err(ClusterError::OtherVersion { folder, .. }) = &started {
+            // Another PostgreSQL is installed now, and what the tests left behind is worth nothing.
+            fs::remove_dir_all(folder).unwrap();
+            started = Cluster::start(&folder, durability);
+        }
+        match started {
             Ok(cluster) => return cluster,
             Err(ClusterError::Busy { .. }) => {}
             Err(error) => panic!("{error} (all in {} may be removed)", folder.display()),
