@@ -42,4 +42,6 @@ mod post;
 mod postgres;
 mod proxy;
 mod soak;
+mod stalls;
+mod watch;
 mod world;

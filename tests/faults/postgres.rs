@@ -118,11 +118,32 @@ impl Postgres {
         self.resume();
     }
 
+    /// Changes settings of the whole server.
+    pub async fn set(&self, settings: &[(&str, &str)]) {
+        for (name, value) in settings {
+            let statement = format!("ALTER SYSTEM SET {name} = '{value}'");
+            self.execute("postgres", &statement).await;
+        }
+        self.execute("postgres", "SELECT pg_reload_conf()").await;
+    }
+
+    /// Gives settings their defaults again.
+    pub async fn reset(&self, names: &[&str]) {
+        for name in names {
+            let statement = format!("ALTER SYSTEM RESET {name}");
+            self.execute("postgres", &statement).await;
+        }
+        self.execute("postgres", "SELECT pg_reload_conf()").await;
+    }
+
+    /// Lets every commit wait, while reads go on: for a standby that does not exist.
+    pub async fn stall_commits(&self) {
+        self.set(&[("synchronous_standby_names", "nobody")]).await;
+    }
+
     /// Waits for no standby any more: that of an earlier run is gone.
     pub async fn forget_standbys(&self) {
-        let statement = "ALTER SYSTEM RESET synchronous_standby_names";
-        self.execute("postgres", statement).await;
-        self.execute("postgres", "SELECT pg_reload_conf()").await;
+        self.reset(&["synchronous_standby_names"]).await;
     }
 
     /// Makes a standby that every commit waits for, from now on.
@@ -135,9 +156,7 @@ impl Postgres {
             copy(&self.0, &folder);
             Self::start_in(&folder)
         });
-        let statement = "ALTER SYSTEM SET synchronous_standby_names = '*'";
-        self.execute("postgres", statement).await;
-        self.execute("postgres", "SELECT pg_reload_conf()").await;
+        self.set(&[("synchronous_standby_names", "*")]).await;
         let is_synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
         while self.number("postgres", is_synchronous).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;

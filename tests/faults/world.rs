@@ -27,6 +27,7 @@ use crate::metronome::{Metronome, Stolen};
 use crate::post::{PostOffice, fingerprint};
 use crate::postgres::Postgres;
 use crate::proxy::Proxy;
+use crate::watch::Watch;
 
 /// All limits under test: small and short, so that each fault meets them many times.
 const LIMIT: Limit = Limit {
@@ -45,6 +46,12 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 /// How old the view of ended sessions may be: a second, and two while the database is in trouble.
 const LAG: Duration = Duration::from_secs(2);
+
+/// How long a block is: as long as the window.
+const BLOCK: Duration = Duration::from_secs(5);
+
+/// The connections that two instances may have at a time: `database.max_connections` and those aside.
+const CONNECTIONS: i64 = 2 * (8 + 2);
 
 const SETTINGS: [(&str, &str); 33] = [
     ("http.trusted_proxies", "127.0.0.1"),
@@ -103,6 +110,7 @@ pub struct World {
     metronome: Metronome,
     lookouts: JoinSet<()>,
     load: Option<Load>,
+    watch: Option<Watch>,
     recoveries: Vec<Duration>,
     fault_over: Duration,
     /// Since when the database is in trouble.
@@ -160,6 +168,7 @@ impl World {
             metronome: Metronome::default(),
             lookouts: JoinSet::new(),
             load: None,
+            watch: None,
             recoveries: Vec::new(),
             fault_over: Duration::ZERO,
             trouble_since: None,
@@ -206,6 +215,13 @@ impl World {
         self.lookouts.spawn(beating);
         self.load = Some(Load::start(&self.setting));
         self.goes_on(4).await;
+    }
+
+    /// Follows the feed of ended sessions and counts connections, from now to the end. Attempts that
+    /// were answered 503 must not have counted either.
+    pub async fn watch(&mut self) {
+        let connection = self.postgres.connect(&self.database).await;
+        self.watch = Some(Watch::start(&self.setting, connection));
     }
 
     fn history(&self) -> &History {
@@ -286,6 +302,9 @@ impl World {
         self.goes_on(2).await;
         let held = self.load.take().unwrap().stop().await;
         self.verify(&held).await;
+        if let Some(watch) = self.watch.take() {
+            self.judge_watch(watch).await;
+        }
         let mails = self.setting.post.mails();
         let ends = self.ends_of_challenges().await;
         let late = check::mails_are_in_time(&mails, &ends);
@@ -353,6 +372,35 @@ impl World {
                 .extend(check::readiness_is_true(&looks, &self.troubles));
         }
         self.report(&history, held, mails.len(), &stolen);
+    }
+
+    /// Judges what was seen beside the load.
+    async fn judge_watch(&mut self, watch: Watch) {
+        let seen = watch.stop().await;
+        let mut connection = self.postgres.connect(&self.database).await;
+        let ended: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT session_id FROM sessions
+              WHERE ended_at IS NOT NULL AND access_horizon_at > now() + INTERVAL '1 minute'",
+        )
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+        let missed = ended.iter().filter(|id| !seen.ended.contains(id));
+        self.violations
+            .extend(missed.map(|id| format!("the follower was not told of {id}")));
+        if seen.connections > CONNECTIONS {
+            self.violations.push(format!("{} connections", seen.connections));
+        }
+        let history = self.history().requests();
+        let counted = check::nothing_unanswered_counts(&history, LIMIT, BLOCK);
+        self.violations.extend(counted);
+    }
+
+    /// Judges a time in which the database answered reads: then each check was answered.
+    pub fn checks_were_answered(&mut self, from: Duration, to: Duration) {
+        let (history, stolen) = (self.history().requests(), self.metronome.stolen());
+        self.violations
+            .extend(check::checks_are_answered(&history, from, to, &stolen));
     }
 
     /// Judges a history in which no request may go without an answer.

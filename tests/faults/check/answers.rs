@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Violations;
+use super::{Limit, Violations};
 use crate::history::{Asked, Outcome, Request};
 use crate::metronome::Stolen;
 
@@ -104,6 +104,50 @@ impl<'a> Facts<'a> {
             others.partition_point(|started| *started < request.ended) > attempts
         })
     }
+}
+
+/// An attempt that was answered 503 does not count: where one is refused for too many, more than the
+/// allowed ones before it were answered otherwise, within a window before a block that may be on.
+pub fn nothing_unanswered_counts(history: &[Request], limit: Limit, block: Duration) -> Violations {
+    let mut counted: BTreeMap<String, Vec<&Request>> = BTreeMap::new();
+    let may_count = |r: &&Request| r.outcome != Outcome::Refused && r.status() != Some(503);
+    for request in history.iter().filter(may_count) {
+        if let Some(key) = limited_by(&request.asked) {
+            counted.entry(key).or_default().push(request);
+        }
+    }
+    let is_excused = |request: &Request| {
+        let key = limited_by(&request.asked);
+        let others = key.and_then(|key| counted.get(&key));
+        others.is_some_and(|others| {
+            let since = request.started.saturating_sub(limit.window + block);
+            let near = |other: &&&Request| other.ended >= since && other.started < request.ended;
+            others.iter().filter(near).count() > limit.attempts
+        })
+    };
+    let refused = history.iter().filter(|r| r.status() == Some(429));
+    refused
+        .filter(|request| !is_excused(request))
+        .map(|request| format!("counted though it was answered 503: {request:?}"))
+        .collect()
+}
+
+/// Between two instants, no check of a token was put off.
+pub fn checks_are_answered(
+    history: &[Request],
+    from: Duration,
+    to: Duration,
+    stolen: &Stolen,
+) -> Violations {
+    let is_put_off = |r: &&Request| {
+        let is_check = matches!(r.asked, Asked::Check { .. });
+        let is_within = r.started >= from && r.ended <= to;
+        is_check && is_within && r.status() == Some(503) && !was_starved(r, stolen)
+    };
+    let put_off = history.iter().filter(is_put_off);
+    put_off
+        .map(|request| format!("a check while reads work: {request:?}"))
+        .collect()
 }
 
 fn is_wrong_secret(asked: &Asked) -> bool {

@@ -15,7 +15,8 @@ use std::time::Duration;
 use crate::history::{Asked, Gained, Outcome, Request};
 
 pub use answers::{
-    answers_are_true, answers_come_in_time, nothing_is_dropped, nothing_is_unavailable, settled,
+    answers_are_true, answers_come_in_time, checks_are_answered, nothing_is_dropped,
+    nothing_is_unavailable, nothing_unanswered_counts, settled,
 };
 pub use mails::{mails_are_in_time, one_code_a_challenge};
 pub use readiness::readiness_is_true;

@@ -243,6 +243,34 @@ fn a_limit_refuses_after_its_attempts_and_not_before() {
 }
 
 #[test]
+fn an_attempt_that_was_answered_503_does_not_count_towards_a_limit() {
+    let attempt = |at, code| request(at, at + 5, signin(false), status(code));
+    let refused = attempt(15_000, 429);
+    let is_right = |history: &[Request]| {
+        nothing_unanswered_counts(history, LIMIT, ms(5_000)).is_empty()
+    };
+    let (first, second) = (attempt(5, 401), attempt(10, 401));
+    assert!(is_right(&[first.clone(), second.clone(), refused.clone()]));
+    let unanswered = attempt(10, 503);
+    assert!(!is_right(&[first, unanswered, refused.clone()]));
+    let too_long_ago = attempt(0, 401);
+    let late = attempt(15_006, 429);
+    assert!(!is_right(&[too_long_ago, second, late]));
+}
+
+#[test]
+fn a_check_that_is_put_off_while_reads_work_is_found() {
+    let history = [
+        request(0, 10, check(), status(503)),
+        request(20, 30, check(), status(503)),
+        request(40, 50, check(), status(200)),
+        request(40, 50, refresh(0), status(503)),
+    ];
+    let found = checks_are_answered(&history, ms(15), ms(60), &Stolen::default());
+    assert_eq!(found.len(), 1);
+}
+
+#[test]
 fn late_dropped_and_unsettled_requests_are_found() {
     let ours = Stolen::default();
     let slow = request(0, 3_500, check(), status(503));
