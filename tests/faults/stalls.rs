@@ -98,7 +98,7 @@ fn a_new_signing_key_every_second_refuses_no_good_token() {
         let mut tick = interval(Duration::from_secs(1));
         for _ in 0..of(4, 60) {
             tick.tick().await;
-            keys.rotate(Activation::Now, "tests").await.unwrap();
+            keys.rotate(Activation::Now, None, "tests").await.unwrap();
         }
         store.close();
         world.goes_on(2).await;

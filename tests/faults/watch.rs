@@ -102,7 +102,7 @@ async fn count(mut connection: PgConnection, stop: CancellationToken) -> i64 {
     while !stop.is_cancelled() {
         let count = sqlx::query_scalar::<_, i64>(
             "SELECT count(*) FROM pg_stat_activity
-              WHERE datname = current_database() AND application_name = 'backoffice-auth'",
+              WHERE datname = current_database() AND application_name LIKE 'backoffice-auth%'",
         );
         most = most.max(count.fetch_one(&mut connection).await.unwrap());
         sleep(Duration::from_millis(100)).await;

@@ -389,7 +389,8 @@ impl World {
         self.violations
             .extend(missed.map(|id| format!("the follower was not told of {id}")));
         if seen.connections > CONNECTIONS {
-            self.violations.push(format!("{} connections", seen.connections));
+            self.violations
+                .push(format!("{} connections", seen.connections));
         }
         let history = self.history().requests();
         let counted = check::nothing_unanswered_counts(&history, LIMIT, BLOCK);

@@ -246,9 +246,8 @@ fn a_limit_refuses_after_its_attempts_and_not_before() {
 fn an_attempt_that_was_answered_503_does_not_count_towards_a_limit() {
     let attempt = |at, code| request(at, at + 5, signin(false), status(code));
     let refused = attempt(15_000, 429);
-    let is_right = |history: &[Request]| {
-        nothing_unanswered_counts(history, LIMIT, ms(5_000)).is_empty()
-    };
+    let is_right =
+        |history: &[Request]| nothing_unanswered_counts(history, LIMIT, ms(5_000)).is_empty();
     let (first, second) = (attempt(5, 401), attempt(10, 401));
     assert!(is_right(&[first.clone(), second.clone(), refused.clone()]));
     let unanswered = attempt(10, 503);
