@@ -133,7 +133,7 @@ impl Auth {
         };
         sleep(PAUSE).await;
         tokio::select! {
-            () = sleep(interval - PAUSE) => {}
+            () = sleep(interval) => {}
             () = feed.is_due.notified() => {}
         }
     }
