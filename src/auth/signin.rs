@@ -184,6 +184,8 @@ impl Auth {
             (keys.signin_failures(email), rules.ceilings.signin_failures),
         ];
         let reserved = self.0.store.reserve_signin(&limits, email).await?;
+        let refused_by = reserved.refused.map(|(key, _)| key.scope.as_str());
+        tracing::debug!(?refused_by, "asked the limits of a sign-in");
         let admission = Admission {
             pending: Pending::new(self, reserved.granted),
             user: reserved.user,

@@ -485,6 +485,9 @@ async fn the_help_of_the_program_is_this() {
           --config <FILE>
               The configuration file (TOML): what differs from the defaults
 
+          --as <NAME>
+              The operator, as the audit log is to call them; by default the system's user
+
       -h, --help
               Print help (see a summary with '-h')
 

@@ -209,7 +209,7 @@ async fn commits_that_wait_for_longer_than_the_grace_sign_nobody_out() {
     let cluster = block_in_place(|| cluster::start_with("stall", Durability::Kept));
     let (admin, name) = (
         cluster.url("postgres"),
-        format!("stall_{}", std::process::id()),
+        format!("grace_{}", std::process::id()),
     );
     // A run that was cut short may have left it set.
     admin_does(&admin, NO_STANDBY).await;

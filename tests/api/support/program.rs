@@ -57,6 +57,8 @@ impl Program {
             .env_clear()
             .env("USER", "operator")
             .env("RUST_LOG", "trace")
+            // Tests send one header or the other, and mean it.
+            .env("BACKOFFICE_AUTH__HTTP__FORWARDED_HEADER", "x-forwarded-for")
             .envs(self.variables.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
