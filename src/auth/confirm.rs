@@ -119,7 +119,9 @@ impl Auth {
         let outcome = match outcome.as_ref().err().and_then(ConfirmError::reason) {
             Some(reason) => {
                 let event = event(reason);
-                let written = store.refuse(pending.attempts(), true, Some(&event)).await;
+                let unanswered = pending.is_unanswered();
+                let written = store.refuse(pending.attempts(), true, Some(&event), unanswered);
+                let written = written.await;
                 written.map_err(ConfirmError::from).and(outcome)
             }
             None => outcome,

@@ -75,7 +75,12 @@ impl Auth {
         }
         let since = Instant::now();
         let answer = self.trade(client, presented).await;
-        if matches!(&answer, Err(RefreshError::Store(error)) if error.is_unavailable()) {
+        let is_unanswered = match &answer {
+            Err(RefreshError::Store(error)) => error.is_unavailable(),
+            Err(RefreshError::MissingKey(_)) => true,
+            _ => false,
+        };
+        if is_unanswered {
             self.0.unanswered.note(presented, since);
         }
         answer
@@ -344,9 +349,11 @@ impl Auth {
         let Some(SessionState { mut facts, now, .. }) = state else {
             return tx.rollback().await;
         };
-        let stalled = tx.time_stalled(facts.grace_from, now).await?;
-        facts.stalled = stalled.max(self.0.unanswered.time_without(presented));
-        match facts.later_grace(presented.generation, now, rule) {
+        let on_record = tx.time_stalled(facts.grace_from, now).await?;
+        let unanswered = self.0.unanswered.time_without(presented);
+        facts.stalled = on_record.max(unanswered);
+        let alone = unanswered.saturating_sub(on_record);
+        match facts.later_grace(presented.generation, alone, now, rule) {
             Some(grace_from) => {
                 tx.extend_grace(session_id, grace_from).await?;
                 tx.commit().await

@@ -3,6 +3,8 @@
 //! What the owner of an account is refused for is written down each time, and in time. What a stranger
 //! is refused for costs them nothing, so there is a budget for it, and a count of what it left out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -48,6 +50,8 @@ impl From<StoreError> for NotReserved {
 pub(super) struct Pending {
     auth: Auth,
     attempts: Vec<AttemptInFlight>,
+    /// The answer is 503.
+    is_unanswered: Arc<AtomicBool>,
 }
 
 impl Pending {
@@ -55,7 +59,14 @@ impl Pending {
         Self {
             auth: auth.clone(),
             attempts,
+            is_unanswered: Arc::default(),
         }
+    }
+
+    /// Whether a statement that settles them too late is to be undone: if the answer was 503, and not if
+    /// the client has hung up, who would have guessed for nothing.
+    pub(super) fn is_unanswered(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_unanswered)
     }
 
     pub(super) fn attempts(&self) -> &[AttemptInFlight] {
@@ -73,6 +84,7 @@ impl Pending {
 
     /// Takes them back, since the answer is 503: now if it can be done, and otherwise as soon as it can.
     pub(super) async fn release(mut self) {
+        self.is_unanswered.store(true, Ordering::Release);
         if let Err(error) = self.auth.0.store.release_attempts(&self.attempts).await {
             tracing::debug!(%error, "attempts are taken back later");
             self.later(false);
@@ -161,7 +173,9 @@ impl Auth {
         let store = &self.0.store;
         let is_recorded = event.user_id.is_some() || has_room(&self.0.foreign, event);
         let event = is_recorded.then_some(event);
-        let written = store.refuse(pending.attempts(), is_failure, event).await;
+        let unanswered = pending.is_unanswered();
+        let written = store.refuse(pending.attempts(), is_failure, event, unanswered);
+        let written = written.await;
         match &written {
             Ok(()) => pending.end(),
             Err(error) if error.is_unavailable() => pending.release().await,

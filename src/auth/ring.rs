@@ -37,8 +37,9 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     began: Instant,
-    /// `false` also while it runs, and for good if its request was dropped in the middle of it.
-    has_succeeded: bool,
+    /// `None` while it runs, and for good if its request was dropped in the middle of it: that says
+    /// nothing, and the next one reads.
+    has_succeeded: Option<bool>,
 }
 
 impl RingReader {
@@ -64,8 +65,12 @@ impl RingReader {
             let mut state = self.state.lock().await;
             match state.last {
                 // Somebody else who waited has read for all.
-                Some(last) if last.began >= asked_at && last.has_succeeded => return Ok(()),
-                Some(last) if last.began >= asked_at => return Err(StoreError::TimedOut),
+                Some(Reading {
+                    began,
+                    has_succeeded: Some(has_succeeded),
+                }) if began >= asked_at => {
+                    return has_succeeded.then_some(()).ok_or(StoreError::TimedOut);
+                }
                 Some(last) => sleep_until(last.began + PACE).await,
                 None => {}
             }
@@ -82,18 +87,19 @@ impl RingReader {
     async fn read(&self, state: &mut State) -> Result<Look, KeysError> {
         let mut reading = Reading {
             began: Instant::now(),
-            has_succeeded: false,
+            has_succeeded: None,
         };
         state.last = Some(reading);
         let before = self.tokens.ring().current();
-        let mut look = self.keys.look(&before, &mut state.seen).await?;
+        let looked = self.keys.look(&before, &mut state.seen).await;
+        reading.has_succeeded = Some(looked.is_ok());
+        state.last = Some(reading);
+        let mut look = looked?;
         if let Some(ring) = look.ring.take() {
             tracing::info!(active = %ring.active(), refresh = ?ring.signers().refresh, "the signing keys were read");
             self.tokens.ring().replace(ring);
         }
         self.tokens.ring().confirm(look.now);
-        reading.has_succeeded = true;
-        state.last = Some(reading);
         Ok(look)
     }
 }

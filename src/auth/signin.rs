@@ -278,7 +278,9 @@ impl Auth {
         (key, limit): &(AttemptKey, Limit),
     ) -> Result<SigninError, StoreError> {
         let store = &self.0.store;
-        match store.refuse_by(key, limit, pending.attempts()).await {
+        let unanswered = pending.is_unanswered();
+        let refusal = store.refuse_by(key, limit, pending.attempts(), unanswered);
+        match refusal.await {
             Ok(refusal) => {
                 pending.end();
                 let event = |reason| refused(client, email, None, reason);
@@ -286,7 +288,10 @@ impl Auth {
                 Ok(SigninError::Limited(limited))
             }
             Err(error) => {
-                pending.release().await;
+                if error.is_unavailable() {
+                    pending.release().await;
+                }
+                // A defect is answered 500, which counts: what is still pending is counted when dropped.
                 Err(error)
             }
         }

@@ -134,18 +134,20 @@ impl RotationFacts {
     }
 
     /// From when the grace counts if what stalled it is over now; `None` if it had run out, or if none
-    /// of it was kept from `presented`.
+    /// of it was kept from `presented`. `alone` is what of it is not on record as an outage, which will be
+    /// taken off again by itself.
     #[must_use]
     pub fn later_grace(
         &self,
         presented: Generation,
+        alone: Duration,
         now: Timestamp,
         rule: &RotationRule,
     ) -> Option<Timestamp> {
         let is_kept = self.is_live(now)
             && presented.precedes(self.generation)
             && self.is_within_grace(now, rule);
-        let grace_from = now - self.grace_used(now);
+        let grace_from = now.min(self.grace_from + alone);
         (is_kept && grace_from > self.grace_from).then_some(grace_from)
     }
 
@@ -331,7 +333,7 @@ mod tests {
                 stalled: Duration::from_secs(stalled),
                 ..facts()
             };
-            facts.later_grace(Generation(presented), at(now), &RULE)
+            facts.later_grace(Generation(presented), facts.stalled, at(now), &RULE)
         };
         assert_eq!(later(50, 3, 1060), Some(at(1050)), "20 s are left");
         assert_eq!(later(50, 3, 1079), Some(at(1050)), "1 s is left");
@@ -346,7 +348,25 @@ mod tests {
             stalled: Duration::from_secs(50),
             ..facts()
         };
-        assert_eq!(ended.later_grace(Generation(3), at(1060), &RULE), None);
+        assert_eq!(
+            ended.later_grace(Generation(3), ended.stalled, at(1060), &RULE),
+            None
+        );
+    }
+
+    /// Red where all of it is told: what is on record would be taken off twice.
+    #[test]
+    fn what_is_on_record_as_an_outage_moves_the_grace_no_second_time() {
+        let facts = RotationFacts {
+            stalled: Duration::from_secs(50),
+            ..facts()
+        };
+        let later = |alone| {
+            let alone = Duration::from_secs(alone);
+            facts.later_grace(Generation(3), alone, at(1060), &RULE)
+        };
+        assert_eq!(later(0), None);
+        assert_eq!(later(10), Some(at(1010)));
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! sees the other's attempts under the other limits before they are answered: of attempts at the same
 //! instant, twice as many may get through.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -412,7 +414,7 @@ impl Store {
             (_, Some(until)) => Ok(Reservation::Refused(started(&limit, until))),
             (Some(at), None) => Ok(Reservation::Granted { at }),
             (None, None) => {
-                let refusal = self.refuse_by(&key, &limit, &[]).await?;
+                let refusal = self.refuse_by(&key, &limit, &[], Arc::default()).await?;
                 Ok(Reservation::Refused(refusal))
             }
         }
@@ -476,12 +478,14 @@ impl Store {
     /// of that is decided. What is in flight is expected to count, unless it is old or the limit is
     /// one on failures.
     ///
-    /// `granted` is what other limits had granted to the attempt, and counts.
+    /// `granted` is what other limits had granted to the attempt, and counts; it is taken back if this
+    /// comes too late and the request turns out to be `unanswered`.
     pub async fn refuse_by(
         &self,
         key: &AttemptKey,
         limit: &Limit,
         granted: &[AttemptInFlight],
+        unanswered: Arc<AtomicBool>,
     ) -> Result<LimitRefusal, StoreError> {
         let settlement = Settlement::of(granted, true);
         let query = settle!(refusal!(key, limit, settlement));
@@ -493,7 +497,7 @@ impl Store {
                     Ok((row.until, row.now, row.is_settled))
                 })
             },
-            move |_| store.undo(granted),
+            move |_| store.undo_if(&unanswered, granted),
         );
         let (until, now, is_settled) = refused.await?;
         Settlement::settled(is_settled)?;
@@ -504,16 +508,18 @@ impl Store {
         })
     }
 
-    /// Settles the attempts of a request that is refused, and writes the refusal down if it is to be.
+    /// Settles the attempts of a request that is refused, and writes the refusal down if it is to be. The
+    /// attempts are taken back if this comes too late and the request turns out to be `unanswered`.
     pub async fn refuse(
         &self,
         attempts: &[AttemptInFlight],
         is_failure: bool,
         event: Option<&AuditEvent>,
+        unanswered: Arc<AtomicBool>,
     ) -> Result<(), StoreError> {
         let settlement = Settlement::of(attempts, is_failure);
         let (store, attempts) = (self.clone(), attempts.to_vec());
-        let undo = move |_| store.undo(attempts);
+        let undo = move |_| store.undo_if(&unanswered, attempts);
         let is_settled = match event {
             Some(event) => {
                 let query = settle!(settle_and_record!(settlement, event));
@@ -594,6 +600,14 @@ impl Store {
     pub(super) fn undo(&self, attempts: Vec<AttemptInFlight>) -> Undo {
         let store = self.clone();
         Box::pin(async move { insist(|| store.release_attempts(&attempts)).await })
+    }
+
+    fn undo_if(&self, unanswered: &AtomicBool, attempts: Vec<AttemptInFlight>) -> Undo {
+        if unanswered.load(Ordering::Acquire) {
+            self.undo(attempts)
+        } else {
+            Box::pin(async { Ok(()) })
+        }
     }
 
     fn undo_block(&self, key: AttemptKey, until: Timestamp) -> Undo {

@@ -155,21 +155,6 @@ pub(super) struct Server {
     pub(super) reaper: Reaper,
 }
 
-impl Server {
-    /// How to make a connection that is bound by `bounds`.
-    pub(super) fn options_with(&self, bounds: Bounds) -> PgConnectOptions {
-        let options = self.options.clone();
-        if self.is_behind_pooler {
-            // It would refuse them.
-            return options;
-        }
-        options
-            .options(SWALLOWED)
-            .options([ISOLATION, MARK])
-            .options(bounds.settings())
-    }
-}
-
 impl Connections {
     pub(super) fn new(
         server: &Server,
@@ -177,8 +162,18 @@ impl Connections {
         bounds: Bounds,
         lender: Option<&Connections>,
     ) -> Self {
+        let options = server.options.clone();
+        let options = if server.is_behind_pooler {
+            // It would refuse them.
+            options
+        } else {
+            options
+                .options(SWALLOWED)
+                .options([ISOLATION, MARK])
+                .options(bounds.settings())
+        };
         Self(Arc::new(Pool {
-            options: server.options_with(bounds),
+            options,
             may_be_direct: !server.is_behind_pooler,
             begin_anywhere: begin_anywhere(bounds),
             max: max as usize,

@@ -61,7 +61,7 @@ pub use ended_sessions::{EndsByDate, ReadEnd, UnseenEnds};
 pub use error::StoreError;
 pub use fitness::{Backlog, CLOCK_TOLERANCE, Fitness, TableSize};
 pub use known_networks::KnownNetwork;
-pub use outages::{BEAT, Heart};
+pub use outages::BEAT;
 pub use outbox::{Due, DueMail, GivenUp, MailRecord};
 pub use purge::Purged;
 pub use sessions::{
@@ -91,7 +91,7 @@ const ASIDE: u32 = 2;
 /// long as the database can be read.
 const READERS: u32 = 2;
 
-/// For what may take as long as it takes: migrations.
+/// For what may take as long as it takes: migrations at the start, and then the heartbeat.
 const UNHURRIED: u32 = 1;
 
 /// Prepared statements that a connection keeps: more than there are in this module.
@@ -99,10 +99,10 @@ const STATEMENTS: usize = 100;
 
 /// Access to the database; cheap to clone.
 ///
-/// It holds at most [`DatabaseConfig::max_connections`] connections for the requests, and seven
-/// besides, which do not wait behind requests: for readiness and metrics, for the followers of ended
-/// sessions and keys, for migrations, for the heartbeat, and for looking after connections that do not
-/// answer.
+/// It holds at most [`DatabaseConfig::max_connections`] connections for the requests, and six
+/// besides, which do not wait behind requests: two for readiness and metrics, two for the followers of
+/// ended sessions and keys, one for the heartbeat (and, at the start, for migrations), and one for looking
+/// after connections that do not answer.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: Connections,
@@ -111,10 +111,7 @@ pub struct Store {
     aside: Connections,
     readers: Connections,
     unhurried: Connections,
-    is_behind_pooler: bool,
     suspect: Suspect,
-    /// For the heart, whose connection is no pool's.
-    heart: PgConnectOptions,
     pulse: Pulse,
 }
 
@@ -156,8 +153,6 @@ impl Store {
             readers: besides(READERS, Bounds::REQUEST),
             unhurried: besides(UNHURRIED, Bounds::NONE),
             pool,
-            is_behind_pooler: server.is_behind_pooler,
-            heart: server.options_with(Bounds::NONE),
             pulse: Pulse::default(),
             suspect: server.suspect,
         };

@@ -4,19 +4,19 @@
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::trouble::Trouble;
 use crate::auth::Auth;
 use crate::store::{BEAT, Store};
 
 /// Beats until `stop`. A beat that is cut short is still waited for by the server.
 pub async fn beat(store: Store, stop: CancellationToken) {
-    let mut heart = store.heart();
+    let mut trouble = Trouble::new("keeping the heartbeat");
     loop {
         let due_at = Instant::now() + BEAT;
-        match stop.run_until_cancelled(heart.beat()).await {
-            None => return,
-            Some(Ok(())) => {}
-            Some(Err(error)) => tracing::warn!(%error, "the database did not take a heartbeat"),
-        }
+        let Some(beaten) = stop.run_until_cancelled(store.beat()).await else {
+            return;
+        };
+        trouble.note(beaten);
         // After a beat that took long the next one is due at once: it writes the outage down.
         let pause = tokio::time::sleep_until(due_at);
         if stop.run_until_cancelled(pause).await.is_none() {
@@ -28,10 +28,9 @@ pub async fn beat(store: Store, stop: CancellationToken) {
 /// Once the database answers again, lets it know which refreshes it kept from their answers, until
 /// `stop`.
 pub async fn tell_unanswered(auth: Auth, stop: CancellationToken) {
+    let mut trouble = Trouble::new("writing down the refreshes without an answer");
     loop {
-        if let Err(error) = auth.tell_unanswered().await {
-            tracing::warn!(%error, "the refreshes without an answer could not be written down");
-        }
+        trouble.note(auth.tell_unanswered().await);
         let pause = tokio::time::sleep(BEAT);
         if stop.run_until_cancelled(pause).await.is_none() {
             return;

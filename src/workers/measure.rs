@@ -86,7 +86,7 @@ fn begin_series() {
     for place in ["audit", "log"] {
         REFUSALS_LEFT_OUT.add(0, [place.into()]);
     }
-    for outcome in ["sent", "postponed", "refused", "expired"] {
+    for outcome in ["sent", "postponed", "refused", "expired", "unclear"] {
         MAILS.add(0, [outcome.into()]);
     }
     let tables = Purged::ALL.iter().map(|table| table.as_str());

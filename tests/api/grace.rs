@@ -1,7 +1,7 @@
 //! The grace of a refresh token, and the outages that use none of it up.
 
 use backoffice_auth::dev::Durability;
-use backoffice_auth::store::Heart;
+use backoffice_auth::store::Store;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::task::block_in_place;
@@ -115,10 +115,11 @@ async fn a_time_in_which_no_instance_beat_is_an_outage() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_hearts_that_beat_at_once_after_an_outage_one_writes_it_down() {
     let app = TestApp::start().await;
-    let store = app.store().await;
-    let mut hearts: Vec<_> = (0..8).map(|_| store.heart()).collect();
-    for heart in &mut hearts {
-        heart.beat().await.unwrap();
+    let mut stores = Vec::new();
+    for _ in 0..8 {
+        let store = app.store().await;
+        store.beat().await.unwrap();
+        stores.push(store);
     }
     let silence = app
         .hold("UPDATE heartbeat SET beat_at = now() - INTERVAL '60 s'")
@@ -129,7 +130,7 @@ async fn of_many_hearts_that_beat_at_once_after_an_outage_one_writes_it_down() {
         app.count(due).await == 1
     })
     .await;
-    let beats = join_all(hearts.iter_mut().map(Heart::beat));
+    let beats = join_all(stores.iter().map(Store::beat));
     let release = async {
         until("all wait for the row", async || {
             app.waits_for_locks().await >= 8

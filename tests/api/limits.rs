@@ -293,6 +293,32 @@ mod signin {
         assert_eq!(alice.signin().await.limited(), 300);
     }
 
+    /// Red where an outcome that is written when nobody waits is undone whatever the reason: a wrong guess
+    /// would be free, and the room that it leaves would tell it from a right one.
+    #[tokio::test]
+    async fn an_attempt_counts_even_if_the_client_hangs_up_while_its_outcome_is_written() {
+        let app = TestApp::start().await;
+        let alice = app.user("alice@example.com").await;
+        let lock = app.hold("LOCK TABLE audit_events IN SHARE MODE").await;
+        let body = json!({"email": alice.email, "password": "wrong-anvil-67"}).to_string();
+        let headers = [("X-Forwarded-For", alice.network.as_str())];
+        let mut http2 = Http2::connect(app.public_addr()).await;
+        tokio::select! {
+            _ = http2.post("/api/v2/signin", &headers, &body) => panic!("it was answered"),
+            () = until("it is written", async || app.waits_for_locks().await == 1) => {}
+        }
+        lock.commit().await.unwrap();
+        until("it is settled", async || {
+            let settled = "SELECT count(*) FROM attempts WHERE in_flight = '{}'";
+            app.count(settled).await == 3
+        })
+        .await;
+        for _ in 0..4 {
+            fail(&alice).await;
+        }
+        assert_eq!(alice.signin().await.limited(), 300);
+    }
+
     #[tokio::test]
     async fn a_network_has_a_ceiling_over_all_addresses_and_is_not_blocked_by_it() {
         let app = TestApp::with(&[("limits.signin_network_per_minute", "7")]).await;

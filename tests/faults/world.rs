@@ -51,7 +51,7 @@ const LAG: Duration = Duration::from_secs(2);
 const BLOCK: Duration = Duration::from_secs(5);
 
 /// The connections that two instances may have at a time: `database.max_connections` and those aside.
-const CONNECTIONS: i64 = 2 * (8 + 2);
+const CONNECTIONS: i64 = 2 * (8 + 6);
 
 const SETTINGS: [(&str, &str); 33] = [
     ("http.trusted_proxies", "127.0.0.1"),
