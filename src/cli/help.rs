@@ -38,7 +38,7 @@ It listens on `http.listen` for browsers and services, without TLS, and on
 line a request there.
 
 SIGTERM or Ctrl-C stops it: not ready for `http.drain_seconds`, then up to 5 seconds for requests
-in flight. Whatever stops it should wait `http.drain_seconds` + 8 seconds before it kills.
+in flight. Whatever stops it should wait `http.drain_seconds` + 10 seconds before it kills.
 
 Of several instances on one database, one migrates and makes the first signing key; the others wait.";
 

@@ -9,6 +9,9 @@ use crate::history::Look;
 /// looks around it say otherwise is a lie.
 const AROUND: Duration = Duration::from_millis(2_500);
 
+/// The same for "ready": that commits wait is known after a second more.
+const AROUND_READY: Duration = Duration::from_millis(3_500);
+
 /// Where an instance says "ready", sign-ins work; where it says "not ready", they do not, or the
 /// database was in trouble. `None` (nobody there) is no word to be held to.
 pub fn readiness_is_true(looks: &[Look], troubles: &[(Duration, Duration)]) -> Violations {
@@ -20,8 +23,9 @@ pub fn readiness_is_true(looks: &[Look], troubles: &[(Duration, Duration)]) -> V
         if !said && troubles.any(|(from, to)| (*from..=*to + AROUND).contains(&look.at)) {
             return false;
         }
+        let around = if said { AROUND_READY } else { AROUND };
         let near =
-            |other: &&Look| other.instance == look.instance && other.at.abs_diff(look.at) <= AROUND;
+            |other: &&Look| other.instance == look.instance && other.at.abs_diff(look.at) <= around;
         let (mut before, mut after) = (0, 0);
         for other in looks.iter().filter(near) {
             if other.serves == said || other.is_ready.is_none() {
