@@ -93,9 +93,14 @@ impl Tx {
         self,
         late: impl FnOnce(()) -> Undo + Send + 'static,
     ) -> Result<(), StoreError> {
-        let Self { mut inner, suspect } = self;
+        let Self {
+            mut inner,
+            suspect,
+            pulse,
+        } = self;
         let work = Box::pin(async move {
             inner.commit_patiently().await?;
+            pulse.note_commit();
             inner.give_back();
             Ok(())
         });

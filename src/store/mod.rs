@@ -120,6 +120,7 @@ pub struct Store {
 pub struct Tx {
     inner: Loan,
     suspect: Suspect,
+    pulse: Pulse,
 }
 
 type BoxFuture<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
@@ -256,6 +257,7 @@ impl Store {
         Ok(Tx {
             inner: self.suspect.watch(lend(&self.pool, true)).await?,
             suspect: self.suspect.clone(),
+            pulse: self.pulse.clone(),
         })
     }
 
@@ -281,6 +283,7 @@ impl Tx {
     /// Makes it so.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.suspect.watch(self.inner.commit()).await?;
+        self.pulse.note_commit();
         self.inner.give_back();
         Ok(())
     }

@@ -32,7 +32,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 const STALLED: Duration = Duration::from_millis(1_500);
 
 /// The same where no beat could be sent meanwhile.
-const UNANSWERED: Duration = Duration::from_secs(10);
+const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// What is known of this instance's beats; clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +44,8 @@ struct Beats {
     sent_at: Option<Instant>,
     /// When the last one was answered.
     answered_at: Option<Instant>,
+    /// When a request's commit was answered last.
+    committed_at: Option<Instant>,
 }
 
 impl Pulse {
@@ -51,14 +53,20 @@ impl Pulse {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether commits are not answered now, as far as this instance can tell.
+    /// Whether commits are not answered now, as far as this instance can tell. Where those of requests
+    /// are, it is the heart's own connection that the network has swallowed.
     pub(super) fn is_stalled(&self) -> bool {
         self.with(|beats| {
-            beats.sent_at.is_some_and(|at| at.elapsed() > STALLED)
-                || beats
-                    .answered_at
-                    .is_some_and(|at| at.elapsed() > UNANSWERED)
+            let waiting = beats.sent_at.filter(|at| at.elapsed() > STALLED);
+            let silent = beats.answered_at.filter(|at| at.elapsed() > UNANSWERED);
+            let since = waiting.or(silent);
+            since.is_some_and(|since| beats.committed_at.is_none_or(|at| at < since))
         })
+    }
+
+    /// Takes note that a commit of a request was answered.
+    pub(super) fn note_commit(&self) {
+        self.with(|beats| beats.committed_at = Some(Instant::now()));
     }
 
     /// How long ago a beat was answered; `None` if none was yet.

@@ -14,8 +14,9 @@ use crate::postgres::Postgres;
 use crate::watch::FOLLOWER;
 use crate::world::World;
 
-/// Shorter than the shortest stall, so that each outlasts it.
-const GRACE: (&str, &str) = ("tokens.refresh_grace_seconds", "4");
+/// Shorter than the stalls, so that they outlast it, and longer than a block, during which no token is
+/// traded and the grace runs on.
+const GRACE: (&str, &str) = ("tokens.refresh_grace_seconds", "7");
 
 async fn world(name: &'static str) -> World {
     let postgres = Postgres::start("faults");
@@ -32,7 +33,7 @@ async fn world(name: &'static str) -> World {
 #[test]
 fn commits_that_wait_for_a_standby_cost_seconds_and_nothing_else() {
     alone(async {
-        for length in of(&[6][..], &[5, 25, 60, 700]) {
+        for length in of(&[9][..], &[5, 25, 60, 700]) {
             let mut world = world("stalled").await;
             world.trouble_begins();
             world.postgres.stall_commits().await;

@@ -106,12 +106,12 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// An attempt that was answered 503 does not count: where one is refused for too many, more than the
-/// allowed ones before it were answered otherwise, within a window before a block that may be on.
+/// An attempt that was answered 503 does not count from then on: where one is refused for too many, more
+/// than the allowed ones before it were answered otherwise or not yet, within a window before a block that
+/// may be on.
 pub fn nothing_unanswered_counts(history: &[Request], limit: Limit, block: Duration) -> Violations {
     let mut counted: BTreeMap<String, Vec<&Request>> = BTreeMap::new();
-    let may_count = |r: &&Request| r.outcome != Outcome::Refused && r.status() != Some(503);
-    for request in history.iter().filter(may_count) {
+    for request in history.iter().filter(|r| r.outcome != Outcome::Refused) {
         if let Some(key) = limited_by(&request.asked) {
             counted.entry(key).or_default().push(request);
         }
@@ -121,8 +121,11 @@ pub fn nothing_unanswered_counts(history: &[Request], limit: Limit, block: Durat
         let others = key.and_then(|key| counted.get(&key));
         others.is_some_and(|others| {
             let since = request.started.saturating_sub(limit.window + block);
-            let near = |other: &&&Request| other.ended >= since && other.started < request.ended;
-            others.iter().filter(near).count() > limit.attempts
+            let may_count = |other: &&&Request| {
+                let is_near = other.ended >= since && other.started < request.ended;
+                is_near && (other.status() != Some(503) || other.ended > request.started)
+            };
+            others.iter().filter(may_count).count() > limit.attempts
         })
     };
     let refused = history.iter().filter(|r| r.status() == Some(429));

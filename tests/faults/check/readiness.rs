@@ -9,8 +9,9 @@ use crate::history::Look;
 /// looks around it say otherwise is a lie.
 const AROUND: Duration = Duration::from_millis(2_500);
 
-/// The same for "ready": that commits wait is known after a second more.
-const AROUND_READY: Duration = Duration::from_millis(3_500);
+/// The same for "ready": that commits wait is known after two and a half seconds more, since a beat finds
+/// it out that is sent once a second.
+const AROUND_READY: Duration = Duration::from_secs(5);
 
 /// Where an instance says "ready", sign-ins work; where it says "not ready", they do not, or the
 /// database was in trouble. `None` (nobody there) is no word to be held to.
