@@ -272,6 +272,7 @@ async fn sessions_are_listed_newest_first_and_ended() {
         "userAgent",
         "lastNetwork",
         "lastUserAgent",
+        "device",
     ];
     assert_keys(&listed[1], &names);
     assert_eq!(listed[1]["network"], alice.network);
