@@ -248,6 +248,7 @@ mod tests {
             .with_ansi(false)
             .without_time()
             .with_writer(move || writer.clone())
+            .with_ansi(false)
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let broken = || async { Problem::internal("disk on fire") };
@@ -294,6 +295,7 @@ mod tests {
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())
+            .with_ansi(false)
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let refused = || async { Problem::new(Code::InvalidRefreshToken) };
