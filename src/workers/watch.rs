@@ -13,6 +13,8 @@ pub async fn watched(
     stop: CancellationToken,
     missed: CancellationToken,
 ) {
+    // So that there is something to compare the first one with.
+    WORKERS_STOPPED.add(0, [name.into()]);
     // The message of a panic is a line of the log already.
     let has_panicked = tokio::spawn(worker).await.is_err();
     if stop.is_cancelled() && !has_panicked {

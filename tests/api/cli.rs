@@ -391,8 +391,12 @@ async fn a_good_configuration_is_shown_without_its_secrets() {
     let settings = [
         ("passwords.memory_kib", "19456"),
         ("passwords.iterations", "2"),
+        ("http.forwarded_header", "x-forwarded-for"),
     ];
-    let program = Program::on("postgres://user:hunter2@host/db", &settings);
+    let program = Program::on(
+        "postgres://user:hunter2@host/db?sslmode=verify-full",
+        &settings,
+    );
     assert_eq!(
         program.run("config check").await.ok(),
         "The configuration is good.\n"
@@ -485,6 +489,9 @@ async fn the_help_of_the_program_is_this() {
     Options:
           --config <FILE>
               The configuration file (TOML): what differs from the defaults
+
+          --as <NAME>
+              The operator, as the audit log is to call them; by default the system's user
 
       -h, --help
               Print help (see a summary with '-h')
