@@ -78,7 +78,10 @@ pub enum KeysError {
     #[error("the keys were changed by somebody else meanwhile; look at `key list` and try again")]
     ChangedMeanwhile,
     /// The master key to seal under is the one that seals already.
-    #[error("this is the master key in force; make another one with `openssl rand -base64 32`")]
+    #[error(
+        "the keys are sealed under this master key already: set secrets.master_key to it, or make another \
+         one with `openssl rand -base64 32`"
+    )]
     SameMasterKey,
     /// The database failed.
     #[error(transparent)]

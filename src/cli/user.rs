@@ -293,14 +293,7 @@ async fn sessions(users: &Users, user: &OneUser) -> anyhow::Result<()> {
         output::json(&Value::Array(sessions.iter().map(session_json).collect()));
     } else {
         let rows: Vec<[String; 6]> = sessions.iter().map(session_row).collect();
-        let head = [
-            "SESSION",
-            "OPENED",
-            "FROM",
-            "LAST USED",
-            "FROM",
-            "USER AGENT",
-        ];
+        let head = ["SESSION", "OPENED", "FROM", "LAST USED", "FROM", "DEVICE"];
         output::table(head, &rows);
     }
     Ok(())

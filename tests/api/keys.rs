@@ -442,7 +442,12 @@ async fn the_master_key_is_changed_while_the_server_runs_and_nobody_is_signed_ou
     alice.refresh(&third.refresh).await.pair();
 
     let again = reseal(&program, &file).await;
-    assert!(again.refused().contains("master key in force"), "{again:?}");
+    assert!(
+        again
+            .refused()
+            .contains("sealed under this master key already"),
+        "{again:?}"
+    );
 }
 
 #[tokio::test]
