@@ -25,7 +25,7 @@ use crate::telemetry;
 use crate::token::Tokens;
 use crate::workers::{
     MailSender, beat, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
-    follow_keys, measure, purge, record_left_out, tell_unanswered,
+    follow_keys, measure, purge, record_left_out, tell_unanswered, watched,
 };
 
 /// How long requests in flight get to finish, once no new ones are accepted.
@@ -82,6 +82,8 @@ pub struct App {
     /// Ends the management listener, which says "not ready" until the end.
     probes: Shutdown,
     stop_workers: CancellationToken,
+    /// Cancelled once a worker has ended that was not told to.
+    misses_worker: CancellationToken,
     workers: TaskTracker,
 }
 
@@ -120,32 +122,49 @@ impl App {
             serving: TaskTracker::new(),
             probes: Shutdown::default(),
             stop_workers: CancellationToken::new(),
+            misses_worker: CancellationToken::new(),
             workers: TaskTracker::new(),
         };
         let code_key = config.secrets.master_key.derive(Purpose::OneTimeCodes);
         let sender = MailSender::new(store.clone(), mailer, code_key, mail_is_due);
-        app.work(|stop| sender.run(stop));
+        app.work("send_mails", |stop| sender.run(stop));
         let keys = Arc::new(keys);
-        app.work(|stop| follow_keys(Arc::clone(&keys), auth.clone(), stop));
-        app.work(|stop| end_sessions_of_revoked_keys(keys, stop));
-        app.work(|stop| follow_ended_sessions(auth.clone(), stop));
-        app.work(|stop| follow_hash_kinds(auth.clone(), stop));
-        app.work(|stop| beat(store.clone(), stop));
-        app.work(|stop| tell_unanswered(auth.clone(), stop));
-        app.work(|stop| record_left_out(auth.clone(), stop));
-        app.work(|stop| measure(store.clone(), clock.clone(), stop));
-        app.work(|stop| purge(store, config.audit, stop));
+        app.work("follow_keys", |stop| {
+            follow_keys(Arc::clone(&keys), auth.clone(), stop)
+        });
+        app.work("end_sessions_of_revoked_keys", |stop| {
+            end_sessions_of_revoked_keys(keys, stop)
+        });
+        app.work("follow_ended_sessions", |stop| {
+            follow_ended_sessions(auth.clone(), stop)
+        });
+        app.work("follow_hash_kinds", |stop| {
+            follow_hash_kinds(auth.clone(), stop)
+        });
+        app.work("beat", |stop| beat(store.clone(), stop));
+        app.work("tell_unanswered", |stop| {
+            tell_unanswered(auth.clone(), stop)
+        });
+        app.work("record_left_out", |stop| {
+            record_left_out(auth.clone(), stop)
+        });
+        app.work("measure", |stop| {
+            measure(store.clone(), clock.clone(), stop)
+        });
+        app.work("purge", |stop| purge(store, config.audit, stop));
         app.serve_public(public, auth.clone(), config);
         app.serve_management(management, auth, clock);
         Ok(app)
     }
 
-    /// Starts a worker, which ends when its token says so.
-    fn work<W>(&self, worker: impl FnOnce(CancellationToken) -> W)
+    /// Starts a worker, which ends when its token says so and is missed if it ends before.
+    fn work<W>(&self, name: &'static str, worker: impl FnOnce(CancellationToken) -> W)
     where
         W: Future<Output = ()> + Send + 'static,
     {
-        self.workers.spawn(worker(self.stop_workers.clone()));
+        let (stop, misses) = (self.stop_workers.clone(), self.misses_worker.clone());
+        let worker = worker(stop.clone());
+        self.workers.spawn(watched(name, worker, stop, misses));
     }
 
     fn serve_public(&self, listener: TcpListener, auth: Auth, config: &Config) {
@@ -164,7 +183,8 @@ impl App {
 
     /// Nothing waits for the last probe: this listener ends with the process.
     fn serve_management(&self, listener: TcpListener, auth: Auth, clock: Clock) {
-        let health = Health::new(self.store.clone(), clock, self.shutdown.clone());
+        let (shutdown, misses_worker) = (self.shutdown.clone(), self.misses_worker.clone());
+        let health = Health::new(self.store.clone(), clock, shutdown, misses_worker);
         let router = http::management_router(Measured {
             auth,
             store: self.store.clone(),

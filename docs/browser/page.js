@@ -233,12 +233,12 @@ async function get(path) {
 
 /**
  * A line of the list. All text is set as text: what a browser calls itself is whatever it likes.
- * @param {{ id: string, lastUsedAt: string, network: string, userAgent: string | null, current: boolean }} session
+ * @param {{ id: string, lastUsedAt: string, network: string, userAgent: string | null, device: string | null, current: boolean }} session
  */
 function listed(session) {
   const line = document.createElement("li");
   const about = document.createElement("div");
-  const name = session.current ? "This browser" : (session.userAgent ?? "Unknown program");
+  const name = session.current ? "This browser" : (session.device ?? session.userAgent ?? "Unknown program");
   const where = document.createElement("small");
   const when = document.createElement("time");
   inLocalTime(when, session.lastUsedAt);

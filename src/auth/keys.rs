@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{Config, KeysConfig};
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, EndReason, KeyId, KeyPurpose, KeyStage, KeyState, Outcome,
-    Revocation, RevocationRefused, SigningKeyRecord, Timestamp, active_key, is_rotation_due,
-    pending_key, plan_revocation, stage_of, states, whole_seconds,
+    AuditEvent, AuditKind, AuditReason, EndReason, KeyId, KeyPurpose, KeyStage, KeyState,
+    MasterKey, Outcome, Revocation, RevocationRefused, SigningKeyRecord, Timestamp, active_key,
+    is_rotation_due, pending_key, plan_revocation, stage_of, states, whole_seconds,
 };
 use crate::store::{NewSigningKey, Store, StoreError, Tx};
 use crate::telemetry::metrics::SESSIONS_ENDED;
@@ -77,6 +77,12 @@ pub enum KeysError {
     /// Somebody else changed the keys in the middle of it.
     #[error("the keys were changed by somebody else meanwhile; look at `key list` and try again")]
     ChangedMeanwhile,
+    /// The master key to seal under is the one that seals already.
+    #[error(
+        "the keys are sealed under this master key already: set secrets.master_key to it, or make another \
+         one with `openssl rand -base64 32`"
+    )]
+    SameMasterKey,
     /// The database failed.
     #[error(transparent)]
     Store(StoreError),
@@ -466,6 +472,8 @@ impl SigningKeys {
         if !self.is_due(&keys, purpose, now) {
             return Ok(None);
         }
+        // Before a key is made in vain, twice a second: others may have another master key by now.
+        self.check_master_key(&keys, now)?;
         let key = self.generate(purpose).await?;
         let (mut tx, keys, now) = self.lock().await?;
         if !self.is_due(&keys, purpose, now) {
@@ -557,6 +565,31 @@ impl SigningKeys {
                 return Ok(ended);
             }
         }
+    }
+
+    /// Seals every private key under another master key, all of them or none, and tells how many.
+    ///
+    /// An instance with the master key from before goes on with the keys that it has in memory, and
+    /// makes none: it would have to open the one in force first.
+    pub async fn reseal(&self, master_key: &MasterKey, actor: &str) -> Result<usize, KeysError> {
+        let new = Sealer::new(master_key);
+        let mut tx = self.store.begin().await?;
+        tx.lock_signing_keys().await?;
+        let keys = tx.list_sealed_keys().await?;
+        for (key_id, sealed) in &keys {
+            if new.unseal(key_id, sealed).is_ok() {
+                return Err(KeysError::SameMasterKey);
+            }
+            let private = self.sealer.unseal(key_id, sealed);
+            let private = private.map_err(KeyRingError::from)?;
+            tx.reseal_signing_key(key_id, &new.seal(key_id, &private))
+                .await?;
+        }
+        let detail = format!("{} private keys", keys.len());
+        tx.record(&operator(AuditReason::KeysResealed, detail, actor))
+            .await?;
+        tx.commit().await?;
+        Ok(keys.len())
     }
 
     /// Ends what sessions of revoked keys there still are: those that an instance refreshed before

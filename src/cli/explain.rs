@@ -15,6 +15,7 @@ use crate::auth::{Explain, Explanation, MailState, Obstacle};
 use crate::config::Config;
 use crate::domain::{
     AuditKind, AuditReason, ClientNetwork, EmailAddress, EndReason, Outcome, RequestId, Timestamp,
+    UserAgent,
 };
 use crate::store::{AuditRecord, MailRecord, SessionHistory};
 
@@ -137,8 +138,10 @@ fn mail_line(mail: &MailRecord) -> String {
 }
 
 fn session_line(session: &SessionHistory, now: Timestamp) -> String {
+    let device = UserAgent::device_of(session.last_user_agent.as_deref());
+    let device = device.map_or_else(String::new, |device| format!(" with {device}"));
     format!(
-        "{}  {} opened from {}, last used {} from {}. {}",
+        "{}  {} opened from {}, last used {} from {}{device}. {}",
         output::instant(session.created_at),
         session.session_id,
         ClientNetwork::from_stored(session.network),
@@ -282,6 +285,7 @@ fn session_json(session: &SessionHistory, now: Timestamp) -> Value {
         "network": ClientNetwork::from_stored(session.network).to_string(),
         "lastNetwork": ClientNetwork::from_stored(session.last_network).to_string(),
         "lastUserAgent": session.last_user_agent,
+        "device": UserAgent::device_of(session.last_user_agent.as_deref()),
         "text": session_sentence(session, now),
     })
 }

@@ -93,6 +93,14 @@ Example:
   backoffice-auth key list
   backoffice-auth key revoke tlS0FPa3R3uu-6GiKH1Mec9-je2Z0bRSskzuMIgUk4s";
 
+/// Below `key reseal`.
+pub(super) const KEY_RESEAL: &str = "\
+With secrets.master_key still the one in force. If one key does not open, nothing is changed.
+
+Example:
+  openssl rand -base64 32 > new_master_key && chmod 600 new_master_key
+  backoffice-auth key reseal --new-master-key-file new_master_key";
+
 /// Below `config check`.
 pub(super) const CONFIG_CHECK: &str = "\
 Nothing is connected to, unless --smtp is given: then each relay, and no database. Exit status 0 with a warning on standard error is a configuration that is

@@ -1,6 +1,6 @@
 //! `key`: the signing keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -12,7 +12,7 @@ use super::output::{self, say};
 use super::{connect_migrated, help};
 use crate::auth::{Activation, Imported, ListedKey, Revoked, Rotated, SigningKeys, Successor};
 use crate::config::Config;
-use crate::domain::{KeyId, KeyPurpose, KeyStage, Revocation, Timestamp};
+use crate::domain::{KeyId, KeyPurpose, KeyStage, MasterKey, Revocation, Timestamp};
 use crate::token::public_key_pem;
 
 #[derive(Debug, Subcommand)]
@@ -68,6 +68,19 @@ pub(super) enum KeyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Seal the private keys under another master key
+    ///
+    /// Nobody is signed out by it. From then on no server starts with the master key from before; those
+    /// that run go on until they are restarted. docs/operations.md has the procedure.
+    #[command(after_long_help = help::KEY_RESEAL)]
+    Reseal {
+        /// A file with the new master key, as `openssl rand -base64 32` prints it
+        #[arg(long, value_name = "FILE")]
+        new_master_key_file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Let a key die at once with all that it signed, and end the sessions it signed for
     ///
     /// If it signs now, its published successor signs at once, or a new key does.
@@ -117,12 +130,25 @@ pub(super) async fn run(command: KeyCommand, config: &Config, actor: &str) -> an
                 Imported::Legacy { key_id, until } => tell_legacy(&key_id, until, json),
             }
         }
+        KeyCommand::Reseal {
+            new_master_key_file,
+            json,
+        } => {
+            let master_key = read_master_key(&new_master_key_file)?;
+            tell_resealed(keys.reseal(&master_key, actor).await?, json);
+        }
         KeyCommand::Revoke { key_id, json } => {
             let key_id = KeyId(key_id);
             tell_revoked(&key_id, &keys.revoke(&key_id, actor).await?, json);
         }
     }
     Ok(())
+}
+
+fn read_master_key(file: &Path) -> anyhow::Result<MasterKey> {
+    let text = std::fs::read_to_string(file).map(Zeroizing::new);
+    let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+    MasterKey::from_base64(text.trim_ascii()).with_context(|| file.display().to_string())
 }
 
 /// The words that name a purpose.
@@ -205,6 +231,18 @@ fn tell_revoked(key_id: &KeyId, revoked: &Revoked, as_json: bool) {
     say!(
         "Services that verify tokens themselves and cached the key set may accept its tokens until \
          they read it again."
+    );
+}
+
+fn tell_resealed(resealed: usize, as_json: bool) {
+    if as_json {
+        output::json(&json!({ "resealed": resealed }));
+        return;
+    }
+    say!("Private keys sealed under the new master key: {resealed}.");
+    say!(
+        "Set secrets.master_key to it now, and restart the instances one by one. None starts with the \
+         one from before."
     );
 }
 

@@ -10,7 +10,9 @@ use super::output::{self, say};
 use super::{connect_migrated, help, import, secret_input};
 use crate::auth::Users;
 use crate::config::{Config, PasswordsConfig};
-use crate::domain::{EmailAddress, InvalidEmailAddress, PlainPassword, TwoFactor, User, UserId};
+use crate::domain::{
+    EmailAddress, InvalidEmailAddress, PlainPassword, TwoFactor, User, UserAgent, UserId,
+};
 use crate::limits::AttemptKeys;
 use crate::password::HashingPool;
 use crate::store::SessionRecord;
@@ -291,14 +293,7 @@ async fn sessions(users: &Users, user: &OneUser) -> anyhow::Result<()> {
         output::json(&Value::Array(sessions.iter().map(session_json).collect()));
     } else {
         let rows: Vec<[String; 6]> = sessions.iter().map(session_row).collect();
-        let head = [
-            "SESSION",
-            "OPENED",
-            "FROM",
-            "LAST USED",
-            "FROM",
-            "USER AGENT",
-        ];
+        let head = ["SESSION", "OPENED", "FROM", "LAST USED", "FROM", "DEVICE"];
         output::table(head, &rows);
     }
     Ok(())
@@ -343,7 +338,9 @@ fn session_row(session: &SessionRecord) -> [String; 6] {
         session.network.to_string(),
         output::instant(session.last_used_at),
         session.last_network.to_string(),
-        session.last_user_agent.clone().unwrap_or_default(),
+        UserAgent::device_of(session.last_user_agent.as_deref())
+            .or_else(|| session.last_user_agent.clone())
+            .unwrap_or_default(),
     ]
 }
 
@@ -357,5 +354,6 @@ fn session_json(session: &SessionRecord) -> Value {
         "userAgent": session.user_agent,
         "lastNetwork": session.last_network.to_string(),
         "lastUserAgent": session.last_user_agent,
+        "device": UserAgent::device_of(session.last_user_agent.as_deref()),
     })
 }

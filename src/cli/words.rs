@@ -190,6 +190,7 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         Why::KeyRotated => "a new signing key was made.",
         Why::KeyActivated => "a published key was told to sign at once.",
         Why::KeyRevoked => "a signing key was revoked.",
+        Why::KeysResealed => "the signing keys were sealed under another master key.",
         Why::MailSent => "the mail server took the code mail.",
         Why::MailRefused => "the mail server refused the code mail for good.",
         Why::MailExpired => "the code expired before its mail could leave.",

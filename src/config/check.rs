@@ -64,6 +64,7 @@ fn http(reader: &mut Reader) -> HttpConfig {
         trusted_proxies: reader.list("http.trusted_proxies", shape::network),
         forwarded_header: forwarded_header(reader),
         allowed_origins: reader.list("http.allowed_origins", shape::origin),
+        allows_loopback_pages: false,
         allowed_headers: reader.list("http.allowed_headers", shape::header_name),
         max_connections: count(reader.number("http.max_connections", 1..=1_000_000)),
         drain_delay: reader.seconds("http.drain_seconds", 0..=8),

@@ -109,7 +109,7 @@ mod tests {
             .into_iter()
             .map(|client| client.id)
             .collect();
-        let (_, problems) = reader.finish();
+        let problems = reader.finish().problems;
         (
             ids,
             problems

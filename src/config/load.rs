@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::problem::{ConfigError, Problem};
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 use super::show::Entry;
 use super::{Config, check, outside, show, warn};
 
@@ -72,10 +72,17 @@ impl Config {
         let environment = environment.into_iter().collect();
         let mut reader = Layers::read(file, &environment)?.into_reader();
         let config = check::config(&mut reader);
-        let (entries, problems) = reader.finish();
+        let Read {
+            entries,
+            problems,
+            mut warnings,
+        } = reader.finish();
         match config {
             Some(config) if problems.is_empty() => Ok(Loaded {
-                warnings: warn::warnings(&config),
+                warnings: {
+                    warnings.extend(warn::warnings(&config, &environment));
+                    warnings
+                },
                 outside: outside::entries(&config, &environment),
                 config,
                 entries,
@@ -360,6 +367,8 @@ fn misparse(text: &str, error: &toml::de::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use std::io::Write as _;
 
     use secrecy::ExposeSecret as _;
@@ -369,7 +378,7 @@ mod tests {
     use super::*;
 
     const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-    const URL: &str = "postgres://app:hunter2@db:5432/auth";
+    const URL: &str = "postgres://app:hunter2@localhost:5432/auth";
 
     fn file(contents: &str) -> NamedTempFile {
         let mut file = NamedTempFile::new().unwrap();
@@ -479,7 +488,7 @@ mod tests {
         assert_eq!(loaded.config.database.url.expose_secret(), URL);
         let shown = loaded.show();
         assert!(
-            shown.contains(", holds postgres://app:***@db:5432/auth\n"),
+            shown.contains(", holds postgres://app:***@localhost:5432/auth\n"),
             "{shown}"
         );
     }
@@ -525,6 +534,31 @@ mod tests {
             assert!(told.starts_with(&begin), "{told}");
             assert!(told.ends_with(&format!(" (from {variable})")), "{told}");
             assert_eq!(told.lines().count(), 1, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_secret_file_that_others_can_read_is_weak() {
+        let key = file("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+        let told = |mode| {
+            fs::set_permissions(key.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let text = fs::read_to_string(complete("").path()).unwrap();
+            let text = text.replace(&format!("secrets.master_key = '{MASTER_KEY}'"), "");
+            let variable = ("BACKOFFICE_AUTH__SECRETS__MASTER_KEY_FILE", path(&key));
+            load(&file(&text), &[variable]).unwrap().warnings
+        };
+        for mode in [0o400, 0o600, 0o640] {
+            assert_eq!(told(mode), [""; 0], "{mode:o}");
+        }
+        for mode in [0o644, 0o604] {
+            let [warning] = &told(mode)[..] else {
+                panic!("{mode:o}");
+            };
+            assert!(
+                warning.starts_with("secrets.master_key_file: "),
+                "{warning}"
+            );
+            assert!(warning.contains(path(&key)), "{warning}");
         }
     }
 
@@ -720,7 +754,7 @@ mod tests {
             "log.format = \"text\"  # file\n",
             "log.filter = \"debug\"  # environment RUST_LOG\n",
             "# PGSSLMODE = \"require\"  # environment PGSSLMODE\n",
-            "database.url = \"postgres://app:***@db:5432/auth\"  # file\n",
+            "database.url = \"postgres://app:***@localhost:5432/auth\"  # file\n",
             "secrets.master_key = \"***\"  # file\n",
             "mail.smtp.password = \"\"  # default\n",
             "mail.smtp.port = 465  # default\n",

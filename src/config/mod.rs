@@ -76,6 +76,8 @@ pub struct HttpConfig {
     pub forwarded_header: ForwardedHeader,
     /// Browser origins that may call, each `scheme://host[:port]` in lower case.
     pub allowed_origins: Vec<String>,
+    /// Whether pages on this machine may call, too, on any port. No setting: `dev` alone does this.
+    pub allows_loopback_pages: bool,
     /// Headers of their own that their pages may send, in lower case.
     pub allowed_headers: Vec<String>,
     /// Connections at a time; further ones wait in the system's backlog.

@@ -15,6 +15,14 @@ pub(super) struct Reader {
     settings: Settings,
     problems: Vec<Problem>,
     entries: Vec<Entry>,
+    warnings: Vec<String>,
+}
+
+/// What was noted while the keys were read.
+pub(super) struct Read {
+    pub(super) entries: Vec<Entry>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Reader {
@@ -23,11 +31,21 @@ impl Reader {
             settings,
             problems,
             entries: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
-    pub(super) fn finish(self) -> (Vec<Entry>, Vec<Problem>) {
-        (self.entries, self.problems)
+    pub(super) fn finish(self) -> Read {
+        Read {
+            entries: self.entries,
+            problems: self.problems,
+            warnings: self.warnings,
+        }
+    }
+
+    /// Notes what is legal but weak about a key. The message must not repeat a secret.
+    pub(super) fn warn(&mut self, key: &str, message: &str) {
+        self.warnings.push(format!("{key}: {message}"));
     }
 
     /// Notes what is wrong with a key. The message must not repeat a secret.
@@ -245,7 +263,7 @@ mod tests {
     }
 
     fn said(reader: Reader) -> Vec<String> {
-        let (_, problems) = reader.finish();
+        let problems = reader.finish().problems;
         problems.iter().map(ToString::to_string).collect()
     }
 

@@ -1,6 +1,8 @@
 //! Secrets: given as a value or as a file, and never shown.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use toml::Value;
 use url::Url;
@@ -105,6 +107,11 @@ impl Reader {
     ) -> Option<Secret> {
         match read(path) {
             Ok(text) => {
+                if is_open_to_others(path) {
+                    let message =
+                        format!("{path:?} can be read by every user of this machine; chmod 600 it");
+                    self.warn(&key, &message);
+                }
                 let holds = Some(redact(&text)).filter(|shown| shown != REDACTED);
                 self.show(&key, Value::String(path.to_owned()), holds);
                 Some(Secret {
@@ -119,6 +126,17 @@ impl Reader {
             }
         }
     }
+}
+
+/// Where containers get their secrets: such a file has the mode that the platform gives it, and there is
+/// nobody else to read it.
+const OF_THE_PLATFORM: &str = "/run/secrets";
+
+/// Whether everybody on this machine may read a file, as far as its mode says. The folders above it may
+/// keep others out all the same.
+fn is_open_to_others(path: &str) -> bool {
+    let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    mode & 0o004 != 0 && !Path::new(path).starts_with(OF_THE_PLATFORM)
 }
 
 /// The contents of a secret's file, less the one line break that editors and `echo` put there.

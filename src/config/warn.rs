@@ -1,5 +1,8 @@
 //! What is legal but weak. A server that starts with one of these says so.
 
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
 use secrecy::ExposeSecret as _;
 use url::Url;
 
@@ -13,14 +16,54 @@ use super::{
 const OWASP_MINIMA: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9216, 4), (7168, 5)];
 
 /// A sentence for each weakness, beginning with its key.
-pub(super) fn warnings(config: &Config) -> Vec<String> {
+pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, String>) -> Vec<String> {
     let hash = weak_hash(&config.passwords);
     let issuer = plain_issuer(&config.tokens.issuer);
     let mail = mail(&config.mail.transport);
     let parameters = unknown_parameters(config.database.url.expose_secret());
     let proxies = either_header(&config.http);
+    let database = unverified_database(config.database.url.expose_secret(), environment);
     let all = hash.into_iter().chain(parameters).chain(mail).chain(issuer);
-    all.chain(proxies).collect()
+    let everybody = everybody_is_a_proxy(&config.http.trusted_proxies);
+    all.chain(proxies)
+        .chain(everybody)
+        .chain(database)
+        .collect()
+}
+
+/// A network of all addresses takes every client for a proxy.
+fn everybody_is_a_proxy(trusted: &[IpNet]) -> Option<String> {
+    let all = trusted.iter().find(|network| network.prefix_len() == 0)?;
+    Some(format!(
+        "http.trusted_proxies: {all} lets each client choose the address that limits and the log know \
+         it by; name the networks of your proxies alone"
+    ))
+}
+
+/// Without `verify-full` the driver takes any certificate, or the certificate of any host, or none: who is
+/// in between reads and writes what they like. Not on this machine, where nobody is.
+fn unverified_database(url: &str, environment: &BTreeMap<String, String>) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let said = |names: &[&str]| {
+        let named = url
+            .query_pairs()
+            .filter(|(name, _)| names.contains(&&**name));
+        named.last().map(|(_, value)| value.into_owned())
+    };
+    let variable = |name| environment.get(name).cloned();
+    let in_place = url.host_str().filter(|host| !host.is_empty());
+    let host = said(&["host", "hostaddr"])
+        .or(in_place.map(str::to_owned))
+        .or_else(|| variable("PGHOSTADDR"))
+        .or_else(|| variable("PGHOST"))?;
+    let is_socket = host.starts_with('/') || host.to_ascii_lowercase().starts_with("%2f");
+    let mode = said(&["sslmode", "ssl-mode"]).or_else(|| variable("PGSSLMODE"));
+    let is_verified = mode.is_some_and(|mode| mode.eq_ignore_ascii_case("verify-full"));
+    (!is_socket && !is_loopback(&host) && !is_verified).then(|| {
+        "database.url: sslmode below verify-full lets those between here and the database read and \
+         change what passes; set sslmode=verify-full, and sslrootcert to the authority of its certificate"
+            .to_owned()
+    })
 }
 
 /// A proxy writes one of the two headers and passes the other on as its client sent it.
@@ -214,6 +257,50 @@ mod tests {
         );
         let line = told("?password=a&hunter2").unwrap();
         assert!(!line.contains("hunter2"), "{line}");
+    }
+
+    #[test]
+    fn a_network_of_all_addresses_is_weak() {
+        let told = |proxies: &str| {
+            let http = with(&[("http.trusted_proxies", proxies)]).unwrap().http;
+            everybody_is_a_proxy(&http.trusted_proxies)
+        };
+        assert!(told("10.0.0.0/8,0.0.0.0/0").is_some());
+        assert!(told("::/0").is_some());
+        assert_eq!(told("10.0.0.0/8,127.0.0.1"), None);
+        assert_eq!(told(""), None);
+    }
+
+    #[test]
+    fn a_database_elsewhere_is_weak_unless_its_certificate_is_verified() {
+        let told = |url: &str, variables: &[(&str, &str)]| {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let variables = variables.iter().map(owned).collect();
+            unverified_database(url, &variables).is_some()
+        };
+        for (url, is_weak) in [
+            ("postgres://u:p@db.example/auth", true),
+            ("postgres://u:p@db.example/auth?sslmode=require", true),
+            ("postgres://u:p@db.example/auth?sslmode=verify-ca", true),
+            ("postgres://u:p@db.example/auth?sslmode=verify-full", false),
+            ("postgres://u:p@db.example/auth?ssl-mode=VERIFY-FULL", false),
+            ("postgres://u:p@10.0.0.1/auth", true),
+            ("postgres://u:p@[2001:db8::1]/auth", true),
+            ("postgres://u:p@localhost/auth?host=db.example", true),
+            ("postgres://u:p@localhost/auth", false),
+            ("postgres://u:p@127.0.0.1:5432/auth", false),
+            ("postgres://u:p@[::1]/auth", false),
+            ("postgres://u:p@localhost/auth?host=/run/postgresql", false),
+            ("postgres://u:p@%2Frun%2Fpostgresql/auth", false),
+            ("postgres:///auth", false),
+        ] {
+            assert_eq!(told(url, &[]), is_weak, "{url}");
+        }
+        let elsewhere = ("PGHOST", "db.example");
+        assert!(told("postgres:///auth", &[elsewhere]));
+        let verified = ("PGSSLMODE", "verify-full");
+        assert!(!told("postgres:///auth", &[elsewhere, verified]));
+        assert!(told("postgres://u:p@db/auth?sslmode=require", &[verified]));
     }
 
     #[test]

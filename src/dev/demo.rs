@@ -100,7 +100,8 @@ impl Workshop {
         let file = folder.join("config.toml");
         write_private(&file, &text).context("the configuration cannot be written")?;
         let mut config = Config::load(Some(&file), environment)?.config;
-        config.http.allowed_origins.extend(page.origins());
+        // The page to sign in on is one of them.
+        config.http.allows_loopback_pages = true;
         for listen in [config.http.listen, config.http.management_listen] {
             let is_loopback = listen.ip().to_canonical().is_loopback();
             ensure!(

@@ -151,6 +151,8 @@ words! {
         KeyActivated = "key_activated",
         /// A signing key was revoked.
         KeyRevoked = "key_revoked",
+        /// The private keys were sealed under another master key.
+        KeysResealed = "keys_resealed",
 
         /// The mail server took the mail.
         MailSent = "mail_sent",

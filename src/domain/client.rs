@@ -101,6 +101,12 @@ impl UserAgent {
         &self.0
     }
 
+    /// The short name of a text that was stored, if there is one.
+    #[must_use]
+    pub fn device_of(stored: Option<&str>) -> Option<String> {
+        Self::from_stored(stored?.to_owned()).short_name()
+    }
+
     /// A short name to recognise it by: "Firefox on Windows", "curl". `None` where the text names no
     /// browser, system or program that is known here: a guess would be worse than the text.
     #[must_use]

@@ -248,6 +248,7 @@ mod tests {
             .with_ansi(false)
             .without_time()
             .with_writer(move || writer.clone())
+            .with_ansi(false)
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let broken = || async { Problem::internal("disk on fire") };
@@ -295,6 +296,7 @@ mod tests {
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(move || writer.clone())
+            .with_ansi(false)
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let refused = || async { Problem::new(Code::InvalidRefreshToken) };

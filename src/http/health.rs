@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::server::Shutdown;
 use crate::domain::Clock;
@@ -28,6 +29,7 @@ pub struct Health {
     store: Store,
     clock: Clock,
     shutdown: Shutdown,
+    misses_worker: CancellationToken,
     last: Mutex<Option<(Instant, Readiness)>>,
 }
 
@@ -39,6 +41,8 @@ pub enum Readiness {
     Ready,
     /// It is about to stop.
     Draining,
+    /// A worker beside the requests is gone.
+    WorkerStopped,
     /// The database cannot be reached.
     DatabaseUnavailable,
     /// The database cannot be written to.
@@ -59,13 +63,20 @@ pub(super) struct Answer {
 }
 
 impl Health {
-    /// Probes for a server over `store` that goes by `clock` and ends by `shutdown`.
+    /// Probes for a server over `store` that goes by `clock` and ends by `shutdown`. `misses_worker`
+    /// is cancelled once a worker is gone.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, shutdown: Shutdown) -> Self {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        shutdown: Shutdown,
+        misses_worker: CancellationToken,
+    ) -> Self {
         Self {
             store,
             clock,
             shutdown,
+            misses_worker,
             last: Mutex::new(None),
         }
     }
@@ -78,8 +89,8 @@ impl Health {
 
     /// Asks, or repeats an answer that is still fresh. Takes less than two seconds.
     pub async fn readiness(&self) -> Readiness {
-        if self.is_draining() {
-            return Readiness::Draining;
+        if let Some(known) = known(&self.shutdown, &self.misses_worker) {
+            return known;
         }
         let answer = timeout(PATIENCE, self.ask()).await;
         answer.unwrap_or(Readiness::DatabaseUnavailable)
@@ -95,6 +106,17 @@ impl Health {
         let answer = judge(&self.store.fitness(&self.clock).await);
         *last = Some((Instant::now(), answer));
         answer
+    }
+}
+
+/// What this instance knows without asking, and waiting for the database would not change.
+fn known(shutdown: &Shutdown, misses_worker: &CancellationToken) -> Option<Readiness> {
+    if shutdown.is_draining() {
+        Some(Readiness::Draining)
+    } else {
+        misses_worker
+            .is_cancelled()
+            .then_some(Readiness::WorkerStopped)
     }
 }
 
@@ -121,6 +143,7 @@ pub(super) async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Jso
     let code = match status {
         Readiness::Ready => StatusCode::OK,
         Readiness::Draining
+        | Readiness::WorkerStopped
         | Readiness::DatabaseUnavailable
         | Readiness::DatabaseReadOnly
         | Readiness::MigrationsMissing
@@ -129,4 +152,22 @@ pub(super) async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Jso
         | Readiness::ClockOff => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, Json(Answer { status }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_that_misses_a_worker_says_so_until_it_stops() {
+        let (shutdown, misses_worker) = (Shutdown::default(), CancellationToken::new());
+        assert_eq!(known(&shutdown, &misses_worker), None);
+        misses_worker.cancel();
+        assert_eq!(
+            known(&shutdown, &misses_worker),
+            Some(Readiness::WorkerStopped)
+        );
+        shutdown.drain();
+        assert_eq!(known(&shutdown, &misses_worker), Some(Readiness::Draining));
+    }
 }

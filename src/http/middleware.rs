@@ -13,10 +13,11 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tower_http::cors::CorsLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::body::MAX_BODY_BYTES;
 use super::client::{Proxies, X_REQUEST_ID, recognise, trace_parent};
+use super::origin::is_loopback_page;
 use super::problem::{Code, Problem, render};
 use crate::config::HttpConfig;
 use crate::store::on_a_budget;
@@ -96,15 +97,19 @@ pub fn cors(config: &HttpConfig) -> Option<CorsLayer> {
     let origins: Vec<_> = (config.allowed_origins.iter())
         .filter_map(|origin| HeaderValue::from_str(origin).ok())
         .collect();
+    let with_loopback = config.allows_loopback_pages;
+    let may_call = !origins.is_empty() || with_loopback;
     let layer = || {
         CorsLayer::new()
-            .allow_origin(origins.clone())
+            .allow_origin(AllowOrigin::predicate(move |origin, _| {
+                origins.contains(origin) || with_loopback && is_loopback_page(origin)
+            }))
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
             .allow_headers(headers.clone())
             .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, DATE])
             .max_age(Duration::from_hours(1))
     };
-    (!origins.is_empty()).then(layer)
+    may_call.then(layer)
 }
 
 /// Turns a panic into a 500: the caller learns nothing of it, the log everything.

@@ -67,7 +67,11 @@ pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Rou
     let description = Rendered::new(described, auth.issuer());
     let description = get(openapi::show).with_state(description);
     let callers = callers.route("/api/openapi.json", description);
-    let origins = KnownOrigins::new(auth.issuer(), &config.allowed_origins);
+    let origins = KnownOrigins::new(
+        auth.issuer(),
+        &config.allowed_origins,
+        config.allows_loopback_pages,
+    );
     let mut router = for_callers(callers, origins, config)
         // A proxy asks here about requests of every kind, so nothing of them is looked at but the
         // token: no CORS, which would let preflights in, no limit on bodies, and no look at origins.
@@ -196,18 +200,22 @@ mod tests {
     use crate::config::ForwardedHeader;
     use crate::domain::Client;
 
-    fn router() -> Router {
-        let config = HttpConfig {
+    fn config() -> HttpConfig {
+        HttpConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             management_listen: ([127, 0, 0, 1], 0).into(),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             forwarded_header: ForwardedHeader::Either,
             allowed_origins: vec!["https://office.example".to_owned()],
+            allows_loopback_pages: false,
             allowed_headers: vec!["traceparent".to_owned()],
             max_connections: 10,
             drain_delay: Duration::ZERO,
             docs: false,
-        };
+        }
+    }
+
+    fn router(config: &HttpConfig) -> Router {
         let signin = |ApiJson(body): ApiJson<SigninRequest>| async move { body.email.to_string() };
         let router = Router::new()
             .route("/signin", post(signin))
@@ -217,8 +225,12 @@ mod tests {
                 get(|| async { ([(CACHE_CONTROL, "public")], "") }),
             )
             .route("/panic", get(panics));
-        let origins = KnownOrigins::new("https://auth.example", &config.allowed_origins);
-        stack(for_callers(router, origins, &config), &config)
+        let origins = KnownOrigins::new(
+            "https://auth.example",
+            &config.allowed_origins,
+            config.allows_loopback_pages,
+        );
+        stack(for_callers(router, origins, config), config)
     }
 
     async fn whoami(client: Client) -> String {
@@ -251,11 +263,19 @@ mod tests {
     }
 
     async fn send(request: axum::http::request::Builder, body: &'static str) -> Answer {
+        send_to(&config(), request, body).await
+    }
+
+    async fn send_to(
+        config: &HttpConfig,
+        request: axum::http::request::Builder,
+        body: &'static str,
+    ) -> Answer {
         let request = request.header("host", "localhost");
         let mut request: Request = request.body(Body::from(body)).unwrap();
         let peer = SocketAddr::from(([10, 0, 0, 1], 443));
         request.extensions_mut().insert(ConnectInfo(peer));
-        let (parts, body) = router().oneshot(request).await.unwrap().into_parts();
+        let (parts, body) = router(config).oneshot(request).await.unwrap().into_parts();
         let body = to_bytes(body, 99_999).await.unwrap();
         Answer {
             status: parts.status,
@@ -401,6 +421,38 @@ mod tests {
             answer.header("access-control-allow-origin"),
             "https://office.example"
         );
+    }
+
+    #[tokio::test]
+    async fn pages_of_this_machine_may_call_a_demo_and_no_others() {
+        let demo = HttpConfig {
+            allows_loopback_pages: true,
+            allowed_origins: Vec::new(),
+            ..config()
+        };
+        for (config, origin, may) in [
+            (&demo, "http://localhost:5173", true),
+            (&demo, "http://[::1]:3000", true),
+            (&demo, "https://evil.example", false),
+            (&demo, "http://localhost.evil.example", false),
+            (&config(), "http://localhost:5173", false),
+        ] {
+            let preflight = Request::options("/signin")
+                .header("origin", origin)
+                .header("access-control-request-method", "POST");
+            let post = Request::post("/signin").header("origin", origin);
+            for request in [preflight, post] {
+                let answer = send_to(config, request, "").await;
+                let allowed = answer.headers.get("access-control-allow-origin");
+                assert_eq!(
+                    allowed.is_some_and(|allowed| allowed == origin),
+                    may,
+                    "{origin}"
+                );
+                let is_refused = answer.status == StatusCode::FORBIDDEN;
+                assert!(!(is_refused && may), "{origin}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -26,15 +26,22 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The origins that are let in whatever `Host` says.
 #[derive(Debug, Clone)]
-pub struct KnownOrigins(Arc<[String]>);
+pub struct KnownOrigins {
+    named: Arc<[String]>,
+    with_loopback: bool,
+}
 
 impl KnownOrigins {
-    /// The server's own, from the URL under which the world reaches it, and those that may call.
+    /// The server's own, from the URL under which the world reaches it, and those that may call; the pages
+    /// of this machine, too, if asked for.
     #[must_use]
-    pub fn new(issuer: &str, allowed: &[String]) -> Self {
+    pub fn new(issuer: &str, allowed: &[String], with_loopback: bool) -> Self {
         // An issuer is a canonical URL: scheme, nothing, authority, then the path if any.
         let own = issuer.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-        Self(allowed.iter().cloned().chain([own]).collect())
+        Self {
+            named: allowed.iter().cloned().chain([own]).collect(),
+            with_loopback,
+        }
     }
 
     /// Whether a request comes from a page that may not ask for it.
@@ -59,8 +66,26 @@ impl KnownOrigins {
     }
 
     fn knows(&self, origin: &HeaderValue) -> bool {
-        self.0.iter().any(|known| known.as_bytes() == origin)
+        self.named.iter().any(|known| known.as_bytes() == origin)
+            || self.with_loopback && is_loopback_page(origin)
     }
+}
+
+/// Whether a page comes from this very machine, on whatever port. The names are compared as a whole:
+/// `localhost.example` is somebody else's.
+pub(super) fn is_loopback_page(origin: &HeaderValue) -> bool {
+    let Some((_, authority)) = (origin.to_str().ok())
+        .and_then(|origin| origin.split_once("://"))
+        .filter(|(scheme, _)| ["http", "https"].contains(scheme))
+    else {
+        return false;
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => host,
+        _ => authority,
+    };
+    ["localhost", "127.0.0.1", "[::1]"].contains(&host)
 }
 
 /// Whether an origin is the host that was asked for. Its scheme is not known here behind a proxy
@@ -111,7 +136,7 @@ mod tests {
 
     fn refuses(headers: &[(&str, &str)]) -> bool {
         let allowed = ["https://office.example".to_owned()];
-        let known = KnownOrigins::new("https://auth.example:8443/tenant", &allowed);
+        let known = KnownOrigins::new("https://auth.example:8443/tenant", &allowed, false);
         let is_refused = known.refuses(&request("POST", headers));
         assert_eq!(known.refuses(&request("DELETE", headers)), is_refused);
         for method in ["GET", "HEAD", "OPTIONS"] {
@@ -181,6 +206,46 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_this_machine_are_let_in_on_any_port_where_that_is_asked_for() {
+        let refuses = |origin: &str, with_loopback| {
+            let known = KnownOrigins::new("http://127.0.0.1:8080", &[], with_loopback);
+            known.refuses(&request(
+                "POST",
+                &[("origin", origin), ("host", "a.example")],
+            ))
+        };
+        for origin in [
+            "http://localhost:3000",
+            "http://localhost",
+            "https://localhost:5173",
+            "http://127.0.0.1:5173",
+            "http://[::1]:5173",
+            "http://[::1]",
+        ] {
+            assert!(refuses(origin, false), "{origin}");
+            assert!(!refuses(origin, true), "{origin}");
+        }
+        for origin in [
+            "http://localhost.example:3000",
+            "http://localhost:3000.example",
+            "http://localhost@evil.example",
+            "http://evil.example:3000",
+            "http://127.0.0.1.evil.example",
+            "http://127.0.0.2:3000",
+            "http://[::1].evil.example",
+            "http://localhost:",
+            "http://localhost:99999",
+            "ftp://localhost",
+            "file://localhost",
+            "localhost",
+            "null",
+            "",
+        ] {
+            assert!(refuses(origin, true), "{origin}");
+        }
+    }
+
+    #[test]
     fn the_browsers_own_word_counts_where_it_gives_one() {
         // Behind a proxy that changes the host.
         let own = [("origin", "https://a.example"), ("host", "10.0.0.1:8080")];
@@ -207,7 +272,7 @@ mod tests {
 
     #[test]
     fn in_http2_the_host_is_in_the_target() {
-        let known = KnownOrigins::new("https://auth.example", &[]);
+        let known = KnownOrigins::new("https://auth.example", &[], false);
         let ask = |target: &str| {
             let request = Request::post(target).header("origin", "https://a.example");
             known.refuses(&request.body(Body::empty()).unwrap())

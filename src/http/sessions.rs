@@ -12,7 +12,7 @@ use super::openapi::{SESSIONS, examples};
 use super::problem::{Code, Problem};
 use super::tokens::WireTime;
 use crate::auth::Auth;
-use crate::domain::{Client, SessionId};
+use crate::domain::{Client, SessionId, UserAgent};
 use crate::store::SessionRecord;
 
 /// The answer of `GET /sessions`, newest first.
@@ -42,6 +42,10 @@ struct ListedSession {
     /// What used it last calls itself; null where it did not say.
     #[schema(required, max_length = 200)]
     last_user_agent: Option<String>,
+    /// A short name for that, as "Firefox on Windows"; null where it names nothing that is known here.
+    /// It says what the program calls itself, which proves nothing.
+    #[schema(required, max_length = 60)]
+    device: Option<String>,
     /// Whether it is the session of the token that asks.
     current: bool,
 }
@@ -62,6 +66,7 @@ impl SessionsResponse {
 impl ListedSession {
     fn new(record: SessionRecord, current: SessionId) -> Self {
         Self {
+            device: UserAgent::device_of(record.last_user_agent.as_deref()),
             id: record.session_id,
             created_at: record.created_at.into(),
             last_used_at: record.last_used_at.into(),

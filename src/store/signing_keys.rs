@@ -144,6 +144,43 @@ impl Tx {
         keys_and_clock(rows.await?)
     }
 
+    /// Every private key as it lies there, whatever its purpose: a later release may know of more.
+    pub async fn list_sealed_keys(&mut self) -> Result<Vec<(KeyId, Vec<u8>)>, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            SELECT key_id, COALESCE(sealed_private_key, sealed_refresh_key) AS "sealed!"
+              FROM signing_keys
+             WHERE COALESCE(sealed_private_key, sealed_refresh_key) IS NOT NULL
+             ORDER BY activates_at, key_id
+            "#
+        );
+        let rows = self.suspect.watch(query.fetch_all(&mut *self.inner));
+        let rows = rows.await?.into_iter();
+        Ok(rows.map(|row| (KeyId(row.key_id), row.sealed)).collect())
+    }
+
+    /// Stores a private key under another seal.
+    pub async fn reseal_signing_key(
+        &mut self,
+        key_id: &KeyId,
+        sealed: &[u8],
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE signing_keys
+               SET sealed_private_key =
+                       CASE WHEN sealed_private_key IS NOT NULL THEN $2::BYTEA END,
+                   sealed_refresh_key =
+                       CASE WHEN sealed_refresh_key IS NOT NULL THEN $2::BYTEA END
+             WHERE key_id = $1
+            "#,
+            key_id.0,
+            sealed,
+        );
+        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
     /// Stores a key, and tells from when it signs. A key that is already there violates
     /// `signing_keys_pkey`.
     pub async fn insert_signing_key(

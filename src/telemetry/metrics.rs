@@ -205,6 +205,8 @@ catalogue! {
 
     /// 1, for the version that runs.
     Gauge BUILD_INFO = "backoffice_auth_build_info" ["version"];
+    /// Workers beside the requests that ended without being told to: restart the instance.
+    Counter WORKERS_STOPPED = "backoffice_auth_workers_stopped_total" ["worker"];
     /// Whether this instance was told to stop.
     Gauge DRAINING = "backoffice_auth_draining" [];
 }

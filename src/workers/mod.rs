@@ -9,6 +9,7 @@ mod mail;
 mod measure;
 mod purge;
 mod trouble;
+mod watch;
 
 pub use ended::follow_ended_sessions;
 pub use hashes::follow_hash_kinds;
@@ -18,3 +19,4 @@ pub use left_out::record_left_out;
 pub use mail::MailSender;
 pub use measure::measure;
 pub use purge::{purge, purge_once};
+pub use watch::watched;

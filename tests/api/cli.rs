@@ -272,6 +272,7 @@ async fn sessions_are_listed_newest_first_and_ended() {
         "userAgent",
         "lastNetwork",
         "lastUserAgent",
+        "device",
     ];
     assert_keys(&listed[1], &names);
     assert_eq!(listed[1]["network"], alice.network);
@@ -390,8 +391,12 @@ async fn a_good_configuration_is_shown_without_its_secrets() {
     let settings = [
         ("passwords.memory_kib", "19456"),
         ("passwords.iterations", "2"),
+        ("http.forwarded_header", "x-forwarded-for"),
     ];
-    let program = Program::on("postgres://user:hunter2@host/db", &settings);
+    let program = Program::on(
+        "postgres://user:hunter2@host/db?sslmode=verify-full",
+        &settings,
+    );
     assert_eq!(
         program.run("config check").await.ok(),
         "The configuration is good.\n"

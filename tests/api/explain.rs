@@ -115,7 +115,7 @@ async fn what_an_operator_did_on_the_command_line_is_told_with_their_name() {
     operator.run("key rotate").await.ok();
     let keys = "SELECT count(*) FROM audit_events
                  WHERE kind = 'keys_changed' AND reason = 'key_rotated' AND actor = 'operator'";
-    // Both keys.
+    // One for each kind of tokens.
     assert_eq!(app.count(keys).await, 2);
 }
 

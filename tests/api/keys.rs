@@ -1,5 +1,8 @@
 //! The signing keys of a server that runs: how one follows another, and how one dies.
 
+use std::io::Write as _;
+
+use backoffice_auth::app::StartError;
 use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
 use backoffice_auth::domain::{Clock, KeyId, KeyPurpose};
 use futures_util::future::join_all;
@@ -7,9 +10,10 @@ use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
+use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use crate::support::{Answer, Jwt, Pair, Person, Program, Signer, TestApp, but, secs, until};
+use crate::support::{Answer, Jwt, Pair, Person, Program, Run, Signer, TestApp, but, secs, until};
 
 const ALICE: &str = "alice@example.com";
 
@@ -392,6 +396,115 @@ async fn under_another_master_key_no_key_is_changed_and_the_server_runs_on() {
     let listed: Value = program.run("key list --json").await.json();
     assert_eq!(listed[0]["stage"], "active");
     assert_eq!(signer(&alice.refresh(&pair.refresh).await.pair()), active);
+}
+
+/// A file with a master key that no server of a test has from the start.
+fn new_master_key() -> (NamedTempFile, &'static str) {
+    const NEW: &str = "//////////////////////////////////////////4=";
+    let mut file = NamedTempFile::new().unwrap();
+    writeln!(file, "{NEW}").unwrap();
+    (file, NEW)
+}
+
+async fn reseal(program: &Program, file: &NamedTempFile) -> Run {
+    let path = file.path().display();
+    let line = format!("key reseal --new-master-key-file {path} --json");
+    program.run(&line).await
+}
+
+#[tokio::test]
+async fn the_master_key_is_changed_while_the_server_runs_and_nobody_is_signed_out() {
+    let app = TestApp::start().await;
+    let (alice, first) = app.signed_in(ALICE).await;
+    let program = Program::on(app.database_url(), &[]);
+    let (file, new) = new_master_key();
+    let run = reseal(&program, &file).await;
+    assert_eq!(run.json(), json!({ "resealed": 2 }));
+    assert!(
+        app.audit().await.concat().contains("keys_resealed"),
+        "{:?}",
+        app.audit().await
+    );
+
+    // What runs goes on, what starts needs the new one.
+    let second = alice.refresh(&first.refresh).await.pair();
+    session(&alice, &app, &second.access).await.ok();
+    let with_old = app.try_second_instance(&[]).await.err().unwrap();
+    assert!(matches!(with_old, StartError::Keys(_)), "{with_old:?}");
+    let with_new = [("secrets.master_key", new)];
+    let restarted = app.try_second_instance(&with_new).await.unwrap();
+    for instance in [&app, &restarted] {
+        session(&alice, instance, &first.access).await.ok();
+    }
+    let third = alice.at(&restarted).refresh(&second.refresh).await.pair();
+    assert_eq!(refresh_signer(&third), refresh_signer(&first));
+    session(&alice, &app, &third.access).await.ok();
+    alice.refresh(&third.refresh).await.pair();
+
+    let again = reseal(&program, &file).await;
+    assert!(
+        again
+            .refused()
+            .contains("sealed under this master key already"),
+        "{again:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_instance_with_the_master_key_from_before_makes_no_key() {
+    let app = TestApp::with(&[("keys.rotate_days", "0")]).await;
+    let (file, _) = new_master_key();
+    reseal(&Program::on(app.database_url(), &[]), &file)
+        .await
+        .ok();
+    app.age_keys(secs(30 * DAY)).await;
+    let mut config = app.config.clone();
+    config.keys.rotate_after = secs(30 * DAY);
+    let keys = SigningKeys::new(app.store().await, &config);
+    let refused = keys.rotate_if_due().await.unwrap_err();
+    assert!(refused.to_string().contains("master key"), "{refused}");
+    assert!(
+        keys.rotate(Activation::Now, None, "tests").await.is_err(),
+        "nor does an operator with it"
+    );
+    assert_eq!((count(&app).await, count_refresh_keys(&app).await), (1, 1));
+}
+
+#[tokio::test]
+async fn if_one_key_does_not_open_none_gets_another_seal() {
+    let app = TestApp::start().await;
+    let sealed = async || {
+        let sealed = sqlx::query_scalar::<_, Vec<u8>>(
+            "SELECT COALESCE(sealed_private_key, sealed_refresh_key) FROM signing_keys ORDER BY key_id",
+        );
+        sealed.fetch_all(app.sql()).await.unwrap()
+    };
+    let program = Program::on(app.database_url(), &[]);
+    let (file, new) = new_master_key();
+    app.execute(
+        "UPDATE signing_keys SET sealed_refresh_key = sealed_refresh_key || '\\x00' \
+         WHERE purpose = 'refresh'",
+    )
+    .await;
+    // The one that opens comes first.
+    app.execute(
+        "UPDATE signing_keys SET activates_at = activates_at + INTERVAL '1 second' \
+         WHERE purpose = 'refresh'",
+    )
+    .await;
+    let before = sealed().await;
+    let run = reseal(&program, &file).await;
+    let told = "the master key does not open the signing key";
+    assert!(run.refused().contains(told), "{run:?}");
+    assert_eq!(sealed().await, before);
+
+    let other = Program::on(app.database_url(), &[("secrets.master_key", new)]);
+    let (same, _) = new_master_key();
+    assert!(reseal(&other, &same).await.refused().contains(told));
+    assert_eq!(sealed().await, before);
+    std::fs::write(same.path(), "no key").unwrap();
+    let run = reseal(&program, &same).await;
+    assert!(run.refused().contains("32 random bytes"), "{run:?}");
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ mod races;
 mod refresh;
 mod refusals;
 mod requests;
+mod roles;
 mod secrets;
 mod services;
 mod signin;

@@ -6,6 +6,7 @@ use backoffice_auth::http::server::Shutdown;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::support::{Answer, PASSWORD, TestApp, cluster, secs, soon, until};
@@ -198,7 +199,12 @@ async fn an_instance_whose_pool_is_used_up_is_ready_all_the_same() {
 async fn of_a_thousand_probes_at_once_one_asks_and_all_are_answered_in_time() {
     let app = TestApp::start().await;
     let lock = app.hold("LOCK TABLE _sqlx_migrations").await;
-    let health = Health::new(app.store().await, Clock::system(), Shutdown::default());
+    let health = Health::new(
+        app.store().await,
+        Clock::system(),
+        Shutdown::default(),
+        CancellationToken::new(),
+    );
     let probes = join_all((0..1000).map(|_| in_time(health.readiness())));
     let watching = async {
         until("one waits for the lock", async || {

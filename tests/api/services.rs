@@ -186,6 +186,7 @@ async fn a_user_sees_their_live_sessions_and_which_is_the_one_that_asks() {
         "userAgent",
         "lastNetwork",
         "lastUserAgent",
+        "device",
         "current",
     ];
     for session in listed {

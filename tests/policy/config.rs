@@ -7,7 +7,10 @@ use std::time::Duration;
 use backoffice_auth::config::Config;
 
 const REQUIRED: [(&str, &str); 5] = [
-    ("database.url", "postgres://user:password@host/database"),
+    (
+        "database.url",
+        "postgres://user:password@localhost/database",
+    ),
     (
         "secrets.master_key",
         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
