@@ -44,7 +44,7 @@ const WORKERS_DEADLINE: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database did not answer.
-    #[error("cannot reach the database; check database.url and that it is running")]
+    #[error("{}", .0.advice_on_connecting())]
     Database(#[source] StoreError),
     /// The migrations failed.
     #[error("the migrations cannot be applied")]

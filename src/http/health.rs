@@ -45,6 +45,8 @@ pub enum Readiness {
     DatabaseReadOnly,
     /// The database lacks migrations.
     MigrationsMissing,
+    /// The database has no room left on its disk.
+    DatabaseFull,
     /// The database does not answer commits.
     CommitsStalled,
     /// No signing key is active.
@@ -103,6 +105,7 @@ fn judge(fitness: &Result<Fitness, StoreError>) -> Readiness {
         Ok(Fitness::Fit) => Readiness::Ready,
         Ok(Fitness::ReadOnly) => Readiness::DatabaseReadOnly,
         Ok(Fitness::NotMigrated) => Readiness::MigrationsMissing,
+        Ok(Fitness::DiskFull) => Readiness::DatabaseFull,
         Ok(Fitness::CommitsStalled) => Readiness::CommitsStalled,
         Ok(Fitness::NoSigningKey) => Readiness::NoSigningKey,
         Ok(Fitness::ClockOff) => Readiness::ClockOff,
@@ -124,6 +127,7 @@ pub(super) async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Jso
         | Readiness::DatabaseUnavailable
         | Readiness::DatabaseReadOnly
         | Readiness::MigrationsMissing
+        | Readiness::DatabaseFull
         | Readiness::CommitsStalled
         | Readiness::NoSigningKey
         | Readiness::ClockOff => StatusCode::SERVICE_UNAVAILABLE,

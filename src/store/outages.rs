@@ -109,9 +109,7 @@ impl Heart {
         };
         if let Err(error) = answer {
             let error = StoreError::from(error);
-            if error.is_wrong_server() {
-                self.store.suspect.is_wrong();
-            }
+            self.store.suspect.heed(&error);
             return Err(error);
         }
         pulse.with(|beats| beats.answered_at = Some(Instant::now()));
