@@ -37,6 +37,8 @@ pub struct Health {
 pub enum Readiness {
     /// Yes.
     Ready,
+    /// It waits for its database, or migrates it.
+    Starting,
     /// It is about to stop.
     Draining,
     /// The database cannot be reached.
@@ -123,7 +125,8 @@ pub(super) async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Jso
     let status = health.readiness().await;
     let code = match status {
         Readiness::Ready => StatusCode::OK,
-        Readiness::Draining
+        Readiness::Starting
+        | Readiness::Draining
         | Readiness::DatabaseUnavailable
         | Readiness::DatabaseReadOnly
         | Readiness::MigrationsMissing
@@ -133,4 +136,10 @@ pub(super) async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Jso
         | Readiness::ClockOff => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, Json(Answer { status }))
+}
+
+/// The answer of a server that is not there yet.
+pub(super) async fn starting() -> (StatusCode, Json<Answer>) {
+    let status = Readiness::Starting;
+    (StatusCode::SERVICE_UNAVAILABLE, Json(Answer { status }))
 }
