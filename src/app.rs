@@ -24,7 +24,7 @@ use crate::limits::{Flood, FloodLimit};
 use crate::mail::{MailConfigError, Mailer};
 use crate::password::HashingPool;
 use crate::store::{Fitness, Store, StoreError};
-use crate::telemetry;
+use crate::telemetry::{self, causes};
 use crate::token::Tokens;
 use crate::workers::{
     MailSender, beat, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
@@ -52,6 +52,9 @@ pub enum StartError {
     /// The database did not answer.
     #[error("{}", .0.advice_on_connecting())]
     Database(#[source] StoreError),
+    /// The database cannot be written to.
+    #[error("{0}")]
+    ReadOnly(&'static str),
     /// The migrations failed.
     #[error("the migrations cannot be applied")]
     Migrations(#[source] StoreError),
@@ -72,6 +75,17 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+}
+
+impl StartError {
+    /// Whether a database that starts, or is being promoted, may be behind it.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(error) => error.may_be_starting(),
+            Self::ReadOnly(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A running server.
@@ -271,13 +285,11 @@ async fn open_store(config: &Config, clock: &Clock) -> Result<Store, StartError>
     let mut is_waiting = false;
     loop {
         match try_to_open_store(config, clock).await {
-            Err(StartError::Database(error))
-                if error.may_be_starting() && Instant::now() < until =>
-            {
+            Err(error) if error.may_pass() && Instant::now() < until => {
                 if !is_waiting {
                     is_waiting = true;
-                    let seconds = config.database.wait.as_secs();
-                    tracing::warn!(%error, seconds, "waiting for the database");
+                    let (seconds, error) = (config.database.wait.as_secs(), causes(&error));
+                    tracing::warn!(error, seconds, "waiting for the database");
                 }
                 tokio::time::sleep(LOOK).await;
             }
@@ -296,6 +308,10 @@ async fn try_to_open_store(config: &Config, clock: &Clock) -> Result<Store, Star
         .await
         .map_err(StartError::Database)?;
     if config.database.migrate {
+        let state = store.server_state().await.map_err(StartError::Database)?;
+        if let Some(obstacle) = state.obstacle_to_writing() {
+            return Err(StartError::ReadOnly(obstacle));
+        }
         store.migrate().await.map_err(StartError::Migrations)?;
     } else if store.fitness(clock).await.map_err(StartError::Database)? == Fitness::NotMigrated {
         return Err(StartError::NotMigrated);

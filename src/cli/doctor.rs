@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, say};
-use super::{obstacle_to_writing, relays};
+use super::relays;
 use crate::auth::{KeysError, SigningKeys};
 use crate::config::{Config, Loaded, process_environment};
 use crate::domain::{Clock, EmailAddress};
@@ -247,7 +247,7 @@ fn encoding(state: &ServerState) -> Finding {
 }
 
 fn writing(state: &ServerState) -> Finding {
-    match obstacle_to_writing(state) {
+    match state.obstacle_to_writing() {
         Some(obstacle) => Finding::problem("writing", obstacle),
         None => Finding::good("writing", "it can be written to"),
     }

@@ -33,7 +33,7 @@ use clap::{Parser, Subcommand};
 use output::say;
 
 use crate::config::{Config, Loaded, process_environment};
-use crate::store::{ServerState, Store};
+use crate::store::Store;
 use crate::telemetry::causes;
 
 /// Signs people in and out of a Back Office.
@@ -161,7 +161,7 @@ enum Access {
 async fn migrate(config: &Config) -> anyhow::Result<()> {
     let store = connect(config).await?;
     let state = store.server_state().await?;
-    if let Some(obstacle) = obstacle_to_writing(&state) {
+    if let Some(obstacle) = state.obstacle_to_writing() {
         bail!(obstacle);
     }
     store.migrate().await.map_err(|error| {
@@ -188,7 +188,7 @@ async fn connect(config: &Config) -> anyhow::Result<Store> {
 async fn connect_migrated(config: &Config, access: Access) -> anyhow::Result<Store> {
     let store = connect(config).await?;
     if access == Access::Writes
-        && let Some(obstacle) = obstacle_to_writing(&store.server_state().await?)
+        && let Some(obstacle) = store.server_state().await?.obstacle_to_writing()
     {
         bail!(obstacle);
     }
@@ -198,24 +198,6 @@ async fn connect_migrated(config: &Config, access: Access) -> anyhow::Result<Sto
         "the database lacks {missing} migrations of this release; run `backoffice-auth migrate`"
     );
     Ok(store)
-}
-
-/// Why a database cannot be written to, if it cannot, and what to do.
-fn obstacle_to_writing(state: &ServerState) -> Option<&'static str> {
-    if state.is_standby {
-        Some(
-            "the database is a standby, which can only be read; point database.url at its primary, \
-             or promote it",
-        )
-    } else if state.is_read_only {
-        Some(
-            "the database is read-only: default_transaction_read_only is on, for the server, the \
-             database or the role; it may be on for a failover or a full disk, so see why before \
-             you turn it off",
-        )
-    } else {
-        None
-    }
 }
 
 /// The operator, for the audit log: the name given with `--as`, else that of the session, else the

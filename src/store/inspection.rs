@@ -62,6 +62,25 @@ impl ServerState {
         let limits = limits.into_iter().flatten();
         limits.fold(self.max_connections, i32::min)
     }
+
+    /// Why a database cannot be written to, if it cannot, and what to do.
+    #[must_use]
+    pub fn obstacle_to_writing(&self) -> Option<&'static str> {
+        if self.is_standby {
+            Some(
+                "the database is a standby, which can only be read; point database.url at its primary, \
+             or promote it",
+            )
+        } else if self.is_read_only {
+            Some(
+                "the database is read-only: default_transaction_read_only is on, for the server, the \
+             database or the role; it may be on for a failover or a full disk, so see why before \
+             you turn it off",
+            )
+        } else {
+            None
+        }
+    }
 }
 
 impl Store {

@@ -140,6 +140,11 @@ async fn a_database_that_is_read_only_is_read_and_refuses_writes_with_the_cause(
     let (check, text) = only_problem(&program.run("doctor --json").await);
     assert_eq!(check, "writing");
     assert!(text.starts_with("the database is read-only"), "{text}");
+    let serves = program.run("serve").await;
+    assert!(
+        serves.stderr.contains("the database is read-only"),
+        "{serves:?}"
+    );
 }
 
 /// Red where a lacking right is a defect, as an unknown table is.
