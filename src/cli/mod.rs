@@ -100,7 +100,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(format!("backoffice-auth: {}", causes(error.as_ref())));
+            let told = causes(error.as_ref());
+            // Each use case wraps the store's error in its own; the SQLSTATE is in the text of all.
+            let advice = if told.ends_with("(42501)") {
+                "; `backoffice-auth doctor` tells every right that the role lacks"
+            } else {
+                ""
+            };
+            tell(format!("backoffice-auth: {told}{advice}"));
             ExitCode::FAILURE
         }
     }

@@ -29,7 +29,7 @@ pub enum StoreError {
     #[error("the migrations cannot be applied: {}", said_of_migration(.0))]
     Migration(Box<MigrateError>),
     /// The role may not do it.
-    #[error("the role lacks a right: {}; `backoffice-auth doctor` tells all that it lacks", said(.0))]
+    #[error("a statement failed: {}", said(.0))]
     Denied(sqlx::Error),
     /// A defect of this program.
     #[error("a statement failed: {}", said(.0))]
