@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +24,7 @@ use crate::limits::{Flood, FloodLimit};
 use crate::mail::{MailConfigError, Mailer};
 use crate::password::HashingPool;
 use crate::store::{Fitness, Store, StoreError};
-use crate::telemetry;
+use crate::telemetry::{self, causes};
 use crate::token::Tokens;
 use crate::workers::{
     MailSender, beat, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
@@ -37,6 +40,9 @@ const BACKLOG: u32 = 4096;
 /// Connections of probes and scrapers at a time.
 const MAX_PROBES: usize = 64;
 
+/// How often a database that is not there yet is looked for.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// How long workers get to put down what they are doing.
 const WORKERS_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -44,8 +50,11 @@ const WORKERS_DEADLINE: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database did not answer.
-    #[error("cannot reach the database; check database.url and that it is running")]
+    #[error("{}", .0.advice_on_connecting())]
     Database(#[source] StoreError),
+    /// The database cannot be written to.
+    #[error("{0}")]
+    ReadOnly(&'static str),
     /// The migrations failed.
     #[error("the migrations cannot be applied")]
     Migrations(#[source] StoreError),
@@ -66,6 +75,17 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+}
+
+impl StartError {
+    /// Whether a database that starts, or is being promoted, may be behind it.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(error) => error.may_be_starting(),
+            Self::ReadOnly(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A running server.
@@ -89,10 +109,13 @@ pub struct App {
 
 impl App {
     /// Starts: connects, migrates, opens the keys, listens. When this returns, requests are served.
+    /// Until then, probes are told that it lives and is not ready.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
         telemetry::metrics::start();
         // First of all: what is wrong with its files is to be told, whatever the database does.
         let mailer = Mailer::new(&config.mail)?;
+        let management = listen(config.http.management_listen)?;
+        let starting = Starting::serve(&management, config.http.management_listen)?;
         let store = open_store(config, &clock).await?;
         let keys = SigningKeys::new(store.clone(), config);
         keys.ensure_first().await?;
@@ -102,7 +125,6 @@ impl App {
             clock.clone(),
         ));
         let public = listen(config.http.listen)?;
-        let management = listen(config.http.management_listen)?;
 
         let mail_is_due = Arc::new(Notify::new());
         let auth = Auth::new(
@@ -152,6 +174,8 @@ impl App {
             measure(store.clone(), clock.clone(), stop)
         });
         app.work("purge", |stop| purge(store, config.audit, stop));
+        // From here on, nobody is told any more that it starts.
+        starting.end().await;
         app.serve_public(public, auth.clone(), config);
         app.serve_management(management, auth, clock);
         Ok(app)
@@ -232,11 +256,82 @@ impl App {
     }
 }
 
+/// Answers probes while the server starts. Dropped, it ends by itself.
+#[derive(Debug)]
+struct Starting {
+    shutdown: Shutdown,
+    serving: JoinHandle<()>,
+}
+
+impl Starting {
+    /// Answers whoever comes to `listener` before the server takes it over.
+    fn serve(listener: &TcpListener, address: SocketAddr) -> Result<Self, StartError> {
+        let shared = || {
+            let listener = listener.as_fd().try_clone_to_owned()?;
+            TcpListener::from_std(listener.into())
+        };
+        let listener = shared().map_err(|source| StartError::Listen { address, source })?;
+        let limits = ServerLimits {
+            listener: "management",
+            drain: WORKERS_DEADLINE,
+            ..ServerLimits::new(MAX_PROBES)
+        };
+        let shutdown = Shutdown::default();
+        let router = http::starting_router();
+        let served = server::serve(listener, router, limits, shutdown.clone());
+        Ok(Self {
+            serving: tokio::spawn(served),
+            shutdown,
+        })
+    }
+
+    /// Ends, once those who came are answered.
+    async fn end(mut self) {
+        self.shutdown.stop();
+        let _ = (&mut self.serving).await;
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.shutdown.stop();
+    }
+}
+
+/// Opens the database. One that is not there yet is waited for: where both are started at once, it is
+/// often the slower one.
 async fn open_store(config: &Config, clock: &Clock) -> Result<Store, StartError> {
+    let until = Instant::now() + config.database.wait;
+    let mut is_waiting = false;
+    loop {
+        match try_to_open_store(config, clock).await {
+            Err(error) if error.may_pass() && Instant::now() < until => {
+                if !is_waiting {
+                    is_waiting = true;
+                    let (seconds, error) = (config.database.wait.as_secs(), causes(&error));
+                    tracing::warn!(error, seconds, "waiting for the database");
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            opened => {
+                if is_waiting && opened.is_ok() {
+                    tracing::info!("the database is there");
+                }
+                return opened;
+            }
+        }
+    }
+}
+
+async fn try_to_open_store(config: &Config, clock: &Clock) -> Result<Store, StartError> {
     let store = Store::connect(&config.database)
         .await
         .map_err(StartError::Database)?;
     if config.database.migrate {
+        let state = store.server_state().await.map_err(StartError::Database)?;
+        if let Some(obstacle) = state.obstacle_to_writing() {
+            return Err(StartError::ReadOnly(obstacle));
+        }
         store.migrate().await.map_err(StartError::Migrations)?;
     } else if store.fitness(clock).await.map_err(StartError::Database)? == Fitness::NotMigrated {
         return Err(StartError::NotMigrated);

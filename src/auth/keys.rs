@@ -104,9 +104,18 @@ pub struct ListedKey {
     pub record: SigningKeyRecord,
     /// Its stage by the database's clock.
     pub stage: KeyStage,
+    /// Whether the master key opens the private part, where there is one.
+    pub opens: Option<bool>,
 }
 
 impl ListedKey {
+    /// Whether it signs now or is to sign, and never will with this master key. A server with that master
+    /// key does not start.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.opens == Some(false) && self.stage.verifies()
+    }
+
     /// Whether it is in the JWKS.
     #[must_use]
     pub fn is_published(&self) -> bool {
@@ -298,6 +307,8 @@ impl SigningKeys {
         let (keys, now) = self.store.list_signing_keys().await?;
         let listed = keys.iter().map(|record| ListedKey {
             stage: stage_of(record, &keys, now),
+            opens: (record.sealed_private_key.as_ref())
+                .map(|sealed| self.sealer.unseal(&record.key_id, sealed).is_ok()),
             record: record.clone(),
         });
         Ok(listed.collect())

@@ -10,7 +10,7 @@ use super::output::say;
 use super::words::{
     end_sentence, kind_name, mail_sentence, obstacle_code, obstacle_text, reason_sentence,
 };
-use super::{connect_migrated, output, user};
+use super::{Access, connect_migrated, output, user};
 use crate::auth::{Explain, Explanation, MailState, Obstacle};
 use crate::config::Config;
 use crate::domain::{
@@ -49,7 +49,7 @@ impl FromStr for Subject {
 }
 
 pub(super) async fn run(args: &ExplainArgs, config: &Config) -> anyhow::Result<()> {
-    let explain = Explain::new(connect_migrated(config).await?, config);
+    let explain = Explain::new(connect_migrated(config, Access::Reads).await?, config);
     let found = match &args.subject {
         Subject::Address(email) => explain.address(email).await?,
         Subject::Request(request_id) => {

@@ -4,7 +4,7 @@
 pub(super) const PROGRAM: &str = "\
 First steps:
   backoffice-auth dev                                   try it, with nothing set up
-  backoffice-auth --config config.toml config check     is the configuration good?
+  backoffice-auth --config config.toml doctor           is all good, the database too?
   backoffice-auth --config config.toml user create alice@example.com
   backoffice-auth --config config.toml serve            run it
 
@@ -103,11 +103,24 @@ Example:
 
 /// Below `config check`.
 pub(super) const CONFIG_CHECK: &str = "\
-Nothing is connected to, unless --smtp is given: then each relay, and no database. Exit status 0 with a warning on standard error is a configuration that is
-legal but weak; 1 is one with which the server does not start.
+Without options nothing is connected to. --database looks at what the server needs of its database, a
+line each, and writes nothing; --smtp sends a mail. Exit status 0 with a warning on standard error is a
+configuration that is legal but weak; 1 is one with which the server does not start or work.
 
-Example:
-  backoffice-auth --config config.toml config check";
+Examples:
+  backoffice-auth --config config.toml config check
+  backoffice-auth --config config.toml config check --database --smtp you@example.com";
+
+/// Below `doctor`.
+pub(super) const DOCTOR: &str = "\
+It looks at the settings and, over a connection of its own, at the database: reach, version, encoding,
+whether it can be written to, isolation, connections that can be had, clock, migrations, rights of the
+role, and whether the master key opens the signing keys. It writes nothing. Each line says ok, warning
+or problem, and what to do. Exit status 1 is a problem.
+
+Examples:
+  backoffice-auth --config config.toml doctor
+  backoffice-auth --config config.toml doctor --smtp you@example.com --json";
 
 /// Below `explain`.
 pub(super) const EXPLAIN: &str = "\

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::output::{self, say};
-use super::{connect_migrated, help};
+use super::{Access, connect_migrated, help};
 use crate::auth::{Activation, Imported, ListedKey, Revoked, Rotated, SigningKeys, Successor};
 use crate::config::Config;
 use crate::domain::{KeyId, KeyPurpose, KeyStage, MasterKey, Revocation, Timestamp};
@@ -96,7 +96,11 @@ pub(super) enum KeyCommand {
 }
 
 pub(super) async fn run(command: KeyCommand, config: &Config, actor: &str) -> anyhow::Result<()> {
-    let store = connect_migrated(config).await?;
+    let access = match command {
+        KeyCommand::List { .. } => Access::Reads,
+        _ => Access::Writes,
+    };
+    let store = connect_migrated(config, access).await?;
     let keys = SigningKeys::new(store, config);
     match command {
         KeyCommand::List { pem: true, .. } => list_pem(&keys.list().await?),
@@ -252,8 +256,28 @@ fn list(keys: &[ListedKey], as_json: bool) {
     } else {
         let rows: Vec<[String; 5]> = keys.iter().map(key_row).collect();
         output::table(["KEY", "STAGE", "SIGNS", "FROM", "GOOD UNTIL"], &rows);
+        tell_lost(keys);
     }
 }
+
+/// Says that keys will never sign here, below a table that says from when they would.
+fn tell_lost(keys: &[ListedKey]) {
+    let lost: Vec<&str> = (keys.iter().filter(|key| key.is_lost()))
+        .map(|key| key.record.key_id.0.as_str())
+        .collect();
+    if !lost.is_empty() {
+        say!("\n{}", LOST);
+        for key_id in lost {
+            say!("  {key_id}");
+        }
+    }
+}
+
+/// Said of keys that were sealed under another master key.
+const LOST: &str = "\
+secrets.master_key does not open these: they never sign with it, and `serve` does not start. Set it to
+the one that the other instances have, or have had. If that is lost, docs/operations.md (\"Back up and
+restore\") says how to go on without; another `key rotate` does not help.";
 
 /// Prints what the JWKS lists, each key below a line that names it: parsers skip what is around a block.
 fn list_pem(keys: &[ListedKey]) {
@@ -268,7 +292,11 @@ fn list_pem(keys: &[ListedKey]) {
 fn key_row(key: &ListedKey) -> [String; 5] {
     [
         key.record.key_id.to_string(),
-        key.stage.as_str().to_owned(),
+        if key.is_lost() {
+            format!("{}, cannot be opened", key.stage.as_str())
+        } else {
+            key.stage.as_str().to_owned()
+        },
         key.record.purpose.as_str().to_owned(),
         output::instant(key.record.activates_at),
         key.record
@@ -283,7 +311,8 @@ fn key_json(key: &ListedKey) -> Value {
         "kid": key.record.key_id,
         "purpose": key.record.purpose.as_str(),
         "stage": key.stage.as_str(),
-        "canSign": key.record.sealed_private_key.is_some(),
+        "canSign": key.opens == Some(true),
+        "opens": key.opens,
         "isLegacy": key.record.is_legacy,
         "createdAt": output::instant(key.record.created_at),
         "activatesAt": output::instant(key.record.activates_at),

@@ -6,12 +6,14 @@
 
 mod config;
 mod dev;
+mod doctor;
 mod explain;
 mod healthcheck;
 mod help;
 mod import;
 mod key;
 mod output;
+mod relays;
 mod secret_input;
 mod serve;
 mod user;
@@ -25,14 +27,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use clap::{Parser, Subcommand};
 
 use output::say;
 
 use crate::config::{Config, Loaded, process_environment};
-use crate::domain::Clock;
-use crate::store::{Fitness, Store};
+use crate::store::Store;
 use crate::telemetry::causes;
 
 /// Signs people in and out of a Back Office.
@@ -73,6 +74,9 @@ enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Tell all that is wrong with the configuration and the database: `config check --database`
+    #[command(after_long_help = help::DOCTOR)]
+    Doctor(doctor::CheckArgs),
     /// Print the OpenAPI description of the interface
     Openapi,
     /// Tell why a person cannot sign in or a request was refused, from the audit log
@@ -96,7 +100,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(format!("backoffice-auth: {}", causes(error.as_ref())));
+            let told = causes(error.as_ref());
+            // Each use case wraps the store's error in its own; the SQLSTATE is in the text of all.
+            let advice = if told.ends_with("(42501)") {
+                "; `backoffice-auth doctor` tells every right that the role lacks"
+            } else {
+                ""
+            };
+            tell(format!("backoffice-auth: {told}{advice}"));
             ExitCode::FAILURE
         }
     }
@@ -107,6 +118,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let actor = || actor(cli.actor.as_deref());
     match cli.command {
         Command::Config(command) => config::run(command, file),
+        Command::Doctor(args) => doctor::run(&args.with_database(), file),
         Command::Dev => dev::run(file),
         Command::Serve => serve::run(&Config::load(file, process_environment())?),
         Command::Openapi => {
@@ -145,32 +157,52 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
     runtime.block_on(work)
 }
 
+/// What a command is to do with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Nothing that a standby could not answer.
+    Reads,
+    Writes,
+}
+
 async fn migrate(config: &Config) -> anyhow::Result<()> {
     let store = connect(config).await?;
-    store.migrate().await.context("the migrations failed")?;
+    let state = store.server_state().await?;
+    if let Some(obstacle) = state.obstacle_to_writing() {
+        bail!(obstacle);
+    }
+    store.migrate().await.map_err(|error| {
+        let advice = if error.is_denied() {
+            "the role may not change the tables: run `migrate` with the role that owns them"
+        } else {
+            "the migrations failed"
+        };
+        anyhow::Error::new(error).context(advice)
+    })?;
     say!("The database is up to date.");
     Ok(())
 }
 
 async fn connect(config: &Config) -> anyhow::Result<Store> {
-    Store::connect(&config.database)
-        .await
-        .context("cannot reach the database; check database.url and that it is running")
+    let connected = Store::connect(&config.database).await;
+    connected.map_err(|error| {
+        let advice = error.advice_on_connecting();
+        anyhow::Error::new(error).context(advice)
+    })
 }
 
-/// Connects, and refuses a database that lacks migrations with what to do about it.
-async fn connect_migrated(config: &Config) -> anyhow::Result<Store> {
+/// Connects, and refuses a database that the command cannot do its work with, with what to do about it.
+async fn connect_migrated(config: &Config, access: Access) -> anyhow::Result<Store> {
     let store = connect(config).await?;
-    let fitness = store
-        .fitness(&Clock::system())
-        .await
-        .unwrap_or(Fitness::NotMigrated);
-    anyhow::ensure!(
-        matches!(
-            fitness,
-            Fitness::Fit | Fitness::NoSigningKey | Fitness::ClockOff
-        ),
-        "the database is read-only or lacks migrations; run `backoffice-auth migrate`"
+    if access == Access::Writes
+        && let Some(obstacle) = store.server_state().await?.obstacle_to_writing()
+    {
+        bail!(obstacle);
+    }
+    let missing = store.missing_migrations().await?.len();
+    ensure!(
+        missing == 0,
+        "the database lacks {missing} migrations of this release; run `backoffice-auth migrate`"
     );
     Ok(store)
 }

@@ -1,5 +1,7 @@
 //! `serve`: runs the server until it is told to stop.
 
+use std::pin::pin;
+
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,7 +31,16 @@ async fn serve(loaded: &Loaded) -> anyhow::Result<()> {
 }
 
 async fn run_app(loaded: &Loaded) -> anyhow::Result<()> {
-    let app = App::start(&loaded.config, Clock::system()).await?;
+    let mut signal = pin!(told_to_stop());
+    // A start may wait for its database, and is given up for a signal, also by the first process of a
+    // container, which the system would spare.
+    let app = tokio::select! {
+        started = App::start(&loaded.config, Clock::system()) => started?,
+        signal = &mut signal => {
+            tracing::info!(signal = signal?, "stopped before it was ready");
+            return Ok(());
+        }
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public = %app.public_addr(),
@@ -39,7 +50,7 @@ async fn run_app(loaded: &Loaded) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let signal = told_to_stop().await?;
+    let signal = signal.await?;
     tracing::info!(signal, "stopping");
     app.stop().await;
     tracing::info!("stopped");

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output::{self, say};
-use super::{connect_migrated, help, import, secret_input};
+use super::{Access, connect_migrated, help, import, secret_input};
 use crate::auth::Users;
 use crate::config::{Config, PasswordsConfig};
 use crate::domain::{
@@ -126,7 +126,7 @@ pub(super) async fn run(
     config: &Config,
     actor: String,
 ) -> anyhow::Result<()> {
-    let store = connect_migrated(config).await?;
+    let store = connect_migrated(config, access(&command)).await?;
     let users = Users::new(store, AttemptKeys::new(&config.secrets.master_key), actor);
     match command {
         UserCommand::Create {
@@ -177,6 +177,13 @@ pub(super) async fn run(
         UserCommand::Import { file, json } => import::run(&users, config, &file, json).await?,
     }
     Ok(())
+}
+
+fn access(command: &UserCommand) -> Access {
+    match command {
+        UserCommand::List { .. } | UserCommand::Show(_) | UserCommand::Sessions(_) => Access::Reads,
+        _ => Access::Writes,
+    }
 }
 
 /// One hash is made and no more, so one worker's memory is enough.

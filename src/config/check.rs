@@ -103,6 +103,7 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 fn database(reader: &mut Reader) -> Option<DatabaseConfig> {
     let url = reader.required_secret("database.url", redact_url);
     let max_connections = reader.number("database.max_connections", 1..=1000);
+    let wait = reader.seconds("database.wait_seconds", 0..=3600);
     let migrate = reader.flag("database.migrate");
     let transaction_pooling = reader.flag("database.transaction_pooling");
     let url = url?;
@@ -112,6 +113,7 @@ fn database(reader: &mut Reader) -> Option<DatabaseConfig> {
     Some(DatabaseConfig {
         url: url.text.into(),
         max_connections,
+        wait,
         migrate,
         transaction_pooling,
     })
@@ -361,6 +363,7 @@ pub(super) mod tests {
         assert_eq!(http.forwarded_header, ForwardedHeader::Either);
         assert_eq!((http.drain_delay.as_secs(), http.docs), (2, false));
         assert_eq!((database.max_connections, database.migrate), (16, true));
+        assert_eq!(database.wait.as_secs(), 60);
         let days = keys.rotate_after.as_secs() / 86_400;
         assert_eq!((days, keys.publish_before.as_secs()), (90, 600));
         assert_eq!(audit.retention.as_secs() / 86_400, 90);

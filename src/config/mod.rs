@@ -106,6 +106,8 @@ pub struct DatabaseConfig {
     pub url: SecretString,
     /// The size of the pool.
     pub max_connections: u32,
+    /// How long `serve` waits for a database that is not there yet.
+    pub wait: Duration,
     /// Whether `serve` applies migrations.
     pub migrate: bool,
     /// Whether a pooler in front gives each transaction another connection.

@@ -1,10 +1,11 @@
 //! What single values look like: pure, and each refusal says what the value must be.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 
 use crate::domain::EmailAddress;
 
@@ -94,6 +95,12 @@ pub(super) fn is_database_url(text: &str) -> Result<(), &'static str> {
     if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
         return Err("must begin with postgres:// or postgresql://");
     }
+    if names_several_hosts(text) {
+        return Err(
+            "names several hosts, and the driver takes one: give the one address at which the \
+             primary is always reached, as that of a proxy (HAProxy, PgBouncer) or a virtual IP",
+        );
+    }
     let url = Url::parse(text).map_err(|_| {
         "must be a URL, as postgres://user:password@host:5432/database, with signs like / ? # @ in \
          the password percent-encoded"
@@ -106,6 +113,21 @@ pub(super) fn is_database_url(text: &str) -> Result<(), &'static str> {
         );
     }
     Ok(())
+}
+
+/// Whether it lists hosts as libpq takes them, `a,b` or `a:5432,b:5432` or `host=a,b`. What may be a part
+/// of a password is left to [`ends_early`].
+fn names_several_hosts(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
+    let query = tail.split_once('?').map_or("", |(_, query)| query);
+    let is_list = |pair: (Cow<'_, str>, Cow<'_, str>)| {
+        ["host", "hostaddr", "port"].contains(&&*pair.0) && pair.1.contains(',')
+    };
+    !tail.contains('@')
+        && (hosts.contains(',') || form_urlencoded::parse(query.as_bytes()).any(is_list))
 }
 
 /// Whether a password with a bare `/`, `?` or `#` in it may have ended the part of a URL that holds it
@@ -341,6 +363,29 @@ mod tests {
         ] {
             assert!(is_database_url(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn several_hosts_are_told_as_such_and_a_comma_in_a_password_is_none() {
+        for text in [
+            "postgres://u:p@a,b/db?target_session_attrs=read-write",
+            "postgres://u:p@a:5432,b:5432/db",
+            "postgres://a,b/db",
+            "postgres://u:p,q@a,b",
+            "postgres:///db?host=a,b",
+            "postgres:///db?host=a%2Cb&port=1,2",
+        ] {
+            let told = is_database_url(text).unwrap_err();
+            assert!(told.contains("several hosts"), "{text}: {told}");
+        }
+        for text in [
+            "postgres://u:p,q@a/db",
+            "postgres://u,v@a/d,b?application_name=a,b",
+        ] {
+            assert_eq!(is_database_url(text), Ok(()), "{text}");
+        }
+        let told = is_database_url("postgres://u:p,/q@a/db").unwrap_err();
+        assert!(told.contains("percent-encoded"), "{told}");
     }
 
     #[test]

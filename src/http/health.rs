@@ -39,6 +39,8 @@ pub struct Health {
 pub enum Readiness {
     /// Yes.
     Ready,
+    /// It waits for its database, or migrates it.
+    Starting,
     /// It is about to stop.
     Draining,
     /// A worker beside the requests is gone.
@@ -49,6 +51,8 @@ pub enum Readiness {
     DatabaseReadOnly,
     /// The database lacks migrations.
     MigrationsMissing,
+    /// The database has no room left on its disk.
+    DatabaseFull,
     /// The database does not answer commits.
     CommitsStalled,
     /// No signing key is active.
@@ -125,6 +129,7 @@ fn judge(fitness: &Result<Fitness, StoreError>) -> Readiness {
         Ok(Fitness::Fit) => Readiness::Ready,
         Ok(Fitness::ReadOnly) => Readiness::DatabaseReadOnly,
         Ok(Fitness::NotMigrated) => Readiness::MigrationsMissing,
+        Ok(Fitness::DiskFull) => Readiness::DatabaseFull,
         Ok(Fitness::CommitsStalled) => Readiness::CommitsStalled,
         Ok(Fitness::NoSigningKey) => Readiness::NoSigningKey,
         Ok(Fitness::ClockOff) => Readiness::ClockOff,
@@ -142,16 +147,24 @@ pub(super) async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Jso
     let status = health.readiness().await;
     let code = match status {
         Readiness::Ready => StatusCode::OK,
-        Readiness::Draining
+        Readiness::Starting
+        | Readiness::Draining
         | Readiness::WorkerStopped
         | Readiness::DatabaseUnavailable
         | Readiness::DatabaseReadOnly
         | Readiness::MigrationsMissing
+        | Readiness::DatabaseFull
         | Readiness::CommitsStalled
         | Readiness::NoSigningKey
         | Readiness::ClockOff => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, Json(Answer { status }))
+}
+
+/// The answer of a server that is not there yet.
+pub(super) async fn starting() -> (StatusCode, Json<Answer>) {
+    let status = Readiness::Starting;
+    (StatusCode::SERVICE_UNAVAILABLE, Json(Answer { status }))
 }
 
 #[cfg(test)]

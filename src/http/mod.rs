@@ -130,6 +130,14 @@ pub fn management_router(measured: Measured) -> Router {
         .route("/metrics", get(scrape::show).with_state(measured))
 }
 
+/// The same while the server starts: it lives, and is not ready.
+pub fn starting_router() -> Router {
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::starting))
+        .route("/metrics", get(scrape::show_counted))
+}
+
 /// Puts what every request passes around a router with all its routes. From the outside in:
 ///
 /// 1. `identify`: all that follows needs the client and the request's id, and whatever comes

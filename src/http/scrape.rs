@@ -33,5 +33,10 @@ pub(super) async fn show(
     measured.auth.measure();
     measured.store.measure();
     DRAINING.count(measured.health.is_draining().into(), []);
+    show_counted().await
+}
+
+/// Shows all that was counted.
+pub(super) async fn show_counted() -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, TEXT)], telemetry::metrics::render())
 }

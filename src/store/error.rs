@@ -28,6 +28,9 @@ pub enum StoreError {
     /// The schema is not the one that this program expects.
     #[error("the migrations cannot be applied: {}", said_of_migration(.0))]
     Migration(Box<MigrateError>),
+    /// The role may not do it.
+    #[error("a statement failed: {}", said(.0))]
+    Denied(sqlx::Error),
     /// A defect of this program.
     #[error("a statement failed: {}", said(.0))]
     Defect(sqlx::Error),
@@ -60,17 +63,70 @@ impl StoreError {
         matches!(self, Self::TimedOut | Self::Unavailable(_) | Self::Standby)
     }
 
-    /// Whether waiting a moment may help whoever is just starting: not a wrong password, nor a database
-    /// that is not there.
-    pub(super) fn may_be_starting(&self) -> bool {
+    /// Whether waiting may help whoever is just starting: not a wrong password, nor a database that the
+    /// server does not have, nor TLS that it does not speak.
+    #[must_use]
+    pub fn may_be_starting(&self) -> bool {
         let Self::Unavailable(error) = self else {
             return matches!(self, Self::TimedOut);
         };
-        let database = error.as_database_error();
-        !database.is_some_and(|error| {
-            let code = sqlstate(error);
-            code.starts_with("28") || code.starts_with("3D")
-        })
+        let is_tls = matches!(error, sqlx::Error::Tls(_));
+        !is_tls && self.refusal_to_connect().is_none()
+    }
+
+    /// What PostgreSQL has against a connection, whoever asks for it and when.
+    fn refusal_to_connect(&self) -> Option<&'static str> {
+        let Self::Unavailable(error) = self else {
+            return None;
+        };
+        let code = sqlstate(error.as_database_error()?);
+        match code.get(..2)? {
+            "28" => Some("the database refuses the login; check user and password in database.url"),
+            "3D" => Some("PostgreSQL has no such database; create it, or check database.url"),
+            "42" => Some("the role may not connect to the database; grant it CONNECT"),
+            _ => None,
+        }
+    }
+
+    /// What to do about a connection that was not had, in one sentence.
+    #[must_use]
+    pub fn advice_on_connecting(&self) -> &'static str {
+        match self {
+            Self::Unavailable(error) if is_too_many_connections(error) => {
+                "the database has no connection left for this role; end some, or raise its limits"
+            }
+            Self::Unavailable(error) if has_sqlstate(error, &["57P03"]) => {
+                "the database is starting, stopping or recovering; wait, and see its log"
+            }
+            Self::Unavailable(sqlx::Error::Tls(_)) => {
+                "TLS with the database failed; check sslmode and sslrootcert in database.url"
+            }
+            _ => self
+                .refusal_to_connect()
+                .unwrap_or("cannot reach the database; check database.url and that it is running"),
+        }
+    }
+
+    /// Whether a right was lacking.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Denied(_) => true,
+            Self::Migration(error) => {
+                matches!(&**error, MigrateError::ExecuteMigration(error, _) if has_sqlstate(error, DENIED))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a table is not there.
+    pub(super) fn is_missing_table(&self) -> bool {
+        matches!(self, Self::Defect(error) if has_sqlstate(error, &["42P01"]))
+    }
+
+    /// Whether the database has no room left on its disk.
+    pub(super) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if has_sqlstate(error, &["53100"]))
     }
 
     /// The word for it where failures are counted; `None` for what is no failure.
@@ -83,7 +139,9 @@ impl StoreError {
             Self::Unavailable(_) if self.is_wrong_server() => Some("wrong_server"),
             Self::Unavailable(_) => Some("unavailable"),
             Self::Constraint(_) => None,
-            Self::Unreadable(_) | Self::Migration(_) | Self::Defect(_) => Some("defect"),
+            Self::Unreadable(_) | Self::Migration(_) | Self::Denied(_) | Self::Defect(_) => {
+                Some("defect")
+            }
         }
     }
 
@@ -107,6 +165,9 @@ impl StoreError {
         )
     }
 }
+
+/// Insufficient privilege.
+const DENIED: &[&str] = &["42501"];
 
 fn sqlstate(error: &dyn DatabaseError) -> String {
     error.code().unwrap_or_default().into_owned()
@@ -159,6 +220,8 @@ impl From<sqlx::Error> for StoreError {
                     || ends_the_connection(&error)
                 {
                     Self::Unavailable(error)
+                } else if has_sqlstate(&error, DENIED) {
+                    Self::Denied(error)
                 } else {
                     Self::Defect(error)
                 }

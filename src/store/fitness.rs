@@ -22,6 +22,8 @@ pub enum Fitness {
     ReadOnly,
     /// It lacks migrations of this program.
     NotMigrated,
+    /// It has no room left on its disk.
+    DiskFull,
     /// It does not answer commits, though it may answer readers.
     CommitsStalled,
     /// No signing key is active.
@@ -81,6 +83,8 @@ impl Store {
             Fitness::ReadOnly
         } else if row.newest < newest {
             Fitness::NotMigrated
+        } else if self.suspect.is_full() {
+            Fitness::DiskFull
         } else if self.pulse.is_stalled() {
             Fitness::CommitsStalled
         } else if !row.has_key {

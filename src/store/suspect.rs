@@ -12,6 +12,10 @@ use crate::telemetry::metrics::DATABASE_ERRORS;
 /// to be as wrong as the last: one by one they would be dropped and made anew by every request.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a disk is said to be full after a write that was refused for it. Once nobody sends requests
+/// here any more, only the workers write.
+const FULL: Duration = Duration::from_secs(15);
+
 /// The suspicion against a server; clones are the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Suspect(Arc<Mutex<Facts>>);
@@ -23,6 +27,8 @@ struct Facts {
     outdated_before: Option<Instant>,
     /// The same, but once this moment has come.
     then_before: Option<Instant>,
+    /// When a write was last refused because the disk was full.
+    full_at: Option<Instant>,
 }
 
 impl Facts {
@@ -68,13 +74,21 @@ impl Suspect {
 
     /// Notes what a failure says of the server.
     pub(super) fn note(&self, error: StoreError) -> StoreError {
-        if error.is_wrong_server() {
-            self.is_wrong();
-        }
+        self.heed(&error);
         if let Some(kind) = error.kind() {
             DATABASE_ERRORS.add(1, [kind.into()]);
         }
         error
+    }
+
+    /// The same, for a failure that is not counted among those of requests.
+    pub(super) fn heed(&self, error: &StoreError) {
+        if error.is_wrong_server() {
+            self.is_wrong();
+        }
+        if error.is_disk_full() {
+            self.with(|facts, now| facts.full_at = Some(now));
+        }
     }
 
     /// The server turned out to be the wrong one.
@@ -90,6 +104,12 @@ impl Suspect {
             DATABASE_ERRORS.add(1, [kind.into()]);
         }
         error
+    }
+
+    /// Whether the server had no room on its disk just now. Whoever finds out that it has again is the next
+    /// write, so this is forgotten after a while.
+    pub(super) fn is_full(&self) -> bool {
+        self.with(|facts, now| facts.full_at.is_some_and(|at| now - at < FULL))
     }
 
     /// Whether the server turned out to be the wrong one just now, and connections that may be as

@@ -481,6 +481,8 @@ async fn the_help_of_the_program_is_this() {
       user         Manage users
       key          Manage the signing keys
       config       Check or show the configuration
+      doctor       Tell all that is wrong with the configuration and the database: `config check
+                   --database`
       openapi      Print the OpenAPI description of the interface
       explain      Tell why a person cannot sign in or a request was refused, from the audit log
       healthcheck  Ask this machine's server whether it is ready; for container health checks
@@ -501,7 +503,7 @@ async fn the_help_of_the_program_is_this() {
 
     First steps:
       backoffice-auth dev                                   try it, with nothing set up
-      backoffice-auth --config config.toml config check     is the configuration good?
+      backoffice-auth --config config.toml doctor           is all good, the database too?
       backoffice-auth --config config.toml user create alice@example.com
       backoffice-auth --config config.toml serve            run it
 

@@ -15,6 +15,7 @@ mod ceilings;
 mod cli;
 mod confirm;
 mod connections;
+mod doctor;
 mod explain;
 mod feed;
 mod forgeries;

@@ -97,6 +97,22 @@ async fn a_database_that_cannot_be_written_to_is_503_until_it_can() {
     alice.refresh(&pair.refresh).await.pair();
 }
 
+/// Red where what a failed write says of the disk is not kept.
+#[tokio::test]
+async fn a_full_disk_is_said_by_readiness() {
+    let app = TestApp::start().await;
+    let alice = app.user("alice@example.com").await;
+    app.execute(
+        "CREATE FUNCTION fill() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
+    )
+    .await;
+    app.execute("CREATE TRIGGER fill BEFORE INSERT OR UPDATE ON attempts EXECUTE FUNCTION fill()")
+        .await;
+    in_time(alice.signin()).await.problem(503, "unavailable");
+    until_it_says(&app, 503, "database_full").await;
+}
+
 #[tokio::test]
 async fn a_database_that_does_not_answer_is_503_until_it_does() {
     let app = TestApp::start().await;

@@ -32,12 +32,13 @@ static PLACES: Semaphore = Semaphore::const_new(12);
 
 /// What differs from the defaults in every test: ports that are free, hashes that cost nothing, and
 /// a trusted proxy, which is how a test chooses the network that it comes from.
-const SETTINGS: [(&str, &str); 14] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("http.listen", "127.0.0.1:0"),
     ("http.management_listen", "127.0.0.1:0"),
     ("http.trusted_proxies", "127.0.0.1"),
     ("http.drain_seconds", "0"),
     ("database.max_connections", "8"),
+    ("database.wait_seconds", "0"),
     ("secrets.master_key", MASTER_KEY),
     ("tokens.issuer", "https://auth.example.com"),
     ("passwords.memory_kib", "64"),

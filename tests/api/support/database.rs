@@ -34,6 +34,27 @@ impl Database {
         Self::copy_of("template0").await
     }
 
+    /// One without any tables that holds nothing but LATIN1.
+    pub async fn latin1() -> Self {
+        Self::copy_of("template0 ENCODING 'LATIN1' LOCALE 'C'").await
+    }
+
+    /// Runs a statement as the superuser.
+    pub async fn execute(&self, statement: String) {
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
+        execute(&mut connection, statement).await;
+    }
+
+    /// The same database for another role.
+    pub fn url_of(&self, role: &str, password: &str) -> String {
+        let (_, place) = self.url.split_once('@').unwrap();
+        format!("postgres://{role}:{password}@{place}")
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     async fn copy_of(template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

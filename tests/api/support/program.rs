@@ -152,11 +152,16 @@ pub struct Serving {
 }
 
 impl Serving {
-    pub async fn start(program: &Program) -> Self {
-        let mut serving = Self {
+    /// One that is not ready yet.
+    pub fn begin(program: &Program) -> Self {
+        Self {
             running: program.start("serve"),
             ready: Value::Null,
-        };
+        }
+    }
+
+    pub async fn start(program: &Program) -> Self {
+        let mut serving = Self::begin(program);
         serving.ready = serving.line(|line| line["message"] == "ready").await;
         serving
     }

@@ -1,0 +1,423 @@
+//! `config check` and `doctor`: everything that stands between a configuration and a server that works,
+//! told at once, each with what to do about it.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::output::{self, say};
+use super::relays;
+use crate::auth::{KeysError, SigningKeys};
+use crate::config::{Config, Loaded, process_environment};
+use crate::domain::{Clock, EmailAddress};
+use crate::mail::Mailer;
+use crate::store::{CLOCK_TOLERANCE, CONNECTIONS_BESIDES, ServerState, Store, StoreError};
+use crate::telemetry::causes;
+
+/// The oldest PostgreSQL that the statements are for, as it numbers itself.
+const OLDEST: i32 = 150_000;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct CheckArgs {
+    /// Also connect to the database, and see whether the server could work with it
+    #[arg(long)]
+    database: bool,
+    /// Also send a test mail over each relay, to ADDRESS or to the sender itself
+    #[arg(long, value_name = "ADDRESS")]
+    #[expect(clippy::option_option, reason = "the option may stand alone")]
+    smtp: Option<Option<EmailAddress>>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl CheckArgs {
+    pub(super) fn with_database(self) -> Self {
+        Self {
+            database: true,
+            ..self
+        }
+    }
+}
+
+/// What a look at one thing found.
+#[derive(Debug)]
+pub(super) struct Finding {
+    subject: String,
+    verdict: Verdict,
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    /// The server works, but something is weak.
+    Weak,
+    Problem,
+}
+
+impl Finding {
+    pub(super) fn good(subject: &str, text: impl Into<String>) -> Self {
+        Self::new(subject, Verdict::Good, text)
+    }
+
+    pub(super) fn problem(subject: &str, text: impl Into<String>) -> Self {
+        Self::new(subject, Verdict::Problem, text)
+    }
+
+    fn weak(subject: &str, text: impl Into<String>) -> Self {
+        Self::new(subject, Verdict::Weak, text)
+    }
+
+    fn new(subject: &str, verdict: Verdict, text: impl Into<String>) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            verdict,
+            text: text.into(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "check": self.subject,
+            "status": self.verdict.word(),
+            "text": self.text,
+        })
+    }
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Weak => "warning",
+            Self::Problem => "problem",
+        }
+    }
+}
+
+pub(super) fn run(args: &CheckArgs, file: Option<&Path>) -> anyhow::Result<()> {
+    let loaded = match Config::load(file, process_environment()) {
+        Ok(loaded) => loaded,
+        Err(error) if args.json => {
+            let problems = error.problems().iter();
+            let found =
+                problems.map(|problem| Finding::problem("configuration", problem.to_string()));
+            return tell(&found.collect::<Vec<_>>(), true);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mailer = match Mailer::new(&loaded.config.mail) {
+        Ok(mailer) => mailer,
+        Err(error) if args.json => {
+            return tell(
+                &[Finding::problem("configuration", error.to_string())],
+                true,
+            );
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if !args.json {
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
+    }
+    super::block_on(look(args, &loaded, &mailer))
+}
+
+async fn look(args: &CheckArgs, loaded: &Loaded, mailer: &Mailer) -> anyhow::Result<()> {
+    let mut found = vec![Finding::good("configuration", "the settings are good")];
+    if args.json {
+        let weak = |warning: &String| Finding::weak("configuration", warning.clone());
+        found.extend(loaded.warnings.iter().map(weak));
+    }
+    if args.database {
+        found.extend(database(&loaded.config).await);
+    }
+    if let Some(to) = &args.smtp {
+        found.extend(relays::try_all(mailer, to.clone()).await);
+    }
+    if args.database || args.json {
+        tell(&found, args.json)
+    } else {
+        tell_briefly(&found)
+    }
+}
+
+/// Prints what relays said, and that all is good if it is.
+fn tell_briefly(found: &[Finding]) -> anyhow::Result<()> {
+    let (problems, good): (Vec<_>, Vec<_>) =
+        (found.iter()).partition(|finding| finding.verdict == Verdict::Problem);
+    for Finding { subject, text, .. } in &good[1..] {
+        say!("{subject}: {text}");
+    }
+    let problems: Vec<_> = (problems.iter())
+        .map(|finding| format!("{} {}", finding.subject, finding.text))
+        .collect();
+    anyhow::ensure!(problems.is_empty(), problems.join("; and "));
+    say!("The configuration is good.");
+    Ok(())
+}
+
+/// Prints what was found, and fails if a problem is among it.
+fn tell(found: &[Finding], as_json: bool) -> anyhow::Result<()> {
+    let problems = (found.iter()).filter(|finding| finding.verdict == Verdict::Problem);
+    let problems = problems.count();
+    if as_json {
+        output::json(&json!({
+            "good": problems == 0,
+            "checks": found.iter().map(Finding::json).collect::<Vec<_>>(),
+        }));
+    } else {
+        let width = found.iter().map(|finding| finding.subject.len()).max();
+        for finding in found {
+            let (word, subject) = (finding.verdict.word(), &finding.subject);
+            let width = width.unwrap_or_default();
+            say!("{word:<7}  {subject:<width$}  {}", finding.text);
+        }
+    }
+    match problems {
+        0 => Ok(()),
+        1 => anyhow::bail!("there is a problem; its line says what to do"),
+        _ => anyhow::bail!("there are {problems} problems; their lines say what to do"),
+    }
+}
+
+/// Looks at everything that the server needs of its database. One problem hides no other that could be
+/// seen beside it.
+async fn database(config: &Config) -> Vec<Finding> {
+    let store = match Store::connect(&config.database).await {
+        Ok(store) => store,
+        Err(error) => return vec![unreachable(&error)],
+    };
+    let state = match store.server_state().await {
+        Ok(state) => state,
+        Err(error) => return vec![Finding::problem("database", causes(&error))],
+    };
+    let mut found = vec![
+        Finding::good(
+            "database",
+            format!("\"{}\" answers the role \"{}\"", state.database, state.role),
+        ),
+        version(&state),
+        encoding(&state),
+        writing(&state),
+        isolation(&state),
+        connections(&state, config.database.max_connections),
+    ];
+    found.push(clock(store.clock_skew(&Clock::system()).await));
+    let missing = store.missing_migrations().await;
+    let is_migrated = matches!(&missing, Ok(missing) if missing.is_empty());
+    found.push(migrations(&state, missing, config.database.migrate));
+    found.push(rights(&state, store.missing_rights().await));
+    if is_migrated {
+        found.push(master_key(&SigningKeys::new(store, config)).await);
+    }
+    found
+}
+
+fn unreachable(error: &StoreError) -> Finding {
+    let text = format!("{}: {}", error.advice_on_connecting(), causes(error));
+    Finding::problem("database", text)
+}
+
+fn version(state: &ServerState) -> Finding {
+    let version = &state.version;
+    if state.version_number < OLDEST {
+        let text = format!("PostgreSQL {version} is too old; 15 or newer is needed");
+        return Finding::problem("version", text);
+    }
+    Finding::good("version", format!("PostgreSQL {version}"))
+}
+
+fn encoding(state: &ServerState) -> Finding {
+    let encoding = &state.encoding;
+    if encoding == "UTF8" {
+        return Finding::good("encoding", "UTF8");
+    }
+    Finding::problem(
+        "encoding",
+        format!(
+            "{encoding} cannot hold every text: make the database anew, CREATE DATABASE … ENCODING \
+             'UTF8' TEMPLATE template0, and restore a dump into it"
+        ),
+    )
+}
+
+fn writing(state: &ServerState) -> Finding {
+    match state.obstacle_to_writing() {
+        Some(obstacle) => Finding::problem("writing", obstacle),
+        None => Finding::good("writing", "it can be written to"),
+    }
+}
+
+fn isolation(state: &ServerState) -> Finding {
+    let isolation = &state.isolation;
+    if isolation == "read committed" {
+        return Finding::good("isolation", "read committed");
+    }
+    Finding::problem(
+        "isolation",
+        format!(
+            "transactions are {isolation}, and races are decided by read committed: what lies between, \
+             as a pooler, must leave the setting alone (or set database.transaction_pooling)"
+        ),
+    )
+}
+
+/// Whether PostgreSQL has as many connections as one instance may want.
+fn connections(state: &ServerState, max: u32) -> Finding {
+    let (bound, to_have) = (max + CONNECTIONS_BESIDES, state.connections_to_have());
+    let to_have = u32::try_from(to_have).unwrap_or_default();
+    let now = state.connections;
+    if to_have < bound {
+        let limit = match (state.role_limit, state.database_limit) {
+            (None, None) => "max_connections of PostgreSQL",
+            _ => "the CONNECTION LIMIT of the role or the database",
+        };
+        return Finding::problem(
+            "connections",
+            format!(
+                "an instance takes up to {bound}, and can have {to_have}: raise {limit}, or lower \
+                 database.max_connections"
+            ),
+        );
+    }
+    Finding::good(
+        "connections",
+        format!(
+            "an instance takes up to {bound}; {to_have} can be had, enough for instances: {}; open now, by \
+             anybody: {now}",
+            to_have / bound
+        ),
+    )
+}
+
+fn clock(skew: Result<TimeDelta, StoreError>) -> Finding {
+    let skew = match skew {
+        Ok(skew) => skew,
+        Err(error) => return Finding::problem("clock", causes(&error)),
+    };
+    let (seconds, side) = (
+        skew.abs().num_seconds(),
+        if skew > TimeDelta::zero() {
+            "ahead of"
+        } else {
+            "behind"
+        },
+    );
+    if skew.abs() > CLOCK_TOLERANCE {
+        let text = format!(
+            "this machine is {seconds} s {side} the database; set both by NTP; an instance that is \
+             more than {} s off is not ready",
+            CLOCK_TOLERANCE.num_seconds()
+        );
+        return Finding::problem("clock", text);
+    }
+    if seconds > 1 {
+        let text = format!("this machine is {seconds} s {side} the database; set both by NTP");
+        return Finding::weak("clock", text);
+    }
+    Finding::good("clock", "it agrees with the database's")
+}
+
+fn migrations(
+    state: &ServerState,
+    missing: Result<Vec<i64>, StoreError>,
+    is_done_by_serve: bool,
+) -> Finding {
+    let count = match missing {
+        Ok(missing) => missing.len(),
+        Err(error) => return Finding::problem("migrations", causes(&error)),
+    };
+    match (count, is_done_by_serve && !state.is_read_only) {
+        (0, _) => Finding::good("migrations", "all are in place"),
+        (_, true) if state.may_create => Finding::good(
+            "migrations",
+            format!("{count} are missing; `serve` applies them when it starts"),
+        ),
+        (_, true) => Finding::problem(
+            "migrations",
+            format!(
+                "{count} are missing, and the role may make no tables: grant it CREATE on the schema, or \
+                 run `backoffice-auth migrate` with the role that owns the tables"
+            ),
+        ),
+        (_, false) => Finding::problem(
+            "migrations",
+            format!("{count} are missing: run `backoffice-auth migrate`"),
+        ),
+    }
+}
+
+fn rights(state: &ServerState, missing: Result<Vec<String>, StoreError>) -> Finding {
+    if state.schema.is_none() {
+        let text = format!(
+            "the role may use no schema of its search_path: GRANT USAGE ON SCHEMA public TO \"{}\"",
+            state.role
+        );
+        return Finding::problem("rights", text);
+    }
+    match missing {
+        Ok(missing) if missing.is_empty() => {
+            Finding::good("rights", "the role has all that it needs")
+        }
+        Ok(missing) => Finding::problem(
+            "rights",
+            format!(
+                "the role \"{}\" lacks {}: GRANT them as the owner of the tables",
+                state.role,
+                missing.join("; ")
+            ),
+        ),
+        Err(error) => Finding::problem("rights", causes(&error)),
+    }
+}
+
+/// Whether a server with this master key would start.
+async fn master_key(keys: &SigningKeys) -> Finding {
+    const SUBJECT: &str = "master key";
+    let listed = match keys.list().await {
+        Ok(listed) => listed,
+        Err(error) => return Finding::problem(SUBJECT, causes(&error)),
+    };
+    let in_use = listed.iter().filter(|key| key.stage.verifies());
+    let (lost, good): (Vec<_>, Vec<_>) = in_use.partition(|key| key.is_lost());
+    if !lost.is_empty() {
+        let ids: Vec<_> = lost
+            .iter()
+            .map(|key| key.record.key_id.0.as_str())
+            .collect();
+        return Finding::problem(
+            SUBJECT,
+            format!(
+                "secrets.master_key does not open the signing keys {}: set it to the one that this \
+                 database was set up with. If that is lost, see docs/operations.md, \"Back up and \
+                 restore\"",
+                ids.join(", ")
+            ),
+        );
+    }
+    if good.is_empty() {
+        return Finding::good(
+            SUBJECT,
+            "there are no signing keys yet; `serve` makes the first",
+        );
+    }
+    match keys.open_ring().await {
+        Ok(_) => Finding::good(
+            SUBJECT,
+            format!("it opens the signing keys ({})", good.len()),
+        ),
+        Err(error @ KeysError::Ring(_)) => Finding::problem(
+            SUBJECT,
+            format!(
+                "{}; see `key list`, and make keys with `key rotate --now`",
+                causes(&error)
+            ),
+        ),
+        Err(error) => Finding::problem(SUBJECT, causes(&error)),
+    }
+}
