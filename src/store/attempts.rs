@@ -520,17 +520,14 @@ impl Store {
         let settlement = Settlement::of(attempts, is_failure);
         let (store, attempts) = (self.clone(), attempts.to_vec());
         let undo = move |_| store.undo_if(&unanswered, attempts);
-        let is_settled = match event {
-            Some(event) => {
-                let query = settle!(settle_and_record!(settlement, event));
-                self.run_late(move |c| Box::pin(query.fetch_one(c)), undo)
-                    .await?
-            }
-            None => {
-                let query = settle!(settle_alone!(settlement));
-                self.run_late(move |c| Box::pin(query.fetch_one(c)), undo)
-                    .await?
-            }
+        let is_settled = if let Some(event) = event {
+            let query = settle!(settle_and_record!(settlement, event));
+            self.run_late(move |c| Box::pin(query.fetch_one(c)), undo)
+                .await?
+        } else {
+            let query = settle!(settle_alone!(settlement));
+            self.run_late(move |c| Box::pin(query.fetch_one(c)), undo)
+                .await?
         };
         Settlement::settled(is_settled)
     }

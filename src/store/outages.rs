@@ -41,7 +41,7 @@ pub(super) struct Pulse(Arc<Mutex<Beats>>);
 #[derive(Debug, Default)]
 struct Beats {
     /// Since when one is under way at the server.
-    sent_at: Option<Instant>,
+    under_way_since: Option<Instant>,
     /// When the last one was answered.
     answered_at: Option<Instant>,
     /// When a request's commit was answered last.
@@ -57,7 +57,7 @@ impl Pulse {
     /// are, it is the heart's own connection that the network has swallowed.
     pub(super) fn is_stalled(&self) -> bool {
         self.with(|beats| {
-            let waiting = beats.sent_at.filter(|at| at.elapsed() > STALLED);
+            let waiting = beats.under_way_since.filter(|at| at.elapsed() > STALLED);
             let silent = beats.answered_at.filter(|at| at.elapsed() > UNANSWERED);
             let since = waiting.or(silent);
             since.is_some_and(|since| beats.committed_at.is_none_or(|at| at < since))
@@ -86,7 +86,7 @@ struct NoLonger<'a>(&'a Pulse);
 
 impl Drop for NoLonger<'_> {
     fn drop(&mut self) {
-        self.0.with(|beats| beats.sent_at = None);
+        self.0.with(|beats| beats.under_way_since = None);
     }
 }
 
@@ -98,7 +98,7 @@ impl Store {
     /// as that one left it. A beat from the future is one by a clock that was set back since.
     pub async fn beat(&self) -> Result<(), StoreError> {
         self.pulse
-            .with(|beats| beats.sent_at = Some(Instant::now()));
+            .with(|beats| beats.under_way_since = Some(Instant::now()));
         let _waits = NoLonger(&self.pulse);
         let query = sqlx::query!(
             r#"

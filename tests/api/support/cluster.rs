@@ -20,9 +20,9 @@ pub fn start_with(name: &str, durability: Durability) -> Cluster {
     for number in 0..FOLDERS {
         let folder = tmp.join(format!("{name}-{number}"));
         let mut started = Cluster::start(&folder, durability);
-        if let Err(ClusterError::OtherVersion { folder, .. }) = &started {
+        if let Err(ClusterError::OtherVersion { folder: left, .. }) = &started {
             // Another PostgreSQL is installed now, and what the tests left behind is worth nothing.
-            fs::remove_dir_all(folder).unwrap();
+            fs::remove_dir_all(left).unwrap();
             started = Cluster::start(&folder, durability);
         }
         match started {
