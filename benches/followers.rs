@@ -116,8 +116,8 @@ async fn measure(
         sleep_until(began + PACE * number).await;
     }
     let (server_used, database_used) = (
-        server.cpu()? - server_before,
-        machine.database_cpu()? - database_before,
+        server.cpu()?.saturating_sub(server_before),
+        machine.database_cpu()?.saturating_sub(database_before),
     );
     let took = began.elapsed();
     stop.cancel();
@@ -193,6 +193,9 @@ async fn follow(
         let entries = page["revocations"].as_array().context("entries")?.iter();
         let sessions = entries.filter_map(|entry| entry["sessionId"].as_str());
         learned.extend(sessions.map(|session| (session.to_owned(), at)));
-        cursor = page["cursor"].as_str().context("a cursor")?.to_owned();
+        page["cursor"]
+            .as_str()
+            .context("a cursor")?
+            .clone_into(&mut cursor);
     }
 }
