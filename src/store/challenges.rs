@@ -1,5 +1,7 @@
 //! The table `challenges`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -145,9 +147,11 @@ impl Store {
         counted_for_account: bool,
     ) -> Result<(), StoreError> {
         insist(|| async {
-            let released = self.try_release_confirm_attempt(challenge_id, counted_for_account);
+            let begun = Arc::new(AtomicBool::new(false));
+            let released =
+                self.try_release_confirm_attempt(challenge_id, counted_for_account, &begun);
             match released.await {
-                Err(StoreError::TimedOut) => Ok(()),
+                Err(StoreError::TimedOut) if begun.load(Ordering::Relaxed) => Ok(()),
                 done => done,
             }
         })
@@ -158,6 +162,7 @@ impl Store {
         &self,
         challenge_id: ChallengeId,
         counted_for_account: bool,
+        begun: &Arc<AtomicBool>,
     ) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
@@ -175,8 +180,12 @@ impl Store {
             challenge_id.0,
             counted_for_account,
         );
+        let begun = Arc::clone(begun);
         self.run_late(
-            move |c| Box::pin(query.execute(c)),
+            move |c| {
+                begun.store(true, Ordering::Relaxed);
+                Box::pin(query.execute(c))
+            },
             |_| Box::pin(async { Ok(()) }),
         )
         .await?;
