@@ -179,7 +179,7 @@ async fn a_role_that_lacks_rights_is_told_which() {
     };
     assert_eq!((&**first, &**second), ("connections", "rights"));
     assert!(
-        connections.contains("up to 15, and can have 5"),
+        connections.contains("up to 14, and can have 5"),
         "{connections}"
     );
     let lacking = "SELECT, DELETE on users; USAGE, UPDATE on public.users_user_id_seq";
