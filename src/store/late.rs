@@ -100,6 +100,7 @@ impl Tx {
         } = self;
         let work = Box::pin(async move {
             inner.commit_patiently().await?;
+            // Here alone: what is committed so has written something, and one that has not waits for nobody.
             pulse.note_commit();
             inner.give_back();
             Ok(())

@@ -285,7 +285,6 @@ impl Tx {
     /// Makes it so.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.suspect.watch(self.inner.commit()).await?;
-        self.pulse.note_commit();
         self.inner.give_back();
         Ok(())
     }

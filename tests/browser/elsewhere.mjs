@@ -42,7 +42,8 @@ check("the mailbox shows a code to everybody who can read or hear", async (profi
 }, WIDE);
 
 check("the server itself has no sign-in page", async () => {
-  for (const path of ["/", "/page.js", "/backoffice-auth.js"]) {
+  for (const path of ["/page.js", "/backoffice-auth.js"]) {
     assert.equal((await fetch(setting.server + path)).status, 404);
   }
+  assert.equal((await fetch(`${setting.server}/`)).url, `${setting.server}/docs`);
 });

@@ -24,6 +24,8 @@ const HASH =
 const USERS = 40;
 /** A name that is not this machine's own, so a page there is not a secure context. */
 const INSECURE_HOST = "office.test";
+/** `dev` lets pages of this machine call it, so the one that it refuses is elsewhere. */
+const REFUSED_HOST = "page.example";
 
 /** Waits until something is true, and gives it back. */
 export async function until(what, condition, seconds = 30) {
@@ -100,7 +102,7 @@ export class Setting {
     // Pages of an allowed origin, of one that is not, and of one without TLS.
     const [allowed, refused] = [await this.#serveModule(), await this.#serveModule()];
     this.allowed = `http://127.0.0.1:${allowed}`;
-    this.refused = `http://127.0.0.1:${refused}`;
+    this.refused = `http://${REFUSED_HOST}:${refused}`;
     this.insecure = `http://${INSECURE_HOST}:${allowed}`;
     this.folder = path.join(FOLDER, "dev");
     await mkdir(this.folder);
@@ -120,7 +122,7 @@ export class Setting {
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
-        `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`,
+        `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1, MAP ${REFUSED_HOST} 127.0.0.1`,
         ...(process.getuid() === 0 ? ["--no-sandbox"] : []),
       ],
     });
