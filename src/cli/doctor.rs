@@ -10,14 +10,18 @@ use serde_json::{Value, json};
 use super::output::{self, say};
 use super::relays;
 use crate::auth::{KeysError, SigningKeys};
-use crate::config::{Config, Loaded, process_environment};
+use crate::config::{Config, Loaded, PasswordsConfig, process_environment};
 use crate::domain::{Clock, EmailAddress};
 use crate::mail::Mailer;
+use crate::password::kind_outgrows_worker;
 use crate::store::{CLOCK_TOLERANCE, CONNECTIONS_BESIDES, ServerState, Store, StoreError};
 use crate::telemetry::causes;
 
 /// The oldest PostgreSQL that the statements are for, as it numbers itself.
 const OLDEST: i32 = 150_000;
+
+/// Kinds of password hashes that are looked at.
+const MAX_KINDS: i64 = 100;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct CheckArgs {
@@ -213,6 +217,7 @@ async fn database(config: &Config) -> Vec<Finding> {
     found.push(migrations(&state, missing, config.database.migrate));
     found.push(rights(&state, store.missing_rights().await));
     if is_migrated {
+        found.push(hashes(store.list_hash_kinds(MAX_KINDS).await, config.passwords));
         found.push(master_key(&SigningKeys::new(store, config)).await);
     }
     found
@@ -321,6 +326,24 @@ fn clock(skew: Result<TimeDelta, StoreError>) -> Finding {
         return Finding::weak("clock", text);
     }
     Finding::good("clock", "it agrees with the database's")
+}
+
+/// Whether there are hashes of an older service that take more memory to check than a worker has.
+fn hashes(kinds: Result<Vec<String>, StoreError>, passwords: PasswordsConfig) -> Finding {
+    let mut kinds = match kinds {
+        Ok(kinds) => kinds,
+        Err(error) => return Finding::problem("hashes", causes(&error)),
+    };
+    kinds.retain(|kind| kind_outgrows_worker(kind, &passwords));
+    if kinds.is_empty() {
+        return Finding::good("hashes", "a worker has the memory to check each");
+    }
+    let text = format!(
+        "some take more memory to check than a worker has ({}): leave room for one of them beside the \
+         workers, or their owners are answered 503",
+        kinds.join(", ")
+    );
+    Finding::weak("hashes", text)
 }
 
 fn migrations(

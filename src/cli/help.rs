@@ -115,7 +115,8 @@ Examples:
 pub(super) const DOCTOR: &str = "\
 It looks at the settings and, over a connection of its own, at the database: reach, version, encoding,
 whether it can be written to, isolation, connections that can be had, clock, migrations, rights of the
-role, and whether the master key opens the signing keys. It writes nothing. Each line says ok, warning
+role, password hashes that a worker has not the memory for, and whether the master key opens the signing
+keys. It writes nothing. Each line says ok, warning
 or problem, and what to do. Exit status 1 is a problem.
 
 Examples:

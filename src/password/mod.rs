@@ -13,4 +13,4 @@ mod pool;
 mod scheme;
 
 pub use pool::{Check, HashingError, HashingPool, Verdict};
-pub use scheme::{UnsupportedHash, check_importable, outgrows_worker};
+pub use scheme::{UnsupportedHash, check_importable, kind_outgrows_worker, outgrows_worker};

@@ -263,6 +263,12 @@ pub fn check_importable(stored: &PasswordHash) -> Result<(), UnsupportedHash> {
     }
 }
 
+/// The same of all hashes of a kind, which is told by what stands before the salt.
+#[must_use]
+pub fn kind_outgrows_worker(kind: &str, config: &PasswordsConfig) -> bool {
+    outgrows_worker(&sample(kind), config)
+}
+
 /// Whether a check of this hash takes more memory than a worker has with this configuration.
 #[must_use]
 pub fn outgrows_worker(stored: &PasswordHash, config: &PasswordsConfig) -> bool {

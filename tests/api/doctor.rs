@@ -11,7 +11,7 @@ use crate::support::{Database, Program, Run, Serving, soon};
 const ANOTHER_KEY: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
 
 /// Everything that is looked at in a database with its tables.
-const CHECKS: [&str; 11] = [
+const CHECKS: [&str; 12] = [
     "configuration",
     "database",
     "version",
@@ -22,6 +22,7 @@ const CHECKS: [&str; 11] = [
     "clock",
     "migrations",
     "rights",
+    "hashes",
     "master key",
 ];
 
@@ -44,6 +45,25 @@ fn problems(run: &Run) -> Vec<(String, String)> {
 fn only_problem(run: &Run) -> (String, String) {
     let [problem] = <[_; 1]>::try_from(problems(run)).unwrap_or_else(|_| panic!("{run:?}"));
     problem
+}
+
+/// Red where the memory of a worker is not compared with.
+#[tokio::test]
+async fn hashes_that_take_more_memory_than_a_worker_has_are_told() {
+    let database = Database::migrated().await;
+    database
+        .execute(
+            "INSERT INTO users (email, password_hash, two_factor, password_changed_at)
+             VALUES ('a@example.com', '$argon2id$v=19$m=262144,t=1,p=1$c2FsdHNhbHQ$aGFzaA', 'off', now())"
+                .to_owned(),
+        )
+        .await;
+    let run = Program::on(&database.url, &[]).run("doctor").await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let told = run.stdout.lines().find(|line| line.contains("hashes"));
+    let told = told.unwrap_or_default();
+    assert!(told.starts_with("warning"), "{run:?}");
+    assert!(told.contains("m=262144"), "{told}");
 }
 
 async fn set_read_only(database: &Database) {
