@@ -217,7 +217,10 @@ async fn database(config: &Config) -> Vec<Finding> {
     found.push(migrations(&state, missing, config.database.migrate));
     found.push(rights(&state, store.missing_rights().await));
     if is_migrated {
-        found.push(hashes(store.list_hash_kinds(MAX_KINDS).await, config.passwords));
+        found.push(hashes(
+            store.list_hash_kinds(MAX_KINDS).await,
+            config.passwords,
+        ));
         found.push(master_key(&SigningKeys::new(store, config)).await);
     }
     found
