@@ -215,12 +215,14 @@ async fn database(config: &Config) -> Vec<Finding> {
     let missing = store.missing_migrations().await;
     let is_migrated = matches!(&missing, Ok(missing) if missing.is_empty());
     found.push(migrations(&state, missing, config.database.migrate));
-    found.push(rights(&state, store.missing_rights().await));
+    let rights = rights(&state, store.missing_rights().await);
+    let may_read = rights.verdict != Verdict::Problem;
+    found.push(rights);
+    if is_migrated && may_read {
+        let kinds = store.list_hash_kinds(MAX_KINDS).await;
+        found.push(hashes(kinds, config.passwords));
+    }
     if is_migrated {
-        found.push(hashes(
-            store.list_hash_kinds(MAX_KINDS).await,
-            config.passwords,
-        ));
         found.push(master_key(&SigningKeys::new(store, config)).await);
     }
     found
