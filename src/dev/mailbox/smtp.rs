@@ -159,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(message) = message else {
             return self.reply("552 5.3.4 message too big").await;
         };
-        self.until_it_answers().await;
+        // It has the mail now, and may be a while in saying so.
         let recipients = envelope.to.clone();
         self.shelf.put(envelope, message);
         self.until_it_does_not_stall(&recipients).await;
