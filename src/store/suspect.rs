@@ -12,9 +12,14 @@ use crate::telemetry::metrics::DATABASE_ERRORS;
 /// to be as wrong as the last: one by one they would be dropped and made anew by every request.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a disk is said to be full after a write that was refused for it. Once nobody sends requests
-/// here any more, only the workers write.
-const FULL: Duration = Duration::from_secs(15);
+/// How long readiness calls the disk full after the last write that was refused for it. Nothing tells that
+/// there is room again but a write that succeeds, and an instance out of service gets no requests that
+/// write; so this is short, and an instance is back soon after room was made.
+///
+/// On a disk that stays full the instance goes in and out of service. That is harmless: the requests that it
+/// gets meanwhile are answered 503, as every instance on the same database would answer them, and requests
+/// that only read are served.
+const FULL: Duration = Duration::from_secs(3);
 
 /// The suspicion against a server; clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -172,5 +177,19 @@ mod tests {
         );
         assert!(!suspect.is_unsettled());
         assert!(!suspect.is_outdated(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_is_called_full_for_three_seconds_after_the_last_refused_write() {
+        let suspect = Suspect::default();
+        let refuse_write = || suspect.with(|facts, now| facts.full_at = Some(now));
+        assert!(!suspect.is_full());
+        refuse_write();
+        pass(Duration::from_secs(2)).await;
+        refuse_write();
+        pass(Duration::from_millis(2_900)).await;
+        assert!(suspect.is_full());
+        pass(Duration::from_millis(100)).await;
+        assert!(!suspect.is_full());
     }
 }
