@@ -18,7 +18,7 @@ pub enum ConfirmError {
     /// There is no such challenge, or what was sent is no challenge's id.
     Unknown,
     /// The challenge was used or has expired.
-    Over,
+    ChallengeEnded,
     /// The challenge has had all its guesses.
     Exhausted,
     /// The account has had all its wrong codes; an operator must unlock it.
@@ -41,7 +41,7 @@ impl ConfirmError {
     fn reason(&self) -> Option<AuditReason> {
         match self {
             Self::Unknown => Some(AuditReason::UnknownChallenge),
-            Self::Over => Some(AuditReason::ChallengeOver),
+            Self::ChallengeEnded => Some(AuditReason::ChallengeEnded),
             Self::Exhausted => Some(AuditReason::ChallengeExhausted),
             Self::SecondFactorLocked => Some(AuditReason::SecondFactorLocked),
             Self::WrongCode => Some(AuditReason::WrongCode),
@@ -215,7 +215,7 @@ impl Auth {
         spent: Option<&SpentAttempt>,
         code: &str,
     ) -> Result<(), ConfirmError> {
-        let spent = spent.ok_or(ConfirmError::Over)?;
+        let spent = spent.ok_or(ConfirmError::ChallengeEnded)?;
         let right = OneTimeCode::derive(&self.0.code_key, challenge_id, spent.nonce);
         let is_right = right.matches(code);
         if !spent.is_within_account {

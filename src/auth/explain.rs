@@ -126,8 +126,8 @@ impl Explain {
             .await?;
         // One who was deleted is known by what was written down alone.
         let earlier = events.iter().find_map(|event| event.user_id).map(UserId);
-        let facts = Facts::new(Some(email.clone()), user, events);
-        self.explain(facts, user_id.or(earlier)).await
+        let evidence = Evidence::new(Some(email.clone()), user, events);
+        self.explain(evidence, user_id.or(earlier)).await
     }
 
     /// What is known of a request, and of the person it was about.
@@ -143,17 +143,17 @@ impl Explain {
             (None, None) => None,
         };
         let email = user.as_ref().map(|user| user.email.clone()).or(given);
-        self.explain(Facts::new(email, user, events), None).await
+        self.explain(Evidence::new(email, user, events), None).await
     }
 
     /// Adds mails, sessions and obstacles; with `user_id`, all of that user's.
     async fn explain(
         &self,
-        facts: Facts,
+        evidence: Evidence,
         user_id: Option<UserId>,
     ) -> Result<Explanation, StoreError> {
         let ids = |id: fn(&AuditRecord) -> Option<uuid::Uuid>| {
-            facts.events.iter().filter_map(id).collect::<Vec<_>>()
+            evidence.events.iter().filter_map(id).collect::<Vec<_>>()
         };
         let challenges = ids(|event| event.challenge_id);
         let mut mails = self
@@ -161,7 +161,7 @@ impl Explain {
             .list_mails(&challenges, user_id, MAX_ROWS)
             .await?;
         // What stands in the person's way is the last mail of theirs, whichever request this is about.
-        let last_mail = match (&facts.user, user_id) {
+        let last_mail = match (&evidence.user, user_id) {
             (Some(user), None) => {
                 let last = self.store.list_mails(&[], Some(user.user_id), 1).await?;
                 last.into_iter().next()
@@ -174,18 +174,18 @@ impl Explain {
             .list_session_histories(&sessions, user_id, MAX_ROWS)
             .await?;
         sessions.reverse();
-        let (limited, now) = self.limited(&facts, &sessions).await?;
-        let obstacles = match (&facts.email, &facts.user) {
+        let (limited, now) = self.limited(&evidence, &sessions).await?;
+        let obstacles = match (&evidence.email, &evidence.user) {
             (None, _) => Vec::new(),
             (Some(_), None) => vec![Obstacle::NoUser],
             (Some(_), Some(user)) => self.obstacles_of(user, last_mail.as_ref()),
         };
         Ok(Explanation {
             obstacles: [obstacles, limited].concat(),
-            email: facts.email,
-            user: facts.user,
-            events: facts.events,
-            has_older_events: facts.has_older_events,
+            email: evidence.email,
+            user: evidence.user,
+            events: evidence.events,
+            has_older_events: evidence.has_older_events,
             mails,
             sessions,
             now,
@@ -195,16 +195,16 @@ impl Explain {
     /// The limits that refuse now: those of the address, and those of the networks that are known.
     async fn limited(
         &self,
-        facts: &Facts,
+        evidence: &Evidence,
         sessions: &[SessionHistory],
     ) -> Result<(Vec<Obstacle>, Timestamp), StoreError> {
-        let of_events = facts.events.iter().filter_map(|event| event.network);
+        let of_events = evidence.events.iter().filter_map(|event| event.network);
         let of_sessions =
             (sessions.iter()).flat_map(|session| [session.network, session.last_network]);
         let networks = of_events.chain(of_sessions);
         let networks = networks.map(ClientNetwork::from_stored);
-        let networks = self.hashes_of_networks(facts.email.as_ref(), networks);
-        let account = (facts.email.as_ref()).map(|email| self.attempt_keys.account(email));
+        let networks = self.hashes_of_networks(evidence.email.as_ref(), networks);
+        let account = (evidence.email.as_ref()).map(|email| self.attempt_keys.account(email));
         let hashes: Vec<[u8; 32]> = networks.keys().copied().collect();
         let (records, now) = self.store.list_attempts(account, &hashes).await?;
         let refusing = records.iter().filter_map(|record| {
@@ -261,14 +261,14 @@ impl Explain {
 }
 
 /// What the events tell by themselves.
-struct Facts {
+struct Evidence {
     email: Option<EmailAddress>,
     user: Option<User>,
     events: Vec<AuditRecord>,
     has_older_events: bool,
 }
 
-impl Facts {
+impl Evidence {
     /// Takes events as they are read: newest first, one more than is told.
     fn new(email: Option<EmailAddress>, user: Option<User>, mut events: Vec<AuditRecord>) -> Self {
         let has_older_events = events.len() > usize::from(MAX_EVENTS);

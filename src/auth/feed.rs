@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Auth;
-use super::ended::Revocations;
+use super::revocation_cache::Revocations;
 use crate::domain::{FeedCursor, FeedStart, SessionId, Timestamp};
 use crate::store::{DEADLINE, EndedSession, StoreError};
 use crate::telemetry::metrics::FEED_WAITING;
@@ -62,7 +62,7 @@ pub(super) struct Feed {
 #[derive(Debug, Default)]
 struct News {
     /// The server ends: nobody is to wait any more.
-    is_over: bool,
+    is_stopping: bool,
 }
 
 /// How far this instance has come with reading the ends.
@@ -117,7 +117,7 @@ impl Auth {
     /// Lets this instance know at once of a session that it ended itself, and those who wait for news
     /// soon.
     pub(super) fn note_end(&self, session: EndedSession) {
-        self.0.ended.note(session);
+        self.0.revocations.note(session);
         if self.0.feed.is_waited_for() {
             self.0.feed.is_due.notify_one();
         }
@@ -143,7 +143,7 @@ impl Auth {
     pub async fn renew_ended_sessions(&self) -> Result<(), StoreError> {
         let asked_at = Instant::now();
         let mut progress = self.0.feed.progress.lock().await;
-        while !self.0.ended.was_read_since(asked_at) {
+        while !self.0.revocations.was_read_since(asked_at) {
             let next = self.read_on(&progress).await?;
             *progress = next;
         }
@@ -152,7 +152,7 @@ impl Auth {
 
     /// Takes one step of a reading.
     async fn read_on(&self, progress: &Progress) -> Result<Progress, StoreError> {
-        let (store, view) = (&self.0.store, &self.0.ended);
+        let (store, view) = (&self.0.store, &self.0.revocations);
         let read_at = Instant::now();
         Ok(match progress {
             Progress::Nothing => {
@@ -198,16 +198,16 @@ impl Auth {
         let until = Instant::now() + wait;
         let mut news = feed.news.subscribe();
         let mut caught_up = Ok(());
-        if wait.is_zero() || !self.0.ended.reaches(since) {
+        if wait.is_zero() || !self.0.revocations.reaches(since) {
             caught_up = self.catch_up().await;
         }
         let mut place = None;
         loop {
             let page = self.page(since, caught_up).await?;
             caught_up = Ok(());
-            let is_over = news.borrow_and_update().is_over;
+            let is_stopping = news.borrow_and_update().is_stopping;
             let is_told = !page.ended.is_empty() || page.is_anew;
-            if is_told || is_over || until <= Instant::now() {
+            if is_told || is_stopping || until <= Instant::now() {
                 return Ok(page);
             }
             if place.is_none() {
@@ -228,7 +228,7 @@ impl Auth {
         since: &FeedStart,
         caught_up: Result<(), StoreError>,
     ) -> Result<Revocations, StoreError> {
-        let view = &self.0.ended;
+        let view = &self.0.revocations;
         let page = view.page(since, PAGE);
         if let Some(page) = page.filter(|page| caught_up.is_ok() || !page.ended.is_empty()) {
             return Ok(page);
@@ -246,6 +246,6 @@ impl Auth {
 
     /// Answers all who wait for news, and lets nobody wait any more. For the end of the server.
     pub fn end_waiting(&self) {
-        self.0.feed.news.send_modify(|news| news.is_over = true);
+        self.0.feed.news.send_modify(|news| news.is_stopping = true);
     }
 }

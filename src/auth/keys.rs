@@ -168,9 +168,9 @@ pub struct Revoked {
     pub ended_sessions: u64,
 }
 
-/// What a look at the keys found.
+/// What a reading of the keys found.
 #[derive(Debug)]
-pub struct Look {
+pub struct KeyRefresh {
     /// The keys to put in force, if they are others than before.
     pub ring: Option<Ring>,
     /// Whether a signing key is old and nothing follows it.
@@ -179,7 +179,7 @@ pub struct Look {
     pub lacks_refresh_key: bool,
     /// Since when the active key signs.
     pub active_since: Option<Timestamp>,
-    /// The database's clock when it looked.
+    /// The database's clock when it refresh.
     pub now: Timestamp,
 }
 
@@ -267,8 +267,12 @@ impl SigningKeys {
 
     /// Looks whether anything changed since the states in `seen`, which are brought up to date. A
     /// ring is opened only then, after the one `before`: that unseals and tries keys, which is too dear
-    /// for every look.
-    pub async fn look(&self, before: &Ring, seen: &mut Vec<KeyState>) -> Result<Look, KeysError> {
+    /// for every refresh.
+    pub async fn refresh(
+        &self,
+        before: &Ring,
+        seen: &mut Vec<KeyState>,
+    ) -> Result<KeyRefresh, KeysError> {
         let (keys, now) = self.store.list_signing_keys().await?;
         let found = states(&keys, now);
         let open = || Ring::open_after(Some(before), &keys, now, &self.sealer);
@@ -283,7 +287,7 @@ impl SigningKeys {
         };
         let active = |purpose| active_key(&keys, purpose, now);
         let is_due = |&purpose: &KeyPurpose| self.is_due(&keys, purpose, now);
-        Ok(Look {
+        Ok(KeyRefresh {
             ring,
             is_rotation_due: KeyPurpose::ALL.iter().any(is_due),
             lacks_refresh_key: active(KeyPurpose::Refresh).is_none(),

@@ -4,7 +4,6 @@
 //! decided elsewhere, in one place.
 
 mod confirm;
-mod ended;
 mod explain;
 mod feed;
 mod hashes;
@@ -12,6 +11,7 @@ mod import;
 mod keys;
 mod refresh;
 mod reserve;
+mod revocation_cache;
 mod ring;
 mod services;
 mod session;
@@ -33,23 +33,24 @@ use crate::password::HashingPool;
 use crate::store::{SessionLives, Store};
 use crate::token::{PublicKeys, Tokens};
 
-use ended::EndedSessions;
 use feed::Feed;
 use reserve::{MAX_LATE, NotReserved, Pending, lasting};
+use revocation_cache::RevocationCache;
 use ring::RingReader;
 use unanswered::Unanswered;
 
 pub use confirm::ConfirmError;
-pub use ended::Revocations;
 pub use explain::{Explain, Explanation, MailState, Obstacle};
 pub use feed::RevocationsError;
 pub use hashes::HashKindsError;
 pub use import::{Clash, ImportError, Taken};
 pub use keys::{
-    Activation, Imported, KeysError, ListedKey, Look, Revoked, Rotated, SigningKeys, Successor,
+    Activation, Imported, KeyRefresh, KeysError, ListedKey, Revoked, Rotated, SigningKeys,
+    Successor,
 };
 pub use refresh::RefreshError;
 pub use reserve::Limited;
+pub use revocation_cache::Revocations;
 pub use services::{Introspection, UnknownClient};
 pub use sessions::{AuthenticateError, Caller, EndSessionError, LegacyCaller};
 pub use signin::{SignedIn, SigninError, SigninRefusal};
@@ -79,7 +80,7 @@ struct Parts {
     code_key: DerivedKey,
     rules: Rules,
     mail_is_due: Arc<Notify>,
-    ended: EndedSessions,
+    revocations: RevocationCache,
     feed: Feed,
     unanswered: Unanswered,
     clients: Vec<IntrospectionClient>,
@@ -151,7 +152,7 @@ impl Auth {
             code_key: master_key.derive(Purpose::OneTimeCodes),
             rules: Rules::new(config),
             mail_is_due,
-            ended: EndedSessions::default(),
+            revocations: RevocationCache::default(),
             feed: Feed::new(config.introspection.max_waiting),
             unanswered: Unanswered::default(),
             clients: config.introspection.clients.clone(),
@@ -180,6 +181,6 @@ impl Auth {
     /// no database.
     pub fn measure(&self) {
         self.0.pool.measure();
-        self.0.ended.measure();
+        self.0.revocations.measure();
     }
 }

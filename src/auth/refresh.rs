@@ -6,7 +6,7 @@ use crate::domain::{
     AttemptKey, AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, PairKeys, Rotation,
     Session, SessionId, Timestamp, decide_rotation, seconds_until,
 };
-use crate::store::{Presented, SessionState, StoreError, Tx};
+use crate::store::{SessionGeneration, SessionState, StoreError, Tx};
 use crate::telemetry::note_user;
 use crate::token::{InvalidToken, MissingKey, TokenPair};
 
@@ -20,7 +20,7 @@ pub enum RefreshError {
     /// Ours, but of a session that is no longer even stored.
     Unknown,
     /// The session ended or idled out, or its user is disabled.
-    Dead,
+    SessionEnded,
     /// The token was used before, longer ago than the grace: its session has been ended.
     Reused,
     /// Too many refreshes.
@@ -65,7 +65,7 @@ impl Auth {
             Err(reason) => return self.refuse_foreign(client, reason).await,
         };
         note_user(claims.sub);
-        let presented = Presented {
+        let presented = SessionGeneration {
             session_id: claims.sid,
             user_id: claims.sub,
             generation: claims.generation,
@@ -89,7 +89,7 @@ impl Auth {
     async fn trade(
         &self,
         client: &Client,
-        presented: Presented,
+        presented: SessionGeneration,
     ) -> Result<TokenPair, RefreshError> {
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
         let ring = self.0.tokens.ring().current();
@@ -121,13 +121,13 @@ impl Auth {
 
     /// A token that was ours counts for its session, which may not even be stored any more: people
     /// who come back to an office after a weekend must not shut each other out.
-    async fn refuse_over(
+    async fn refuse_ended(
         &self,
         session_id: SessionId,
         event: AuditEvent,
         error: RefreshError,
     ) -> Result<TokenPair, RefreshError> {
-        let key = self.0.attempt_keys.refresh_over(session_id);
+        let key = self.0.attempt_keys.refresh_ended(session_id);
         self.count_refusal(&key, event, error).await
     }
 
@@ -136,7 +136,7 @@ impl Auth {
     async fn refuse_expired(
         &self,
         client: &Client,
-        presented: Presented,
+        presented: SessionGeneration,
         reason: InvalidToken,
     ) -> Result<TokenPair, RefreshError> {
         let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
@@ -154,7 +154,7 @@ impl Auth {
             }
         }
         let event = refused_of(client, presented, AuditReason::TokenExpired);
-        self.refuse_over(session_id, event, RefreshError::Invalid(reason))
+        self.refuse_ended(session_id, event, RefreshError::Invalid(reason))
             .await
     }
 
@@ -186,7 +186,7 @@ impl Auth {
     async fn settle_refresh(
         &self,
         client: &Client,
-        presented: Presented,
+        presented: SessionGeneration,
     ) -> Result<TokenPair, RefreshError> {
         let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
         let state = self.0.store.find_session_state(session_id).await?;
@@ -195,7 +195,7 @@ impl Auth {
         };
         match decide_rotation(&state.facts, presented.generation, state.now, rule) {
             Rotation::Repeat if !state.is_new(client.network) => {
-                let session = state.session.ok_or(RefreshError::Dead)?;
+                let session = state.session.ok_or(RefreshError::SessionEnded)?;
                 self.issue_known(&session).await
             }
             Rotation::Blocked { until } => {
@@ -209,7 +209,7 @@ impl Auth {
                 }
                 self.settle_locked(client, presented).await
             }
-            Rotation::Repeat | Rotation::StartBlock | Rotation::Reused | Rotation::Dead => {
+            Rotation::Repeat | Rotation::StartBlock | Rotation::Reused | Rotation::Ended => {
                 self.settle_locked(client, presented).await
             }
         }
@@ -219,7 +219,7 @@ impl Auth {
     async fn settle_locked(
         &self,
         client: &Client,
-        presented: Presented,
+        presented: SessionGeneration,
     ) -> Result<TokenPair, RefreshError> {
         let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
         let mut tx = self.0.store.begin().await?;
@@ -236,7 +236,7 @@ impl Auth {
                     note_network(&mut tx, client, presented, reason).await?;
                     tx.commit().await?;
                 }
-                let session = state.session.ok_or(RefreshError::Dead)?;
+                let session = state.session.ok_or(RefreshError::SessionEnded)?;
                 self.issue_known(&session).await
             }
             Rotation::Blocked { until } => {
@@ -260,9 +260,9 @@ impl Auth {
                     return Err(MissingKey(ring.active().clone()).into());
                 }
                 // The user was disabled in this very moment.
-                let reason = AuditReason::SessionOver;
+                let reason = AuditReason::SessionEnded;
                 self.0.store.record(&event(reason)).await?;
-                Err(RefreshError::Dead)
+                Err(RefreshError::SessionEnded)
             }
             Rotation::StartBlock => {
                 let reason = AuditReason::LimitedRefresh;
@@ -278,10 +278,10 @@ impl Auth {
                 }))
             }
             Rotation::Reused => self.end_reused(tx, client, presented, &state).await,
-            Rotation::Dead => {
-                tx.record(&event(AuditReason::SessionOver)).await?;
+            Rotation::Ended => {
+                tx.record(&event(AuditReason::SessionEnded)).await?;
                 self.count_refused(tx, session_id, &state).await?;
-                Err(RefreshError::Dead)
+                Err(RefreshError::SessionEnded)
             }
         }
     }
@@ -291,7 +291,7 @@ impl Auth {
     async fn lock_session(
         &self,
         tx: &mut Tx,
-        presented: Presented,
+        presented: SessionGeneration,
     ) -> Result<Option<SessionState>, StoreError> {
         let rule = &self.0.rules.rotation;
         let Some(mut state) = tx.lock_session(presented.session_id).await? else {
@@ -311,7 +311,7 @@ impl Auth {
         &self,
         mut tx: Tx,
         client: &Client,
-        presented: Presented,
+        presented: SessionGeneration,
         state: &SessionState,
     ) -> Result<TokenPair, RefreshError> {
         let session_id = presented.session_id;
@@ -342,7 +342,7 @@ impl Auth {
     }
 
     /// The session may have gone on since, on another instance: then there is nothing to tell.
-    async fn tell_one(&self, presented: Presented) -> Result<(), StoreError> {
+    async fn tell_one(&self, presented: SessionGeneration) -> Result<(), StoreError> {
         let (session_id, rule) = (presented.session_id, &self.0.rules.rotation);
         let mut tx = self.0.store.begin().await?;
         let state = tx.lock_session(session_id).await?;
@@ -368,7 +368,7 @@ impl Auth {
         &self,
         mut tx: Tx,
         client: &Client,
-        presented: Presented,
+        presented: SessionGeneration,
         keys: &PairKeys,
     ) -> Result<Option<Session>, StoreError> {
         let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
@@ -386,10 +386,10 @@ impl Auth {
     async fn refuse_forgotten(
         &self,
         client: &Client,
-        presented: Presented,
+        presented: SessionGeneration,
     ) -> Result<TokenPair, RefreshError> {
         let event = refused_of(client, presented, AuditReason::UnknownSession);
-        self.refuse_over(presented.session_id, event, RefreshError::Unknown)
+        self.refuse_ended(presented.session_id, event, RefreshError::Unknown)
             .await
     }
 
@@ -397,7 +397,7 @@ impl Auth {
     async fn blocked(
         &self,
         client: &Client,
-        presented: Presented,
+        presented: SessionGeneration,
         until: Timestamp,
         now: Timestamp,
     ) -> RefreshError {
@@ -428,7 +428,7 @@ impl Auth {
 async fn note_network(
     tx: &mut Tx,
     client: &Client,
-    presented: Presented,
+    presented: SessionGeneration,
     reason: AuditReason,
 ) -> Result<(), StoreError> {
     tx.note_network(presented.session_id, client).await?;
@@ -443,7 +443,7 @@ fn refused(client: &Client, reason: AuditReason) -> AuditEvent {
     AuditEvent::by_client(AuditKind::Refresh, Outcome::Refused, reason, client)
 }
 
-fn refused_of(client: &Client, presented: Presented, reason: AuditReason) -> AuditEvent {
+fn refused_of(client: &Client, presented: SessionGeneration, reason: AuditReason) -> AuditEvent {
     AuditEvent {
         user_id: Some(presented.user_id),
         session_id: Some(presented.session_id),

@@ -1,7 +1,7 @@
 //! This instance's ring of keys: kept as the database has it, and read at once when a request meets a
 //! key that is not in it.
 //!
-//! A key can be stored, sign, and have its token presented here before the next regular look. So an
+//! A key can be stored, sign, and have its token presented here before the next regular refresh. So an
 //! unknown `kid` is no verdict while the key may be newer than the last reading. One reading serves all
 //! requests that wait for one, and there are at most ten a second, so made-up tokens cannot flood the
 //! database.
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Auth, KeysError, Look, SigningKeys};
+use super::{Auth, KeyRefresh, KeysError, SigningKeys};
 use crate::domain::{KeyState, Session};
 use crate::store::{DEADLINE, StoreError};
 use crate::token::{InvalidToken, MissingKey, TokenPair, Tokens};
@@ -51,11 +51,11 @@ impl RingReader {
         }
     }
 
-    /// The regular look.
-    async fn look(&self) -> Result<(Look, Vec<KeyState>), KeysError> {
+    /// The regular refresh.
+    async fn refresh(&self) -> Result<(KeyRefresh, Vec<KeyState>), KeysError> {
         let mut state = self.state.lock().await;
-        let look = self.read(&mut state).await?;
-        Ok((look, state.seen.clone()))
+        let refresh = self.read(&mut state).await?;
+        Ok((refresh, state.seen.clone()))
     }
 
     /// Waits for a reading that began after this was called.
@@ -84,31 +84,31 @@ impl RingReader {
         caught_up.unwrap_or(Err(StoreError::TimedOut))
     }
 
-    async fn read(&self, state: &mut State) -> Result<Look, KeysError> {
+    async fn read(&self, state: &mut State) -> Result<KeyRefresh, KeysError> {
         let mut reading = Reading {
             began: Instant::now(),
             has_succeeded: None,
         };
         state.last = Some(reading);
         let before = self.tokens.ring().current();
-        let looked = self.keys.look(&before, &mut state.seen).await;
-        reading.has_succeeded = Some(looked.is_ok());
+        let refreshed = self.keys.refresh(&before, &mut state.seen).await;
+        reading.has_succeeded = Some(refreshed.is_ok());
         state.last = Some(reading);
-        let mut look = looked?;
-        if let Some(ring) = look.ring.take() {
+        let mut refresh = refreshed?;
+        if let Some(ring) = refresh.ring.take() {
             tracing::info!(active = %ring.active(), refresh = ?ring.signers().refresh, "the signing keys were read");
             self.tokens.ring().replace(ring);
         }
-        self.tokens.ring().confirm(look.now);
-        Ok(look)
+        self.tokens.ring().confirm(refresh.now);
+        Ok(refresh)
     }
 }
 
 impl Auth {
     /// Reads the keys into this instance's ring if they have changed, and tells their states. For the
     /// worker that follows them.
-    pub async fn renew_keys(&self) -> Result<(Look, Vec<KeyState>), KeysError> {
-        self.0.ring_reader.look().await
+    pub async fn renew_keys(&self) -> Result<(KeyRefresh, Vec<KeyState>), KeysError> {
+        self.0.ring_reader.refresh().await
     }
 
     /// Reads the keys again, unless somebody does so for all who wait.

@@ -41,7 +41,7 @@ impl Auth {
             Ok(caller) => Ok(Introspection::Active(caller)),
             Err(
                 AuthenticateError::Invalid(_)
-                | AuthenticateError::Over
+                | AuthenticateError::SessionEnded
                 | AuthenticateError::NoLegacyOwner,
             ) => Ok(Introspection::Inactive),
             Err(AuthenticateError::Store(error)) => Err(error),

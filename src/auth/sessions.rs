@@ -1,7 +1,7 @@
 //! Checking an access token, and what its owner may see and end.
 
 use super::Auth;
-use super::ended::Sight;
+use super::revocation_cache::SessionStatus;
 use crate::domain::{
     AuditEvent, AuditKind, Client, EmailAddress, EndReason, Outcome, SessionId, UserId,
 };
@@ -15,8 +15,8 @@ use crate::token::{AccessClaims, InvalidToken, LegacyClaims};
 pub enum AuthenticateError {
     /// Not an access token of ours, or past its `exp`.
     Invalid(InvalidToken),
-    /// Its session is over.
-    Over,
+    /// Its session has ended.
+    SessionEnded,
     /// It is of the older service, and does not let its owner in: unknown, not imported from there,
     /// disabled, or signed out since.
     NoLegacyOwner,
@@ -78,15 +78,15 @@ impl Auth {
         let verified = self.verified(token, |tokens| tokens.verify_access(token));
         let claims = verified.await?.map_err(AuthenticateError::Invalid)?;
         note_user(claims.sub);
-        let is_live = match self.0.ended.look(claims.sid) {
-            Sight::Live => true,
-            Sight::Ended => false,
-            Sight::Unknown => self.0.store.is_session_live(claims.sid).await?,
+        let is_live = match self.0.revocations.status(claims.sid) {
+            SessionStatus::Live => true,
+            SessionStatus::Ended => false,
+            SessionStatus::Unknown => self.0.store.is_session_live(claims.sid).await?,
         };
         if is_live {
             Ok(claims)
         } else {
-            Err(AuthenticateError::Over)
+            Err(AuthenticateError::SessionEnded)
         }
     }
 

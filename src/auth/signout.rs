@@ -17,8 +17,8 @@ use super::sessions::ended_by;
 pub enum SignoutError {
     /// Not an access token of ours, or past its `exp`.
     Invalid(InvalidToken),
-    /// Its session is over already.
-    Over,
+    /// Its session has ended.
+    SessionEnded,
     /// The database failed.
     Store(StoreError),
 }
@@ -52,9 +52,9 @@ impl Auth {
             .await?;
         let Some(ended) = ended else {
             drop(tx);
-            self.record_if_room(&over(client, claims.sub, claims.sid))
+            self.record_if_room(&of_ended_session(client, claims.sub, claims.sid))
                 .await;
-            return Err(expiry.map_or_else(SignoutError::Invalid, |()| SignoutError::Over));
+            return Err(expiry.map_or_else(SignoutError::Invalid, |()| SignoutError::SessionEnded));
         };
         tx.record(&AuditEvent {
             detail: expiry.err().map(|reason| format!("token {reason}")),
@@ -76,10 +76,10 @@ impl Auth {
             drop(tx);
             let event = AuditEvent {
                 user_id: Some(owner),
-                ..refused(client, AuditReason::SessionOver)
+                ..refused(client, AuditReason::SessionEnded)
             };
             self.record_if_room(&event).await;
-            return Err(SignoutError::Over);
+            return Err(SignoutError::SessionEnded);
         }
         tx.record(&AuditEvent {
             user_id: Some(owner),
@@ -121,11 +121,11 @@ fn foreign(client: &Client, invalid: InvalidToken) -> AuditEvent {
     }
 }
 
-fn over(client: &Client, user_id: UserId, session_id: SessionId) -> AuditEvent {
+fn of_ended_session(client: &Client, user_id: UserId, session_id: SessionId) -> AuditEvent {
     AuditEvent {
         user_id: Some(user_id),
         session_id: Some(session_id),
-        ..refused(client, AuditReason::SessionOver)
+        ..refused(client, AuditReason::SessionEnded)
     }
 }
 

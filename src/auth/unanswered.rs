@@ -12,23 +12,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::Presented;
+use crate::store::SessionGeneration;
 
 /// Refreshes that are kept in mind: enough for a minute of an instance's load. Of more the oldest go.
 const KEPT: usize = 10_000;
 
 /// What is kept in mind: the tokens, and since when they have no answer.
 #[derive(Debug, Default)]
-pub(super) struct Unanswered(Mutex<HashMap<Presented, Instant>>);
+pub(super) struct Unanswered(Mutex<HashMap<SessionGeneration, Instant>>);
 
 impl Unanswered {
-    fn with<T>(&self, look: impl FnOnce(&mut HashMap<Presented, Instant>) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut HashMap<SessionGeneration, Instant>) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes note that a token that was presented at `since` got no answer. Of several times the first
     /// counts.
-    pub(super) fn note(&self, presented: Presented, since: Instant) {
+    pub(super) fn note(&self, presented: SessionGeneration, since: Instant) {
         self.with(|kept| {
             if kept.len() >= KEPT && !kept.contains_key(&presented) {
                 let oldest = kept.iter().min_by_key(|(_, since)| **since);
@@ -41,19 +41,19 @@ impl Unanswered {
     }
 
     /// For how long a token has had no answer.
-    pub(super) fn time_without(&self, presented: Presented) -> Duration {
+    pub(super) fn time_without(&self, presented: SessionGeneration) -> Duration {
         self.with(|kept| {
             let since = kept.get(&presented);
             since.map_or(Duration::ZERO, Instant::elapsed)
         })
     }
 
-    pub(super) fn forget(&self, presented: Presented) {
+    pub(super) fn forget(&self, presented: SessionGeneration) {
         self.with(|kept| kept.remove(&presented));
     }
 
     /// All that are kept in mind.
-    pub(super) fn all(&self) -> Vec<Presented> {
+    pub(super) fn all(&self) -> Vec<SessionGeneration> {
         self.with(|kept| kept.keys().copied().collect())
     }
 }
@@ -63,8 +63,8 @@ mod tests {
     use super::*;
     use crate::domain::{Generation, SessionId, UserId};
 
-    fn presented() -> Presented {
-        Presented {
+    fn presented() -> SessionGeneration {
+        SessionGeneration {
             session_id: SessionId::random(),
             user_id: UserId(1),
             generation: Generation(3),
@@ -79,7 +79,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(7)).await;
         unanswered.note(token, Instant::now());
         assert_eq!(unanswered.time_without(token), Duration::from_secs(7));
-        let other = Presented {
+        let other = SessionGeneration {
             generation: Generation(2),
             ..token
         };

@@ -144,7 +144,7 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         Why::Overloaded => "more sign-ins came at once than the server can check.",
         Why::LeftOut => "too many came at once to write each down.",
         Why::UnknownChallenge => "the 2FA token is none of ours, or is long gone.",
-        Why::ChallengeOver => "the 2FA token had expired or had been used.",
+        Why::ChallengeEnded => "the 2FA token had expired or had been used.",
         Why::ChallengeExhausted => "too many codes were tried with this 2FA token.",
         Why::SecondFactorLocked => "the second factor is locked: too many wrong codes in a row.",
         Why::WrongCode => "the code was wrong.",
@@ -167,7 +167,7 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         }
         Why::TokenExpired => "the token had expired.",
         Why::UnknownSession => "the session of the token is long gone.",
-        Why::SessionOver => "the session was over, or its user was disabled.",
+        Why::SessionEnded => "the session was over, or its user was disabled.",
         Why::Reuse => "the refresh token had been traded in before; the session was ended.",
         Why::SignedOut => "its owner signed out.",
         Why::Operator => "an operator ended it.",

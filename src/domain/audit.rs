@@ -71,7 +71,7 @@ words! {
         /// What was sent is no challenge of ours.
         UnknownChallenge = "unknown_challenge",
         /// The challenge was used or has expired.
-        ChallengeOver = "challenge_over",
+        ChallengeEnded = "challenge_over",
         /// The challenge has had all its guesses.
         ChallengeExhausted = "challenge_exhausted",
         /// The account has had all its wrong codes.
@@ -103,7 +103,7 @@ words! {
         /// The session is not stored any more.
         UnknownSession = "unknown_session",
         /// The session had ended or idled out, or its user was disabled.
-        SessionOver = "session_over",
+        SessionEnded = "session_over",
         /// An old refresh token was used; the session was ended.
         Reuse = "reuse",
         /// A session was refreshed from a network from which it had not been used before.

@@ -46,7 +46,7 @@ impl AuthenticationMethod {
 }
 
 words! {
-    /// Why a session is over.
+    /// Why a session ended.
     pub enum EndReason {
         /// Its owner signed out, or ended it from a list of sessions.
         SignedOut = "signed_out",
@@ -88,9 +88,9 @@ pub struct Session {
     pub created_at: Timestamp,
     /// `iat`: when this generation was made.
     pub rotated_at: Timestamp,
-    /// When this generation's access token dies.
+    /// When this generation's access token expires.
     pub access_expires_at: Timestamp,
-    /// When this generation's refresh token dies.
+    /// When this generation's refresh token expires.
     pub idle_expires_at: Timestamp,
 }
 
@@ -103,7 +103,7 @@ pub struct RotationFacts {
     pub grace_from: Timestamp,
     /// For how long since then nobody could have been handed a pair. It does not count.
     pub stalled: Duration,
-    /// When the session dies if it is not refreshed.
+    /// When the session expires if it is not refreshed.
     pub idle_expires_at: Timestamp,
     /// Whether it was ended.
     pub is_ended: bool,
@@ -203,8 +203,8 @@ pub enum Rotation {
     /// Older than the grace allows, or from a future that the database lost: the session ends,
     /// whatever the limit says. Counts, unless a block is on.
     Reused,
-    /// The session is over, or its user is. Counts.
-    Dead,
+    /// The session has ended, or its user is disabled or gone. Counts.
+    Ended,
 }
 
 /// Decides on a refresh token of generation `presented`.
@@ -239,7 +239,7 @@ pub fn decide_rotation(
     } else if is_live {
         Rotation::Advance
     } else {
-        Rotation::Dead
+        Rotation::Ended
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
     fn the_current_generation_advances_until_the_session_has_idled_out() {
         assert_eq!(decide(&facts(), 4, 1000), Rotation::Advance);
         assert_eq!(decide(&facts(), 4, 4999), Rotation::Advance);
-        assert_eq!(decide(&facts(), 4, 5000), Rotation::Dead);
+        assert_eq!(decide(&facts(), 4, 5000), Rotation::Ended);
     }
 
     #[test]
@@ -391,8 +391,8 @@ mod tests {
             ..facts()
         };
         for presented in [2, 3, 4, 5] {
-            assert_eq!(decide(&ended, presented, 1001), Rotation::Dead);
-            assert_eq!(decide(&disabled, presented, 1001), Rotation::Dead);
+            assert_eq!(decide(&ended, presented, 1001), Rotation::Ended);
+            assert_eq!(decide(&disabled, presented, 1001), Rotation::Ended);
         }
     }
 

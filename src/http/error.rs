@@ -40,7 +40,7 @@ impl From<ConfirmError> for Problem {
         match error {
             // One answer for all: a guess must not tell a dead challenge from a wrong code.
             ConfirmError::Unknown => refused("unknown challenge"),
-            ConfirmError::Over => refused("challenge used or expired"),
+            ConfirmError::ChallengeEnded => refused("challenge used or expired"),
             ConfirmError::Exhausted => refused("challenge exhausted"),
             ConfirmError::SecondFactorLocked => refused("second factor locked"),
             ConfirmError::WrongCode => refused("wrong code"),
@@ -59,7 +59,7 @@ impl From<RefreshError> for Problem {
             // One answer for all: a caller must not learn which sessions exist.
             RefreshError::Invalid(reason) => refused().because(reason),
             RefreshError::Unknown => refused().because("unknown session"),
-            RefreshError::Dead => refused().because("session over"),
+            RefreshError::SessionEnded => refused().because("session over"),
             RefreshError::Reused => refused().because("token reused, session ended"),
             RefreshError::Limited(limited) => limited.into(),
             RefreshError::Store(error) => error.into(),
@@ -72,7 +72,9 @@ impl From<SignoutError> for Problem {
     fn from(error: SignoutError) -> Self {
         match error {
             SignoutError::Invalid(reason) => reason.into(),
-            SignoutError::Over => Self::new(Code::InvalidAccessToken).because("session over"),
+            SignoutError::SessionEnded => {
+                Self::new(Code::InvalidAccessToken).because("session over")
+            }
             SignoutError::Store(error) => error.into(),
         }
     }
@@ -82,7 +84,9 @@ impl From<AuthenticateError> for Problem {
     fn from(error: AuthenticateError) -> Self {
         match error {
             AuthenticateError::Invalid(reason) => reason.into(),
-            AuthenticateError::Over => Self::new(Code::InvalidAccessToken).because("session over"),
+            AuthenticateError::SessionEnded => {
+                Self::new(Code::InvalidAccessToken).because("session over")
+            }
             AuthenticateError::NoLegacyOwner => {
                 Self::new(Code::InvalidAccessToken).because("no owner who takes legacy tokens")
             }

@@ -68,7 +68,7 @@ impl AttemptKeys {
 
     /// Refreshes with tokens of a session that is no more.
     #[must_use]
-    pub fn refresh_over(&self, session_id: SessionId) -> AttemptKey {
+    pub fn refresh_ended(&self, session_id: SessionId) -> AttemptKey {
         let of = ["session", &session_id.to_string()];
         self.key(LimitScope::RefreshUnknown, &of, None)
     }

@@ -67,7 +67,8 @@ pub use outages::BEAT;
 pub use outbox::{Due, DueMail, GivenUp, MailRecord};
 pub use purge::Purged;
 pub use sessions::{
-    EndedSession, NewSession, Presented, SessionHistory, SessionLives, SessionRecord, SessionState,
+    EndedSession, NewSession, SessionGeneration, SessionHistory, SessionLives, SessionRecord,
+    SessionState,
 };
 pub use signing_keys::NewSigningKey;
 pub use users::NewUser;

@@ -32,7 +32,7 @@ pub struct SessionLives {
 
 /// What a refresh token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Presented {
+pub struct SessionGeneration {
     /// Its session.
     pub session_id: SessionId,
     /// The session's owner.
@@ -360,7 +360,7 @@ impl Store {
     /// Trades the current generation for the next: the usual refresh, in one statement.
     pub async fn advance_session(
         &self,
-        presented: Presented,
+        presented: SessionGeneration,
         client: &Client,
         keys: &PairKeys,
         lives: &SessionLives,
@@ -611,7 +611,7 @@ impl Tx {
     /// The same as [`Store::advance_session`], on a session that this transaction has locked.
     pub async fn advance_session(
         &mut self,
-        presented: Presented,
+        presented: SessionGeneration,
         client: &Client,
         keys: &PairKeys,
         lives: &SessionLives,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::trouble::Trouble;
-use crate::auth::{Auth, KeysError, Look, SigningKeys};
+use crate::auth::{Auth, KeyRefresh, KeysError, SigningKeys};
 use crate::domain::{KeyPurpose, KeyStage, KeyState};
 use crate::telemetry::metrics::{SIGNING_KEY_AGE, SIGNING_KEY_ROTATION, SIGNING_KEYS};
 
@@ -26,19 +26,19 @@ pub async fn follow_keys(keys: Arc<SigningKeys>, auth: Auth, stop: CancellationT
         .await
         .is_some()
     {
-        trouble.note(look(&keys, &auth).await);
+        trouble.note(refresh(&keys, &auth).await);
     }
 }
 
-async fn look(keys: &SigningKeys, auth: &Auth) -> Result<(), KeysError> {
-    let (look, states) = auth.renew_keys().await?;
-    show(&look, &states, keys.rotate_after());
-    if look.lacks_refresh_key
+async fn refresh(keys: &SigningKeys, auth: &Auth) -> Result<(), KeysError> {
+    let (refresh, states) = auth.renew_keys().await?;
+    show(&refresh, &states, keys.rotate_after());
+    if refresh.lacks_refresh_key
         && let Some(key_id) = keys.ensure_refresh_key().await?
     {
         tracing::info!(%key_id, "a key for refresh tokens was made");
     }
-    if look.is_rotation_due {
+    if refresh.is_rotation_due {
         for key_id in keys.rotate_if_due().await? {
             tracing::info!(%key_id, "the signing key is old: another one was made to follow it");
         }
@@ -47,7 +47,7 @@ async fn look(keys: &SigningKeys, auth: &Auth) -> Result<(), KeysError> {
 }
 
 /// Shows the keys in the metrics.
-fn show(look: &Look, states: &[KeyState], rotate_after: Option<Duration>) {
+fn show(refresh: &KeyRefresh, states: &[KeyState], rotate_after: Option<Duration>) {
     for &purpose in KeyPurpose::ALL {
         let of_purpose = || states.iter().filter(|state| state.purpose == purpose);
         if of_purpose().next().is_none() {
@@ -58,10 +58,10 @@ fn show(look: &Look, states: &[KeyState], rotate_after: Option<Duration>) {
             SIGNING_KEYS.count(count, [purpose.as_str().into(), stage.as_str().into()]);
         }
     }
-    let Some(since) = look.active_since else {
+    let Some(since) = refresh.active_since else {
         return;
     };
-    let age = (look.now - since).as_seconds_f64();
+    let age = (refresh.now - since).as_seconds_f64();
     SIGNING_KEY_AGE.set(age, []);
     let lasts = rotate_after.map_or(f64::INFINITY, |after| after.as_secs_f64());
     SIGNING_KEY_ROTATION.set(lasts - age, []);

@@ -1,6 +1,5 @@
 //! What goes on beside the requests: each worker is a loop that survives its own errors.
 
-mod ended;
 mod hashes;
 mod heartbeat;
 mod keys;
@@ -8,10 +7,10 @@ mod left_out;
 mod mail;
 mod measure;
 mod purge;
+mod revocation_cache;
 mod trouble;
 mod watch;
 
-pub use ended::follow_ended_sessions;
 pub use hashes::follow_hash_kinds;
 pub use heartbeat::{beat, tell_unanswered};
 pub use keys::{end_sessions_of_revoked_keys, follow_keys};
@@ -19,4 +18,5 @@ pub use left_out::record_left_out;
 pub use mail::MailSender;
 pub use measure::measure;
 pub use purge::{purge, purge_once};
+pub use revocation_cache::follow_ended_sessions;
 pub use watch::watched;

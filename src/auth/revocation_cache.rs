@@ -27,7 +27,7 @@ const CLOCK_MARGIN: Duration = Duration::from_mins(5);
 
 /// What is known of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(super) enum SessionStatus {
     /// It has not ended.
     Live,
     /// It has ended.
@@ -49,7 +49,7 @@ pub struct Revocations {
 
 /// The view; shared by the requests that ask it and those that renew it.
 #[derive(Debug, Default)]
-pub(super) struct EndedSessions(RwLock<View>);
+pub(super) struct RevocationCache(RwLock<View>);
 
 #[derive(Debug, Default)]
 struct View {
@@ -141,17 +141,17 @@ impl View {
     }
 }
 
-impl EndedSessions {
-    pub(super) fn look(&self, session_id: SessionId) -> Sight {
+impl RevocationCache {
+    pub(super) fn status(&self, session_id: SessionId) -> SessionStatus {
         let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if view.ended.contains_key(&session_id) {
             // Nothing un-ends a session, so this holds however old the view is.
-            return Sight::Ended;
+            return SessionStatus::Ended;
         }
         if view.is_fresh() {
-            Sight::Live
+            SessionStatus::Live
         } else {
-            Sight::Unknown
+            SessionStatus::Unknown
         }
     }
 
@@ -296,7 +296,7 @@ mod tests {
     }
 
     /// A view that was renewed just now.
-    fn renewed(view: &EndedSessions, now: Timestamp) {
+    fn renewed(view: &RevocationCache, now: Timestamp) {
         let cursor = FeedCursor::new(1, FeedPosition::FIRST, vec![]);
         view.advance(Instant::now(), step(vec![], cursor, now));
     }
@@ -308,21 +308,33 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_view_that_is_too_old_concludes_nothing_from_absence() {
-        let (view, end, other) = (EndedSessions::default(), end_by(1), SessionId::random());
-        assert_eq!(view.look(other), Sight::Unknown, "nothing was read yet");
+        let (view, end, other) = (RevocationCache::default(), end_by(1), SessionId::random());
+        assert_eq!(
+            view.status(other),
+            SessionStatus::Unknown,
+            "nothing was read yet"
+        );
         view.insert(vec![end]);
         let ended = end.session.session_id;
-        assert_eq!(view.look(ended), Sight::Ended);
-        assert_eq!(view.look(other), Sight::Unknown, "there is more to read");
+        assert_eq!(view.status(ended), SessionStatus::Ended);
+        assert_eq!(
+            view.status(other),
+            SessionStatus::Unknown,
+            "there is more to read"
+        );
         assert!(view.page(&FeedStart::Anew, 9).is_none());
         view.advance(Instant::now(), step(vec![end], behind(end, &[]), at(0)));
-        assert_eq!(view.look(other), Sight::Live);
+        assert_eq!(view.status(other), SessionStatus::Live);
         tokio::time::advance(TRUSTED_AGE).await;
-        assert_eq!(view.look(other), Sight::Live);
+        assert_eq!(view.status(other), SessionStatus::Live);
         assert!(view.page(&FeedStart::Anew, 9).is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(view.look(other), Sight::Unknown);
-        assert_eq!(view.look(ended), Sight::Ended, "an end is for good");
+        assert_eq!(view.status(other), SessionStatus::Unknown);
+        assert_eq!(
+            view.status(ended),
+            SessionStatus::Ended,
+            "an end is for good"
+        );
         let page = view.page(&FeedStart::Anew, 9).unwrap();
         assert_eq!(ids(&page), [ended]);
         assert!(view.page(&FeedStart::After(page.cursor), 9).is_none());
@@ -330,23 +342,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_is_forgotten_when_its_last_token_has_expired_by_any_clock() {
-        let (view, noted, read) = (EndedSessions::default(), ended(), end_by(1));
+        let (view, noted, read) = (RevocationCache::default(), ended(), end_by(1));
         view.note(noted);
         view.insert(vec![read]);
         renewed(&view, at(399));
         for session in [noted, read.session] {
-            assert_eq!(view.look(session.session_id), Sight::Ended);
+            assert_eq!(view.status(session.session_id), SessionStatus::Ended);
         }
         renewed(&view, at(400));
         for session in [noted, read.session] {
-            assert_eq!(view.look(session.session_id), Sight::Live);
+            assert_eq!(view.status(session.session_id), SessionStatus::Live);
         }
     }
 
     /// Red where a page is told from the place of the cursor on alone.
     #[tokio::test(start_paused = true)]
     async fn a_page_has_the_ends_whose_commits_came_late_and_none_that_was_seen() {
-        let view = EndedSessions::default();
+        let view = RevocationCache::default();
         let [late, seen, new] = [3, 5, 7].map(end_by);
         let cursor = behind(seen, &[3]);
         let ends = vec![late, seen, new];
@@ -366,7 +378,7 @@ mod tests {
     /// Red where a cut page is told with the cursor of a whole one.
     #[tokio::test(start_paused = true)]
     async fn pages_of_any_length_tell_each_end_once_it_is_seen() {
-        let view = EndedSessions::default();
+        let view = RevocationCache::default();
         let ends: Vec<_> = [2, 2, 2, 4, 5, 5, 8].map(end_by).to_vec();
         let last = *ends.iter().max_by_key(|end| end.at).unwrap();
         view.advance(Instant::now(), step(ends.clone(), behind(last, &[]), at(0)));
@@ -390,7 +402,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_cursor_of_another_history_or_of_the_future_begins_anew() {
-        let view = EndedSessions::default();
+        let view = RevocationCache::default();
         let end = end_by(5);
         view.advance(Instant::now(), step(vec![end], behind(end, &[]), at(0)));
         let of_another = FeedCursor::new(2, end.at, vec![]);
@@ -404,9 +416,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_end_that_is_noted_here_is_no_news_before_it_is_read() {
-        let (view, end) = (EndedSessions::default(), end_by(5));
+        let (view, end) = (RevocationCache::default(), end_by(5));
         view.note(end.session);
-        assert_eq!(view.look(end.session.session_id), Sight::Ended);
+        assert_eq!(view.status(end.session.session_id), SessionStatus::Ended);
         for is_news in [true, false] {
             let step = step(vec![end], behind(end, &[]), at(0));
             assert_eq!(view.advance(Instant::now(), step), is_news);
