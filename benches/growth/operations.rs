@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use backoffice_auth::auth::Explain;
 use backoffice_auth::domain::{FeedCursor, UserId};
-use backoffice_auth::store::{Due, Purged, Store};
+use backoffice_auth::store::{Due, PurgedTable, Store};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -233,7 +233,7 @@ impl Side {
             Operation::Refresh => ask(caller, self.refreshes.pop()).await?,
             Operation::Signin => ask(caller, self.signins.pop()).await?,
             Operation::PurgeSessions => {
-                let removed = self.store.purge(Purged::Sessions, BATCH).await?;
+                let removed = self.store.purge(PurgedTable::Sessions, BATCH).await?;
                 anyhow::ensure!(removed > 0, "there is something to purge");
             }
             Operation::PurgeNothing => self.purge_nothing().await?,
@@ -262,7 +262,7 @@ impl Side {
 
     /// What the worker does in every round.
     async fn purge_nothing(&self) -> anyhow::Result<()> {
-        for table in Purged::ALL {
+        for table in PurgedTable::ALL {
             self.store.purge(table, BATCH).await?;
         }
         let retention = Duration::from_hours(90 * 24);

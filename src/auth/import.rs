@@ -41,12 +41,12 @@ pub struct Clash {
     /// Its place among those to import.
     pub index: usize,
     /// What somebody else has.
-    pub taken: Taken,
+    pub conflict: Conflict,
 }
 
 /// What two users cannot share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum Conflict {
     /// The address.
     Address,
     /// The number.
@@ -91,8 +91,8 @@ impl Users {
         let mut clashes = Vec::new();
         for &index in left_out.iter().take(MAX_EXPLAINED) {
             let owner = self.store.find_user(&users[index].email).await?;
-            let taken = owner.map_or(Taken::Number, |_| Taken::Address);
-            clashes.push(Clash { index, taken });
+            let conflict = owner.map_or(Conflict::Number, |_| Conflict::Address);
+            clashes.push(Clash { index, conflict });
         }
         Ok(ImportError::Taken {
             count: left_out.len(),

@@ -30,7 +30,7 @@ use crate::config::{Config, IntrospectionClient};
 use crate::domain::{DerivedKey, Limit, MasterKey, Purpose, RotationRule};
 use crate::limits::{AttemptKeys, Ceilings, FloodLimit, RecordBudget, Strangers};
 use crate::password::HashingPool;
-use crate::store::{SessionLives, Store};
+use crate::store::{SessionLifetimes, Store};
 use crate::token::{PublicKeys, Tokens};
 
 use feed::Feed;
@@ -43,7 +43,7 @@ pub use confirm::ConfirmError;
 pub use explain::{Explain, Explanation, MailState, Obstacle};
 pub use feed::RevocationsError;
 pub use hashes::HashKindsError;
-pub use import::{Clash, ImportError, Taken};
+pub use import::{Clash, Conflict, ImportError};
 pub use keys::{
     Activation, Imported, KeyRefresh, KeysError, ListedKey, Revoked, Rotated, SigningKeys,
     Successor,
@@ -94,7 +94,7 @@ struct Rules {
     ceilings: Ceilings,
     max_wrong_codes: u32,
     code_ttl: Duration,
-    lives: SessionLives,
+    lifetimes: SessionLifetimes,
     max_sessions: u32,
     rotation: RotationRule,
     key_publish_time: Duration,
@@ -108,7 +108,7 @@ impl Rules {
             ceilings: Ceilings::new(&config.limits),
             max_wrong_codes: config.limits.confirm_failures_per_account,
             code_ttl: config.two_factor.ttl,
-            lives: SessionLives {
+            lifetimes: SessionLifetimes {
                 access: config.tokens.access_ttl,
                 idle: config.tokens.refresh_idle_ttl,
                 session: config.tokens.session_ttl,

@@ -91,12 +91,12 @@ impl Auth {
         client: &Client,
         presented: SessionGeneration,
     ) -> Result<TokenPair, RefreshError> {
-        let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
+        let (lifetimes, rule) = (&self.0.rules.lifetimes, &self.0.rules.rotation);
         let ring = self.0.tokens.ring().current();
         let advanced = self
             .0
             .store
-            .advance_session(presented, client, ring.signers(), lives, rule)
+            .advance_session(presented, client, ring.signers(), lifetimes, rule)
             .await?;
         match advanced {
             Some(session) => self.issue_known(&session).await,
@@ -332,7 +332,7 @@ impl Auth {
     /// commits are not answered.
     pub async fn tell_unanswered(&self) -> Result<(), StoreError> {
         for presented in self.0.unanswered.all() {
-            if !self.0.store.is_beating() {
+            if !self.0.store.has_recent_heartbeat() {
                 break;
             }
             self.tell_one(presented).await?;
@@ -371,9 +371,9 @@ impl Auth {
         presented: SessionGeneration,
         keys: &PairKeys,
     ) -> Result<Option<Session>, StoreError> {
-        let (lives, rule) = (&self.0.rules.lives, &self.0.rules.rotation);
+        let (lifetimes, rule) = (&self.0.rules.lifetimes, &self.0.rules.rotation);
         let session = tx
-            .advance_session(presented, client, keys, lives, rule)
+            .advance_session(presented, client, keys, lifetimes, rule)
             .await?;
         if session.is_some() {
             tx.commit().await?;

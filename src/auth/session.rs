@@ -7,14 +7,14 @@ use crate::telemetry::metrics::{SESSIONS_ENDED, SESSIONS_OPENED};
 use super::Auth;
 
 /// A session that was opened, and what that takes with it.
-pub(super) struct Opened {
+pub(super) struct OpenedSession {
     pub(super) session: Session,
     method: AuthenticationMethod,
     /// How many others it ended.
     surplus: u64,
 }
 
-impl Opened {
+impl OpenedSession {
     /// Counts it, once its transaction is committed.
     pub(super) fn count(&self) {
         SESSIONS_OPENED.add(1, [self.method.as_str().into()]);
@@ -35,7 +35,7 @@ impl Auth {
         tx: &mut Tx,
         new: &NewSession<'_>,
         attempts: &[AttemptInFlight],
-    ) -> Result<Option<Opened>, StoreError> {
+    ) -> Result<Option<OpenedSession>, StoreError> {
         let Some(session) = self.insert_session(tx, new).await? else {
             return Ok(None);
         };
@@ -43,7 +43,7 @@ impl Auth {
         let surplus = tx
             .end_surplus_sessions(&session, new.client, max, attempts)
             .await?;
-        Ok(Some(Opened {
+        Ok(Some(OpenedSession {
             session,
             method: new.method,
             surplus,
@@ -59,8 +59,8 @@ impl Auth {
     ) -> Result<Option<Session>, StoreError> {
         let mut ring = self.0.tokens.ring().current();
         loop {
-            let lives = &self.0.rules.lives;
-            let session = tx.open_session(new, ring.signers(), lives).await?;
+            let lifetimes = &self.0.rules.lifetimes;
+            let session = tx.open_session(new, ring.signers(), lifetimes).await?;
             if session.is_some() {
                 return Ok(session);
             }

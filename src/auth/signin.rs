@@ -11,7 +11,7 @@ use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
-use super::session::Opened;
+use super::session::OpenedSession;
 use super::{Auth, Limited, Pending};
 
 /// What a right password got.
@@ -339,7 +339,7 @@ impl Auth {
         client: &Client,
         user: &User,
         attempts: &[AttemptInFlight],
-    ) -> Result<Option<(TokenPair, Opened)>, SigninError> {
+    ) -> Result<Option<(TokenPair, OpenedSession)>, SigninError> {
         let new = NewSession {
             user_id: user.user_id,
             email: &user.email,

@@ -14,7 +14,7 @@ use crate::config::{Config, Loaded, PasswordsConfig, process_environment};
 use crate::domain::{Clock, EmailAddress};
 use crate::mail::Mailer;
 use crate::password::kind_outgrows_worker;
-use crate::store::{CLOCK_TOLERANCE, CONNECTIONS_BESIDES, ServerState, Store, StoreError};
+use crate::store::{CLOCK_TOLERANCE, EXTRA_CONNECTIONS, ServerState, Store, StoreError};
 use crate::telemetry::causes;
 
 /// The oldest PostgreSQL that the statements are for, as it numbers itself.
@@ -279,7 +279,7 @@ fn isolation(state: &ServerState) -> Finding {
 
 /// Whether PostgreSQL has as many connections as one instance may want.
 fn connections(state: &ServerState, max: u32) -> Finding {
-    let (bound, to_have) = (max + CONNECTIONS_BESIDES, state.connections_to_have());
+    let (bound, to_have) = (max + EXTRA_CONNECTIONS, state.connections_to_have());
     let to_have = u32::try_from(to_have).unwrap_or_default();
     let now = state.connections;
     if to_have < bound {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::output::{self, say};
-use crate::auth::{ImportError, Taken, Users};
+use crate::auth::{Conflict, ImportError, Users};
 use crate::config::Config;
 use crate::domain::{EmailAddress, PasswordHash, TwoFactor, UserId};
 use crate::password::{check_importable, outgrows_worker};
@@ -47,7 +47,7 @@ pub(super) async fn run(
         Err(ImportError::Taken { count, clashes }) => {
             let told = clashes.iter().map(|clash| BadLine {
                 number: numbers[clash.index],
-                reason: taken(clash.taken).to_owned(),
+                reason: reason_of(clash.conflict).to_owned(),
             });
             tell(told, count);
             bail!("nothing was imported: {count} users clash with users that exist already");
@@ -86,10 +86,10 @@ fn cannot_read(file: &Path) -> String {
     format!("cannot read {}", file.display())
 }
 
-fn taken(taken: Taken) -> &'static str {
-    match taken {
-        Taken::Address => "email: a user with this address exists already",
-        Taken::Number => "id: a user with this number exists already",
+fn reason_of(conflict: Conflict) -> &'static str {
+    match conflict {
+        Conflict::Address => "email: a user with this address exists already",
+        Conflict::Number => "id: a user with this number exists already",
     }
 }
 

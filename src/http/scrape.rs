@@ -31,7 +31,7 @@ pub(super) async fn show(
     State(measured): State<Measured>,
 ) -> ([(HeaderName, &'static str); 1], String) {
     measured.auth.measure();
-    measured.store.measure();
+    measured.store.record_metrics();
     DRAINING.count(measured.health.is_draining().into(), []);
     show_counted().await
 }

@@ -694,7 +694,7 @@ impl Tx {
         debug_assert_eq!(key.scope, LimitScope::Mail);
         let query = reserve!(reserve_one!(key, limit));
         let row = self
-            .suspect
+            .guard
             .watch(query.fetch_optional(&mut *self.inner))
             .await?;
         let at = row.and_then(|row| row.newest.filter(|_| row.blocked_until.is_none()));
@@ -718,10 +718,7 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let settlement = Settlement::of(attempts, false);
         let query = settle!(settle_alone!(settlement));
-        let is_settled = self
-            .suspect
-            .watch(query.fetch_one(&mut *self.inner))
-            .await?;
+        let is_settled = self.guard.watch(query.fetch_one(&mut *self.inner)).await?;
         Settlement::settled(is_settled)
     }
 
@@ -740,7 +737,7 @@ impl Tx {
             "#,
             account,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 }

@@ -159,13 +159,13 @@ impl Tx {
             &ids,
             &emails,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
     /// Writes down what this transaction does.
     pub async fn record(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
-        self.suspect
+        self.guard
             .watch(insert_event!(event).execute(&mut *self.inner))
             .await?;
         Ok(())

@@ -223,7 +223,7 @@ impl Tx {
             new.network.as_net() as IpNet,
         );
         let expires_at = self
-            .suspect
+            .guard
             .watch(query.fetch_optional(&mut *self.inner))
             .await?;
         Ok(expires_at.map(|expires_at| Challenge {
@@ -237,7 +237,7 @@ impl Tx {
     /// Removes a user's challenges with their mails.
     pub async fn delete_challenges_of(&mut self, user_id: UserId) -> Result<(), StoreError> {
         let query = sqlx::query!("DELETE FROM challenges WHERE user_id = $1", user_id.0);
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl Tx {
             challenge_id.0,
         );
         let row = self
-            .suspect
+            .guard
             .watch(query.fetch_optional(&mut *self.inner))
             .await?;
         row.map(|row| {

@@ -271,7 +271,7 @@ impl Store {
     /// Refuses what a standby told, and lets the connections that lead there be dropped.
     fn refuse_standby(&self, is_standby: bool) -> Result<(), StoreError> {
         if is_standby {
-            return Err(self.suspect.is_standby());
+            return Err(self.guard.note_standby());
         }
         Ok(())
     }

@@ -70,22 +70,22 @@ impl Store {
             "#
         );
         let asked_at = clock.now();
-        let row = match self.run_aside(|c| Box::pin(query.fetch_one(c))).await {
+        let row = match self.run_probe(|c| Box::pin(query.fetch_one(c))).await {
             // Before the first migrations there are no tables to ask.
             Err(StoreError::Defect(_)) => return Ok(Fitness::NotMigrated),
             row => row?,
         };
         let ahead = is_ahead_by(asked_at, row.now, clock.now());
         if !row.is_writable {
-            self.suspect.is_wrong();
+            self.guard.note_wrong_server();
         }
-        Ok(if !row.is_writable || self.suspect.is_unsettled() {
+        Ok(if !row.is_writable || self.guard.is_unsettled() {
             Fitness::ReadOnly
         } else if row.newest < newest {
             Fitness::NotMigrated
-        } else if self.suspect.is_full() {
+        } else if self.guard.is_disk_full() {
             Fitness::DiskFull
-        } else if self.pulse.is_stalled() {
+        } else if self.heartbeat.is_stalled() {
             Fitness::CommitsStalled
         } else if !row.has_key {
             Fitness::NoSigningKey
@@ -101,7 +101,7 @@ impl Store {
     pub async fn clock_skew(&self, clock: &Clock) -> Result<TimeDelta, StoreError> {
         let query = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#);
         let asked_at = clock.now();
-        let now = self.run_aside(|c| Box::pin(query.fetch_one(c))).await?;
+        let now = self.run_probe(|c| Box::pin(query.fetch_one(c))).await?;
         Ok(is_ahead_by(asked_at, now, clock.now()))
     }
 
@@ -122,7 +122,7 @@ impl Store {
                AND c.consumed_at IS NULL AND c.expires_at > clock_timestamp()
             "#
         );
-        let row = self.run_aside(|c| Box::pin(query.fetch_one(c))).await?;
+        let row = self.run_probe(|c| Box::pin(query.fetch_one(c))).await?;
         let oldest = row.oldest.map(|seconds| seconds.max(0.0));
         Ok(Backlog {
             waiting: u64::try_from(row.waiting).unwrap_or_default(),
@@ -148,7 +148,7 @@ impl Store {
              LIMIT 50
             "#
         );
-        let rows = self.run_aside(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.run_probe(|c| Box::pin(query.fetch_all(c))).await?;
         let sizes = rows.into_iter().map(|row| TableSize {
             table: row.table,
             bytes: u64::try_from(row.bytes).unwrap_or_default(),

@@ -1,11 +1,11 @@
 //! What an operator wants to know of a database before it is relied on: what it is, what it lacks, and
 //! what the role may do there.
 
-use super::{ASIDE, MIGRATOR, READERS, Store, StoreError, UNHURRIED};
+use super::{MIGRATOR, PROBES, READERS, Store, StoreError, UNBOUNDED};
 
 /// Connections that an instance holds at most besides `database.max_connections`: the pools that are no
 /// request's, and the one that looks after connections which do not answer.
-pub const CONNECTIONS_BESIDES: u32 = ASIDE + READERS + UNHURRIED + 1;
+pub const EXTRA_CONNECTIONS: u32 = PROBES + READERS + UNBOUNDED + 1;
 
 /// Every table that the statements of this release name.
 const TABLES: [&str; 10] = [

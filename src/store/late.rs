@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::runtime::Handle;
 
-use super::{BoxFuture, Store, StoreError, Tx, lend};
+use super::{BoxFuture, Store, StoreError, Tx, acquire};
 
 /// What is done about an answer that came too late.
 pub(super) type Undo = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
@@ -65,15 +65,15 @@ impl Store {
         statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T> + Send + 'static,
         late: impl FnOnce(T) -> Undo + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.suspect
+        self.guard
             .watch(async {
-                let mut connection = lend(&self.pool, false).await?;
+                let mut connection = acquire(&self.pool, false).await?;
                 let work = Box::pin(async move {
-                    let value = connection.patiently(statement).await?;
+                    let value = connection.without_deadline(statement).await?;
                     if connection.is_in_transaction() {
-                        connection.commit_patiently().await?;
+                        connection.commit_without_deadline().await?;
                     }
-                    connection.give_back();
+                    connection.release();
                     Ok(value)
                 });
                 Outliving {
@@ -95,21 +95,21 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let Self {
             mut inner,
-            suspect,
-            pulse,
+            guard,
+            heartbeat,
         } = self;
         let work = Box::pin(async move {
-            inner.commit_patiently().await?;
+            inner.commit_without_deadline().await?;
             // Here alone: what is committed so has written something, and one that has not waits for nobody.
-            pulse.note_commit();
-            inner.give_back();
+            heartbeat.note_commit();
+            inner.release();
             Ok(())
         });
         let commit = Outliving {
             work: Some(work),
             late: Some(Box::new(late)),
         };
-        suspect.watch(commit).await
+        guard.watch(commit).await
     }
 }
 

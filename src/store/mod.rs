@@ -18,20 +18,20 @@ mod attempts;
 mod audit;
 mod budget;
 mod challenges;
-mod connections;
 mod ended_sessions;
 mod error;
+mod failover;
 mod fitness;
 mod inspection;
 mod known_networks;
 mod late;
 mod outages;
 mod outbox;
+mod pool;
 mod purge;
 mod reaper;
 mod sessions;
 mod signing_keys;
-mod suspect;
 mod users;
 
 use std::pin::Pin;
@@ -49,10 +49,10 @@ use crate::telemetry::metrics::{
     DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_ERRORS, DATABASE_WAIT,
 };
 
-use connections::{Bounds, Connections, Loan, Server};
-use outages::Pulse;
+use failover::FailoverGuard;
+use outages::Heartbeat;
+use pool::{Bounds, ConnectionPool, PooledConnection, Server};
 use reaper::Reaper;
-use suspect::Suspect;
 
 pub use attempts::{AttemptRecord, ReservedSignin};
 pub use audit::AuditRecord;
@@ -61,13 +61,13 @@ pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use ended_sessions::{EndsByDate, ReadEnd, UnseenEnds};
 pub use error::StoreError;
 pub use fitness::{Backlog, CLOCK_TOLERANCE, Fitness, TableSize};
-pub use inspection::{CONNECTIONS_BESIDES, ServerState};
+pub use inspection::{EXTRA_CONNECTIONS, ServerState};
 pub use known_networks::KnownNetwork;
-pub use outages::BEAT;
+pub use outages::HEARTBEAT_INTERVAL;
 pub use outbox::{Due, DueMail, GivenUp, MailRecord};
-pub use purge::Purged;
+pub use purge::PurgedTable;
 pub use sessions::{
-    EndedSession, NewSession, SessionGeneration, SessionHistory, SessionLives, SessionRecord,
+    EndedSession, NewSession, SessionGeneration, SessionHistory, SessionLifetimes, SessionRecord,
     SessionState,
 };
 pub use signing_keys::NewSigningKey;
@@ -88,14 +88,14 @@ const APPLICATION_NAME: &str = concat!("backoffice-auth/", env!("CARGO_PKG_VERSI
 const STARTING: Duration = Duration::from_secs(1);
 
 /// Connections besides the pool: one for readiness, one for metrics.
-const ASIDE: u32 = 2;
+const PROBES: u32 = 2;
 
 /// For those who follow the ended sessions and the signing keys, so that a check of a token works for as
 /// long as the database can be read.
 const READERS: u32 = 2;
 
 /// For what may take as long as it takes: migrations at the start, and then the heartbeat.
-const UNHURRIED: u32 = 1;
+const UNBOUNDED: u32 = 1;
 
 /// Prepared statements that a connection keeps: more than there are in this module.
 const STATEMENTS: usize = 100;
@@ -108,22 +108,22 @@ const STATEMENTS: usize = 100;
 /// after connections that do not answer.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: Connections,
+    pool: ConnectionPool,
     /// For readiness and metrics. A pool that is used up does not mean that the database is away, and
     /// taking instances out of service for it would leave fewer for the same load.
-    aside: Connections,
-    readers: Connections,
-    unhurried: Connections,
-    suspect: Suspect,
-    pulse: Pulse,
+    probes: ConnectionPool,
+    readers: ConnectionPool,
+    unbounded: ConnectionPool,
+    guard: FailoverGuard,
+    heartbeat: Heartbeat,
 }
 
 /// A transaction. Dropping it undoes it.
 #[derive(Debug)]
 pub struct Tx {
-    inner: Loan,
-    suspect: Suspect,
-    pulse: Pulse,
+    inner: PooledConnection,
+    guard: FailoverGuard,
+    heartbeat: Heartbeat,
 }
 
 type BoxFuture<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
@@ -148,23 +148,23 @@ impl Store {
             reaper: Reaper::new(options.clone()),
             options,
             is_behind_pooler: config.transaction_pooling,
-            suspect: Suspect::default(),
+            guard: FailoverGuard::default(),
         };
-        let pool = Connections::new(&server, config.max_connections, Bounds::REQUEST, None);
-        let besides = |max, bounds| Connections::new(&server, max, bounds, Some(&pool));
+        let pool = ConnectionPool::new(&server, config.max_connections, Bounds::REQUEST, None);
+        let besides = |max, bounds| ConnectionPool::new(&server, max, bounds, Some(&pool));
         let store = Self {
-            aside: besides(ASIDE, Bounds::REQUEST),
+            probes: besides(PROBES, Bounds::REQUEST),
             readers: besides(READERS, Bounds::REQUEST),
-            unhurried: besides(UNHURRIED, Bounds::NONE),
+            unbounded: besides(UNBOUNDED, Bounds::NONE),
             pool,
-            pulse: Pulse::default(),
-            suspect: server.suspect,
+            heartbeat: Heartbeat::default(),
+            guard: server.guard,
         };
         let began = Instant::now();
         loop {
-            match store.suspect.watch(store.pool.borrow()).await {
+            match store.guard.watch(store.pool.acquire()).await {
                 Ok(connection) => {
-                    connection.give_back();
+                    connection.release();
                     return Ok(store);
                 }
                 Err(error) if error.may_be_starting() && began.elapsed() < STARTING => {
@@ -182,7 +182,7 @@ impl Store {
             ignore_missing: true,
             ..sqlx::migrate!()
         };
-        let mut connection = self.suspect.watch(self.unhurried.borrow()).await?;
+        let mut connection = self.guard.watch(self.unbounded.acquire()).await?;
         migrator.run(&mut *connection).await?;
         connection.close();
         Ok(())
@@ -200,11 +200,11 @@ impl Store {
     }
 
     /// The same for readiness and metrics, which have connections of their own.
-    fn run_aside<T>(
+    fn run_probe<T>(
         &self,
         statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
     ) -> impl Future<Output = Result<T, StoreError>> {
-        self.run_on(&self.aside, statement)
+        self.run_on(&self.probes, statement)
     }
 
     /// The same for the workers that follow the ended sessions and the keys. Nothing that writes may
@@ -218,17 +218,17 @@ impl Store {
 
     async fn run_on<T>(
         &self,
-        pool: &Connections,
+        pool: &ConnectionPool,
         statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
     ) -> Result<T, StoreError> {
-        self.suspect
+        self.guard
             .watch(async {
-                let mut connection = lend(pool, false).await?;
+                let mut connection = acquire(pool, false).await?;
                 let value = statement(&mut connection).await?;
                 if connection.is_in_transaction() {
                     connection.commit().await?;
                 }
-                connection.give_back();
+                connection.release();
                 Ok(value)
             })
             .await
@@ -236,47 +236,47 @@ impl Store {
 
     /// Runs one statement that may take, and wait for a lock, as long as it takes, on a connection for
     /// such. It fails when its answer is known not to come.
-    pub async fn run_unhurried<T>(
+    pub async fn run_without_deadline<T>(
         &self,
         statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
     ) -> Result<T, StoreError> {
-        let lent = lend(&self.unhurried, false);
-        let mut connection = self.suspect.watch(lent).await?;
+        let lent = acquire(&self.unbounded, false);
+        let mut connection = self.guard.watch(lent).await?;
         let done = async {
-            let value = connection.patiently(statement).await?;
+            let value = connection.without_deadline(statement).await?;
             if connection.is_in_transaction() {
-                connection.commit_patiently().await?;
+                connection.commit_without_deadline().await?;
             }
             Ok(value)
         };
         let done: Result<T, sqlx::Error> = done.await;
-        let value = done.map_err(|error| self.suspect.note(error.into()))?;
-        connection.give_back();
+        let value = done.map_err(|error| self.guard.note(error.into()))?;
+        connection.release();
         Ok(value)
     }
 
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(Tx {
-            inner: self.suspect.watch(lend(&self.pool, true)).await?,
-            suspect: self.suspect.clone(),
-            pulse: self.pulse.clone(),
+            inner: self.guard.watch(acquire(&self.pool, true)).await?,
+            guard: self.guard.clone(),
+            heartbeat: self.heartbeat.clone(),
         })
     }
 
     /// Says how the pool is used, for a scrape. Asks nobody.
-    pub fn measure(&self) {
+    pub fn record_metrics(&self) {
         let usage = self.pool.usage();
         DATABASE_CONNECTIONS.count(usage.idle, ["idle".into()]);
         DATABASE_CONNECTIONS.count(usage.used, ["used".into()]);
         DATABASE_CONNECTIONS.count(usage.abandoned, ["abandoned".into()]);
         DATABASE_CONNECTIONS_MAX.count(usage.max, []);
-        self.pulse.measure();
+        self.heartbeat.record_metrics();
     }
 
     /// Closes the connections: those in use when they come back.
     pub fn close(&self) {
-        for pool in [&self.pool, &self.aside, &self.readers, &self.unhurried] {
+        for pool in [&self.pool, &self.probes, &self.readers, &self.unbounded] {
             pool.close();
         }
     }
@@ -285,24 +285,27 @@ impl Store {
 impl Tx {
     /// Makes it so.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        self.suspect.watch(self.inner.commit()).await?;
-        self.inner.give_back();
+        self.guard.watch(self.inner.commit()).await?;
+        self.inner.release();
         Ok(())
     }
 
     /// Undoes it. Its locks are free afterwards, while those of one that is dropped are free soon.
     pub async fn rollback(mut self) -> Result<(), StoreError> {
-        self.suspect.watch(self.inner.rollback()).await?;
-        self.inner.give_back();
+        self.guard.watch(self.inner.rollback()).await?;
+        self.inner.release();
         Ok(())
     }
 }
 
 /// Borrows a connection, in a transaction where that is asked for or a pooler makes it necessary, and
 /// notes for how long it was waited for, whether it came or not.
-async fn lend(pool: &Connections, in_transaction: bool) -> Result<Loan, sqlx::Error> {
+async fn acquire(
+    pool: &ConnectionPool,
+    in_transaction: bool,
+) -> Result<PooledConnection, sqlx::Error> {
     let since = Instant::now();
-    let borrowed = pool.borrow().await;
+    let borrowed = pool.acquire().await;
     DATABASE_WAIT.observe(since.elapsed(), []);
     let mut connection = borrowed?;
     if in_transaction || connection.is_behind_pooler() {

@@ -18,9 +18,9 @@ use crate::telemetry::metrics::COMMIT_HEARTBEAT_AGE;
 
 /// How often there is a beat, over all instances. An outage is dated that much before the last beat that
 /// was answered: it may have begun right after that one's commit was sent.
-pub const BEAT: Duration = Duration::from_secs(1);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A beat that is younger is not repeated. A little less than [`BEAT`], so that one instance alone beats
+/// A beat that is younger is not repeated. A little less than [`HEARTBEAT_INTERVAL`], so that one instance alone beats
 /// each time.
 const YOUNG: Duration = Duration::from_millis(900);
 
@@ -36,10 +36,10 @@ const UNANSWERED: Duration = Duration::from_secs(30);
 
 /// What is known of this instance's beats; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pulse(Arc<Mutex<Beats>>);
+pub(super) struct Heartbeat(Arc<Mutex<HeartbeatState>>);
 
 #[derive(Debug, Default)]
-struct Beats {
+struct HeartbeatState {
     /// Since when one is under way at the server.
     under_way_since: Option<Instant>,
     /// When the last one was answered.
@@ -48,8 +48,8 @@ struct Beats {
     committed_at: Option<Instant>,
 }
 
-impl Pulse {
-    fn with<T>(&self, look: impl FnOnce(&mut Beats) -> T) -> T {
+impl Heartbeat {
+    fn with<T>(&self, look: impl FnOnce(&mut HeartbeatState) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -75,14 +75,14 @@ impl Pulse {
     }
 
     /// Says how long ago a beat was answered, for a scrape.
-    pub(super) fn measure(&self) {
+    pub(super) fn record_metrics(&self) {
         let age = self.age().map_or(f64::INFINITY, |age| age.as_secs_f64());
         COMMIT_HEARTBEAT_AGE.set(age, []);
     }
 }
 
 /// Takes note that no beat is under way, also where it is cut short.
-struct NoLonger<'a>(&'a Pulse);
+struct NoLonger<'a>(&'a Heartbeat);
 
 impl Drop for NoLonger<'_> {
     fn drop(&mut self) {
@@ -97,9 +97,9 @@ impl Store {
     /// record if and only if the beat is. A row that a beat under way holds is waited for and then looked at
     /// as that one left it. A beat from the future is one by a clock that was set back since.
     pub async fn beat(&self) -> Result<(), StoreError> {
-        self.pulse
+        self.heartbeat
             .with(|beats| beats.under_way_since = Some(Instant::now()));
-        let _waits = NoLonger(&self.pulse);
+        let _waits = NoLonger(&self.heartbeat);
         let query = sqlx::query!(
             r#"
             WITH beat AS (
@@ -120,19 +120,23 @@ impl Store {
             INSERT INTO outages (began_at, ended_at) SELECT began_at, ended_at FROM found
             "#,
             seconds(YOUNG),
-            seconds(BEAT),
+            seconds(HEARTBEAT_INTERVAL),
             seconds(SILENCE),
         );
-        self.run_unhurried(|c| Box::pin(query.execute(c))).await?;
-        self.pulse
+        self.run_without_deadline(|c| Box::pin(query.execute(c)))
+            .await?;
+        self.heartbeat
             .with(|beats| beats.answered_at = Some(Instant::now()));
         Ok(())
     }
 
     /// Whether commits were answered just now, to a heart of this instance.
     #[must_use]
-    pub fn is_beating(&self) -> bool {
-        self.pulse.age().is_some_and(|age| age < 2 * BEAT) && !self.pulse.is_stalled()
+    pub fn has_recent_heartbeat(&self) -> bool {
+        self.heartbeat
+            .age()
+            .is_some_and(|age| age < 2 * HEARTBEAT_INTERVAL)
+            && !self.heartbeat.is_stalled()
     }
 }
 
@@ -158,13 +162,10 @@ impl Tx {
             "#,
             since,
             until,
-            seconds(BEAT),
+            seconds(HEARTBEAT_INTERVAL),
             seconds(SILENCE),
         );
-        let stalled = self
-            .suspect
-            .watch(query.fetch_one(&mut *self.inner))
-            .await?;
+        let stalled = self.guard.watch(query.fetch_one(&mut *self.inner)).await?;
         Ok(Duration::from_secs_f64(stalled.max(0.0)))
     }
 }

@@ -259,7 +259,7 @@ impl Store {
             AuditReason::MailExpired.as_str(),
             batch,
         );
-        let row = self.suspect.watch(query.fetch_one(&mut *tx.inner)).await?;
+        let row = self.guard.watch(query.fetch_one(&mut *tx.inner)).await?;
         tx.commit().await?;
         Ok(GivenUp {
             mails: row.mails.unsigned_abs(),
@@ -360,7 +360,7 @@ impl Tx {
             challenge_id.0,
             request_id,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -379,7 +379,7 @@ impl Tx {
             challenge_id.0,
             reply,
         );
-        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -400,7 +400,7 @@ impl Tx {
             reply,
             mail.attempts,
         );
-        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(done.rows_affected() > 0)
     }
 }

@@ -17,7 +17,7 @@ const PURGE_LOCK: i64 = 0x6261_636b_7075_7267;
 
 /// A table that grows with use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purged {
+pub enum PurgedTable {
     /// Attempts that count for nothing any more.
     Attempts,
     /// Challenges, with their mails, a day after they expired: until then they help to explain
@@ -30,7 +30,7 @@ pub enum Purged {
     KnownNetworks,
 }
 
-impl Purged {
+impl PurgedTable {
     /// All of them.
     pub const ALL: [Self; 4] = [
         Self::Attempts,
@@ -54,15 +54,15 @@ impl Purged {
 impl Store {
     /// Removes up to `batch` rows that decide nothing any more, unless another instance is at it;
     /// tells how many.
-    pub async fn purge(&self, table: Purged, batch: i64) -> Result<u64, StoreError> {
+    pub async fn purge(&self, table: PurgedTable, batch: i64) -> Result<u64, StoreError> {
         let Some(mut tx) = self.begin_purge().await? else {
             return Ok(0);
         };
         let removed = match table {
-            Purged::Attempts => tx.purge_attempts(batch).await?,
-            Purged::Challenges => tx.purge_challenges(batch).await?,
-            Purged::Sessions => tx.purge_sessions(batch).await?,
-            Purged::KnownNetworks => tx.purge_known_networks(batch).await?,
+            PurgedTable::Attempts => tx.purge_attempts(batch).await?,
+            PurgedTable::Challenges => tx.purge_challenges(batch).await?,
+            PurgedTable::Sessions => tx.purge_sessions(batch).await?,
+            PurgedTable::KnownNetworks => tx.purge_known_networks(batch).await?,
         };
         tx.commit().await?;
         Ok(removed)
@@ -92,7 +92,7 @@ impl Store {
             seconds(retention),
             batch,
         );
-        let done = self.suspect.watch(query.execute(&mut *tx.inner)).await?;
+        let done = self.guard.watch(query.execute(&mut *tx.inner)).await?;
         tx.commit().await?;
         Ok(done.rows_affected())
     }
@@ -104,7 +104,7 @@ impl Store {
             r#"SELECT pg_try_advisory_xact_lock($1) AS "is_mine!""#,
             PURGE_LOCK
         );
-        let is_mine = self.suspect.watch(query.fetch_one(&mut *tx.inner)).await?;
+        let is_mine = self.guard.watch(query.fetch_one(&mut *tx.inner)).await?;
         Ok(is_mine.then_some(tx))
     }
 
@@ -139,7 +139,7 @@ impl Tx {
             "#,
             batch,
         );
-        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(done.rows_affected())
     }
 
@@ -157,7 +157,7 @@ impl Tx {
             "#,
             batch,
         );
-        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(done.rows_affected())
     }
 
@@ -185,7 +185,7 @@ impl Tx {
             "#,
             batch,
         );
-        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(done.rows_affected())
     }
 
@@ -203,7 +203,7 @@ impl Tx {
             "#,
             batch,
         );
-        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(done.rows_affected())
     }
 }

@@ -21,7 +21,7 @@ const MAX_OTHER_NETWORKS: i32 = 8;
 
 /// How long things live.
 #[derive(Debug, Clone, Copy)]
-pub struct SessionLives {
+pub struct SessionLifetimes {
     /// An access token.
     pub access: Duration,
     /// A refresh token, and a session that is not refreshed.
@@ -288,7 +288,7 @@ macro_rules! session_state {
 /// This is `Rotation::Advance` of the rotation rule, as a guard. One clock reading serves all
 /// columns, so that `exp - iat` is exact.
 macro_rules! advance {
-    ($of:expr, $client:expr, $keys:expr, $lives:expr, $rule:expr) => {
+    ($of:expr, $client:expr, $keys:expr, $lifetimes:expr, $rule:expr) => {
         sqlx::query_as!(
             SessionRow,
             r#"
@@ -339,8 +339,8 @@ macro_rules! advance {
             $of.session_id.0,
             $of.generation.0,
             $keys.access.0,
-            seconds($lives.access),
-            seconds($lives.idle),
+            seconds($lifetimes.access),
+            seconds($lifetimes.idle),
             seconds($rule.limit.window),
             i64::from($rule.limit.attempts),
             $of.user_id.0,
@@ -363,10 +363,10 @@ impl Store {
         presented: SessionGeneration,
         client: &Client,
         keys: &PairKeys,
-        lives: &SessionLives,
+        lifetimes: &SessionLifetimes,
         rule: &RotationRule,
     ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, client, keys, lives, rule);
+        let query = advance!(presented, client, keys, lifetimes, rule);
         let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
         row.map(Session::try_from).transpose()
     }
@@ -388,9 +388,7 @@ impl Store {
         // finds a batch soon; but each walk would pass all that the ones before it have ended.
         let by_index =
             sqlx::query!(r#"SELECT set_config('enable_seqscan', 'off', TRUE) AS "set!""#);
-        self.suspect
-            .watch(by_index.fetch_one(&mut *tx.inner))
-            .await?;
+        self.guard.watch(by_index.fetch_one(&mut *tx.inner)).await?;
         let query = sqlx::query!(
             r#"
             UPDATE sessions
@@ -405,7 +403,7 @@ impl Store {
             batch,
             EndReason::KeyRevoked.as_str(),
         );
-        let done = self.suspect.watch(query.execute(&mut *tx.inner)).await?;
+        let done = self.guard.watch(query.execute(&mut *tx.inner)).await?;
         tx.commit().await?;
         Ok(done.rows_affected())
     }
@@ -526,7 +524,7 @@ impl Tx {
         &mut self,
         new: &NewSession<'_>,
         keys: &PairKeys,
-        lives: &SessionLives,
+        lifetimes: &SessionLifetimes,
     ) -> Result<Option<Session>, StoreError> {
         let amr: Vec<String> = new.method.amr().iter().map(ToString::to_string).collect();
         let opened_by = match new.method {
@@ -575,9 +573,9 @@ impl Tx {
             new.credential_version,
             keys.access.0,
             &amr,
-            seconds(lives.access),
-            seconds(lives.idle),
-            seconds(lives.session),
+            seconds(lifetimes.access),
+            seconds(lifetimes.idle),
+            seconds(lifetimes.session),
             new.client.network.as_net() as IpNet,
             agent_of(new.client),
             new.email.as_str(),
@@ -588,7 +586,7 @@ impl Tx {
             keys.refresh.as_ref().map(|key| key.0.as_str()),
         );
         let row = self
-            .suspect
+            .guard
             .watch(query.fetch_optional(&mut *self.inner))
             .await?;
         row.map(Session::try_from).transpose()
@@ -602,7 +600,7 @@ impl Tx {
     ) -> Result<Option<SessionState>, StoreError> {
         let query = session_state!(session_id, "FOR UPDATE");
         let row = self
-            .suspect
+            .guard
             .watch(query.fetch_optional(&mut *self.inner))
             .await?;
         row.map(SessionState::try_from).transpose()
@@ -614,12 +612,12 @@ impl Tx {
         presented: SessionGeneration,
         client: &Client,
         keys: &PairKeys,
-        lives: &SessionLives,
+        lifetimes: &SessionLifetimes,
         rule: &RotationRule,
     ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, client, keys, lives, rule);
+        let query = advance!(presented, client, keys, lifetimes, rule);
         let row = self
-            .suspect
+            .guard
             .watch(query.fetch_optional(&mut *self.inner))
             .await?;
         row.map(Session::try_from).transpose()
@@ -642,7 +640,7 @@ impl Tx {
             hits,
             blocked_until,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -664,7 +662,7 @@ impl Tx {
             client.network.as_net() as IpNet,
             agent_of(client),
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -680,7 +678,7 @@ impl Tx {
             session_id.0,
             grace_from,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -694,7 +692,7 @@ impl Tx {
             "#,
             user_id.0,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -720,7 +718,7 @@ impl Tx {
             reason.as_str(),
         );
         let row = self
-            .suspect
+            .guard
             .watch(query.fetch_optional(&mut *self.inner))
             .await?;
         Ok(row.map(EndedSession::from))
@@ -744,10 +742,7 @@ impl Tx {
     ) -> Result<u64, StoreError> {
         let settlement = Settlement::of(attempts, false);
         let query = settle!(end_surplus!(opened, client, count, settlement));
-        let row = self
-            .suspect
-            .watch(query.fetch_one(&mut *self.inner))
-            .await?;
+        let row = self.guard.watch(query.fetch_one(&mut *self.inner)).await?;
         Settlement::settled(row.is_settled)?;
         Ok(row.ended.unsigned_abs())
     }
@@ -771,10 +766,7 @@ impl Tx {
             user_id.0,
             reason.as_str(),
         );
-        let rows = self
-            .suspect
-            .watch(query.fetch_all(&mut *self.inner))
-            .await?;
+        let rows = self.guard.watch(query.fetch_all(&mut *self.inner)).await?;
         Ok(rows.into_iter().map(EndedSession::from).collect())
     }
 }

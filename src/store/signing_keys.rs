@@ -105,7 +105,7 @@ impl Store {
                    AS "is_connected!"
             "#
         );
-        self.run_aside(|c| Box::pin(query.fetch_one(c))).await
+        self.run_probe(|c| Box::pin(query.fetch_one(c))).await
     }
 
     /// The transactions that have read the keys and are not over. PostgreSQL locks a table for a
@@ -131,7 +131,7 @@ impl Tx {
     /// Keeps every other instance from changing the keys until this transaction ends.
     pub async fn lock_signing_keys(&mut self) -> Result<(), StoreError> {
         let query = sqlx::query!("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE");
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl Tx {
         &mut self,
     ) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
         let query = list_signing_keys!();
-        let rows = self.suspect.watch(query.fetch_all(&mut *self.inner));
+        let rows = self.guard.watch(query.fetch_all(&mut *self.inner));
         keys_and_clock(rows.await?)
     }
 
@@ -154,7 +154,7 @@ impl Tx {
              ORDER BY activates_at, key_id
             "#
         );
-        let rows = self.suspect.watch(query.fetch_all(&mut *self.inner));
+        let rows = self.guard.watch(query.fetch_all(&mut *self.inner));
         let rows = rows.await?.into_iter();
         Ok(rows.map(|row| (KeyId(row.key_id), row.sealed)).collect())
     }
@@ -177,7 +177,7 @@ impl Tx {
             key_id.0,
             sealed,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -209,7 +209,7 @@ impl Tx {
             key.purpose.as_str(),
             KeyPurpose::Refresh.as_str(),
         );
-        self.suspect.watch(query.fetch_one(&mut *self.inner)).await
+        self.guard.watch(query.fetch_one(&mut *self.inner)).await
     }
 
     /// Sets the end of the keys that `successor` takes over from: its first second, and the longest
@@ -235,7 +235,7 @@ impl Tx {
             successor.0,
             seconds(token_life),
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -258,7 +258,7 @@ impl Tx {
             successor.0,
             seconds(token_life),
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -268,7 +268,7 @@ impl Tx {
             "UPDATE signing_keys SET expires_at = NULL WHERE key_id = $1",
             key_id.0,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -283,7 +283,7 @@ impl Tx {
             "#,
             key_id.0,
         );
-        self.suspect.watch(query.fetch_one(&mut *self.inner)).await
+        self.guard.watch(query.fetch_one(&mut *self.inner)).await
     }
 
     /// Lets a key neither sign nor verify any more.
@@ -296,7 +296,7 @@ impl Tx {
             "#,
             key_id.0,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 }

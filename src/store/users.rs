@@ -181,7 +181,7 @@ impl Tx {
             "#,
             user_id.0,
         );
-        let done = self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -201,7 +201,7 @@ impl Tx {
             user.two_factor.as_str(),
             user.is_disabled,
         );
-        self.suspect
+        self.guard
             .watch(query.fetch_one(&mut *self.inner))
             .await
             .map(UserId)
@@ -216,7 +216,7 @@ impl Tx {
             r#"SELECT pg_try_advisory_xact_lock($1) AS "is_mine!""#,
             IMPORT_LOCK
         );
-        self.suspect.watch(query.fetch_one(&mut *self.inner)).await
+        self.guard.watch(query.fetch_one(&mut *self.inner)).await
     }
 
     /// Makes all of `users` whose address and number are free, and tells which those were. Those who
@@ -259,10 +259,7 @@ impl Tx {
             &factors,
             &disabled,
         );
-        let rows = self
-            .suspect
-            .watch(query.fetch_all(&mut *self.inner))
-            .await?;
+        let rows = self.guard.watch(query.fetch_all(&mut *self.inner)).await?;
         rows.iter()
             .map(|row| Ok((UserId(row.user_id), email(&row.email)?)))
             .collect()
@@ -279,7 +276,7 @@ impl Tx {
             "#,
             highest.0,
         );
-        self.suspect
+        self.guard
             .watch(query.fetch_optional(&mut *self.inner))
             .await?;
         Ok(())
@@ -302,7 +299,7 @@ impl Tx {
             user_id.0,
             hash.expose(),
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -317,7 +314,7 @@ impl Tx {
             user_id.0,
             two_factor.as_str(),
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -332,7 +329,7 @@ impl Tx {
             "#,
             user_id.0,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -342,7 +339,7 @@ impl Tx {
             "UPDATE users SET disabled_at = NULL WHERE user_id = $1",
             user_id.0
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
@@ -355,14 +352,14 @@ impl Tx {
             "UPDATE users SET second_factor_failures = 0 WHERE user_id = $1",
             user_id.0,
         );
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 
     /// Removes a user, with challenges and known networks. Sessions stay, and must be ended first.
     pub async fn delete_user(&mut self, user_id: UserId) -> Result<(), StoreError> {
         let query = sqlx::query!("DELETE FROM users WHERE user_id = $1", user_id.0);
-        self.suspect.watch(query.execute(&mut *self.inner)).await?;
+        self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())
     }
 }

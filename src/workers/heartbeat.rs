@@ -6,13 +6,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::trouble::Trouble;
 use crate::auth::Auth;
-use crate::store::{BEAT, Store};
+use crate::store::{HEARTBEAT_INTERVAL, Store};
 
 /// Beats until `stop`. A beat that is cut short is still waited for by the server.
 pub async fn beat(store: Store, stop: CancellationToken) {
     let mut trouble = Trouble::new("keeping the heartbeat");
     loop {
-        let due_at = Instant::now() + BEAT;
+        let due_at = Instant::now() + HEARTBEAT_INTERVAL;
         let Some(beaten) = stop.run_until_cancelled(store.beat()).await else {
             return;
         };
@@ -31,7 +31,7 @@ pub async fn tell_unanswered(auth: Auth, stop: CancellationToken) {
     let mut trouble = Trouble::new("writing down the refreshes without an answer");
     loop {
         trouble.note(auth.tell_unanswered().await);
-        let pause = tokio::time::sleep(BEAT);
+        let pause = tokio::time::sleep(HEARTBEAT_INTERVAL);
         if stop.run_until_cancelled(pause).await.is_none() {
             return;
         }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::trouble::Trouble;
 use crate::domain::{AuthenticationMethod, Clock, EndReason, LimitScope};
-use crate::store::{Purged, Store, StoreError};
+use crate::store::{PurgedTable, Store, StoreError};
 use crate::telemetry;
 use crate::telemetry::metrics::{
     CLOCK_SKEW, DATABASE_UP, HASHING_REFUSALS, LIMIT_REFUSALS, LOG_LINES_DROPPED, MAILS,
@@ -89,7 +89,7 @@ fn begin_series() {
     for outcome in ["sent", "postponed", "refused", "expired", "unclear"] {
         MAILS.add(0, [outcome.into()]);
     }
-    let tables = Purged::ALL.iter().map(|table| table.as_str());
+    let tables = PurgedTable::ALL.iter().map(|table| table.as_str());
     for table in tables.chain(["audit_events", "signing_keys"]) {
         PURGED_ROWS.add(0, [table.into()]);
     }

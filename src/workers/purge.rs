@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::trouble::Trouble;
 use crate::config::AuditConfig;
-use crate::store::{Purged, Store, StoreError};
+use crate::store::{PurgedTable, Store, StoreError};
 use crate::telemetry::metrics::{MAILS, PURGED_ROWS};
 
 /// How often, when there was little to do.
@@ -76,7 +76,7 @@ pub async fn purge_once(store: &Store, audit: AuditConfig) -> Round {
         PURGED_ROWS.add(round.rows(table, removed), [table.into()]);
     };
     note("signing_keys", store.purge_signing_keys().await);
-    for table in Purged::ALL {
+    for table in PurgedTable::ALL {
         note(table.as_str(), store.purge(table, BATCH).await);
     }
     if !audit.retention.is_zero() {

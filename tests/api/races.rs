@@ -17,7 +17,7 @@ use backoffice_auth::domain::{
     PlainPassword, Purpose, TwoFactor, UserId,
 };
 use backoffice_auth::limits::AttemptKeys;
-use backoffice_auth::store::{Due, DueMail, NewChallenge, NewUser, Purged, Store};
+use backoffice_auth::store::{Due, DueMail, NewChallenge, NewUser, PurgedTable, Store};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::future::join_all;
@@ -1053,20 +1053,26 @@ async fn while_one_instance_purges_another_leaves_it_alone() {
             .execute(&mut *busy)
             .await
             .unwrap();
-        let first = idle.stores[0].purge(Purged::Attempts, 100);
+        let first = idle.stores[0].purge(PurgedTable::Attempts, 100);
         let second = async {
             until("the first waits", async || {
                 idle.waits_for_locks().await == 1
             })
             .await;
-            let removed = idle.stores[1].purge(Purged::Challenges, 100).await.unwrap();
+            let removed = idle.stores[1]
+                .purge(PurgedTable::Challenges, 100)
+                .await
+                .unwrap();
             busy.commit().await.unwrap();
             removed
         };
         let (first, second) = tokio::join!(first, second);
         assert_eq!((first.unwrap(), second), (0, 0));
         assert_eq!(
-            idle.stores[1].purge(Purged::Challenges, 100).await.unwrap(),
+            idle.stores[1]
+                .purge(PurgedTable::Challenges, 100)
+                .await
+                .unwrap(),
             5
         );
     }

@@ -1,4 +1,4 @@
-//! What failures have told of the server behind the connections.
+//! The failover guard: what failures have told about the server behind the connections.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::{StoreError, budget};
 use crate::telemetry::metrics::DATABASE_ERRORS;
 
-/// How often at most all connections are dropped. While a failover lasts, each new one may turn out
-/// to be as wrong as the last: one by one they would be dropped and made anew by every request.
+/// The shortest time between two drops of all connections. During a failover a new connection may lead to
+/// the wrong server as well: without a pause every request would drop them all and connect again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long readiness calls the disk full after the last write that was refused for it. Nothing tells that
@@ -21,25 +21,25 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// that only read are served.
 const FULL: Duration = Duration::from_secs(3);
 
-/// The suspicion against a server; clones are the same.
+/// Drops connections to a server that turned out not to be the primary. Clones share their state.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Suspect(Arc<Mutex<Facts>>);
+pub(super) struct FailoverGuard(Arc<Mutex<GuardState>>);
 
 #[derive(Debug, Default)]
-struct Facts {
-    /// Connections from before this moment are dropped instead of used, so that a failover heals
-    /// without a restart: the server turned out to be the wrong one (read-only, shutting down).
+struct GuardState {
+    /// Connections from before this instant are dropped instead of used, because the server turned out to
+    /// be the wrong one (read-only, shutting down). So a failover heals without a restart.
     outdated_before: Option<Instant>,
-    /// The same, but once this moment has come.
+    /// The next value of `outdated_before`, from that instant on.
     then_before: Option<Instant>,
     /// When a write was last refused because the disk was full.
     full_at: Option<Instant>,
 }
 
-impl Facts {
-    /// It was the wrong one: at once the first time, and then every [`PAUSE`] for all who find the
-    /// same meanwhile. None is forgotten: what they found holds from the end of the pause.
-    fn is_wrong(&mut self, now: Instant) {
+impl GuardState {
+    /// Drops the connections at once the first time, and then at most once per [`PAUSE`]. A report within
+    /// the pause is not lost: it takes effect when the pause ends.
+    fn note_wrong_server(&mut self, now: Instant) {
         self.advance(now);
         if self.then_before.is_some() {
             return;
@@ -57,13 +57,13 @@ impl Facts {
     }
 }
 
-impl Suspect {
-    fn with<T>(&self, look: impl FnOnce(&mut Facts, Instant) -> T) -> T {
-        let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&mut facts, Instant::now())
+impl FailoverGuard {
+    fn with<T>(&self, look: impl FnOnce(&mut GuardState, Instant) -> T) -> T {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&mut state, Instant::now())
     }
 
-    /// Waits for a statement within the deadline, and notes what its failure says of the server.
+    /// Waits for a statement within the deadline, and notes what its failure tells about the server.
     pub(super) async fn watch<T>(
         &self,
         statement: impl Future<Output = Result<T, sqlx::Error>>,
@@ -77,33 +77,33 @@ impl Suspect {
         answer.map_err(|error| self.note(error))
     }
 
-    /// Notes what a failure says of the server.
+    /// Notes what a failure tells about the server, and counts it.
     pub(super) fn note(&self, error: StoreError) -> StoreError {
-        self.heed(&error);
+        self.note_uncounted(&error);
         if let Some(kind) = error.kind() {
             DATABASE_ERRORS.add(1, [kind.into()]);
         }
         error
     }
 
-    /// The same, for a failure that is not counted among those of requests.
-    pub(super) fn heed(&self, error: &StoreError) {
+    /// The same as [`note`](Self::note), without counting: the failure is not one of a request.
+    pub(super) fn note_uncounted(&self, error: &StoreError) {
         if error.is_wrong_server() {
-            self.is_wrong();
+            self.note_wrong_server();
         }
         if error.is_disk_full() {
-            self.with(|facts, now| facts.full_at = Some(now));
+            self.with(|state, now| state.full_at = Some(now));
         }
     }
 
-    /// The server turned out to be the wrong one.
-    pub(super) fn is_wrong(&self) {
-        self.with(Facts::is_wrong);
+    /// Notes that the server is not the primary, so that its connections are dropped.
+    pub(super) fn note_wrong_server(&self) {
+        self.with(GuardState::note_wrong_server);
     }
 
-    /// The server turned out to be a standby, where it matters that it is the primary.
-    pub(super) fn is_standby(&self) -> StoreError {
-        self.is_wrong();
+    /// Notes that the server is a standby where the primary is needed, and returns the error for it.
+    pub(super) fn note_standby(&self) -> StoreError {
+        self.note_wrong_server();
         let error = StoreError::Standby;
         if let Some(kind) = error.kind() {
             DATABASE_ERRORS.add(1, [kind.into()]);
@@ -111,26 +111,25 @@ impl Suspect {
         error
     }
 
-    /// Whether the server had no room on its disk just now. Whoever finds out that it has again is the next
-    /// write, so this is forgotten after a while.
-    pub(super) fn is_full(&self) -> bool {
-        self.with(|facts, now| facts.full_at.is_some_and(|at| now - at < FULL))
+    /// Whether a write was refused for a full disk within the last [`FULL`].
+    pub(super) fn is_disk_full(&self) -> bool {
+        self.with(|state, now| state.full_at.is_some_and(|at| now - at < FULL))
     }
 
-    /// Whether the server turned out to be the wrong one just now, and connections that may be as
-    /// wrong are still in use.
+    /// Whether the server turned out to be the wrong one within the pause, so that connections to it may
+    /// still be in use.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.with(|facts, now| {
-            facts.advance(now);
-            facts.then_before.is_some()
+        self.with(|state, now| {
+            state.advance(now);
+            state.then_before.is_some()
         })
     }
 
     /// Whether a connection was made before the server turned out to be the wrong one.
     pub(super) fn is_outdated(&self, age: Duration) -> bool {
-        self.with(|facts, now| {
-            facts.advance(now);
-            facts
+        self.with(|state, now| {
+            state.advance(now);
+            state
                 .outdated_before
                 .is_some_and(|before| age > now - before)
         })
@@ -147,49 +146,46 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn connections_from_before_a_failure_are_dropped_and_later_ones_are_not() {
-        let suspect = Suspect::default();
+        let guard = FailoverGuard::default();
         pass(PAUSE).await;
-        assert!(!suspect.is_outdated(PAUSE));
-        suspect.is_wrong();
+        assert!(!guard.is_outdated(PAUSE));
+        guard.note_wrong_server();
         pass(PAUSE / 2).await;
-        assert!(suspect.is_outdated(PAUSE));
-        assert!(!suspect.is_outdated(PAUSE / 4));
+        assert!(guard.is_outdated(PAUSE));
+        assert!(!guard.is_outdated(PAUSE / 4));
     }
 
     /// Red when every failure counts at once.
     #[tokio::test(start_paused = true)]
     async fn of_a_wave_of_failures_one_drops_the_connections_until_the_pause_is_over() {
-        let suspect = Suspect::default();
-        suspect.is_wrong();
+        let guard = FailoverGuard::default();
+        guard.note_wrong_server();
         let made_after = Duration::from_millis(1);
         pass(made_after).await;
         for _ in 0..9 {
             pass(PAUSE / 10).await;
-            suspect.is_wrong();
+            guard.note_wrong_server();
             let age = PAUSE / 10;
-            assert!(!suspect.is_outdated(age), "a connection just made");
-            assert!(suspect.is_unsettled());
+            assert!(!guard.is_outdated(age), "a connection just made");
+            assert!(guard.is_unsettled());
         }
         pass(PAUSE / 10).await;
-        assert!(
-            suspect.is_outdated(PAUSE),
-            "what they found is not forgotten"
-        );
-        assert!(!suspect.is_unsettled());
-        assert!(!suspect.is_outdated(Duration::ZERO));
+        assert!(guard.is_outdated(PAUSE), "what they found is not forgotten");
+        assert!(!guard.is_unsettled());
+        assert!(!guard.is_outdated(Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_disk_is_called_full_for_three_seconds_after_the_last_refused_write() {
-        let suspect = Suspect::default();
-        let refuse_write = || suspect.with(|facts, now| facts.full_at = Some(now));
-        assert!(!suspect.is_full());
+        let guard = FailoverGuard::default();
+        let refuse_write = || guard.with(|state, now| state.full_at = Some(now));
+        assert!(!guard.is_disk_full());
         refuse_write();
         pass(Duration::from_secs(2)).await;
         refuse_write();
         pass(Duration::from_millis(2_900)).await;
-        assert!(suspect.is_full());
+        assert!(guard.is_disk_full());
         pass(Duration::from_millis(100)).await;
-        assert!(!suspect.is_full());
+        assert!(!guard.is_disk_full());
     }
 }

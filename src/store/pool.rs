@@ -21,8 +21,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::error::{ends_the_connection, is_too_many_connections};
+use super::failover::FailoverGuard;
 use super::reaper::{Backend, Reaper};
-use super::suspect::Suspect;
 use super::{BoxFuture, DEADLINE};
 
 /// How long one operation may wait for a place: less than for the database, so that a pool that is used
@@ -96,34 +96,34 @@ impl Bounds {
 
 /// A bounded number of connections, made when they are needed; cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Connections(Arc<Pool>);
+pub(super) struct ConnectionPool(Arc<Shared>);
 
 #[derive(Debug)]
-struct Pool {
+struct Shared {
     options: PgConnectOptions,
     /// Whether it may turn out that there is no pooler between.
     may_be_direct: bool,
     /// Begins a transaction where each may get another connection of PostgreSQL, with settings that are
     /// the transaction's own.
-    begin_anywhere: String,
+    begin_behind_pooler: String,
     max: usize,
     places: Arc<Semaphore>,
     /// For those who make a connection.
     turns: Semaphore,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<IdleConnection>>,
     /// Places whose connection was left in the middle of something.
     abandoned: AtomicUsize,
     /// One connection fewer is to be kept: another pool of ours found none left.
     is_one_wanted: AtomicBool,
     /// The pool that gives one up if this one finds none left.
-    lender: Option<Connections>,
-    suspect: Suspect,
+    donor: Option<ConnectionPool>,
+    guard: FailoverGuard,
     reaper: Reaper,
 }
 
 /// A connection.
 #[derive(Debug)]
-struct Held {
+struct OpenConnection {
     connection: PgConnection,
     /// PostgreSQL's process behind it, where that is one and the same for its whole life.
     backend: Option<Backend>,
@@ -131,8 +131,8 @@ struct Held {
 }
 
 #[derive(Debug)]
-struct Idle {
-    held: Held,
+struct IdleConnection {
+    held: OpenConnection,
     since: Instant,
 }
 
@@ -151,16 +151,16 @@ pub(super) struct Server {
     /// Without any settings for the connection.
     pub(super) options: PgConnectOptions,
     pub(super) is_behind_pooler: bool,
-    pub(super) suspect: Suspect,
+    pub(super) guard: FailoverGuard,
     pub(super) reaper: Reaper,
 }
 
-impl Connections {
+impl ConnectionPool {
     pub(super) fn new(
         server: &Server,
         max: u32,
         bounds: Bounds,
-        lender: Option<&Connections>,
+        donor: Option<&ConnectionPool>,
     ) -> Self {
         let options = server.options.clone();
         let options = if server.is_behind_pooler {
@@ -172,18 +172,18 @@ impl Connections {
                 .options([ISOLATION, MARK])
                 .options(bounds.settings())
         };
-        Self(Arc::new(Pool {
+        Self(Arc::new(Shared {
             options,
             may_be_direct: !server.is_behind_pooler,
-            begin_anywhere: begin_anywhere(bounds),
+            begin_behind_pooler: begin_behind_pooler(bounds),
             max: max as usize,
             places: Arc::new(Semaphore::new(max as usize)),
             turns: Semaphore::new(AT_A_TIME),
             idle: Mutex::default(),
             abandoned: AtomicUsize::new(0),
             is_one_wanted: AtomicBool::new(false),
-            lender: lender.cloned(),
-            suspect: server.suspect.clone(),
+            donor: donor.cloned(),
+            guard: server.guard.clone(),
             reaper: server.reaper.clone(),
         }))
     }
@@ -192,7 +192,7 @@ impl Connections {
     ///
     /// Where PostgreSQL has no more for us, be it that the role may have fewer than the pool, this waits
     /// for one to come back.
-    pub(super) async fn borrow(&self) -> Result<Loan, sqlx::Error> {
+    pub(super) async fn acquire(&self) -> Result<PooledConnection, sqlx::Error> {
         let until = Instant::now() + PATIENCE;
         let mut refusal = None;
         loop {
@@ -200,7 +200,7 @@ impl Connections {
             let Ok(place) = timeout_at(until, place).await else {
                 return Err(refusal.unwrap_or(sqlx::Error::PoolTimedOut));
             };
-            let loan = Loan {
+            let loan = PooledConnection {
                 held: None,
                 place: Some(place.map_err(|_| sqlx::Error::PoolClosed)?),
                 pool: self.clone(),
@@ -230,15 +230,15 @@ impl Connections {
         self.idle().clear();
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<IdleConnection>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a connection for whoever is next.
-    fn keep(&self, held: Held) {
+    fn keep(&self, held: OpenConnection) {
         let mut idle = self.idle();
         if !self.0.places.is_closed() && !self.0.is_one_wanted.swap(false, Ordering::Relaxed) {
-            idle.push(Idle {
+            idle.push(IdleConnection {
                 held,
                 since: Instant::now(),
             });
@@ -251,27 +251,27 @@ impl Connections {
         self.0.is_one_wanted.store(!is_spared, Ordering::Relaxed);
     }
 
-    async fn connect(&self) -> Result<Held, sqlx::Error> {
+    async fn connect(&self) -> Result<OpenConnection, sqlx::Error> {
         let mut connection = self.0.options.connect().await?;
         let backend = if self.0.may_be_direct {
             Backend::behind(&mut connection, MARK).await?
         } else {
             None
         };
-        Ok(Held {
+        Ok(OpenConnection {
             connection,
             backend,
             made_at: Instant::now(),
         })
     }
 
-    fn is_outdated(&self, held: &Held) -> bool {
+    fn is_outdated(&self, held: &OpenConnection) -> bool {
         let age = held.made_at.elapsed();
-        age > MAX_AGE || self.0.suspect.is_outdated(age)
+        age > MAX_AGE || self.0.guard.is_outdated(age)
     }
 }
 
-fn begin_anywhere(bounds: Bounds) -> String {
+fn begin_behind_pooler(bounds: Bounds) -> String {
     let [(statement, statement_ms), (lock, lock_ms)] = bounds.settings();
     let [(idle, idle_ms), ..] = SWALLOWED;
     format!(
@@ -280,39 +280,39 @@ fn begin_anywhere(bounds: Bounds) -> String {
     )
 }
 
-/// A connection on loan. Whoever is done says so with [`give_back`](Loan::give_back); one that is
+/// A connection on loan. Whoever is done says so with [`release`](PooledConnection::release); one that is
 /// dropped was left in the middle of something, which comes to its end, and is undone if it can be,
 /// before anybody else gets it.
-pub(super) struct Loan {
-    held: Option<Held>,
+pub(super) struct PooledConnection {
+    held: Option<OpenConnection>,
     place: Option<OwnedSemaphorePermit>,
-    pool: Connections,
+    pool: ConnectionPool,
     is_in_transaction: bool,
 }
 
-const ON_LOAN: &str = "it is taken when it goes back";
+const NOT_RELEASED: &str = "it is taken when it goes back";
 
-impl fmt::Debug for Loan {
+impl fmt::Debug for PooledConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Loan").field(&self.held).finish()
+        f.debug_tuple("PooledConnection").field(&self.held).finish()
     }
 }
 
-impl Deref for Loan {
+impl Deref for PooledConnection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.held.as_ref().expect(ON_LOAN).connection
+        &self.held.as_ref().expect(NOT_RELEASED).connection
     }
 }
 
-impl DerefMut for Loan {
+impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.held.as_mut().expect(ON_LOAN).connection
+        &mut self.held.as_mut().expect(NOT_RELEASED).connection
     }
 }
 
-impl Loan {
+impl PooledConnection {
     /// Takes a connection that is idle, or makes one.
     async fn fill(mut self) -> Result<Self, sqlx::Error> {
         if self.take_idle().await {
@@ -321,7 +321,7 @@ impl Loan {
         let (sender, made) = oneshot::channel();
         tokio::spawn(async move {
             if let Err(Ok(loan)) = sender.send(self.make().await) {
-                loan.give_back();
+                loan.release();
             }
         });
         made.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
@@ -332,7 +332,7 @@ impl Loan {
         loop {
             // The one that was used last, with what its process has in its caches.
             let idle = self.pool.idle().pop();
-            let Some(Idle { held, since }) = idle else {
+            let Some(IdleConnection { held, since }) = idle else {
                 return false;
             };
             if self.pool.is_outdated(&held) {
@@ -375,8 +375,8 @@ impl Loan {
 
     /// Leaves the place empty for a while, and has another pool give a connection up.
     fn rest(mut self) {
-        if let Some(lender) = &self.pool.0.lender {
-            lender.spare_one();
+        if let Some(donor) = &self.pool.0.donor {
+            donor.spare_one();
         }
         if let Some(place) = self.place.take() {
             tokio::spawn(async move {
@@ -404,7 +404,7 @@ impl Loan {
         // First, since it may be cut short after PostgreSQL has heard of it.
         self.is_in_transaction = true;
         if self.is_behind_pooler() {
-            let text = AssertSqlSafe(self.pool.0.begin_anywhere.clone());
+            let text = AssertSqlSafe(self.pool.0.begin_behind_pooler.clone());
             sqlx::raw_sql(text).execute(&mut **self).await?;
         } else {
             (**self).execute("BEGIN").await?;
@@ -420,8 +420,8 @@ impl Loan {
     }
 
     /// The same, for as long as its answer may come.
-    pub(super) async fn commit_patiently(&mut self) -> Result<(), sqlx::Error> {
-        self.patiently(|c| Box::pin(async move { c.execute("COMMIT").await.map(drop) }))
+    pub(super) async fn commit_without_deadline(&mut self) -> Result<(), sqlx::Error> {
+        self.without_deadline(|c| Box::pin(async move { c.execute("COMMIT").await.map(drop) }))
             .await?;
         self.is_in_transaction = false;
         Ok(())
@@ -436,7 +436,7 @@ impl Loan {
 
     /// Runs a statement without a deadline, until it is answered or is known to remain without an
     /// answer.
-    pub(super) async fn patiently<T>(
+    pub(super) async fn without_deadline<T>(
         &mut self,
         statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
     ) -> Result<T, sqlx::Error> {
@@ -455,7 +455,7 @@ impl Loan {
     }
 
     /// Gives it back to whoever is next: everything that was asked of it has been answered.
-    pub(super) fn give_back(mut self) {
+    pub(super) fn release(mut self) {
         if !self.is_in_transaction
             && let Some(held) = self.held.take()
         {
@@ -470,7 +470,7 @@ impl Loan {
     }
 }
 
-impl Drop for Loan {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let (Some(held), Some(place)) = (self.held.take(), self.place.take()) else {
             return;
@@ -491,7 +491,11 @@ impl Drop for Loan {
 }
 
 /// Lets a connection come to the end of what it was in the middle of. `None` if it is of no more use.
-async fn settle(mut held: Held, is_in_transaction: bool, reaper: &Reaper) -> Option<Held> {
+async fn settle(
+    mut held: OpenConnection,
+    is_in_transaction: bool,
+    reaper: &Reaper,
+) -> Option<OpenConnection> {
     let gone = reaper.clone().gone(held.backend);
     let is_well = tokio::select! {
         biased;
