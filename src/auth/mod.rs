@@ -180,7 +180,7 @@ impl Auth {
     /// Says how busy the hashing pool is and how old the view of ended sessions, for a scrape. Asks
     /// no database.
     pub fn measure(&self) {
-        self.0.pool.measure();
+        self.0.pool.record_metrics();
         self.0.revocations.measure();
     }
 }

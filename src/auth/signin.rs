@@ -156,7 +156,7 @@ impl Auth {
                     self.refuse(pending, is_failure, &event).await?;
                     SigninError::Refused(refusal)
                 };
-                self.0.pool.hold_back(&check).await;
+                self.0.pool.delay_refusal(&check).await;
                 Err(error)
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::problem::{ConfigError, Problem};
+use super::problem::{ConfigError, ConfigProblem};
 use super::reader::{Read, Reader};
 use super::show::Entry;
 use super::{Config, check, outside, show, warn};
@@ -146,7 +146,7 @@ pub(super) fn variable(key: &str) -> String {
 struct Layers {
     known: BTreeSet<String>,
     settings: Settings,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl Layers {
@@ -182,7 +182,7 @@ impl Layers {
 
     /// What can be told when the file cannot be read: that, and what is wrong with the names in
     /// the environment.
-    fn without_file(self, problem: Problem) -> ConfigError {
+    fn without_file(self, problem: ConfigProblem) -> ConfigError {
         let mut problems = vec![problem];
         problems.extend(self.problems);
         ConfigError::new(problems)
@@ -267,7 +267,7 @@ impl Layers {
     }
 
     fn problem(&mut self, key: String, message: String, variable: Option<&str>) {
-        self.problems.push(Problem {
+        self.problems.push(ConfigProblem {
             key,
             message,
             variable: variable.map(str::to_owned),
@@ -342,8 +342,8 @@ fn segment(key: &str) -> String {
     }
 }
 
-fn read_file(path: &Path) -> Result<Table, Problem> {
-    let problem = |message| Problem {
+fn read_file(path: &Path) -> Result<Table, ConfigProblem> {
+    let problem = |message| ConfigProblem {
         key: path.display().to_string(),
         message,
         variable: None,

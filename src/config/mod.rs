@@ -29,7 +29,7 @@ use secrecy::SecretString;
 use crate::domain::{Language, Limit, MasterKey};
 
 pub use load::{Loaded, process_environment};
-pub use problem::{ConfigError, Problem};
+pub use problem::{ConfigError, ConfigProblem};
 pub use shape::is_full_host_name;
 
 /// Everything that can be set.

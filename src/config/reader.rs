@@ -7,13 +7,13 @@ use std::time::Duration;
 use toml::Value;
 
 use super::load::{Given, Settings};
-use super::problem::Problem;
+use super::problem::ConfigProblem;
 use super::show::Entry;
 
 /// The merged settings, what was found wrong with them, and how to show them.
 pub(super) struct Reader {
     settings: Settings,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
     entries: Vec<Entry>,
     warnings: Vec<String>,
 }
@@ -21,12 +21,12 @@ pub(super) struct Reader {
 /// What was noted while the keys were read.
 pub(super) struct Read {
     pub(super) entries: Vec<Entry>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<ConfigProblem>,
     pub(super) warnings: Vec<String>,
 }
 
 impl Reader {
-    pub(super) fn new(settings: Settings, problems: Vec<Problem>) -> Self {
+    pub(super) fn new(settings: Settings, problems: Vec<ConfigProblem>) -> Self {
         Self {
             settings,
             problems,
@@ -51,7 +51,7 @@ impl Reader {
     /// Notes what is wrong with a key. The message must not repeat a secret.
     pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
         let variable = self.given(key).and_then(|given| given.origin.variable());
-        self.problems.push(Problem {
+        self.problems.push(ConfigProblem {
             key: key.to_owned(),
             message: message.into(),
             variable: variable.map(str::to_owned),

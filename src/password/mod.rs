@@ -8,9 +8,10 @@
 //! A hash of an older service may need more memory than a worker has. It gets what it needs for once, one
 //! such hash at a time; if there is none, it was not checked, and the answer is no verdict.
 
-mod hold;
 mod pool;
 mod scheme;
+mod timing;
+mod workers;
 
 pub use pool::{Check, HashingError, HashingPool, Verdict};
 pub use scheme::{UnsupportedHash, check_importable, kind_outgrows_worker, outgrows_worker};

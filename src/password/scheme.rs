@@ -29,7 +29,7 @@ pub enum UnsupportedHash {
     Unknown,
     /// It would take too much memory or time to check.
     #[error("its cost is too high")]
-    TooDear,
+    TooExpensive,
 }
 
 /// What the time of a check depends on: the scheme and its parameters.
@@ -259,7 +259,7 @@ pub fn check_importable(stored: &PasswordHash) -> Result<(), UnsupportedHash> {
     if is_cheap_enough {
         Ok(())
     } else {
-        Err(UnsupportedHash::TooDear)
+        Err(UnsupportedHash::TooExpensive)
     }
 }
 

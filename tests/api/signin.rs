@@ -256,7 +256,7 @@ async fn a_full_hashing_queue_is_503_overloaded_and_says_when_to_come_back() {
     assert_eq!(recorded.count(), turned_away.len());
 }
 
-/// Red without `hold_back`. How long a check takes differs from machine to machine, so this only
+/// Red without `delay_refusal`. How long a check takes differs from machine to machine, so this only
 /// asks for half of what one took here; `benches/enumeration.rs` measures how alike they are.
 #[tokio::test]
 async fn while_an_older_hash_is_in_use_every_refusal_takes_as_long_as_its_check() {
