@@ -1,9 +1,9 @@
 //! What must hold whatever arrives, as functions that panic where it does not.
 //!
 //! Each takes bytes that anybody could have sent. libFuzzer calls them (`fuzz_targets`), and so does
-//! the ordinary suite (`tests/properties.rs`): with the inputs that libFuzzer kept (`corpus`), and
-//! with inputs of its own making. An oracle here never repeats the code that it judges: it says the
-//! same in other terms.
+//! the ordinary suite (`tests/properties.rs`): with one input of each shape (`corpus`), and with
+//! random changes to them. An oracle here never repeats the code that it judges: it says the same in
+//! other terms.
 
 pub mod authorization;
 pub mod body;
