@@ -1,6 +1,5 @@
 //! The rules of the house, kept by reading what is in it: which module may use which, where each
-//! outside library lives, what a migration looks like, what may be built into the program, and that the
-//! shipped configuration loads.
+//! outside library lives, what a migration looks like, and that the shipped configuration loads.
 
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
@@ -8,10 +7,8 @@
 #[path = "../api/support/cluster.rs"]
 mod cluster;
 mod config;
-mod dependencies;
 mod layers;
 mod libraries;
 mod migrations;
 mod source;
 mod ui;
-mod upgrade;
