@@ -17,7 +17,7 @@ use backoffice_auth::domain::{
     AuthenticationMethod, ClientNetwork, Clock, EmailAddress, Generation, KeyPurpose,
     PlainPassword, Session, SessionId, SigningKeyRecord, UserId,
 };
-use backoffice_auth::http::client::{Proxies, client_address};
+use backoffice_auth::http::extract::client::{Proxies, client_address};
 use backoffice_auth::limits::{Flood, FloodLimit};
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::token::{Ring, SealedKey, Sealer, Tokens};

@@ -17,12 +17,13 @@ use crate::auth::{Auth, KeysError, SigningKeys};
 use crate::config::Config;
 use crate::domain::{Clock, Purpose};
 use crate::http;
-use crate::http::health::Health;
-use crate::http::scrape::Measured;
-use crate::http::server::{self, ServerLimits, Shutdown};
+use crate::http::endpoints::health::Health;
+use crate::http::endpoints::metrics::MetricsSources;
+use crate::http::layers::unreadable::instead_of;
 use crate::limits::{Flood, FloodLimit};
 use crate::mail::{MailConfigError, Mailer};
 use crate::password::HashingPool;
+use crate::serve::{self, ServerLimits, Shutdown};
 use crate::store::{Fitness, Store, StoreError};
 use crate::telemetry::{self, causes};
 use crate::token::Tokens;
@@ -201,7 +202,7 @@ impl App {
             drain: DRAIN,
             ..ServerLimits::new(config.http.max_connections)
         };
-        let served = server::serve(listener, router, limits, self.shutdown.clone());
+        let served = serve::serve(listener, router, instead_of, limits, self.shutdown.clone());
         self.serving.spawn(served);
     }
 
@@ -209,7 +210,7 @@ impl App {
     fn serve_management(&self, listener: TcpListener, auth: Auth, clock: Clock) {
         let (shutdown, misses_worker) = (self.shutdown.clone(), self.misses_worker.clone());
         let health = Health::new(self.store.clone(), clock, shutdown, misses_worker);
-        let router = http::management_router(Measured {
+        let router = http::management_router(MetricsSources {
             auth,
             store: self.store.clone(),
             health: Arc::new(health),
@@ -218,7 +219,13 @@ impl App {
             listener: "management",
             ..ServerLimits::new(MAX_PROBES)
         };
-        tokio::spawn(server::serve(listener, router, limits, self.probes.clone()));
+        tokio::spawn(serve::serve(
+            listener,
+            router,
+            instead_of,
+            limits,
+            self.probes.clone(),
+        ));
     }
 
     /// Where browsers and services are served.
@@ -278,7 +285,7 @@ impl Starting {
         };
         let shutdown = Shutdown::default();
         let router = http::starting_router();
-        let served = server::serve(listener, router, limits, shutdown.clone());
+        let served = serve::serve(listener, router, instead_of, limits, shutdown.clone());
         Ok(Self {
             serving: tokio::spawn(served),
             shutdown,

@@ -5,7 +5,7 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> app -> { http  workers } -> auth -> { store  mail  token  password  limits } -> config -> domain
+//! main -> cli -> app -> { http  workers } -> { auth  serve } -> { store  mail  token  password  limits } -> config -> domain
 //! ```
 //!
 //! A module uses what stands to its right and never what stands to its left. Modules in braces do
@@ -18,8 +18,9 @@
 //! | [`cli`] | one file per family of commands: parse, call, print | `clap` |
 //! | [`app`] | from a configuration to a running server, and back to nothing | |
 //! | [`dev`] | a private PostgreSQL, a mailbox and demo users, for a first run and for tests | |
-//! | [`http`] | the wire: routes, middleware, refusals; a file per endpoint | `axum`, `tower` |
+//! | [`http`] | the wire: routes, layers, refusals; a file per endpoint | `axum`, `tower` |
 //! | [`workers`] | loops beside the requests: mail, ended sessions, keys, kinds of hashes, the heartbeat, measuring, purging | |
+//! | [`serve`] | connections and sockets: accepting, clocks, draining; no route | `hyper` |
 //! | [`auth`] | the use cases; they know neither HTTP nor SQL | |
 //! | [`store`] | the database: a file per table, a statement per function | `sqlx` |
 //! | [`mail`] | what a mail says and how it leaves | `lettre` |
@@ -32,16 +33,16 @@
 //!
 //! # The life of a request
 //!
-//! 1. [`http::server`] accepts a connection, and makes room for it if all places are taken. The
-//!    clocks of that connection (head, idle, write, answer) are in the module beside it.
+//! 1. [`serve`] accepts a connection, and makes room for it if all places are taken. The
+//!    clocks of that connection (head, idle, write, answer) are in the same room.
 //! 2. [`http::stack`] is what every request passes. From the outside in: the client is recognised
-//!    and the request gets its id ([`http::client`]), the answer's headers are hardened, the line
-//!    for the log is opened ([`http::access_log`]), panics are caught, a request without exactly one
+//!    and the request gets its id ([`http::extract::client`]), the answer's headers are hardened, the line
+//!    for the log is opened ([`http::layers::access_log`]), panics are caught, a request without exactly one
 //!    host is refused, and its time with the database is bounded. All routes but `/auth/verify` also
-//!    pass CORS, the look at the origin of a page ([`http::origin`]) and the bound on bodies.
+//!    pass CORS, the look at the origin of a page ([`http::layers::origin`]) and the bound on bodies.
 //! 3. The router of [`http::public_router`] picks the endpoint. What a stranger can call has a flood
-//!    gate in front ([`http::flood`]); it refuses before the body is read.
-//! 4. The endpoint's handler extracts ([`http::body`], [`http::bearer`]), calls one method of
+//!    gate in front ([`http::layers::flood`]); it refuses before the body is read.
+//! 4. The endpoint's handler extracts ([`http::extract::body`], [`http::extract::bearer`]), calls one method of
 //!    [`auth::Auth`], and converts what comes back. That is all that a handler does.
 //! 5. The use case reserves an attempt in [`store`] before it looks at anything, then checks: a
 //!    password in the [`password`] pool, a code by its HMAC, a token with [`token`]. What changes
@@ -60,7 +61,7 @@
 //!    [`store`]. Run `.ci/sqlx` and commit what it writes into `.sqlx`.
 //! 3. The use case: a file in [`auth`] with a method on [`auth::Auth`] and an error enum whose
 //!    variants name reasons, not statuses.
-//! 4. The wire: a file in [`http`] with request, response and handler, and the route in
+//! 4. The wire: a file in [`http::endpoints`] with request, response and handler, and the route in
 //!    [`http::public_router`], with a flood gate if a stranger can call it.
 //! 5. The refusals: a `From<…Error> for Problem` in `http/error.rs`. It has no `_` arm: each reason
 //!    is decided on. A new code is a variant of [`http::problem::Code`].
@@ -78,6 +79,7 @@ pub mod http;
 pub mod limits;
 pub mod mail;
 pub mod password;
+pub mod serve;
 pub mod store;
 pub mod telemetry;
 pub mod token;

@@ -2,8 +2,8 @@
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
-use backoffice_auth::http::basic;
-use backoffice_auth::http::bearer::BearerToken;
+use backoffice_auth::http::extract::basic;
+use backoffice_auth::http::extract::bearer::BearerToken;
 use backoffice_auth::http::problem::Code;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

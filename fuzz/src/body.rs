@@ -4,11 +4,11 @@ use std::sync::LazyLock;
 
 use axum::extract::{FromRequest as _, Request};
 use backoffice_auth::domain::{EmailAddress, PlainPassword, RequestId};
-use backoffice_auth::http::body::{ApiJson, FromFields, MAX_BODY_BYTES};
-use backoffice_auth::http::confirm::ConfirmRequest;
+use backoffice_auth::http::endpoints::confirm::ConfirmRequest;
+use backoffice_auth::http::endpoints::refresh::RefreshRequest;
+use backoffice_auth::http::endpoints::signin::SigninRequest;
+use backoffice_auth::http::extract::body::{ApiJson, FromFields, MAX_BODY_BYTES};
 use backoffice_auth::http::problem::{Code, Problem};
-use backoffice_auth::http::refresh::RefreshRequest;
-use backoffice_auth::http::signin::SigninRequest;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 use unicode_normalization::UnicodeNormalization as _;

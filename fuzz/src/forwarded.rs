@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use backoffice_auth::config::ForwardedHeader;
 use backoffice_auth::domain::ClientNetwork;
-use backoffice_auth::http::client::{Proxies, client_address, recognise};
+use backoffice_auth::http::extract::client::{Proxies, client_address, recognise};
 
 const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const CLIENT: &str = "203.0.113.7";

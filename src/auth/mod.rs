@@ -179,8 +179,8 @@ impl Auth {
 
     /// Says how busy the hashing pool is and how old the view of ended sessions, for a scrape. Asks
     /// no database.
-    pub fn measure(&self) {
+    pub fn record_metrics(&self) {
         self.0.pool.record_metrics();
-        self.0.revocations.measure();
+        self.0.revocations.record_metrics();
     }
 }

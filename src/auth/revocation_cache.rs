@@ -236,7 +236,7 @@ impl RevocationCache {
     }
 
     /// Says how old it is and how much it holds, for a scrape.
-    pub(super) fn measure(&self) {
+    pub(super) fn record_metrics(&self) {
         let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let age = view
             .read_at

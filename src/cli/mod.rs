@@ -122,7 +122,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Dev => dev::run(file),
         Command::Serve => serve::run(&Config::load(file, process_environment())?),
         Command::Openapi => {
-            say!("{}", crate::http::openapi::printed());
+            say!("{}", crate::http::printed_description());
             Ok(())
         }
         Command::Healthcheck => healthcheck::run(&load(file)?),

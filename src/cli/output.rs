@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write as _, stdout};
 use std::process::exit;
 
 use crate::domain::Timestamp;
-use crate::http::tokens::WireTime;
+use crate::http::endpoints::tokens::WireTime;
 
 /// Prints a line, as `println!` does, which panics when its reader has gone away.
 macro_rules! say {

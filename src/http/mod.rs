@@ -1,40 +1,17 @@
 //! The wire: what arrives, what leaves, and the rules that hold for every request.
 //!
-//! [`server`] accepts connections and lets them go; [`public_router`] makes the table of routes and
-//! what each passes; [`problem`] is the one shape of a refusal and `error` the one place where a
-//! reason becomes one; [`body`], [`bearer`], [`basic`] and [`client`] are what a handler extracts.
-//! Then a file for each endpoint: request, response, handler. [`openapi`] describes them to
-//! programs, [`docs`] to people.
+//! [`public_router`] makes the table of routes and says what each passes. [`problem`] is the one shape
+//! of a refusal, and `error` the one place where a reason becomes one. [`extract`] has what a
+//! handler takes from a request, [`layers`] what requests pass on their way, and [`endpoints`] a file
+//! for each endpoint: request, response, handler. [`description`] describes them to programs and
+//! people. Connections are the matter of [`serve`](crate::serve).
 
-pub mod access_log;
-pub mod basic;
-pub mod bearer;
-pub mod body;
-pub mod client;
-pub mod confirm;
-mod connection;
-pub mod docs;
+pub mod description;
+pub mod endpoints;
 mod error;
-pub mod flood;
-pub mod health;
-pub mod introspect;
-pub mod middleware;
-pub mod openapi;
-pub mod origin;
+pub mod extract;
+pub mod layers;
 pub mod problem;
-pub mod refresh;
-pub mod revocations;
-mod room;
-pub mod scrape;
-pub mod server;
-pub mod session;
-pub mod sessions;
-pub mod signin;
-pub mod signout;
-pub mod tokens;
-mod unreadable;
-pub mod verify;
-pub mod well_known;
 
 use std::sync::Arc;
 
@@ -52,11 +29,17 @@ use utoipa_axum::routes;
 use crate::auth::Auth;
 use crate::config::HttpConfig;
 use crate::limits::{Flood, FloodLimit};
-use client::Proxies;
-use flood::FloodGate;
-use openapi::Rendered;
-use origin::KnownOrigins;
-use scrape::Measured;
+use description::{Rendered, docs};
+use endpoints::metrics::MetricsSources;
+use endpoints::{
+    confirm, health, introspect, refresh, revocations, session, sessions, signin, signout, verify,
+    well_known,
+};
+use extract::body::MAX_BODY_BYTES;
+use extract::client::Proxies;
+use layers::flood::{self, FloodGate};
+use layers::origin::{self, KnownOrigins};
+use layers::{access_log, bounds, cors, fallback, harden, identify};
 
 /// The base path of the methods.
 pub const API: &str = "/api/v2";
@@ -65,7 +48,7 @@ pub const API: &str = "/api/v2";
 pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Router {
     let (callers, described) = callers(flood).split_for_parts();
     let description = Rendered::new(described, auth.issuer());
-    let description = get(openapi::show).with_state(description);
+    let description = get(description::show).with_state(description);
     let callers = callers.route("/api/openapi.json", description);
     let origins = KnownOrigins::new(
         auth.issuer(),
@@ -111,6 +94,12 @@ fn callers(flood: &Arc<Flood>) -> OpenApiRouter<Auth> {
         .routes(routes!(well_known::openid_configuration))
 }
 
+/// The description of the interface, as `backoffice-auth openapi` prints it.
+#[must_use]
+pub fn printed_description() -> String {
+    description::printed(described_routes())
+}
+
 /// What the routes that callers reach say of themselves.
 fn described_routes() -> OpenApi {
     let unused = FloodLimit {
@@ -121,13 +110,16 @@ fn described_routes() -> OpenApi {
 }
 
 /// What probes and scrapers reach.
-pub fn management_router(measured: Measured) -> Router {
-    let health = Arc::clone(&measured.health);
+pub fn management_router(sources: MetricsSources) -> Router {
+    let health = Arc::clone(&sources.health);
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .with_state(health)
-        .route("/metrics", get(scrape::show).with_state(measured))
+        .route(
+            "/metrics",
+            get(endpoints::metrics::show).with_state(sources),
+        )
 }
 
 /// The same while the server starts: it lives, and is not ready.
@@ -135,7 +127,7 @@ pub fn starting_router() -> Router {
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::starting))
-        .route("/metrics", get(scrape::show_counted))
+        .route("/metrics", get(endpoints::metrics::show_recorded))
 }
 
 /// Puts what every request passes around a router with all its routes. From the outside in:
@@ -154,16 +146,16 @@ pub fn stack(router: Router, config: &HttpConfig) -> Router {
         header: config.forwarded_header,
     });
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(proxies, middleware::identify))
-        .layer(from_fn(middleware::harden))
+        .layer(from_fn_with_state(proxies, identify::identify))
+        .layer(from_fn(harden::harden))
         .layer(from_fn_with_state(
             Arc::new(access_log::Lines::new()),
             access_log::log,
         ))
-        .layer(CatchPanicLayer::custom(middleware::refuse_panic))
-        .layer(from_fn(middleware::refuse_ambiguous_host))
-        .layer(from_fn(middleware::bound_database_time));
-    router.fallback(middleware::not_found).layer(layers)
+        .layer(CatchPanicLayer::custom(fallback::refuse_panic))
+        .layer(from_fn(bounds::refuse_ambiguous_host))
+        .layer(from_fn(bounds::bound_database_time));
+    router.fallback(fallback::not_found).layer(layers)
 }
 
 /// Puts around routes what callers of them pass. From the outside in:
@@ -180,12 +172,12 @@ fn for_callers<S: Clone + Send + Sync + 'static>(
     config: &HttpConfig,
 ) -> Router<S> {
     let layers = ServiceBuilder::new()
-        .layer(option_layer(middleware::cors(config)))
+        .layer(option_layer(cors::cors(config)))
         .layer(from_fn_with_state(origins, origin::refuse_foreign_pages))
-        .layer(from_fn(middleware::refuse_large_bodies))
-        .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES));
+        .layer(from_fn(bounds::refuse_large_bodies))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     router
-        .method_not_allowed_fallback(middleware::method_not_allowed)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
         .layer(layers)
 }
 
@@ -202,8 +194,8 @@ mod tests {
     use serde_json::{Value, json};
     use tower::ServiceExt;
 
-    use super::body::ApiJson;
-    use super::signin::SigninRequest;
+    use super::endpoints::signin::SigninRequest;
+    use super::extract::body::ApiJson;
     use super::*;
     use crate::config::ForwardedHeader;
     use crate::domain::Client;

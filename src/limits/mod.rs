@@ -9,13 +9,13 @@
 mod buckets;
 mod flood;
 mod keys;
-mod record;
 mod strangers;
+mod throttle;
 
 pub use flood::{Flood, FloodLimit};
 pub use keys::AttemptKeys;
-pub use record::RecordBudget;
 pub use strangers::Strangers;
+pub use throttle::RecordBudget;
 
 use std::time::Duration;
 

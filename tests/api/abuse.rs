@@ -5,8 +5,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use backoffice_auth::http::server::{ServerLimits, Shutdown, Timeouts, serve};
+use backoffice_auth::http::layers::unreadable::instead_of;
 use backoffice_auth::http::stack;
+use backoffice_auth::serve::{ServerLimits, Shutdown, Timeouts, serve};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -722,6 +723,7 @@ async fn serve_routes(routes: axum::Router, timeouts: Timeouts) -> (SocketAddr, 
     tokio::spawn(serve(
         listener,
         stack(routes, &config.http),
+        instead_of,
         limits,
         shutdown.clone(),
     ));

@@ -1,8 +1,8 @@
 //! The database goes away and comes back: a cluster of its own, stopped and started.
 
 use backoffice_auth::domain::Clock;
-use backoffice_auth::http::health::{Health, Readiness};
-use backoffice_auth::http::server::Shutdown;
+use backoffice_auth::http::endpoints::health::{Health, Readiness};
+use backoffice_auth::serve::Shutdown;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;

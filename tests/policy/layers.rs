@@ -1,6 +1,7 @@
-//! `main -> cli -> app -> { http workers } -> auth -> { store mail token password limits } ->
+//! `main -> cli -> app -> { http workers } -> { auth serve } -> { store mail token password limits } ->
 //! config -> domain`: a module uses what stands to its right, and never leftwards. `telemetry` stands
-//! beside `config`: whatever does something may count it.
+//! beside `config`: whatever does something may count it. `serve` knows connections alone: of the
+//! modules to its right it uses `telemetry` only.
 
 use std::collections::BTreeSet;
 
@@ -18,11 +19,16 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         "lib" | "domain" => below.clear(),
         "config" => below = vec!["domain"],
         "telemetry" => below = vec!["config"],
+        "serve" => below = vec!["telemetry"],
         "auth" => {
             below.extend(MIDDLE);
             below.push("telemetry");
         }
-        "http" | "workers" => {
+        "http" => {
+            below.extend(MIDDLE);
+            below.extend(["auth", "serve", "telemetry"]);
+        }
+        "workers" => {
             below.extend(MIDDLE);
             below.extend(["auth", "telemetry"]);
         }
@@ -61,6 +67,7 @@ fn every_arrow_is_seen() {
         ("main", "cli"),
         ("cli", "app"),
         ("app", "http"),
+        ("app", "serve"),
         ("http", "auth"),
         ("workers", "auth"),
         ("auth", "store"),

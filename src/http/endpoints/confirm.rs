@@ -1,0 +1,69 @@
+//! `POST /2fa/confirm`: a challenge's token and the mailed code, for tokens.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::openapi::{JSON_BODY, SIGN_IN};
+use super::sample;
+use super::tokens::{self, TokenPairBody};
+use crate::auth::Auth;
+use crate::domain::Client;
+use crate::http::extract::body::{ApiJson, Fields, FromFields};
+use crate::http::problem::Problem;
+
+/// The body of `POST /2fa/confirm`. Any text is in bounds; a malformed one is refused as every
+/// other wrong one is.
+#[derive(Clone, ToSchema)]
+pub struct ConfirmRequest {
+    /// The 2FA token of the sign-in.
+    pub token: String,
+    /// The code from the mail: six digits.
+    pub code: String,
+}
+
+impl FromFields for ConfirmRequest {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let (token, code) = (fields.text("token"), fields.text("code"));
+        Some(Self {
+            token: token?,
+            code: code?,
+        })
+    }
+}
+
+/// Trades a challenge and its code for a session.
+///
+/// By default, three attempts a minute are let through for a user, over all their challenges; the
+/// next one starts a block of five minutes.
+#[utoipa::path(
+    post,
+    path = "/2fa/confirm",
+    operation_id = "confirm",
+    tag = SIGN_IN,
+    request_body(
+        content = ConfirmRequest,
+        description = JSON_BODY,
+        example = example_request,
+    ),
+    responses((
+        status = OK,
+        description = "Signed in",
+        body = TokenPairBody,
+        example = tokens::example,
+    )),
+)]
+pub async fn confirm(
+    State(auth): State<Auth>,
+    client: Client,
+    ApiJson(body): ApiJson<ConfirmRequest>,
+) -> Result<Json<TokenPairBody>, Problem> {
+    let pair = auth.confirm(&client, &body.token, &body.code).await?;
+    Ok(Json(pair.into()))
+}
+
+/// To `POST /2fa/confirm`.
+fn example_request() -> Value {
+    json!({"token": sample::CHALLENGE, "code": "123456"})
+}

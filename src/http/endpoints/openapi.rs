@@ -1,0 +1,36 @@
+//! What the endpoints' descriptions have in common: tags, the note on JSON bodies, constant flags.
+
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+
+/// The tag of the four methods.
+pub const SIGN_IN: &str = "Sign in";
+/// The tag of what a user asks about their own sessions.
+pub const SESSIONS: &str = "Sessions";
+/// The tag of what other services ask.
+pub const SERVICES: &str = "Services";
+/// The tag of what reverse proxies ask.
+pub const PROXIES: &str = "Proxies";
+/// The tag of the description itself.
+pub const DESCRIPTION: &str = "Description";
+
+/// The note on the bodies of the methods.
+pub const JSON_BODY: &str = "A JSON object of at most 16 KiB, without repeated keys. It is read \
+    as JSON under `application/json`, under `application/x-www-form-urlencoded` (what curl calls \
+    whatever `--data` sends) and under no `Content-Type`. Unknown fields are ignored.";
+
+/// The schema of a flag that is `true` wherever it is.
+pub(super) fn always_true() -> Object {
+    always(true)
+}
+
+/// The schema of a flag that is `false` wherever it is.
+pub(super) fn always_false() -> Object {
+    always(false)
+}
+
+fn always(value: bool) -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .enum_values(Some([value]))
+        .build()
+}

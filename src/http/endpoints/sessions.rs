@@ -1,0 +1,170 @@
+//! `GET /sessions`, `DELETE /sessions/{id}`, `DELETE /sessions`: what a user sees and ends.
+
+use std::net::Ipv4Addr;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::openapi::SESSIONS;
+use super::sample;
+use super::tokens::WireTime;
+use crate::auth::Auth;
+use crate::domain::{Client, ClientNetwork, SessionId, UserAgent};
+use crate::http::extract::bearer::BearerToken;
+use crate::http::problem::{Code, Problem};
+use crate::store::SessionRecord;
+
+/// The answer of `GET /sessions`, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionsResponse {
+    sessions: Vec<ListedSession>,
+}
+
+/// A live session.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ListedSession {
+    #[schema(value_type = uuid::Uuid)]
+    id: SessionId,
+    created_at: WireTime,
+    /// When it was opened or last refreshed.
+    last_used_at: WireTime,
+    /// When it ends, however often it is refreshed.
+    expires_at: WireTime,
+    /// The IPv4 address, or the /64 of the IPv6 address, from which it was opened.
+    network: String,
+    /// What opened it calls itself; null where it did not say.
+    #[schema(required, max_length = 200)]
+    user_agent: Option<String>,
+    /// The IPv4 address, or the /64 of the IPv6 address, from which it was used last.
+    last_network: String,
+    /// What used it last calls itself; null where it did not say.
+    #[schema(required, max_length = 200)]
+    last_user_agent: Option<String>,
+    /// A short name for that, as "Firefox on Windows"; null where it names nothing that is known here.
+    /// It says what the program calls itself, which proves nothing.
+    #[schema(required, max_length = 60)]
+    device: Option<String>,
+    /// Whether it is the session of the token that asks.
+    current: bool,
+}
+
+impl SessionsResponse {
+    /// A user's sessions, one of which is the caller's own.
+    #[must_use]
+    pub fn new(records: Vec<SessionRecord>, current: SessionId) -> Self {
+        let sessions = records
+            .into_iter()
+            .map(|record| ListedSession::new(record, current));
+        Self {
+            sessions: sessions.collect(),
+        }
+    }
+}
+
+impl ListedSession {
+    fn new(record: SessionRecord, current: SessionId) -> Self {
+        Self {
+            device: UserAgent::device_of(record.last_user_agent.as_deref()),
+            id: record.session_id,
+            created_at: record.created_at.into(),
+            last_used_at: record.last_used_at.into(),
+            expires_at: record.expires_at.into(),
+            network: record.network.to_string(),
+            user_agent: record.user_agent,
+            last_network: record.last_network.to_string(),
+            last_user_agent: record.last_user_agent,
+            current: record.session_id == current,
+        }
+    }
+}
+
+/// Lists the live sessions of the token's owner.
+#[utoipa::path(
+    get,
+    path = "/sessions",
+    operation_id = "listSessions",
+    tag = SESSIONS,
+    security(("accessToken" = [])),
+    responses((
+        status = OK,
+        description = "The live sessions, newest first",
+        body = SessionsResponse,
+        example = example,
+    )),
+)]
+pub async fn list(
+    State(auth): State<Auth>,
+    token: BearerToken,
+) -> Result<Json<SessionsResponse>, Problem> {
+    let (records, current) = auth.list_own_sessions(token.expose()).await?;
+    Ok(Json(SessionsResponse::new(records, current)))
+}
+
+/// Ends one session of the token's owner; 404 for one that is not theirs or not live.
+#[utoipa::path(
+    delete,
+    path = "/sessions/{id}",
+    operation_id = "endSession",
+    tag = SESSIONS,
+    security(("accessToken" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The session's id, as `GET /sessions` lists it")),
+    responses((status = NO_CONTENT, description = "The session is over")),
+)]
+pub async fn end(
+    State(auth): State<Auth>,
+    client: Client,
+    token: BearerToken,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Problem> {
+    // What is no id is no session either.
+    let id = id.ok().and_then(|Path(id)| SessionId::parse(&id));
+    let id = id.ok_or(Code::NotFound)?;
+    auth.end_own_session(&client, token.expose(), id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends all sessions of the token's owner.
+///
+/// The session of the token that asks is one of them.
+#[utoipa::path(
+    delete,
+    path = "/sessions",
+    operation_id = "endSessions",
+    tag = SESSIONS,
+    security(("accessToken" = [])),
+    responses((status = NO_CONTENT, description = "All sessions are over")),
+)]
+pub async fn end_all(
+    State(auth): State<Auth>,
+    client: Client,
+    token: BearerToken,
+) -> Result<StatusCode, Problem> {
+    auth.end_own_sessions(&client, token.expose()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// From `GET /sessions`.
+fn example() -> Value {
+    let record = |session_id, address: [u8; 4], user_agent: Option<&str>| SessionRecord {
+        session_id,
+        created_at: sample::at(0),
+        last_used_at: sample::at(0),
+        idle_expires_at: sample::at(sample::REFRESH_TTL),
+        expires_at: sample::at(sample::SESSION_TTL),
+        network: ClientNetwork::of(Ipv4Addr::from(address).into()),
+        user_agent: user_agent.map(str::to_owned),
+        last_network: ClientNetwork::of(Ipv4Addr::from(address).into()),
+        last_user_agent: user_agent.map(str::to_owned),
+    };
+    let records = vec![
+        record(sample::SESSION, [203, 0, 113, 7], Some("curl/8.5.0")),
+        record(sample::OTHER_SESSION, [198, 51, 100, 24], None),
+    ];
+    sample::wire(SessionsResponse::new(records, sample::SESSION))
+}

@@ -1,0 +1,39 @@
+//! The flood layer of a method, as tower middleware: in front of body, database and hash.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::domain::Client;
+use crate::http::problem::Problem;
+use crate::limits::Flood;
+use crate::telemetry::metrics::LIMIT_REFUSALS;
+
+/// The limiter, and the method that a route counts for.
+#[derive(Debug, Clone)]
+pub struct FloodGate {
+    /// Shared by all methods.
+    pub flood: Arc<Flood>,
+    /// What is counted apart.
+    pub method: &'static str,
+}
+
+/// Lets a request through, or answers 429 without having looked at it.
+pub async fn refuse_floods(
+    State(gate): State<FloodGate>,
+    client: Client,
+    request: Request,
+    next: Next,
+) -> Response {
+    match gate.flood.check(gate.method, client.network) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => {
+            LIMIT_REFUSALS.add(1, ["flood".into()]);
+            Problem::too_many_attempts(wait)
+                .because("flood")
+                .into_response()
+        }
+    }
+}
