@@ -7,7 +7,7 @@ use backoffice_auth::domain::{EmailAddress, PlainPassword, RequestId};
 use backoffice_auth::http::endpoints::confirm::ConfirmRequest;
 use backoffice_auth::http::endpoints::refresh::RefreshRequest;
 use backoffice_auth::http::endpoints::signin::SigninRequest;
-use backoffice_auth::http::extract::body::{ApiJson, FromFields, MAX_BODY_BYTES};
+use backoffice_auth::http::extract::body::{ApiJson, FromBody, MAX_BODY_BYTES};
 use backoffice_auth::http::problem::{Code, Problem};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
@@ -109,7 +109,7 @@ fn text<'a>(map: &'a Map<String, Value>, field: &str) -> &'a str {
 }
 
 /// What an endpoint reads from a body.
-fn read<T: FromFields>(data: &[u8]) -> Result<T, Problem> {
+fn read<T: FromBody>(data: &[u8]) -> Result<T, Problem> {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_time().build().expect("a runtime")

@@ -28,7 +28,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::config::{Config, IntrospectionClient};
 use crate::domain::{DerivedKey, Limit, MasterKey, Purpose, RotationRule};
-use crate::limits::{AttemptKeys, Ceilings, FloodLimit, RecordBudget, Strangers};
+use crate::limits::{AttemptKeys, AuditThrottle, Ceilings, FloodLimit, Strangers};
 use crate::password::HashingPool;
 use crate::store::{SessionLifetimes, Store};
 use crate::token::{PublicKeys, Tokens};
@@ -70,11 +70,11 @@ struct Parts {
     attempt_keys: AttemptKeys,
     strangers: Strangers,
     /// For refusals by a limit that is reached: knocking on an account costs nothing.
-    knocking: RecordBudget,
+    knocking: AuditThrottle,
     /// For starts of a block on an account.
-    blocks: RecordBudget,
+    blocks: AuditThrottle,
     /// For refusals of those who have no account.
-    foreign: RecordBudget,
+    foreign: AuditThrottle,
     /// A permit for each request whose attempts are settled after it has gone.
     late: Arc<Semaphore>,
     code_key: DerivedKey,
@@ -145,9 +145,9 @@ impl Auth {
                 burst: config.limits.strangers_burst,
                 per_second: config.limits.strangers_per_second,
             }),
-            knocking: RecordBudget::of_audit(),
-            blocks: RecordBudget::of_audit(),
-            foreign: RecordBudget::of_audit(),
+            knocking: AuditThrottle::of_audit(),
+            blocks: AuditThrottle::of_audit(),
+            foreign: AuditThrottle::of_audit(),
             late: Arc::new(Semaphore::new(MAX_LATE)),
             code_key: master_key.derive(Purpose::OneTimeCodes),
             rules: Rules::new(config),

@@ -13,7 +13,7 @@ use crate::domain::{
     AttemptInFlight, AttemptKey, AuditEvent, AuditKind, AuditReason, EmailAddress, Limit,
     LimitRefusal, LimitScope, Outcome, Reservation, Timestamp,
 };
-use crate::limits::RecordBudget;
+use crate::limits::AuditThrottle;
 use crate::store::StoreError;
 use crate::telemetry::metrics::REFUSALS_LEFT_OUT;
 
@@ -279,7 +279,7 @@ impl Auth {
     }
 }
 
-fn has_room(budget: &RecordBudget, event: &AuditEvent) -> bool {
+fn has_room(budget: &AuditThrottle, event: &AuditEvent) -> bool {
     (event.network).is_some_and(|network| budget.take(network))
 }
 

@@ -4,7 +4,7 @@
 //! instances together. In front of them a [`Flood`] limiter in this process throws out what no
 //! person sends, before a body is read, the database asked or a password hashed. It only ever
 //! refuses more; and so do [`Strangers`], who have networks without number. What is written down of
-//! refusals that cost their senders nothing has a [`RecordBudget`].
+//! refusals that cost their senders nothing has a [`AuditThrottle`].
 
 mod buckets;
 mod flood;
@@ -15,7 +15,7 @@ mod throttle;
 pub use flood::{Flood, FloodLimit};
 pub use keys::AttemptKeys;
 pub use strangers::Strangers;
-pub use throttle::RecordBudget;
+pub use throttle::AuditThrottle;
 
 use std::time::Duration;
 

@@ -30,13 +30,13 @@ impl Rate {
 /// What costs its sender nothing must cost no more than so much of a disk: each network's first
 /// refusals are written down, and then one now and then; and those of all networks together, since
 /// whoever has one IPv6 address has as many networks as they like.
-pub struct RecordBudget {
+pub struct AuditThrottle {
     networks: Buckets,
     all: DefaultDirectRateLimiter,
     left_out: AtomicU64,
 }
 
-impl RecordBudget {
+impl AuditThrottle {
     /// The budget of the audit log: of a network enough for a person who tries again and again, and
     /// of all networks 86 400 lines a day.
     #[must_use]
@@ -104,9 +104,9 @@ impl RecordBudget {
     }
 }
 
-impl fmt::Debug for RecordBudget {
+impl fmt::Debug for AuditThrottle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordBudget")
+        f.debug_struct("AuditThrottle")
             .field("left_out", &self.left_out)
             .finish_non_exhaustive()
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_network_that_goes_on_knocking_is_written_down_no_more_and_counted() {
-        let budget = RecordBudget::of_audit();
+        let budget = AuditThrottle::of_audit();
         let taken = (0..1_000).filter(|_| budget.take(network(1))).count();
         assert_eq!(taken, 20);
         assert!(budget.take(network(2)));
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn many_networks_together_fill_no_more_than_one_budget() {
-        let budget = RecordBudget::of_audit();
+        let budget = AuditThrottle::of_audit();
         let taken = (0..100_000).filter(|n| budget.take(network(*n))).count();
         // A few more come in while this runs.
         assert!((1_000..1_100).contains(&taken), "{taken}");

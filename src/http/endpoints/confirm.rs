@@ -10,7 +10,7 @@ use super::sample;
 use super::tokens::{self, TokenPairBody};
 use crate::auth::Auth;
 use crate::domain::Client;
-use crate::http::extract::body::{ApiJson, Fields, FromFields};
+use crate::http::extract::body::{ApiJson, BodyFields, FromBody};
 use crate::http::problem::Problem;
 
 /// The body of `POST /2fa/confirm`. Any text is in bounds; a malformed one is refused as every
@@ -23,8 +23,8 @@ pub struct ConfirmRequest {
     pub code: String,
 }
 
-impl FromFields for ConfirmRequest {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
+impl FromBody for ConfirmRequest {
+    fn from_body(fields: &mut BodyFields) -> Option<Self> {
         let (token, code) = (fields.text("token"), fields.text("code"));
         Some(Self {
             token: token?,

@@ -10,7 +10,7 @@ use super::sample;
 use super::tokens::{self, TokenPairBody};
 use crate::auth::Auth;
 use crate::domain::Client;
-use crate::http::extract::body::{ApiJson, Fields, FromFields};
+use crate::http::extract::body::{ApiJson, BodyFields, FromBody};
 use crate::http::problem::Problem;
 
 /// The body of `POST /refresh`. Any text is in bounds; a malformed one is refused as every other
@@ -22,8 +22,8 @@ pub struct RefreshRequest {
     pub refresh_token: String,
 }
 
-impl FromFields for RefreshRequest {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
+impl FromBody for RefreshRequest {
+    fn from_body(fields: &mut BodyFields) -> Option<Self> {
         let refresh_token = fields.text("refreshToken")?;
         Some(Self { refresh_token })
     }

@@ -14,7 +14,7 @@ use crate::auth::{Auth, SignedIn};
 use crate::domain::{
     Challenge, ChallengeId, Client, CodeNonce, EmailAddress, PlainPassword, UserId,
 };
-use crate::http::extract::body::{ApiJson, Fields, FromFields};
+use crate::http::extract::body::{ApiJson, BodyFields, FromBody};
 use crate::http::problem::Problem;
 
 /// The body of `POST /signin`.
@@ -33,8 +33,8 @@ pub struct SigninRequest {
     pub password: PlainPassword,
 }
 
-impl FromFields for SigninRequest {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
+impl FromBody for SigninRequest {
+    fn from_body(fields: &mut BodyFields) -> Option<Self> {
         let email = fields.required("email", str::parse);
         let password = fields.required("password", PlainPassword::parse);
         Some(Self {

@@ -35,7 +35,7 @@ const MAX_BODY_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub struct ApiJson<T>(pub T);
 
-impl<T: FromFields, S: Sync> FromRequest<S> for ApiJson<T> {
+impl<T: FromBody, S: Sync> FromRequest<S> for ApiJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -46,7 +46,7 @@ impl<T: FromFields, S: Sync> FromRequest<S> for ApiJson<T> {
 }
 
 /// A type that can be read from a body's fields.
-pub trait FromFields: Sized {
+pub trait FromBody: Sized {
     /// Reads it. `None` where a field is missing or bad; `fields` remembers which.
     ///
     /// Read every field before giving up on one, so that all bad ones are named:
@@ -56,16 +56,16 @@ pub trait FromFields: Sized {
     /// let password = fields.required("password", PlainPassword::parse);
     /// Some(Self { email: email?, password: password? })
     /// ```
-    fn from_fields(fields: &mut Fields) -> Option<Self>;
+    fn from_body(fields: &mut BodyFields) -> Option<Self>;
 }
 
 /// The fields of a body while they are read. Its strings are wiped when it goes.
-pub struct Fields {
+pub struct BodyFields {
     map: Map<String, Value>,
     errors: Vec<FieldError>,
 }
 
-impl Fields {
+impl BodyFields {
     /// Reads a text that must be there, and remembers what `parse` has against it. The error's
     /// text goes to the caller, so it must not repeat the value.
     pub fn required<T, E: fmt::Display>(
@@ -89,13 +89,13 @@ impl Fields {
     }
 }
 
-impl fmt::Debug for Fields {
+impl fmt::Debug for BodyFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.map.keys()).finish()
     }
 }
 
-impl Drop for Fields {
+impl Drop for BodyFields {
     fn drop(&mut self) {
         for value in self.map.values_mut() {
             if let Value::String(text) = value {
@@ -171,12 +171,12 @@ impl Growing {
 }
 
 /// Reads a `T` from the text of a body.
-fn parse<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut fields = Fields {
+fn parse<T: FromBody>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut fields = BodyFields {
         map: parse_object(bytes)?,
         errors: Vec::new(),
     };
-    let parsed = T::from_fields(&mut fields);
+    let parsed = T::from_body(&mut fields);
     let errors = std::mem::take(&mut fields.errors);
     match parsed {
         Some(value) if errors.is_empty() => Ok(value),
@@ -269,8 +269,8 @@ mod tests {
         b: u8,
     }
 
-    impl FromFields for Pair {
-        fn from_fields(fields: &mut Fields) -> Option<Self> {
+    impl FromBody for Pair {
+        fn from_body(fields: &mut BodyFields) -> Option<Self> {
             let a = fields.text("a");
             let b = fields.required("b", str::parse);
             Some(Self { a: a?, b: b? })
@@ -486,7 +486,7 @@ mod tests {
     #[test]
     fn fields_print_their_names_alone() {
         let map = parse_object(br#"{"password": "hunter2"}"#).unwrap();
-        let fields = Fields {
+        let fields = BodyFields {
             map,
             errors: Vec::new(),
         };

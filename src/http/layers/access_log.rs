@@ -22,7 +22,7 @@ use tracing::{Instrument, Level, Span};
 
 use crate::domain::{Client, ClientNetwork};
 use crate::http::problem::Problem;
-use crate::limits::RecordBudget;
+use crate::limits::AuditThrottle;
 use crate::telemetry::metrics::{
     REFUSALS_LEFT_OUT, REQUEST_DURATION, REQUESTS, REQUESTS_ABANDONED, Value,
 };
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The room that there is for lines of what was not served.
 #[derive(Debug)]
 pub struct Lines {
-    budget: RecordBudget,
+    budget: AuditThrottle,
     told_at: Mutex<Instant>,
 }
 
@@ -43,7 +43,7 @@ impl Lines {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            budget: RecordBudget::of_lines(),
+            budget: AuditThrottle::of_lines(),
             told_at: Mutex::new(Instant::now()),
         }
     }
