@@ -30,7 +30,7 @@ pub use causes::causes;
 
 /// Why nothing can be told.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum TelemetryError {
     /// Somebody else logs already.
     #[error("logging cannot be started")]
     Log(#[from] TryInitError),
@@ -73,7 +73,7 @@ fn tells_no_secret(metadata: &Metadata<'_>) -> bool {
     not(feature = "otlp"),
     expect(unused_variables, reason = "without it, nothing of this is configured")
 )]
-pub fn start(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Telemetry, StartError> {
+pub fn start(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     // One filter for all layers, and not one for each: with those, sqlx's asking whether it is to
     // log a statement can swallow the next line of somebody else's (see `otlp::Exporter::layer`).
     let filter = EnvFilter::try_new(&log.filter)?;
@@ -84,7 +84,7 @@ pub fn start(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Telemetry, 
     let exporter = otlp::Exporter::open(telemetry)?;
     #[cfg(feature = "otlp")]
     let registry = registry.with(exporter.as_ref().map(otlp::Exporter::layer));
-    let queue = Queue::open(io::stderr()).map_err(StartError::Thread)?;
+    let queue = Queue::open(io::stderr()).map_err(TelemetryError::Thread)?;
     registry.with(lines(log.format, queue.clone())).try_init()?;
     panic::set_hook(Box::new(log_panic));
     Ok(Telemetry {

@@ -20,7 +20,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::StartError;
+use super::TelemetryError;
 use super::trace::TraceParent;
 use crate::config::TelemetryConfig;
 
@@ -36,7 +36,7 @@ pub(super) struct Exporter(SdkTracerProvider);
 
 impl Exporter {
     /// Opens the way that is configured, if one is. Needs a tokio runtime.
-    pub(super) fn open(config: &TelemetryConfig) -> Result<Option<Self>, StartError> {
+    pub(super) fn open(config: &TelemetryConfig) -> Result<Option<Self>, TelemetryError> {
         let Some(endpoint) = &config.otlp_endpoint else {
             return Ok(None);
         };
@@ -45,7 +45,7 @@ impl Exporter {
                 .redirect(reqwest::redirect::Policy::none())
                 .timeout(TIMEOUT)
                 .build()
-                .map_err(|error| StartError::Traces(error.into()))?,
+                .map_err(|error| TelemetryError::Traces(error.into()))?,
             runtime: Handle::current(),
         };
         let exporter = SpanExporter::builder()
@@ -54,7 +54,7 @@ impl Exporter {
             .with_endpoint(endpoint)
             .with_timeout(TIMEOUT)
             .build()
-            .map_err(|error| StartError::Traces(error.into()))?;
+            .map_err(|error| TelemetryError::Traces(error.into()))?;
         // A caller that records a trace wants our part of it; of the rest, a share.
         let sampler = Sampler::TraceIdRatioBased(f64::from(config.sample_percent) / 100.0);
         let resource = Resource::builder()
