@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Auth, KeysError, SigningKeys};
+use crate::auth::{Auth, Delivery, KeysError, SigningKeys};
 use crate::config::Config;
 use crate::domain::{Clock, Purpose};
 use crate::http;
@@ -28,8 +28,8 @@ use crate::store::{Fitness, Store, StoreError};
 use crate::telemetry::{self, causes};
 use crate::token::Tokens;
 use crate::workers::{
-    MailSender, beat, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds,
-    follow_keys, measure, purge, record_left_out, tell_unanswered, watched,
+    beat, end_sessions_of_revoked_keys, follow_ended_sessions, follow_hash_kinds, follow_keys,
+    measure, purge, record_left_out, send_mails, tell_unanswered, watched,
 };
 
 /// How long requests in flight get to finish, once no new ones are accepted.
@@ -149,8 +149,8 @@ impl App {
             workers: TaskTracker::new(),
         };
         let code_key = config.secrets.master_key.derive(Purpose::OneTimeCodes);
-        let sender = MailSender::new(store.clone(), mailer, code_key, mail_is_due);
-        app.work("send_mails", |stop| sender.run(stop));
+        let delivery = Delivery::new(store.clone(), mailer, code_key, mail_is_due);
+        app.work("send_mails", |stop| send_mails(delivery, stop));
         let keys = Arc::new(keys);
         app.work("follow_keys", |stop| {
             follow_keys(Arc::clone(&keys), auth.clone(), stop)

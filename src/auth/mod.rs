@@ -4,6 +4,7 @@
 //! decided elsewhere, in one place.
 
 mod confirm;
+mod delivery;
 mod explain;
 mod feed;
 mod hashes;
@@ -40,6 +41,7 @@ use ring::RingReader;
 use unanswered::Unanswered;
 
 pub use confirm::ConfirmError;
+pub use delivery::{Delivery, LeasedMail, Unfinished};
 pub use explain::{Explain, Explanation, MailState, Obstacle};
 pub use feed::RevocationsError;
 pub use hashes::HashKindsError;

@@ -15,7 +15,7 @@ pub use hashes::follow_hash_kinds;
 pub use heartbeat::{beat, tell_unanswered};
 pub use keys::{end_sessions_of_revoked_keys, follow_keys};
 pub use left_out::record_left_out;
-pub use mail::MailSender;
+pub use mail::send_mails;
 pub use measure::measure;
 pub use purge::{purge, purge_once};
 pub use revocation_cache::follow_ended_sessions;

@@ -29,7 +29,7 @@ async fn codes_arrive(world: &World) {
     }
 }
 
-/// Red where a temporary refusal settles the mail in `MailSender::settle`.
+/// Red where a temporary refusal settles the mail in `Delivery::settle`.
 #[test]
 fn a_relay_in_trouble_delays_codes_and_nothing_else() {
     alone(async {

@@ -1,0 +1,344 @@
+//! The delivery of mails: which of the mails in the outbox are sent, when, and how often.
+//!
+//! A mail is leased, sent, and settled. The lease is short and renewed while the mail is sent: if this
+//! process dies, another instance, or the same one after its restart, takes over within seconds, with
+//! the same code. Before a relay gets to the end of a mail, the database counts that copy. So a mail
+//! may arrive twice, but never a third time and never with two codes, however many processes die and
+//! however many answers are lost.
+//!
+//! Each mail is sent by a task of its own, in one of a fixed number of [`places`].
+//!
+//! No relay gets a mail whose code has expired. The database's clock says at the lease how long the code
+//! has to live, this process counts that down, and the database is asked once more when the relay is
+//! ready for the mail.
+//!
+//! The loop is in [`workers::send_mails`](crate::workers::send_mails).
+
+mod places;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::domain::{
+    AuditEvent, AuditKind, AuditReason, ChallengeId, DerivedKey, OneTimeCode, Outcome, RequestId,
+};
+use crate::mail::{CodeMail, Mailer, SendError, SmtpReply};
+use crate::store::{Due, DueMail, Store, StoreError};
+use crate::telemetry::metrics::{MAIL_DURATION, MAILS};
+
+use places::{Place, Places};
+
+/// After what time another instance takes a mail over from one that died.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// How often a lease is renewed while its mail is sent. Two renewals may fail.
+const RENEWAL: Duration = Duration::from_secs(3);
+
+/// How long a mail that may have arrived waits before it is sent once more: most mails that arrive after
+/// all have done so by then, and the code still works.
+const SECOND_COPY_DELAY: Duration = Duration::from_mins(3);
+
+/// For how long the outcome of an attempt is tried to be written down. A database that comes back within
+/// this time makes no mail come twice.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// Waits between attempts: 1, 2, 4, … seconds, at most this many.
+const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// How often the outbox is read without a notice: for retries, and for mails that other instances left
+/// behind.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The delivery of the mails in the outbox; cheap to clone.
+#[derive(Clone)]
+pub struct Delivery(Arc<Parts>);
+
+struct Parts {
+    store: Store,
+    mailer: Mailer,
+    code_key: DerivedKey,
+    is_due: Arc<Notify>,
+    places: Places,
+    /// The leases that this instance holds: which attempt at which mail.
+    held: Mutex<HashMap<ChallengeId, i32>>,
+}
+
+/// A mail that this instance has leased and has a place for. The lease is renewed until this is dropped.
+pub struct LeasedMail {
+    due: DueMail,
+    leased_at: Instant,
+    lease: Lease,
+    place: Place,
+}
+
+/// Which attempts at which mails are not finished.
+pub struct Unfinished(Vec<(ChallengeId, i32)>);
+
+impl Delivery {
+    /// A delivery that derives codes under `code_key`. `is_due` rings when a mail was put into the outbox.
+    #[must_use]
+    pub fn new(store: Store, mailer: Mailer, code_key: DerivedKey, is_due: Arc<Notify>) -> Self {
+        Self(Arc::new(Parts {
+            store,
+            mailer,
+            code_key,
+            is_due,
+            places: Places::new(),
+            held: Mutex::default(),
+        }))
+    }
+
+    /// Waits until the outbox is to be read again.
+    pub async fn wait(&self) {
+        tokio::select! {
+            () = self.0.is_due.notified() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+
+    /// Leases mails that are due, and no more than there are free places, so that no lease runs out in a
+    /// queue.
+    pub async fn lease(&self, due: Due) -> Result<Vec<LeasedMail>, StoreError> {
+        let free = i64::try_from(self.0.places.free(due)).unwrap_or_default();
+        if free == 0 {
+            return Ok(Vec::new());
+        }
+        // Before the database looks at its clock: no code is thought to live longer than it does.
+        let leased_at = Instant::now();
+        let mails = self.0.store.lease_due_mails(due, free, LEASE).await?;
+        let placed = mails.into_iter().map_while(|mail| {
+            let place = self.0.places.take(due)?;
+            Some(LeasedMail {
+                leased_at,
+                lease: Lease::new(self, &mail),
+                place,
+                due: mail,
+            })
+        });
+        Ok(placed.collect())
+    }
+
+    /// Renews the leases of all mails that are being sent, without end.
+    pub async fn keep_leases(&self) {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            let Unfinished(leases) = self.unfinished();
+            if !leases.is_empty()
+                && let Err(error) = self.0.store.renew_mail_leases(&leases, LEASE).await
+            {
+                tracing::warn!(%error, "leases of mails could not be renewed");
+            }
+        }
+    }
+
+    /// The mails that are being sent.
+    #[must_use]
+    pub fn unfinished(&self) -> Unfinished {
+        let held = self.held();
+        Unfinished(held.iter().map(|(id, attempts)| (*id, *attempts)).collect())
+    }
+
+    /// Gives other instances the mails that this one will not finish: at once, but for those that may
+    /// have arrived.
+    pub async fn release(&self, Unfinished(leases): Unfinished) {
+        let delay = SECOND_COPY_DELAY;
+        if let Err(error) = self.0.store.release_mail_leases(&leases, delay).await {
+            tracing::warn!(%error, "leases of mails could not be given back");
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<ChallengeId, i32>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send(&self, due: &DueMail, leased_at: Instant, place: &Place) {
+        let mail = CodeMail {
+            to: due.email.clone(),
+            code: OneTimeCode::derive(&self.0.code_key, due.challenge_id, due.nonce),
+            challenge_id: due.challenge_id,
+            requested_at: due.signed_in_at,
+            network: due.network,
+            expires_at: due.expires_at,
+        };
+        let (request_id, attempts) = (&due.request_id, due.attempts);
+        tracing::debug!(request_id, attempts, "a code mail leaves");
+        let until = leased_at + due.life;
+        let outcome = (self.0.mailer)
+            .send(&mail, until, || self.may_leave(due, place))
+            .await;
+        MAIL_DURATION.observe(leased_at.elapsed(), []);
+        MAILS.add(1, [word(&outcome).into()]);
+        log_failure(due, &outcome);
+        self.settle_in_time(due, &outcome).await;
+    }
+
+    /// Whether a relay that is ready for a mail may have it. From then on it may arrive. Nothing is sent
+    /// while the database does not answer: it could not be told of the copy either.
+    async fn may_leave(&self, due: &DueMail, place: &Place) -> bool {
+        let counted = self.0.store.count_mail_copy(due).await;
+        let may_leave = counted.unwrap_or_else(|error| {
+            tracing::warn!(%error, request_id = due.request_id, "a mail was held back");
+            false
+        });
+        if may_leave && place.step_aside() {
+            self.0.is_due.notify_one();
+        }
+        may_leave
+    }
+
+    async fn settle_in_time(&self, due: &DueMail, outcome: &Result<SmtpReply, SendError>) {
+        let deadline = Instant::now() + SETTLING;
+        let mut is_told = false;
+        while let Err(error) = self.settle(due, outcome).await {
+            if !is_told {
+                tracing::warn!(%error, request_id = due.request_id, "a mail could not be settled");
+            }
+            is_told = true;
+            if Instant::now() >= deadline {
+                // The lease runs out, and the mail is sent once more at most.
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn settle(
+        &self,
+        due: &DueMail,
+        outcome: &Result<SmtpReply, SendError>,
+    ) -> Result<(), StoreError> {
+        match outcome {
+            Ok(reply) => {
+                tracing::debug!(request_id = due.request_id, %reply, "a code mail was taken");
+                let event = event(due, Outcome::Granted, AuditReason::MailSent, reply);
+                let mut tx = self.0.store.begin().await?;
+                if tx
+                    .settle_sent_mail(due.challenge_id, reply.as_str())
+                    .await?
+                {
+                    tx.record(&event).await?;
+                }
+                tx.commit().await
+            }
+            Err(SendError::Permanent(reply)) => {
+                let event = event(due, Outcome::Refused, AuditReason::MailRefused, reply);
+                let mut tx = self.0.store.begin().await?;
+                if tx.settle_refused_mail(due, reply.as_str()).await? {
+                    tx.record(&event).await?;
+                }
+                tx.commit().await
+            }
+            Err(SendError::Temporary(reply)) => {
+                let delay = delay_after(due.attempts);
+                self.0.store.postpone_mail(due, delay, reply.as_str()).await
+            }
+            Err(SendError::Unclear(reply)) => {
+                let (delay, reply) = (SECOND_COPY_DELAY, reply.as_str());
+                self.0.store.postpone_unclear_mail(due, delay, reply).await
+            }
+            Err(SendError::Unwanted) => {
+                // Due again only if it was the database that could not tell.
+                let told = "held back: its code is over, or nobody could tell";
+                let delay = delay_after(due.attempts);
+                self.0.store.postpone_mail(due, delay, told).await
+            }
+        }
+    }
+}
+
+impl LeasedMail {
+    /// Sends the mail and writes down how that ended.
+    pub async fn send(&self) {
+        let delivery = &self.lease.delivery;
+        delivery.send(&self.due, self.leased_at, &self.place).await;
+    }
+
+    /// Gives lease and place back, and lets the next mail have the place.
+    pub fn finish(self) {
+        let delivery = self.lease.delivery.clone();
+        drop(self);
+        delivery.0.is_due.notify_one();
+    }
+}
+
+/// A lease that is renewed until this is dropped.
+struct Lease {
+    delivery: Delivery,
+    challenge_id: ChallengeId,
+}
+
+impl Lease {
+    fn new(delivery: &Delivery, mail: &DueMail) -> Self {
+        delivery.held().insert(mail.challenge_id, mail.attempts);
+        Self {
+            delivery: delivery.clone(),
+            challenge_id: mail.challenge_id,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.delivery.held().remove(&self.challenge_id);
+    }
+}
+
+/// Writes an attempt that failed into the log.
+fn log_failure(due: &DueMail, outcome: &Result<SmtpReply, SendError>) {
+    let (to, attempts) = (&due.email, due.attempts);
+    match outcome {
+        Err(SendError::Permanent(reply)) => {
+            tracing::warn!(?to, %reply, "a code mail was refused for good");
+        }
+        Err(SendError::Temporary(reply)) => {
+            tracing::warn!(?to, %reply, attempts, "a code mail waits");
+        }
+        Err(SendError::Unclear(reply)) => {
+            tracing::warn!(?to, %reply, attempts, "a relay did not say whether it took a code mail");
+        }
+        Ok(_) | Err(SendError::Unwanted) => {}
+    }
+}
+
+/// The word by which the outcome of an attempt is counted.
+fn word(outcome: &Result<SmtpReply, SendError>) -> &'static str {
+    match outcome {
+        Ok(_) => "sent",
+        Err(SendError::Permanent(_)) => "refused",
+        Err(SendError::Unclear(_)) => "unclear",
+        Err(SendError::Temporary(_) | SendError::Unwanted) => "postponed",
+    }
+}
+
+fn delay_after(attempts: i32) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1))
+        .unwrap_or_default()
+        .min(10);
+    Duration::from_secs(1 << doublings).min(MAX_DELAY)
+}
+
+fn event(due: &DueMail, outcome: Outcome, reason: AuditReason, reply: &SmtpReply) -> AuditEvent {
+    AuditEvent {
+        user_id: Some(due.user_id),
+        email: Some(due.email.clone()),
+        challenge_id: Some(due.challenge_id),
+        request_id: RequestId::parse(&due.request_id),
+        detail: Some(reply.as_str().to_owned()),
+        ..AuditEvent::bare(AuditKind::Mail, outcome, reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waits_double_up_to_half_a_minute() {
+        let seconds = [1, 2, 3, 5, 6, 99].map(|attempts| delay_after(attempts).as_secs());
+        assert_eq!(seconds, [1, 2, 4, 16, 30, 30]);
+    }
+}
