@@ -38,10 +38,13 @@ RUN case "$TARGETARCH" in \
 # The dependencies are a layer of their own, which only a change of Cargo.lock or Cargo.toml builds
 # anew: they are compiled with nothing of ours but empty crates in the place of the real ones.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/end_to_end benches/growth tests/interop/rust; \
+RUN mkdir -p src tests/interop/rust; \
     touch src/lib.rs; \
-    echo 'fn main() {}' | tee src/main.rs benches/token_check.rs benches/parts.rs benches/enumeration.rs \
-        benches/end_to_end/main.rs benches/growth/main.rs > tests/interop/rust/main.rs; \
+    echo 'fn main() {}' | tee src/main.rs > tests/interop/rust/main.rs; \
+    sed -n '/^\[\[bench\]\]$/{n;s/^name = "\(.*\)"$/\1/p}' Cargo.toml | while read -r bench; do \
+        mkdir -p "benches/$bench"; \
+        cp src/main.rs "benches/$bench"; \
+    done; \
     target=$(< /target); \
     cargo build --release --locked --target "$target" --bin backoffice-auth; \
     cargo clean --release --target "$target" --package backoffice-auth; \
