@@ -43,5 +43,3 @@ mod services;
 mod signin;
 mod signout;
 mod tokens;
-#[cfg(feature = "otlp")]
-mod traces;

@@ -1,5 +1,16 @@
 //! Traces that are sent to a collector: a real one's interface, as far as it is used.
 
+#![expect(unreachable_pub, reason = "a test has no outside to hide from")]
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "these tests need little of what the others share"
+)]
+#[path = "api/support/mod.rs"]
+mod support;
+
 use std::net::SocketAddr;
 
 use serde_json::json;
@@ -7,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{PASSWORD, Program, Serving, TestApp, post, send, soon};
+use support::{PASSWORD, Program, Serving, TestApp, post, send, soon};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
