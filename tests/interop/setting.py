@@ -8,13 +8,20 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import tomllib
 import uuid
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 HERE = Path(__file__).parent
 CLIENT, SECRET = "orders", "c2f2ab6a41aa43fc8d5f1c92"
@@ -71,6 +78,31 @@ def wait_for(what, condition, seconds=20):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s in vain for {what}")
         time.sleep(0.02)
+
+
+def make_certificate(folder):
+    """A certificate for this machine, which is its own authority, and its key: the files' paths."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, private = folder / "certificate.pem", folder / "certificate.key"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    no_password = serialization.NoEncryption()
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_password
+        )
+    )
+    return pem, private
 
 
 @dataclass
@@ -323,8 +355,13 @@ class Setting:
         self.processes = Processes(self.logs)
         self.a, self.b = Instance("a"), Instance("b")
         self.config = folder / ".dev" / "config.toml"
+        self.certificate, self.certificate_key = make_certificate(folder)
+        # Services reach both instances over TLS and under one name, which is the issuer.
+        self.tls_port = free_port()
+        self.issuer = f"https://localhost:{self.tls_port}"
         self.settings = {
             "BACKOFFICE_AUTH__INTROSPECTION__CLIENTS": f"{CLIENT}:{hashlib.sha256(SECRET.encode()).hexdigest()}",
+            "BACKOFFICE_AUTH__TOKENS__ISSUER": self.issuer,
             "BACKOFFICE_AUTH__KEYS__PUBLISH_SECONDS": "5",
             "BACKOFFICE_AUTH__TOKENS__ACCESS_TTL_SECONDS": "20",
             "BACKOFFICE_AUTH__TOKENS__REFRESH_IDLE_TTL_SECONDS": "25",
@@ -356,8 +393,9 @@ class Setting:
         self.start_nginx()
         self.start_traefik()
         self.start_envoy()
+        self.start_caddy()
         self.start_verifiers()
-        self.proxies = [self.nginx, self.traefik, self.envoy]
+        self.proxies = [self.nginx, self.traefik, self.envoy, self.caddy]
         for proxy in self.proxies:
             wait_for(proxy.name, lambda: self.answers(proxy.http, "/"))
 
@@ -414,7 +452,8 @@ http {{
 access_log off; {folders}
 include {self.folder}/app.conf;
 # Both instances behind one name, as services reach them.
-server {{ listen 127.0.0.1:{self.balancer_port};
+server {{ listen 127.0.0.1:{self.balancer_port}; listen 127.0.0.1:{self.tls_port} ssl;
+  ssl_certificate {self.certificate}; ssl_certificate_key {self.certificate_key};
   location / {{ proxy_pass http://auth; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
 }}
 """)
@@ -453,10 +492,28 @@ server {{ listen 127.0.0.1:{self.balancer_port};
         self.processes.start("envoy", argv)
         self.envoy = Proxy("Envoy", port, self.app)
 
+    def start_caddy(self):
+        port = free_port()
+        text = self.fill_in((HERE / "proxies" / "Caddyfile").read_text(), port)
+        address = f"127.0.0.1:{port}"
+        # Nothing else listens, and without a name there is no certificate to fetch.
+        text = text.replace(f"{address} {{", f"http://{address} {{\n\tbind 127.0.0.1", 1)
+        text = f"{{\n\tadmin off\n\tauto_https off\n}}\n{text}"
+        (self.folder / "Caddyfile").write_text(text)
+        argv = ["caddy", "run", "--adapter", "caddyfile", "--config", self.folder / "Caddyfile"]
+        self.processes.start("caddy", argv, env={**os.environ, "HOME": str(self.folder)})
+        self.caddy = Proxy("Caddy", port, self.app)
+
+    def fresh_folder(self, name):
+        """An empty folder that services under another user can read."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=self.folder))
+        folder.chmod(0o755)
+        return folder
+
     def start_verifiers(self):
         environment = {
             "AUTH_URL": self.auth_url,
-            "ISSUER": self.a.url,
+            "ISSUER": self.issuer,
             "AUDIENCE": "back-office",
             "CLIENT_ID": CLIENT,
             "CLIENT_SECRET": SECRET,
