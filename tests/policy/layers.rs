@@ -49,7 +49,7 @@ fn a_module_uses_only_what_stands_to_its_right() {
     for file in SourceFile::all() {
         let module = file.module().to_owned();
         for used in modules_used(&file) {
-            let may = |allowed: Vec<_>| allowed.contains(&used.as_str());
+            let may = |allowed: Vec<_>| allowed.contains(&used);
             let is_allowed = used == module || allowed(&module).is_none_or(may);
             if !is_allowed {
                 wrong.push(format!("src/{}.rs uses {used}", file.path));
@@ -80,65 +80,26 @@ fn every_arrow_is_seen() {
     }
 }
 
-/// The top modules that a file names, by `crate::`, by enough `super::`, or by the crate's name.
-fn modules_used(file: &SourceFile) -> BTreeSet<String> {
-    let roots = [
-        "crate::".to_owned(),
-        "backoffice_auth::".to_owned(),
-        "super::".repeat(file.depth()),
-    ];
-    let mut used = BTreeSet::new();
-    for root in &roots {
-        for (at, _) in file.code.match_indices(root.as_str()) {
-            let before = file.code[..at].chars().next_back();
-            if before.is_none_or(|c| !c.is_alphanumeric() && !"_:$".contains(c)) {
-                used.extend(heads(&file.code[at + root.len()..]));
-            }
-        }
-    }
-    used
-}
-
-/// The first names of the paths that begin here: one, or each of a group in braces.
-fn heads(code: &str) -> Vec<String> {
-    let Some(group) = code.strip_prefix('{') else {
-        return vec![name(code)];
-    };
-    let mut depth = 0;
-    let mut heads = vec![name(group)];
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => heads.push(name(&group[at + 1..])),
-            _ => {}
-        }
-    }
-    heads.retain(|head| !head.is_empty());
-    heads
-}
-
-fn name(code: &str) -> String {
-    let code = code.trim_start();
-    code.chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect()
-}
-
+/// No path hides an arrow: each begins with `crate::` and a name, or stays in its own module.
 #[test]
-fn paths_are_read_however_they_are_written() {
-    let file = |path: &str, code: &str| SourceFile {
-        path: path.to_owned(),
-        code: code.to_owned(),
-    };
-    let used = |path, code| Vec::from_iter(modules_used(&file(path, code)));
-    assert_eq!(used("auth/signin", "use crate::store::Tx;"), ["store"]);
-    assert_eq!(used("auth/signin", "fn f(x: crate::http::X) {}"), ["http"]);
-    assert_eq!(used("auth/signin", "use super::{Auth, Limited};"), [""; 0]);
-    assert_eq!(used("auth/signin", "use super::super::http::X;"), ["http"]);
-    assert_eq!(used("auth/mod", "pub use super::http::X;"), ["http"]);
-    assert_eq!(used("main", "backoffice_auth::cli::run()"), ["cli"]);
-    let group = "use crate::{\n  a::{X, Y},\n  b, c::Z,\n};";
-    assert_eq!(used("auth/mod", group), ["a", "b", "c"]);
+fn the_way_to_another_module_is_written_from_the_crate() {
+    for file in SourceFile::all() {
+        let is_top = file.path.ends_with("/mod") && file.path.matches('/').count() == 1;
+        let hidden: &[&str] = if is_top {
+            &["crate::{", "super::"]
+        } else {
+            &["crate::{", "super::super::super::"]
+        };
+        for path in hidden {
+            assert!(!file.code.contains(path), "src/{}.rs: {path}", file.path);
+        }
+    }
+}
+
+/// The top modules that a file names, by `crate::` or by the crate's name.
+fn modules_used(file: &SourceFile) -> BTreeSet<&str> {
+    let inside = file.names_after("crate::");
+    inside
+        .chain(file.names_after("backoffice_auth::"))
+        .collect()
 }

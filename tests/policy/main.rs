@@ -1,5 +1,6 @@
 //! The rules of the house, kept by reading what is in it: which module may use which, where each
-//! outside library lives, what a migration looks like, and that the shipped configuration loads.
+//! outside library lives, what a migration looks like, that the shipped configuration loads, and that
+//! the tests which `docs/security.md` names are there.
 
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
@@ -10,5 +11,6 @@ mod config;
 mod layers;
 mod libraries;
 mod migrations;
+mod promises;
 mod source;
 mod ui;
