@@ -131,201 +131,73 @@ fn bytes(parts: &[&str]) -> Vec<u8> {
 }
 
 /// Two servers in a row that disagree about where a request ends make two requests of one. Here none
-/// of these is followed by an answer to what it hides.
+/// of these is followed by an answer to what it hides. hyper decides it; a row is a way to disagree.
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn no_request_hides_another() {
     let app = TestApp::start().await;
-    let hidden = SMUGGLED.len() + 5;
-    let chunk = format!("{:x}\r\n{SMUGGLED}\r\n0\r\n\r\n", SMUGGLED.len());
-    let cl = |value: &str| bytes(&[SIGNIN, "Content-Length: ", value, "\r\n\r\n{}", SMUGGLED]);
-    let te = |value: &str| {
-        bytes(&[
-            SIGNIN,
-            "Content-Length: 4\r\nTransfer-Encoding: ",
-            value,
-            "\r\n\r\n0\r\n\r\n",
-            SMUGGLED,
-        ])
+    let post = |rest: &str| bytes(&[SIGNIN, rest, SMUGGLED]);
+    let both = |te: &str| {
+        let head = format!("Content-Length: 4\r\nTransfer-Encoding: {te}\r\n\r\n");
+        post(&[&head, "0\r\n\r\n"].concat())
     };
-    let length = format!("Content-Length: {hidden}\r\n");
+    let length = |value: &str| post(&format!("Content-Length: {value}\r\n\r\n{{}}"));
+    let chunks = |body: &str| post(&format!("Transfer-Encoding: chunked\r\n\r\n{body}"));
+    let hidden = format!("{:x}\r\n{SMUGGLED}\r\n0\r\n\r\n", SMUGGLED.len());
+    let te_cl = [
+        "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n",
+        &hidden,
+    ]
+    .concat();
+    let rows: [(&str, Vec<u8>); 14] = [
+        ("CL.TE", both("chunked")),
+        ("TE.CL", post(&te_cl)),
+        ("TE.TE", both("chunked\r\nTransfer-Encoding: identity")),
+        ("TE of another name", both("xchunked")),
+        ("TE after a vertical tab", both("\u{b}chunked")),
+        ("TE folded", both("\r\n chunked")),
+        (
+            "TE before a space and a colon",
+            post("Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+        ),
+        (
+            "TE in HTTP/1.0",
+            bytes(&[
+                "POST /api/v2/signin HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                SMUGGLED,
+            ]),
+        ),
+        ("CL twice", length("2\r\nContent-Length: 3")),
+        ("CL twice in one", length("2, 2")),
+        ("CL with a plus", length("+2")),
+        (
+            "a chunk of a size past 64 bits",
+            chunks("10000000000000002\r\n{}\r\n0\r\n\r\n"),
+        ),
+        (
+            "a chunk that is longer than it says",
+            chunks("1\r\n{}\r\n0\r\n\r\n"),
+        ),
+        (
+            "a chunk after a bare line feed",
+            chunks("2\n{}\r\n0\r\n\r\n"),
+        ),
+    ];
+    let rows = rows.map(|(name, bytes)| (name, bytes, &[400][..]));
+    assert_each(&app, &rows).await;
+    let endless = |end: &str| bytes(&[SIGNIN, "Transfer-Encoding: chunked\r\n\r\n2", end]);
+    let extension = endless(&[";", &"x".repeat(100_000)].concat());
+    let trailers = endless(&["\r\n{}\r\n0\r\n", &"a: b\r\n".repeat(50_000)].concat());
     assert_each(
         &app,
         &[
-            (
-                "CL.TE",
-                bytes(&[
-                    SIGNIN,
-                    &length,
-                    "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "TE.CL",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n",
-                    &chunk,
-                ]),
-                &[400],
-            ),
-            (
-                "TE.CL, more to come",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n",
-                    &chunk,
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "TE.TE",
-                te("chunked\r\nTransfer-Encoding: identity"),
-                &[400],
-            ),
-            (
-                "TE.TE, the other way",
-                te("identity\r\nTransfer-Encoding: chunked"),
-                &[400],
-            ),
-            ("TE with a comma", te("chunked, identity"), &[400]),
-            ("TE twice in one", te("chunked, chunked"), &[400]),
-            ("TE of another name", te("xchunked"), &[400]),
-            ("TE with a parameter", te("chunked;q=1"), &[400]),
-            ("TE in quotes", te("\"chunked\""), &[400]),
-            ("TE after a vertical tab", te("\u{b}chunked"), &[400]),
-            ("TE folded", te("\r\n chunked"), &[400]),
-            ("TE in capitals", te("CHUNKED"), &[400]),
-            ("TE that is empty", te(""), &[400]),
-            (
-                "TE before a space and a colon",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "TE after a space",
-                bytes(&[
-                    SIGNIN,
-                    " Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "TE in HTTP/1.0",
-                bytes(&[
-                    "POST /api/v2/signin HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            ("CL twice", cl("2\r\nContent-Length: 3"), &[400]),
-            ("CL twice in one", cl("2, 2"), &[400]),
-            ("CL with a plus", cl("+2"), &[400]),
-            ("CL below zero", cl("-2"), &[400]),
-            ("CL in hexadecimal", cl("0x2"), &[400]),
-            ("CL with a fraction", cl("2.0"), &[400]),
-            ("CL with a space inside", cl("2 2"), &[400]),
-            (
-                "CL past all bounds",
-                cl("99999999999999999999999999"),
-                &[400],
-            ),
-            ("CL past 64 bits by one", cl("18446744073709551616"), &[400]),
-            ("CL that is empty", cl(""), &[400]),
-            ("CL of other digits", cl("\u{662}"), &[400]),
-            (
-                "a chunk of no size",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\n\r\n\r\n{}\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "a chunk of a size past 64 bits",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\n\r\n10000000000000002\r\n{}\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "a chunk of the largest size",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}",
-                ]),
-                &[400, 413],
-            ),
-            (
-                "a chunk of negative size",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "a chunk that is longer than it says",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "a chunk after a bare line feed",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "an extension with a line feed",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\n\r\n2;a\nb\r\n{}\r\n0\r\n\r\n",
-                    SMUGGLED,
-                ]),
-                &[400],
-            ),
-            (
-                "an extension without an end",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\n\r\n2;",
-                    &"x".repeat(100_000),
-                ]),
-                &[400],
-            ),
-            (
-                "trailers without an end",
-                bytes(&[
-                    SIGNIN,
-                    "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
-                    &"a: b\r\n".repeat(50_000),
-                ]),
-                &[400, 422],
-            ),
+            ("an extension without an end", extension, &[400]),
+            ("trailers without an end", trailers, &[400, 422]),
         ],
     )
     .await;
 }
 
+/// hyper refuses most of it in words of its own, which must not get out; no `Host`, and two, we refuse.
 #[tokio::test]
 async fn what_is_not_http_is_refused() {
     let app = TestApp::start().await;
@@ -335,14 +207,12 @@ async fn what_is_not_http_is_refused() {
         &app,
         &[
             ("nothing", Vec::new(), &[0]),
-            ("line breaks", b"\r\n\r\n\r\n".to_vec(), &[0, 400]),
             ("NULs", vec![0; 1000], &[0, 400]),
             (
                 "a TLS handshake",
                 b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
                 &[0, 400],
             ),
-            ("SSH", b"SSH-2.0-OpenSSH_9.0\r\n".to_vec(), &[0, 400]),
             (
                 "SMTP",
                 b"EHLO x\r\nMAIL FROM:<a@b.c>\r\n".to_vec(),
@@ -350,28 +220,15 @@ async fn what_is_not_http_is_refused() {
             ),
             ("HTTP/0.9", b"GET /\r\n".to_vec(), &[0, 400]),
             ("HTTP/3.0", start("GET / HTTP/3.0"), &[400]),
-            ("HTTP/1.2", start("GET / HTTP/1.2"), &[400]),
-            ("HTTP/11", start("GET / HTTP/11"), &[400]),
-            ("HTTP without a version", start("GET / HTTP"), &[400]),
-            ("another protocol", start("GET / RTSP/1.0"), &[400]),
-            ("two spaces", start("GET  / HTTP/1.1"), &[400]),
-            ("a tab", start("GET\t/ HTTP/1.1"), &[400]),
             ("no target", start("GET HTTP/1.1"), &[400]),
-            ("a NUL in the target", start("GET /\0 HTTP/1.1"), &[400]),
             ("a method of no letters", start("<> / HTTP/1.1"), &[400]),
-            ("a carriage return alone", head("Host: x\rX: y"), &[400]),
             (
                 "a carriage return in a value",
                 head("Host: x\r\nX: a\rb"),
                 &[400],
             ),
-            ("a NUL in a value", head("Host: x\r\nX: a\0b"), &[400]),
             ("a NUL in a name", head("Host: x\r\nX\0: a"), &[400]),
-            ("a space before the colon", head("Host: x\r\nX : a"), &[400]),
-            ("a name of nothing", head("Host: x\r\n: a"), &[400]),
-            ("a line without a colon", head("Host: x\r\nX"), &[400]),
             ("a folded line", head("Host: x\r\nX: a\r\n b"), &[400]),
-            ("a folded first line", head(" Host: x"), &[400]),
             ("no Host", head("X: y"), &[400]),
             ("two Hosts", head("Host: x\r\nHost: x"), &[400]),
             ("two Hosts that differ", head("Host: x\r\nHost: y"), &[400]),
@@ -387,35 +244,22 @@ async fn what_is_odd_and_yet_http_gets_one_answer() {
     let get = |target: &str| bytes(&["GET ", target, " HTTP/1.1\r\nHost: x\r\n\r\n"]);
     assert_each(&app, &[
         ("HTTP/1.0 without a Host", b"GET /.well-known/jwks.json HTTP/1.0\r\n\r\n".to_vec(), &[200]),
-        ("bare line feeds", b"GET /.well-known/jwks.json HTTP/1.1\nHost: x\n\n".to_vec(), &[200]),
         ("a whole URL", get("http://elsewhere.example/.well-known/jwks.json"), &[200]),
-        ("a whole URL with a name", get("http://a:b@elsewhere.example/"), &[400, 404]),
-        ("a URL of another scheme", get("file:///etc/passwd"), &[400, 404]),
         ("an authority", get("elsewhere.example:443"), &[400, 404]),
         ("CONNECT", start("CONNECT elsewhere.example:443"), &[400, 404, 405]),
         ("an asterisk", start("OPTIONS *"), &[400, 404]),
         ("small letters", start("get /.well-known/jwks.json"), &[405]),
         ("TRACE", start("TRACE /api/v2/signin"), &[405]),
-        ("QUERY", start("QUERY /api/v2/signin"), &[405]),
-        ("PUT", start("PUT /api/v2/signin"), &[405]),
         ("a made-up method", start("FOO /api/v2/signin"), &[405]),
         ("a long method", start(&format!("{} /", "A".repeat(8000))), &[400, 404]),
         ("an upgrade to h2c", bytes(&[KEYS, "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"]), &[200]),
-        ("an upgrade to a web socket", bytes(&[KEYS, "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"]), &[200]),
         ("two slashes", get("//.well-known/jwks.json"), &[404]),
         ("dots", get("/api/../.well-known/jwks.json"), &[404]),
         ("dots in percent", get("/api/%2e%2e/.well-known/jwks.json"), &[404]),
         ("a slash in percent", get("/.well-known%2fjwks.json"), &[404]),
-        ("a NUL in percent", get("/.well-known/jwks.json%00"), &[404]),
-        ("a parameter", get("/.well-known/jwks.json;a=b"), &[404]),
-        ("a query", get("/.well-known/jwks.json?"), &[200]),
         ("a query of anything", get("/.well-known/jwks.json?%00%ff[]=&&=%"), &[200]),
-        ("a slash after it", get("/.well-known/jwks.json/"), &[404]),
         ("no UTF-8 in percent", get("/api/v2/sessions/%ff%fe"), &[401, 404, 405]),
         ("half a percent", get("/api/v2/sessions/%f"), &[400, 401, 404, 405]),
-        ("another case", get("/.WELL-KNOWN/jwks.json"), &[404]),
-        ("a backslash", get("/.well-known\\jwks.json"), &[400, 404]),
-        ("a long path", get(&format!("/{}", "x".repeat(8000))), &[404]),
         ("a path that is too long", get(&format!("/{}", "x".repeat(70_000))), &[400, 414, 431]),
         ("a head that is too long", bytes(&[KEYS, "X: ", &"x".repeat(20_000), "\r\n\r\n"]), &[400, 431]),
         ("many headers", bytes(&[KEYS, &"X: y\r\n".repeat(90), "\r\n"]), &[200]),
@@ -426,205 +270,8 @@ async fn what_is_odd_and_yet_http_gets_one_answer() {
         ("a body of no length", bytes(&["POST /api/v2/signin HTTP/1.1\r\nHost: x\r\n\r\n"]), &[400]),
         ("an expectation", bytes(&[SIGNIN, "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}"]), &[422]),
         ("an expectation with too long a body", bytes(&[SIGNIN, "Expect: 100-continue\r\nContent-Length: 20000\r\n\r\n"]), &[413]),
-        ("another expectation", bytes(&[SIGNIN, "Expect: 200-ok\r\nContent-Length: 2\r\n\r\n{}"]), &[417, 422]),
-        ("a range", bytes(&[KEYS, "Range: bytes=0-0,1-1,2-2,-1\r\n\r\n"]), &[200]),
         ("an override of the method", bytes(&["POST /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nX-HTTP-Method-Override: GET\r\nContent-Length: 0\r\n\r\n"]), &[405]),
     ]).await;
-}
-
-#[tokio::test]
-#[expect(clippy::too_many_lines, reason = "it is a table")]
-async fn a_body_that_is_not_what_it_should_be_is_refused() {
-    let app = TestApp::start().await;
-    let json = |body: &[u8]| {
-        let network = app.new_network();
-        let headers = [
-            ("Content-Type", "application/json"),
-            ("X-Forwarded-For", network.as_str()),
-        ];
-        post("/api/v2/signin", &headers, body)
-    };
-    let encoded = |encoding: &str| {
-        let headers = [
-            ("Content-Type", "application/json"),
-            ("Content-Encoding", encoding),
-        ];
-        // The start of what gzip makes of ten million spaces.
-        post(
-            "/api/v2/signin",
-            &headers,
-            b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xec\xc1\x01\x0d\0\0\0\xc2",
-        )
-    };
-    let nested = |open: &str, close: &str, depth: usize| {
-        [&open.repeat(depth), "1", &close.repeat(depth)]
-            .concat()
-            .into_bytes()
-    };
-    let utf16: Vec<u8> = "\u{feff}{\"email\": \"a@b.c\"}"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
-    assert_each(
-        &app,
-        &[
-            (
-                "a hundred thousand lists",
-                json(&nested("[", "]", 100_000)),
-                &[413],
-            ),
-            (
-                "lists to the limit of a body",
-                json(&nested("[", "]", 8000)),
-                &[400],
-            ),
-            (
-                "objects to the limit of a body",
-                json(&nested("{\"a\":", "}", 2000)),
-                &[400],
-            ),
-            (
-                "lists without an end",
-                json("[".repeat(16_000).as_bytes()),
-                &[400],
-            ),
-            (
-                "a doubled key",
-                json(br#"{"email":"a@b.c","email":"b@c.d","password":"x"}"#),
-                &[400],
-            ),
-            (
-                "a doubled key in escapes",
-                json(br#"{"email":"a@b.c","\u0065mail":"b@c.d","password":"x"}"#),
-                &[400],
-            ),
-            (
-                "no UTF-8",
-                json(b"{\"email\":\"a@b.c\",\"password\":\"\xc3\x28\"}"),
-                &[400],
-            ),
-            (
-                "overlong UTF-8",
-                json(b"{\"email\":\"a@b.c\",\"password\":\"\xc0\xaf\"}"),
-                &[400],
-            ),
-            (
-                "a surrogate in UTF-8",
-                json(b"{\"email\":\"a@b.c\",\"password\":\"\xed\xa0\x80\"}"),
-                &[400],
-            ),
-            (
-                "half a surrogate",
-                json(br#"{"email":"a@b.c","password":"\ud800"}"#),
-                &[400],
-            ),
-            (
-                "surrogates in the wrong order",
-                json(br#"{"email":"a@b.c","password":"\udc00\ud800"}"#),
-                &[400],
-            ),
-            ("a byte order mark", json(b"\xef\xbb\xbf{}"), &[400]),
-            ("UTF-16", json(&utf16), &[400]),
-            ("NaN", json(br#"{"email":NaN,"password":"x"}"#), &[400]),
-            (
-                "infinity",
-                json(br#"{"email":-Infinity,"password":"x"}"#),
-                &[400],
-            ),
-            (
-                "a number past all bounds",
-                json(br#"{"email":1e999999999,"password":"x"}"#),
-                &[400, 422],
-            ),
-            (
-                "a number of many digits",
-                json(format!("{{\"email\":{},\"password\":\"x\"}}", "9".repeat(15_000)).as_bytes()),
-                &[400, 422],
-            ),
-            (
-                "a fraction of many digits",
-                json(
-                    format!("{{\"email\":0.{},\"password\":\"x\"}}", "9".repeat(15_000)).as_bytes(),
-                ),
-                &[422],
-            ),
-            (
-                "a NUL in an address",
-                json(br#"{"email":"a\u0000@b.c","password":"x"}"#),
-                &[422],
-            ),
-            (
-                "a NUL in a password",
-                json(br#"{"email":"a@b.c","password":"\u0000"}"#),
-                &[401],
-            ),
-            (
-                "a raw NUL",
-                json(b"{\"email\":\"a@b.c\",\"password\":\"\0\"}"),
-                &[400],
-            ),
-            (
-                "comments",
-                json(br#"{/**/"email":"a@b.c","password":"x"}"#),
-                &[400],
-            ),
-            ("two of them", json(b"{}{}"), &[400]),
-            (
-                "the prototype",
-                json(br#"{"__proto__":{"email":"a@b.c"},"password":"x"}"#),
-                &[422],
-            ),
-            (
-                "many keys",
-                json(
-                    format!(
-                        "{{{}\"email\":1}}",
-                        (0..1500).fold(String::new(), |all, n| all + &format!("\"{n}\":0,"))
-                    )
-                    .as_bytes(),
-                ),
-                &[422],
-            ),
-            ("gzip", encoded("gzip"), &[415]),
-            ("brotli", encoded("br"), &[415]),
-            ("deflate", encoded("deflate"), &[415]),
-            ("zstd", encoded("zstd"), &[415]),
-            ("identity", encoded("identity"), &[415]),
-            ("an encoding of nothing", encoded(""), &[415]),
-            ("several encodings", encoded("gzip, gzip, gzip"), &[415]),
-            (
-                "parts",
-                post(
-                    "/api/v2/signin",
-                    &[("Content-Type", "multipart/form-data; boundary=x")],
-                    b"--x\r\n\r\n\r\n--x--",
-                ),
-                &[415],
-            ),
-            (
-                "XML",
-                post(
-                    "/api/v2/signin",
-                    &[("Content-Type", "application/xml")],
-                    b"<!DOCTYPE x [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><x>&x;</x>",
-                ),
-                &[415],
-            ),
-            (
-                "two types",
-                post(
-                    "/api/v2/signin",
-                    &[
-                        ("Content-Type", "application/json"),
-                        ("Content-Type", "application/json"),
-                    ],
-                    b"{}",
-                ),
-                &[415],
-            ),
-        ],
-    )
-    .await;
 }
 
 #[tokio::test]
@@ -839,7 +486,6 @@ const END_HEADERS: u8 = 4;
 const GET: [u8; 6] = [0x82, 0x86, 0x84, 0x41, 1, b'x'];
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn http2_that_is_misused_ends_and_holds_up_nobody() {
     let app = TestApp::start().await;
     let odd = |n: u32| 2 * n + 1;
@@ -882,20 +528,12 @@ async fn http2_that_is_misused_ends_and_holds_up_nobody() {
         ),
         ("a bomb of headers", http2([frame(1, whole, 1, &bomb)])),
         (
-            "a frame that is too large",
-            http2([[&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1][..], &vec![0; 20_000]].concat()]),
-        ),
-        (
             "settings over settings",
             http2((0..3000).map(|_| frame(4, 0, 0, &[0, 3, 0, 0, 0, 100]))),
         ),
         (
             "ping after ping",
             http2((0..3000).map(|_| frame(6, 0, 0, &[0; 8]))),
-        ),
-        (
-            "priorities",
-            http2((0..3000).map(|n| frame(2, 0, odd(n), &[0, 0, 0, 0, 1]))),
         ),
         (
             "empty data",
@@ -908,53 +546,6 @@ async fn http2_that_is_misused_ends_and_holds_up_nobody() {
         (
             "windows past all bounds",
             http2((0..1000).map(|_| frame(8, 0, 0, &0x7fff_ffff_u32.to_be_bytes()))),
-        ),
-        ("a window of nothing", http2([frame(8, 0, 0, &[0; 4])])),
-        ("a push", http2([frame(5, END_HEADERS, 1, &[0, 0, 0, 2])])),
-        ("an even stream", http2([frame(1, whole, 2, &GET)])),
-        ("stream zero", http2([frame(1, whole, 0, &GET)])),
-        (
-            "an index out of the table",
-            http2([frame(1, whole, 1, &[0xff, 0xff, 0xff, 0xff, 0x0f])]),
-        ),
-        (
-            "a table of any size",
-            http2([frame(1, whole, 1, &[0x3f, 0xff, 0xff, 0xff, 0x7f])]),
-        ),
-        (
-            "a Connection header",
-            http2([frame(
-                1,
-                whole,
-                1,
-                &[&GET[..], &[0, 10], b"connection", &[5], b"close"].concat(),
-            )]),
-        ),
-        (
-            "a header in capitals",
-            http2([frame(
-                1,
-                whole,
-                1,
-                &[&GET[..], &[0, 1], b"X", &[1], b"y"].concat(),
-            )]),
-        ),
-        (
-            "a line break in a header",
-            http2([frame(
-                1,
-                whole,
-                1,
-                &[&GET[..], &[0, 1], b"x", &[6], b"y\r\nz:1"].concat(),
-            )]),
-        ),
-        (
-            "two paths",
-            http2([frame(1, whole, 1, &[&GET[..], &[0x84]].concat())]),
-        ),
-        (
-            "a frame of no kind",
-            http2([frame(0xfa, 0xff, 1, &[1; 100])]),
         ),
     ] {
         let said = say(app.public_addr(), &sent).await;

