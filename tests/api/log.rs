@@ -244,7 +244,7 @@ async fn a_lower_level_says_more_of_a_request() {
     for target in [
         "sqlx::query",
         "backoffice_auth::auth::signin",
-        "backoffice_auth::password::pool",
+        "backoffice_auth::password::workers",
     ] {
         assert!(
             seen.iter().any(|other| other == target),
