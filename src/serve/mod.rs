@@ -1,118 +1,54 @@
-//! The serve loop: accepts connections within bounds, and lets them go without breaking a promise.
+//! Connections and sockets: accepting, serving and closing them. It knows no route.
 //!
-//! `axum::serve` sets no timeout and no cap, so this is hyper's connection under our own loop. What a
-//! single connection may take is in `connection.rs`, which one makes room for another in `room.rs`.
+//! `axum::serve` sets no timeout and no cap, so this is hyper's connection under a loop of its own.
 //!
-//! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 431): that
-//! never reaches the middleware, so it is not counted with the requests, but as a connection that
-//! was cut. In HTTP/1 the caller of [`serve`] may [replace](Replace) such an answer; in HTTP/2 it stays bare.
+//! - [`limits`]: how much a listener takes on; [`shutdown`]: how it ends.
+//! - `accept`: connections are accepted, up to the cap; `slots`: which one is evicted at the cap.
+//! - `connection`: one connection from its first byte to its end; `parked`: while it is silent.
+//! - `timers`: its clocks; `stream`, `requests`, `in_flight`, `request_body` and `tracked_body` tell
+//!   them what happens.
+//!
+//! hyper answers by itself what it cannot read as HTTP, or whose head is too large (400, 431). That
+//! never reaches the router, so it is not counted with the requests, but as a connection that was
+//! cut. In HTTP/1 the caller of [`serve`] may [replace](Replace) such an answer; in HTTP/2 it stays
+//! without a body.
 
+mod accept;
 mod connection;
-mod room;
+mod cut;
+mod in_flight;
+pub mod limits;
+mod linger;
+mod parked;
+mod protocols;
+mod request_body;
+mod requests;
+pub mod shutdown;
+mod slots;
+mod stream;
+mod timers;
+mod tracked_body;
+#[cfg(test)]
+mod wire;
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use crate::telemetry::metrics::{CONNECTIONS, CONNECTIONS_CUT, CONNECTIONS_MAX};
-use connection::{Pace, Shared};
-pub use connection::{Replace, Timeouts};
-use room::{Admission, Room};
+pub use limits::ServerLimits;
+pub use shutdown::Shutdown;
+pub use stream::Replace;
+pub use timers::Timeouts;
 
-/// The largest head, in HTTP/1 and HTTP/2 alike.
-const MAX_HEAD_BYTES: u16 = 16 * 1024;
+use connection::Shared;
+use cut::Cut;
 
-/// Requests at a time on one HTTP/2 connection: the fifty tabs of a browser that wake at once, and
-/// some. Each may make us hold a head, a body and an answer.
-const MAX_STREAMS: u32 = 64;
+use crate::telemetry::metrics::CONNECTIONS_MAX;
 
-/// How much of a body may be on its way on an HTTP/2 connection before we have read it: of one
-/// request, which need not send more, and of all.
-const STREAM_WINDOW: u32 = 32 * 1024;
-const CONNECTION_WINDOW: u32 = 256 * 1024;
-
-/// How often, and for how long, an HTTP/2 peer is asked whether it lives.
-const PING: Duration = Duration::from_secs(20);
-
-/// How long to wait before accepting again when the system has run out of something. It will not
-/// have more at once, and a busy loop would take what is left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// How much a listener takes on.
-#[derive(Debug, Clone, Copy)]
-pub struct ServerLimits {
-    /// The listener's name, for the metrics.
-    pub listener: &'static str,
-    /// Connections at a time. A further one takes the place of one that says nothing, and waits in
-    /// the system's backlog while there is none.
-    pub max_connections: usize,
-    /// How long a connection may take.
-    pub timeouts: Timeouts,
-    /// How long requests may go on after the listener has closed.
-    pub drain: Duration,
-}
-
-impl ServerLimits {
-    /// The usual limits for so many connections. Idle ones live longer than the 60 s for which
-    /// load balancers keep theirs: whoever reuses a connection must not find it closing.
-    #[must_use]
-    pub fn new(max_connections: usize) -> Self {
-        Self {
-            listener: "public",
-            max_connections,
-            timeouts: Timeouts {
-                head: Duration::from_secs(10),
-                idle: Duration::from_secs(75),
-                write: Duration::from_secs(30),
-            },
-            drain: Duration::from_secs(20),
-        }
-    }
-}
-
-/// How a server is told to end, in two steps. Clones are the same.
-///
-/// First [`drain`](Self::drain): it goes on as before, but HTTP/1 answers say `Connection: close`,
-/// so that connections go elsewhere while balancers notice that we are not ready. (HTTP/2 has no
-/// such word; there the second step does it.) Then [`stop`](Self::stop): the listener closes, and
-/// so does every connection once its requests are answered.
-#[derive(Debug, Clone, Default)]
-pub struct Shutdown {
-    draining: CancellationToken,
-    pub(super) stop: CancellationToken,
-    /// Ends connections at once: the drain took too long.
-    pub(super) cut: CancellationToken,
-}
-
-impl Shutdown {
-    /// Begins the first step.
-    pub fn drain(&self) {
-        self.draining.cancel();
-    }
-
-    /// Begins the second step, and the first if it was left out.
-    pub fn stop(&self) {
-        self.drain();
-        self.stop.cancel();
-    }
-
-    /// Whether the first step has begun: time to say "not ready".
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.is_cancelled()
-    }
-}
-
-/// Serves `router` until told to [`stop`](Shutdown::stop), then finishes what is in flight, at most for
-/// `limits.drain`.
+/// Serves `router` until told to [`stop`](Shutdown::stop), then finishes the requests in flight, at
+/// most for `limits.drain`.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -120,157 +56,33 @@ pub async fn serve(
     limits: ServerLimits,
     shutdown: Shutdown,
 ) {
-    // A child, because two listeners may share one shutdown and each drains in its own time.
-    let shutdown = Shutdown {
-        cut: shutdown.cut.child_token(),
-        ..shutdown
-    };
+    let shutdown = shutdown.of_one_listener();
     let shared = Arc::new(Shared {
         router,
         replace,
-        http1: speak_http1(),
-        http2: speak_http2(),
+        http1: protocols::http1(),
+        http2: protocols::http2(),
         timeouts: limits.timeouts,
         shutdown: shutdown.clone(),
     });
     let connections = TaskTracker::new();
-    for reason in connection::CUTS {
-        CONNECTIONS_CUT.add(0, [reason.into()]);
-    }
+    Cut::announce_all();
     CONNECTIONS_MAX.count(limits.max_connections, [limits.listener.into()]);
-    accept_all(&listener, limits, &connections, &shared).await;
-    accept_the_last(listener, &connections, &shared);
-    finish(&connections, limits.drain, &shutdown.cut).await;
-}
-
-/// Accepts one connection after the other until told to stop, and serves each once there is room
-/// for it. One that waits for room when told to stop is served too: its client is connected.
-async fn accept_all(
-    listener: &TcpListener,
-    limits: ServerLimits,
-    connections: &TaskTracker,
-    shared: &Arc<Shared>,
-) {
-    let room = Arc::new(Room::new(limits.max_connections));
-    let stop = &shared.shutdown.stop;
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                stop.run_until_cancelled(survive(&error)).await;
-                continue;
-            }
-        };
-        send_at_once(&stream);
-        let pace = Arc::new(Pace::new(shared.timeouts));
-        let admission = stop.run_until_cancelled(room.admit(&pace)).await;
-        let served = connection::serve(stream, peer, shared.clone(), pace);
-        connections.spawn(stay(admission, served, limits.listener));
-    }
-}
-
-/// Serves a connection, which takes up its place meanwhile.
-async fn stay(
-    admission: Option<Admission>,
-    served: impl Future<Output = ()>,
-    listener: &'static str,
-) {
-    CONNECTIONS.shift(1.0, [listener.into()]);
-    served.await;
-    CONNECTIONS.shift(-1.0, [listener.into()]);
-    drop(admission);
-}
-
-/// Accepts who connected before the listener closes: the system says so to clients before we accept
-/// them, and would reset those that still wait, with the requests that they have sent.
-///
-/// They are no more than the backlog holds, and may exceed the cap: this is the end.
-fn accept_the_last(listener: TcpListener, connections: &TaskTracker, shared: &Arc<Shared>) {
-    // Tokio's listener asks the system only when it has been told that somebody came.
-    let Ok(listener) = listener.into_std() else {
-        return;
-    };
-    loop {
-        let (stream, peer) = match listener.accept() {
-            Ok(accepted) => accepted,
-            // Who has left already keeps nobody else from being served.
-            Err(error) if is_of_one_client(&error) => continue,
-            Err(_) => return,
-        };
-        let stream = stream
-            .set_nonblocking(true)
-            .and_then(|()| TcpStream::from_std(stream));
-        if let Ok(stream) = stream {
-            send_at_once(&stream);
-            let pace = Arc::new(Pace::new(shared.timeouts));
-            connections.spawn(connection::serve(stream, peer, shared.clone(), pace));
-        }
-    }
-}
-
-/// An answer is one small write: there is nothing to gain from waiting for more.
-fn send_at_once(stream: &TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
-    }
-}
-
-/// A connection that failed before it was accepted is nobody's business; anything else (no more
-/// file descriptors, no memory) is told and waited out.
-async fn survive(error: &io::Error) {
-    if !is_of_one_client(error) {
-        tracing::error!(error = error as &dyn std::error::Error, "cannot accept");
-        sleep(ACCEPT_PAUSE).await;
-    }
-}
-
-fn is_of_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
-}
-
-/// Waits for the connections to end, and ends them when they take too long.
-async fn finish(connections: &TaskTracker, drain: Duration, cut: &CancellationToken) {
-    connections.close();
-    if timeout(drain, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "cut short at the end");
-        cut.cancel();
-        connections.wait().await;
-    }
-}
-
-/// HTTP/1 within bounds; its times are ours to keep.
-pub(super) fn speak_http1() -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.header_read_timeout(None)
-        .half_close(true)
-        .max_buf_size(MAX_HEAD_BYTES.into());
-    http
-}
-
-/// HTTP/2 within bounds.
-pub(super) fn speak_http2() -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MAX_HEAD_BYTES.into())
-        .max_send_buf_size(64 * 1024)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
-    http
+    accept::accept_until_stopped(&listener, limits, &connections, &shared).await;
+    accept::accept_backlog(listener, &connections, &shared);
+    shutdown.finish(&connections, limits.drain).await;
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -390,7 +202,7 @@ mod tests {
         assert!(rest(second).await.ends_with("done"));
     }
 
-    /// Red without `accept_the_last`.
+    /// Red without `accept_backlog`.
     #[tokio::test]
     async fn who_has_connected_when_the_listener_closes_is_served() {
         let running = Running::start(ServerLimits::new(1)).await;
@@ -406,7 +218,7 @@ mod tests {
         running.server.await.unwrap();
     }
 
-    /// Red where `leave` does not wait for the first byte.
+    /// Red where `stopped` does not wait for the first byte.
     #[tokio::test]
     async fn a_request_that_is_on_its_way_when_the_listener_closes_is_answered() {
         let running = Running::start(ServerLimits::new(10)).await;

@@ -18,7 +18,7 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("tower_http", &["http"]),
     ("hyper", &["serve"]),
     ("hyper_util", &["serve"]),
-    ("http_body_util", &["http"]),
+    ("http_body_util", &["http", "serve"]),
     ("metrics", &["telemetry"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("opentelemetry", &["telemetry"]),
