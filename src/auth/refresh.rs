@@ -6,7 +6,7 @@ use crate::domain::{
     AttemptKey, AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, PairKeys, Rotation,
     Session, SessionId, Timestamp, decide_rotation, seconds_until,
 };
-use crate::store::{SessionGeneration, SessionState, StoreError, Tx};
+use crate::store::{Advance, SessionGeneration, SessionState, StoreError, Tx};
 use crate::telemetry::note_user;
 use crate::token::{InvalidToken, MissingKey, TokenPair};
 
@@ -96,7 +96,13 @@ impl Auth {
         let advanced = self
             .0
             .store
-            .advance_session(presented, client, ring.signers(), lifetimes, rule)
+            .advance_session(Advance {
+                presented,
+                client,
+                keys: ring.signers(),
+                lifetimes,
+                rule,
+            })
             .await?;
         match advanced {
             Some(session) => self.issue_known(&session).await,
@@ -373,7 +379,13 @@ impl Auth {
     ) -> Result<Option<Session>, StoreError> {
         let (lifetimes, rule) = (&self.0.rules.lifetimes, &self.0.rules.rotation);
         let session = tx
-            .advance_session(presented, client, keys, lifetimes, rule)
+            .advance_session(Advance {
+                presented,
+                client,
+                keys,
+                lifetimes,
+                rule,
+            })
             .await?;
         if session.is_some() {
             tx.commit().await?;

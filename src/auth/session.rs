@@ -41,7 +41,7 @@ impl Auth {
         };
         let max = self.0.rules.max_sessions;
         let surplus = tx
-            .end_surplus_sessions(&session, new.client, max, attempts)
+            .settle_and_end_surplus_sessions(&session, new.client, max, attempts)
             .await?;
         Ok(Some(OpenedSession {
             session,
@@ -60,7 +60,9 @@ impl Auth {
         let mut ring = self.0.tokens.ring().current();
         loop {
             let lifetimes = &self.0.rules.lifetimes;
-            let session = tx.open_session(new, ring.signers(), lifetimes).await?;
+            let session = tx
+                .open_and_record_session(new, ring.signers(), lifetimes)
+                .await?;
             if session.is_some() {
                 return Ok(session);
             }

@@ -2,10 +2,9 @@
 
 use ipnet::IpNet;
 
+use super::run::{Command, Run as _};
 use super::{Store, StoreError, Tx};
-use crate::domain::{
-    AttemptKey, AuditEvent, EmailAddress, RequestId, SessionId, Timestamp, UserId,
-};
+use crate::domain::{AttemptKey, AuditEvent, EmailAddress, RequestId, Timestamp, UserId};
 
 /// A line of the audit log as stored.
 #[derive(Debug, Clone)]
@@ -36,27 +35,26 @@ pub struct AuditRecord {
     pub detail: Option<String>,
 }
 
-macro_rules! insert_event {
-    ($event:expr) => {
-        sqlx::query!(
-            r#"
-            INSERT INTO audit_events (kind, outcome, reason, user_id, email, session_id,
-                                      challenge_id, network, request_id, actor, detail)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-            "#,
-            $event.kind.as_str(),
-            $event.outcome.as_str(),
-            $event.reason.as_str(),
-            $event.user_id.map(|id: UserId| id.0),
-            $event.email.as_ref().map(EmailAddress::as_str),
-            $event.session_id.map(|id: SessionId| id.0),
-            $event.challenge_id.map(|id| id.0),
-            $event.network.map(|network| network.as_net()) as Option<IpNet>,
-            $event.request_id.as_ref().map(RequestId::as_str),
-            $event.actor,
-            $event.detail,
-        )
-    };
+/// Writes an event down: in a transaction, with what it records.
+pub(super) fn insert_event(event: &AuditEvent) -> Command {
+    sqlx::query!(
+        r#"
+        INSERT INTO audit_events (kind, outcome, reason, user_id, email, session_id,
+                                  challenge_id, network, request_id, actor, detail)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        "#,
+        event.kind.as_str(),
+        event.outcome.as_str(),
+        event.reason.as_str(),
+        event.user_id.map(|id| id.0),
+        event.email.as_ref().map(EmailAddress::as_str),
+        event.session_id.map(|id| id.0),
+        event.challenge_id.map(|id| id.0),
+        event.network.map(|network| network.as_net()) as Option<IpNet>,
+        event.request_id.as_ref().map(RequestId::as_str),
+        event.actor,
+        event.detail,
+    )
 }
 
 impl Store {
@@ -79,7 +77,7 @@ impl Store {
             request_id.as_str(),
             count,
         );
-        self.run(|c| Box::pin(query.fetch_all(c))).await
+        self.fetch_all(query).await
     }
 
     /// The last `count` events of an address and of the user who has it, newest first.
@@ -111,18 +109,15 @@ impl Store {
             user_id.map(|id| id.0),
             count,
         );
-        self.run(|c| Box::pin(query.fetch_all(c))).await
+        self.fetch_all(query).await
     }
 
     /// Writes down what changed nothing else: a refusal.
     pub async fn record(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        self.run(|c| Box::pin(insert_event!(event).execute(c)))
-            .await?;
+        self.execute(insert_event(event)).await?;
         Ok(())
     }
-}
 
-impl Store {
     /// Changes nothing of what is counted under a key. It costs a statement and a commit, as
     /// [`record`](Self::record) does, where the time must not tell that nothing is written down.
     pub async fn touch_attempts(&self, key: &AttemptKey) -> Result<(), StoreError> {
@@ -130,7 +125,7 @@ impl Store {
             "UPDATE attempts SET scope = scope WHERE attempt_key = $1",
             &key.hash
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
+        self.execute(query).await?;
         Ok(())
     }
 }
@@ -159,15 +154,13 @@ impl Tx {
             &ids,
             &emails,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
     /// Writes down what this transaction does.
     pub async fn record(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
-        self.guard
-            .watch(insert_event!(event).execute(&mut *self.inner))
-            .await?;
+        self.execute(insert_event(event)).await?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::late::insist;
+use super::run::Run as _;
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, UserId};
 
@@ -65,7 +66,7 @@ impl Store {
             "#,
             challenge_id.0,
         );
-        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        let row = self.fetch_optional(query).await?;
         row.map(|row| Ok((UserId(row.user_id), users::email(&row.email)?)))
             .transpose()
     }
@@ -222,10 +223,7 @@ impl Tx {
             seconds(new.ttl),
             new.network.as_net() as IpNet,
         );
-        let expires_at = self
-            .guard
-            .watch(query.fetch_optional(&mut *self.inner))
-            .await?;
+        let expires_at = self.fetch_optional(query).await?;
         Ok(expires_at.map(|expires_at| Challenge {
             challenge_id: new.challenge_id,
             user_id: new.user_id,
@@ -237,7 +235,7 @@ impl Tx {
     /// Removes a user's challenges with their mails.
     pub async fn delete_challenges_of(&mut self, user_id: UserId) -> Result<(), StoreError> {
         let query = sqlx::query!("DELETE FROM challenges WHERE user_id = $1", user_id.0);
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -262,10 +260,7 @@ impl Tx {
             "#,
             challenge_id.0,
         );
-        let row = self
-            .guard
-            .watch(query.fetch_optional(&mut *self.inner))
-            .await?;
+        let row = self.fetch_optional(query).await?;
         row.map(|row| {
             Ok(ConsumedChallenge {
                 user_id: UserId(row.user_id),

@@ -5,6 +5,7 @@
 
 use uuid::Uuid;
 
+use super::run::Run as _;
 use super::sessions::EndedSession;
 use super::{Store, StoreError};
 use crate::domain::{FeedCursor, FeedPosition, SessionId, Timestamp};
@@ -42,44 +43,54 @@ pub struct UnseenEnds {
     pub now: Timestamp,
 }
 
-/// A row of a step. It stands for an end only where there is one: what is told of the step itself is in
-/// each row, and in one without an end if there is none.
-struct StepRow {
+/// A row of a step through the ends that a cursor has not seen. What is told about the step itself is in each
+/// row; a step without an end has one row, in which the end's columns are null.
+struct UnseenRow {
+    is_standby: bool,
+    epoch: i64,
+    next_xid: i64,
+    in_flight: Vec<i64>,
+    now: Timestamp,
+    looked_at: i64,
+    last_xid: Option<i64>,
+    last_session_id: Option<Uuid>,
     xid: Option<i64>,
     session_id: Option<Uuid>,
     ended_at: Option<Timestamp>,
     access_horizon_at: Option<Timestamp>,
 }
 
-impl StepRow {
-    fn end(&self) -> Option<ReadEnd> {
-        let session_id = SessionId(self.session_id?);
-        Some(ReadEnd {
-            at: FeedPosition {
-                xid: self.xid.unwrap_or_default(),
-                session_id,
-            },
-            session: EndedSession {
-                session_id,
-                ended_at: self.ended_at?,
-                horizon: self.access_horizon_at?,
-            },
-        })
+impl UnseenRow {
+    /// How far a cursor has come that looked at up to `count` ends.
+    fn position(&self, cursor: &FeedCursor, count: i64) -> FeedPosition {
+        match position(self.last_xid, self.last_session_id) {
+            Some(last) if self.looked_at < count => last.max(cursor.at()),
+            // There may be more behind it, also of what the cursor has not seen before its place.
+            Some(last) => last,
+            None => cursor.at(),
+        }
     }
 }
 
-macro_rules! ends {
-    ($rows:expr) => {
-        $rows.iter().filter_map(|row| {
-            let row = StepRow {
-                xid: row.xid,
-                session_id: row.session_id,
-                ended_at: row.ended_at,
-                access_horizon_at: row.access_horizon_at,
-            };
-            row.end()
-        })
-    };
+/// The end that a row of a step stands for, if it stands for one.
+fn read_end(
+    xid: Option<i64>,
+    session_id: Option<Uuid>,
+    ended_at: Option<Timestamp>,
+    horizon: Option<Timestamp>,
+) -> Option<ReadEnd> {
+    let session_id = SessionId(session_id?);
+    Some(ReadEnd {
+        at: FeedPosition {
+            xid: xid.unwrap_or_default(),
+            session_id,
+        },
+        session: EndedSession {
+            session_id,
+            ended_at: ended_at?,
+            horizon: horizon?,
+        },
+    })
 }
 
 impl Store {
@@ -94,7 +105,7 @@ impl Store {
             "#,
             session_id.0,
         );
-        let row = self.run(|c| Box::pin(query.fetch_one(c))).await?;
+        let row = self.fetch_one(query).await?;
         self.refuse_standby(row.is_standby)?;
         Ok(row.is_live)
     }
@@ -119,7 +130,7 @@ impl Store {
                           LIMIT 1) AS last ON TRUE
             "#
         );
-        let row = self.run_reader(|c| Box::pin(query.fetch_one(c))).await?;
+        let row = self.on_readers().fetch_one(query).await?;
         self.refuse_standby(row.is_standby)?;
         Ok(FeedCursor::new(
             row.epoch,
@@ -142,44 +153,23 @@ impl Store {
         stopped_at: Option<(Timestamp, SessionId)>,
         count: i64,
     ) -> Result<EndsByDate, StoreError> {
-        let query = sqlx::query!(
-            r#"
-            WITH looked AS MATERIALIZED (
-                SELECT CASE WHEN ended_xid < pg_snapshot_xmax(pg_current_snapshot())::TEXT::BIGINT
-                            THEN ended_xid ELSE 0 END AS xid,
-                       session_id, ended_at, access_horizon_at
-                  FROM sessions
-                 WHERE ended_at IS NOT NULL
-                   AND (ended_at, session_id)
-                       > (COALESCE($1, now() - INTERVAL '25 hours'), $2::UUID)
-                 ORDER BY ended_at, session_id
-                 LIMIT $3
-            )
-            SELECT step.is_standby AS "is_standby!", step.looked_at AS "looked_at!",
-                   step.last_ended_at, step.last_session_id,
-                   s.xid AS "xid?", s.session_id AS "session_id?", s.ended_at AS "ended_at?",
-                   s.access_horizon_at AS "access_horizon_at?"
-              FROM (SELECT pg_is_in_recovery() AS is_standby,
-                           (SELECT count(*) FROM looked) AS looked_at,
-                           last.ended_at AS last_ended_at, last.session_id AS last_session_id
-                      FROM (VALUES (TRUE)) AS one
-                      LEFT JOIN (SELECT ended_at, session_id FROM looked
-                                  ORDER BY ended_at DESC, session_id DESC LIMIT 1) AS last ON TRUE
-                   ) AS step
-              LEFT JOIN looked AS s ON s.access_horizon_at > now()
-            "#,
+        let query = sqlx::query_file!(
+            "src/store/sql/list_ends_by_date.sql",
             stopped_at.map(|(at, _)| at),
             stopped_at.map_or(Uuid::nil(), |(_, session_id)| session_id.0),
             count,
         );
-        let rows = self.run_reader(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.on_readers().fetch_all(query).await?;
         let step = rows.first();
         self.refuse_standby(step.is_none_or(|row| row.is_standby))?;
         let stopped_at = step
             .filter(|row| row.looked_at >= count)
             .and_then(|row| Some((row.last_ended_at?, SessionId(row.last_session_id?))));
+        let ends = rows.iter().filter_map(|row| {
+            read_end(row.xid, row.session_id, row.ended_at, row.access_horizon_at)
+        });
         Ok(EndsByDate {
-            ended: ends!(rows).collect(),
+            ended: ends.collect(),
             stopped_at,
         })
     }
@@ -194,57 +184,15 @@ impl Store {
         cursor: &FeedCursor,
         count: i64,
     ) -> Result<Option<UnseenEnds>, StoreError> {
-        let query = sqlx::query!(
-            r#"
-            WITH looked AS MATERIALIZED (
-                SELECT * FROM (
-                    (SELECT s.* FROM unnest($1::BIGINT[]) AS open (xid)
-                      CROSS JOIN LATERAL (
-                            SELECT ended_xid AS xid, session_id, ended_at, access_horizon_at
-                              FROM sessions
-                             WHERE ended_xid IS NOT NULL AND ended_xid = open.xid
-                             ORDER BY session_id
-                             LIMIT $4) AS s)
-                    UNION ALL
-                    (SELECT ended_xid, session_id, ended_at, access_horizon_at
-                       FROM sessions
-                      WHERE ended_xid IS NOT NULL AND (ended_xid, session_id) > ($2, $3)
-                        AND ended_xid < pg_snapshot_xmax(pg_current_snapshot())::TEXT::BIGINT
-                      ORDER BY ended_xid, session_id
-                      LIMIT $4)
-                ) AS unseen
-                 ORDER BY xid, session_id
-                 LIMIT $4
-            )
-            SELECT step.is_standby AS "is_standby!", step.epoch AS "epoch!", step.next_xid AS "next_xid!",
-                   step.in_flight AS "in_flight!", step.now AS "now!",
-                   step.looked_at AS "looked_at!", step.last_xid, step.last_session_id,
-                   s.xid AS "xid?", s.session_id AS "session_id?", s.ended_at AS "ended_at?",
-                   s.access_horizon_at AS "access_horizon_at?"
-              FROM (SELECT pg_is_in_recovery() AS is_standby,
-                           CASE WHEN pg_is_in_recovery() THEN 0 ELSE
-                               hashtextextended(
-                                   (SELECT system_identifier FROM pg_control_system())::TEXT
-                                   || left(pg_walfile_name(pg_current_wal_lsn()), 8), 0)
-                           END AS epoch,
-                           pg_snapshot_xmax(pg_current_snapshot())::TEXT::BIGINT AS next_xid,
-                           ARRAY(SELECT xid::TEXT::BIGINT
-                                   FROM pg_snapshot_xip(pg_current_snapshot()) AS xid) AS in_flight,
-                           clock_timestamp() AS now,
-                           (SELECT count(*) FROM looked) AS looked_at,
-                           last.xid AS last_xid, last.session_id AS last_session_id
-                      FROM (VALUES (TRUE)) AS one
-                      LEFT JOIN (SELECT xid, session_id FROM looked
-                                  ORDER BY xid DESC, session_id DESC LIMIT 1) AS last ON TRUE
-                   ) AS step
-              LEFT JOIN looked AS s ON s.access_horizon_at > now()
-            "#,
+        let query = sqlx::query_file_as!(
+            UnseenRow,
+            "src/store/sql/list_unseen_ends.sql",
             cursor.in_flight(),
             cursor.at().xid,
             cursor.at().session_id.0,
             count,
         );
-        let rows = self.run_reader(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.on_readers().fetch_all(query).await?;
         let Some(step) = rows.first() else {
             return Ok(None);
         };
@@ -252,18 +200,18 @@ impl Store {
         if step.epoch != cursor.epoch() || step.next_xid <= cursor.at().xid {
             return Ok(None);
         }
-        let is_all = step.looked_at < count;
-        let at = match position(step.last_xid, step.last_session_id) {
-            Some(last) if is_all => last.max(cursor.at()),
-            // There may be more behind it, also of what the cursor has not seen before its place.
-            Some(last) => last,
-            None => cursor.at(),
-        };
+        let ends = rows.iter().filter_map(|row| {
+            read_end(row.xid, row.session_id, row.ended_at, row.access_horizon_at)
+        });
         Ok(Some(UnseenEnds {
-            ended: ends!(rows).collect(),
-            cursor: FeedCursor::new(step.epoch, at, step.in_flight.clone()),
+            ended: ends.collect(),
+            cursor: FeedCursor::new(
+                step.epoch,
+                step.position(cursor, count),
+                step.in_flight.clone(),
+            ),
             next_xid: step.next_xid,
-            is_all,
+            is_all: step.looked_at < count,
             now: step.now,
         }))
     }

@@ -1,10 +1,12 @@
 //! The failover guard: what failures have told about the server behind the connections.
 
+use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::run::Answer;
 use super::{StoreError, budget};
 use crate::telemetry::metrics::DATABASE_ERRORS;
 
@@ -64,17 +66,24 @@ impl FailoverGuard {
     }
 
     /// Waits for a statement within the deadline, and notes what its failure tells about the server.
-    pub(super) async fn watch<T>(
-        &self,
-        statement: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, StoreError> {
-        // In a box, since every use case would carry a copy or two of it.
-        let statement = Box::pin(statement);
-        let answer = match budget::spend(statement).await {
-            Ok(answer) => answer.map_err(StoreError::from),
-            Err(_) => Err(StoreError::TimedOut),
-        };
-        answer.map_err(|error| self.note(error))
+    /// Its name in the log is the place of its caller.
+    #[track_caller]
+    pub(super) fn watch<'a, T: 'a>(
+        &'a self,
+        statement: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+    ) -> Answer<'a, T> {
+        let caller = Location::caller();
+        Box::pin(async move {
+            let since = Instant::now();
+            let answer = match budget::spend(statement).await {
+                Ok(answer) => answer.map_err(StoreError::from),
+                Err(_) => Err(StoreError::TimedOut),
+            };
+            let (file, line) = (caller.file(), caller.line());
+            let (is_ok, elapsed) = (answer.is_ok(), since.elapsed());
+            tracing::debug!(at = %format_args!("{file}:{line}"), is_ok, ?elapsed, "ran a statement");
+            answer.map_err(|error| self.note(error))
+        })
     }
 
     /// Notes what a failure tells about the server, and counts it.

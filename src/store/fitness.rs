@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::run::Run as _;
 use super::{MIGRATOR, Store, StoreError};
 use crate::domain::{Clock, Timestamp};
 
@@ -70,7 +71,7 @@ impl Store {
             "#
         );
         let asked_at = clock.now();
-        let row = match self.run_probe(|c| Box::pin(query.fetch_one(c))).await {
+        let row = match self.on_probes().fetch_one(query).await {
             // Before the first migrations there are no tables to ask.
             Err(StoreError::Defect(_)) => return Ok(Fitness::NotMigrated),
             row => row?,
@@ -101,14 +102,14 @@ impl Store {
     pub async fn clock_skew(&self, clock: &Clock) -> Result<TimeDelta, StoreError> {
         let query = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#);
         let asked_at = clock.now();
-        let now = self.run_probe(|c| Box::pin(query.fetch_one(c))).await?;
+        let now = self.on_probes().fetch_one(query).await?;
         Ok(is_ahead_by(asked_at, now, clock.now()))
     }
 
     /// A setting of PostgreSQL's, as it is for the statements of requests.
     pub async fn setting(&self, name: &str) -> Result<String, StoreError> {
         let query = sqlx::query_scalar!(r#"SELECT current_setting($1) AS "value!""#, name);
-        self.run(|c| Box::pin(query.fetch_one(c))).await
+        self.fetch_one(query).await
     }
 
     /// The code mails that wait, over all instances.
@@ -122,7 +123,7 @@ impl Store {
                AND c.consumed_at IS NULL AND c.expires_at > clock_timestamp()
             "#
         );
-        let row = self.run_probe(|c| Box::pin(query.fetch_one(c))).await?;
+        let row = self.on_probes().fetch_one(query).await?;
         let oldest = row.oldest.map(|seconds| seconds.max(0.0));
         Ok(Backlog {
             waiting: u64::try_from(row.waiting).unwrap_or_default(),
@@ -148,7 +149,7 @@ impl Store {
              LIMIT 50
             "#
         );
-        let rows = self.run_probe(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.on_probes().fetch_all(query).await?;
         let sizes = rows.into_iter().map(|row| TableSize {
             table: row.table,
             bytes: u64::try_from(row.bytes).unwrap_or_default(),

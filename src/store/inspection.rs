@@ -1,6 +1,7 @@
 //! What an operator wants to know of a database before it is relied on: what it is, what it lacks, and
 //! what the role may do there.
 
+use super::run::Run as _;
 use super::{MIGRATOR, PROBES, READERS, Store, StoreError, UNBOUNDED};
 
 /// Connections that an instance holds at most besides `database.max_connections`: the pools that are no
@@ -111,13 +112,13 @@ impl Store {
              WHERE r.rolname = session_user AND d.datname = current_database()
             "#
         );
-        self.run(|c| Box::pin(query.fetch_one(c))).await
+        self.fetch_one(query).await
     }
 
     /// The migrations of this release that the database lacks, by their versions.
     pub async fn missing_migrations(&self) -> Result<Vec<i64>, StoreError> {
         let query = sqlx::query_scalar!("SELECT version FROM _sqlx_migrations WHERE success");
-        let applied = match self.run(|c| Box::pin(query.fetch_all(c))).await {
+        let applied = match self.fetch_all(query).await {
             // Before the first of them there is no book of them.
             Err(error) if error.is_missing_table() => Vec::new(),
             applied => applied?,
@@ -150,7 +151,7 @@ impl Store {
             "#,
             &tables,
         );
-        self.run(|c| Box::pin(query.fetch_all(c))).await
+        self.fetch_all(query).await
     }
 }
 

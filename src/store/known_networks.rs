@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::run::Run as _;
 use super::{Store, StoreError};
 use crate::domain::{ClientNetwork, EmailAddress};
 
@@ -55,6 +56,6 @@ impl Store {
             first as IpNet,
             last as IpNet,
         );
-        self.run(|c| Box::pin(query.fetch_one(c))).await
+        self.fetch_one(query).await
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::runtime::Handle;
 
+use super::run::Answer;
 use super::{BoxFuture, Store, StoreError, Tx, acquire};
 
 /// What is done about an answer that came too late.
@@ -60,29 +61,28 @@ impl<T: Send + 'static> Drop for Outliving<T> {
 impl Store {
     /// Runs one statement as [`run`](Self::run) does, but one that has begun goes on when its caller
     /// has given up. Each holds a connection, so there are no more of them than connections.
-    pub(super) async fn run_late<T: Send + 'static>(
+    #[track_caller]
+    pub(super) fn run_late<T: Send + 'static>(
         &self,
         statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T> + Send + 'static,
         late: impl FnOnce(T) -> Undo + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.guard
-            .watch(async {
-                let mut connection = acquire(&self.pool, false).await?;
-                let work = Box::pin(async move {
-                    let value = connection.without_deadline(statement).await?;
-                    if connection.is_in_transaction() {
-                        connection.commit_without_deadline().await?;
-                    }
-                    connection.release();
-                    Ok(value)
-                });
-                Outliving {
-                    work: Some(work),
-                    late: Some(Box::new(late)),
+    ) -> Answer<'_, T> {
+        self.guard.watch(async move {
+            let mut connection = acquire(&self.pool, false).await?;
+            let work = Box::pin(async move {
+                let value = connection.without_deadline(statement).await?;
+                if connection.is_in_transaction() {
+                    connection.commit_without_deadline().await?;
                 }
-                .await
-            })
+                connection.release();
+                Ok(value)
+            });
+            Outliving {
+                work: Some(work),
+                late: Some(Box::new(late)),
+            }
             .await
+        })
     }
 }
 

@@ -30,6 +30,7 @@ mod outbox;
 mod pool;
 mod purge;
 mod reaper;
+mod run;
 mod sessions;
 mod signing_keys;
 mod users;
@@ -53,6 +54,7 @@ use failover::FailoverGuard;
 use outages::Heartbeat;
 use pool::{Bounds, ConnectionPool, PooledConnection, Server};
 use reaper::Reaper;
+use run::Run;
 
 pub use attempts::{AttemptRecord, ReservedSignin};
 pub use audit::AuditRecord;
@@ -67,8 +69,8 @@ pub use outages::HEARTBEAT_INTERVAL;
 pub use outbox::{Due, DueMail, GivenUp, MailRecord};
 pub use purge::PurgedTable;
 pub use sessions::{
-    EndedSession, NewSession, SessionGeneration, SessionHistory, SessionLifetimes, SessionRecord,
-    SessionState,
+    Advance, EndedSession, NewSession, SessionGeneration, SessionHistory, SessionLifetimes,
+    SessionRecord, SessionState,
 };
 pub use signing_keys::NewSigningKey;
 pub use users::NewUser;
@@ -189,49 +191,12 @@ impl Store {
     }
 
     /// Runs one statement on a connection of the pool.
-    ///
-    /// Behind a pooler that gives each transaction another server connection, a statement is parsed
-    /// and run in one transaction, since outside of one it could be parsed here and run there.
-    fn run<T>(
-        &self,
-        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
-    ) -> impl Future<Output = Result<T, StoreError>> {
-        self.run_on(&self.pool, statement)
-    }
-
-    /// The same for readiness and metrics, which have connections of their own.
-    fn run_probe<T>(
-        &self,
-        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
-    ) -> impl Future<Output = Result<T, StoreError>> {
-        self.run_on(&self.probes, statement)
-    }
-
-    /// The same for the workers that follow the ended sessions and the keys. Nothing that writes may
-    /// come here: a commit can wait for long.
-    fn run_reader<T>(
-        &self,
-        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
-    ) -> impl Future<Output = Result<T, StoreError>> {
-        self.run_on(&self.readers, statement)
-    }
-
-    async fn run_on<T>(
-        &self,
-        pool: &ConnectionPool,
-        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T>,
-    ) -> Result<T, StoreError> {
-        self.guard
-            .watch(async {
-                let mut connection = acquire(pool, false).await?;
-                let value = statement(&mut connection).await?;
-                if connection.is_in_transaction() {
-                    connection.commit().await?;
-                }
-                connection.release();
-                Ok(value)
-            })
-            .await
+    #[track_caller]
+    fn run<'a, T: Send + 'a>(
+        &'a self,
+        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T> + Send + 'a,
+    ) -> run::Answer<'a, T> {
+        Run::run(self, statement)
     }
 
     /// Runs one statement that may take, and wait for a lock, as long as it takes, on a connection for

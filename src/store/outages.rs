@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::run::Run as _;
 use super::{Store, StoreError, Tx, seconds};
 use crate::domain::Timestamp;
 use crate::telemetry::metrics::COMMIT_HEARTBEAT_AGE;
@@ -165,7 +166,7 @@ impl Tx {
             seconds(HEARTBEAT_INTERVAL),
             seconds(SILENCE),
         );
-        let stalled = self.guard.watch(query.fetch_one(&mut *self.inner)).await?;
+        let stalled = self.fetch_one(query).await?;
         Ok(Duration::from_secs_f64(stalled.max(0.0)))
     }
 }

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use super::run::Run as _;
 use super::{Store, StoreError, Tx, seconds};
 
 /// The advisory lock that keeps purging to one instance at a time.
@@ -92,9 +93,9 @@ impl Store {
             seconds(retention),
             batch,
         );
-        let done = self.guard.watch(query.execute(&mut *tx.inner)).await?;
+        let done = tx.execute(query).await?;
         tx.commit().await?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 
     /// Begins a round of purging, unless another instance is at it.
@@ -104,7 +105,7 @@ impl Store {
             r#"SELECT pg_try_advisory_xact_lock($1) AS "is_mine!""#,
             PURGE_LOCK
         );
-        let is_mine = self.guard.watch(query.fetch_one(&mut *tx.inner)).await?;
+        let is_mine = tx.fetch_one(query).await?;
         Ok(is_mine.then_some(tx))
     }
 
@@ -119,8 +120,8 @@ impl Store {
              WHERE COALESCE(revoked_at, expires_at) <= clock_timestamp() - INTERVAL '7 days'
             "#
         );
-        let done = self.run(|c| Box::pin(query.execute(c))).await?;
-        Ok(done.rows_affected())
+        let done = self.execute(query).await?;
+        Ok(done)
     }
 }
 
@@ -139,8 +140,8 @@ impl Tx {
             "#,
             batch,
         );
-        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
-        Ok(done.rows_affected())
+        let done = self.execute(query).await?;
+        Ok(done)
     }
 
     async fn purge_challenges(&mut self, batch: i64) -> Result<u64, StoreError> {
@@ -157,8 +158,8 @@ impl Tx {
             "#,
             batch,
         );
-        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
-        Ok(done.rows_affected())
+        let done = self.execute(query).await?;
+        Ok(done)
     }
 
     async fn purge_sessions(&mut self, batch: i64) -> Result<u64, StoreError> {
@@ -185,8 +186,8 @@ impl Tx {
             "#,
             batch,
         );
-        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
-        Ok(done.rows_affected())
+        let done = self.execute(query).await?;
+        Ok(done)
     }
 
     async fn purge_known_networks(&mut self, batch: i64) -> Result<u64, StoreError> {
@@ -203,7 +204,7 @@ impl Tx {
             "#,
             batch,
         );
-        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
-        Ok(done.rows_affected())
+        let done = self.execute(query).await?;
+        Ok(done)
     }
 }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 use super::attempts::{Settlement, settle};
+use super::run::{Rows, Run as _};
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
     AttemptInFlight, AuditKind, AuditReason, AuthenticationMethod, Client, ClientNetwork,
@@ -255,101 +256,75 @@ fn method(amr: &[String]) -> Result<AuthenticationMethod, StoreError> {
     AuthenticationMethod::from_amr(amr).ok_or(StoreError::Unreadable("sessions.amr"))
 }
 
-/// Reads a session with its owner, locked or not.
-macro_rules! session_state {
-    ($session_id:expr, $lock:literal) => {
-        sqlx::query_as!(
-            StateRow,
-            r#"
-            SELECT s.session_id, s.user_id, u.email AS "email?", s.generation, s.key_id,
-                   s.refresh_key_id, s.amr, s.created_at, s.rotated_at,
-                   GREATEST(s.rotated_at, s.grace_from) AS "grace_from!",
-                   s.access_expires_at, s.idle_expires_at,
-                   s.ended_at IS NOT NULL AS "is_ended!",
-                   COALESCE(u.disabled_at IS NULL AND u.user_id IS NOT NULL, FALSE)
-                       AS "user_is_enabled!",
-                   s.refresh_hits, s.refresh_blocked_until,
-                   s.client_network || s.other_networks AS "networks!: Vec<IpNet>",
-                   clock_timestamp() AS "now!"
-              FROM (SELECT * FROM sessions WHERE session_id = $1 "#
-                + $lock
-                + r#") AS s
-              LEFT JOIN users AS u ON u.user_id = s.user_id
-            "#,
-            $session_id.0,
-        )
-    };
+/// What a refresh that was not simply granted goes by. The clock is read after the lock was had, since it
+/// may be waited for.
+fn session_state(session_id: SessionId, is_locked: bool) -> impl Rows<StateRow> {
+    sqlx::query_as!(
+        StateRow,
+        r#"
+        SELECT s.session_id AS "session_id!", s.user_id AS "user_id!", u.email AS "email?",
+               s.generation AS "generation!", s.key_id AS "key_id!", s.refresh_key_id,
+               s.amr AS "amr!", s.created_at AS "created_at!", s.rotated_at AS "rotated_at!",
+               GREATEST(s.rotated_at, s.grace_from) AS "grace_from!",
+               s.access_expires_at AS "access_expires_at!",
+               s.idle_expires_at AS "idle_expires_at!", s.ended_at IS NOT NULL AS "is_ended!",
+               COALESCE(u.disabled_at IS NULL AND u.user_id IS NOT NULL, FALSE)
+                   AS "user_is_enabled!",
+               s.refresh_hits AS "refresh_hits!", s.refresh_blocked_until,
+               s.client_network || s.other_networks AS "networks!: Vec<IpNet>",
+               clock_timestamp() AS "now!"
+          FROM (SELECT * FROM (SELECT * FROM sessions
+                                WHERE session_id = $1 AND $2 FOR UPDATE) AS locked
+                 UNION ALL
+                SELECT * FROM sessions WHERE session_id = $1 AND NOT $2) AS s
+          LEFT JOIN users AS u ON u.user_id = s.user_id
+        "#,
+        session_id.0,
+        is_locked,
+    )
 }
 
-/// Moves a session on by one generation if, and only if, `presented` is current, the session and
-/// its user are alive, the limit has room, the network is on record, and the keys that are to sign are not
-/// revoked. Among any number of presenters one gets the row.
-///
-/// This is `Rotation::Advance` of the rotation rule, as a guard. One clock reading serves all
-/// columns, so that `exp - iat` is exact.
-macro_rules! advance {
-    ($of:expr, $client:expr, $keys:expr, $lifetimes:expr, $rule:expr) => {
-        sqlx::query_as!(
-            SessionRow,
-            r#"
-            UPDATE sessions AS s
-               SET (generation, key_id, refresh_key_id, rotated_at, access_expires_at,
-                    idle_expires_at, access_horizon_at, refresh_hits, refresh_blocked_until,
-                    last_network, last_user_agent, last_used_at) = (
-                   SELECT s.generation + 1, $3, $12, c.now,
-                          LEAST(c.second + make_interval(secs => $4), s.expires_at),
-                          LEAST(c.second + make_interval(secs => $5), s.expires_at),
-                          GREATEST(s.access_horizon_at,
-                                   LEAST(c.second + make_interval(secs => $4), s.expires_at)),
-                          CASE WHEN s.refresh_blocked_until IS NULL
-                               THEN (SELECT COALESCE(array_agg(hit ORDER BY hit), '{}')
-                                       FROM unnest(s.refresh_hits) AS hit
-                                      WHERE hit > c.now - make_interval(secs => $6)) || c.now
-                               ELSE ARRAY[c.now]
-                          END,
-                          NULL::TIMESTAMPTZ,
-                          CASE WHEN c.is_moved THEN $9::CIDR END,
-                          CASE WHEN c.is_moved THEN $10::TEXT END,
-                          NULL::TIMESTAMPTZ
-                     FROM (SELECT now, date_trunc('second', now) AS second,
-                                  (s.client_network, s.user_agent)
-                                      IS DISTINCT FROM ($9::CIDR, $10::TEXT) AS is_moved
-                             FROM (SELECT clock_timestamp() AS now) AS clock) AS c)
-              FROM users AS u
-             WHERE s.session_id = $1
-               AND s.generation = $2
-               AND s.user_id = $8
-               AND s.ended_at IS NULL
-               AND s.idle_expires_at > clock_timestamp()
-               AND (s.refresh_blocked_until <= clock_timestamp()
-                    OR s.refresh_blocked_until IS NULL
-                       AND (SELECT count(*) FROM unnest(s.refresh_hits) AS hit
-                             WHERE hit > clock_timestamp() - make_interval(secs => $6)) < $7)
-               AND ($9 = s.client_network
-                    OR $9 = ANY (s.other_networks)
-                    OR cardinality(s.other_networks) >= $11)
-               AND u.user_id = s.user_id
-               AND u.disabled_at IS NULL
-               AND EXISTS (SELECT FROM signing_keys WHERE key_id = $3 AND revoked_at IS NULL)
-               AND ($12::TEXT IS NULL OR EXISTS (
-                    SELECT FROM signing_keys WHERE key_id = $12 AND revoked_at IS NULL))
-            RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id,
-                      s.refresh_key_id, s.amr, s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at
-            "#,
-            $of.session_id.0,
-            $of.generation.0,
-            $keys.access.0,
-            seconds($lifetimes.access),
-            seconds($lifetimes.idle),
-            seconds($rule.limit.window),
-            i64::from($rule.limit.attempts),
-            $of.user_id.0,
-            $client.network.as_net() as IpNet,
-            agent_of($client),
-            MAX_OTHER_NETWORKS,
-            $keys.refresh.as_ref().map(|key| key.0.as_str()),
-        )
-    };
+/// What a session is advanced with.
+#[derive(Debug, Clone, Copy)]
+pub struct Advance<'a> {
+    /// The generation that was presented.
+    pub presented: SessionGeneration,
+    /// Where the refresh comes from.
+    pub client: &'a Client,
+    /// The keys that sign the next pair.
+    pub keys: &'a PairKeys,
+    /// How long the next pair lives.
+    pub lifetimes: &'a SessionLifetimes,
+    /// The limit on refreshes.
+    pub rule: &'a RotationRule,
+}
+
+/// Moves a session on by one generation. Of any number of callers with the same generation one gets the
+/// session.
+fn advance(next: Advance<'_>) -> impl Rows<SessionRow> + use<> {
+    sqlx::query_file_as!(
+        SessionRow,
+        "src/store/sql/advance_session.sql",
+        next.presented.session_id.0,
+        next.presented.generation.0,
+        next.keys.access.0,
+        seconds(next.lifetimes.access),
+        seconds(next.lifetimes.idle),
+        seconds(next.rule.limit.window),
+        i64::from(next.rule.limit.attempts),
+        next.presented.user_id.0,
+        next.client.network.as_net() as IpNet,
+        agent_of(next.client),
+        MAX_OTHER_NETWORKS,
+        next.keys.refresh.as_ref().map(|key| key.0.as_str()),
+    )
+}
+
+fn opened_by(method: AuthenticationMethod) -> AuditKind {
+    match method {
+        AuthenticationMethod::Password => AuditKind::Signin,
+        AuthenticationMethod::PasswordAndCode => AuditKind::Confirm,
+    }
 }
 
 fn agent_of(client: &Client) -> Option<&str> {
@@ -358,16 +333,8 @@ fn agent_of(client: &Client) -> Option<&str> {
 
 impl Store {
     /// Trades the current generation for the next: the usual refresh, in one statement.
-    pub async fn advance_session(
-        &self,
-        presented: SessionGeneration,
-        client: &Client,
-        keys: &PairKeys,
-        lifetimes: &SessionLifetimes,
-        rule: &RotationRule,
-    ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, client, keys, lifetimes, rule);
-        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+    pub async fn advance_session(&self, next: Advance<'_>) -> Result<Option<Session>, StoreError> {
+        let row = self.fetch_optional(advance(next)).await?;
         row.map(Session::try_from).transpose()
     }
 
@@ -376,8 +343,9 @@ impl Store {
         &self,
         session_id: SessionId,
     ) -> Result<Option<SessionState>, StoreError> {
-        let query = session_state!(session_id, "");
-        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        let row = self
+            .fetch_optional(session_state(session_id, false))
+            .await?;
         row.map(SessionState::try_from).transpose()
     }
 
@@ -388,7 +356,7 @@ impl Store {
         // finds a batch soon; but each walk would pass all that the ones before it have ended.
         let by_index =
             sqlx::query!(r#"SELECT set_config('enable_seqscan', 'off', TRUE) AS "set!""#);
-        self.guard.watch(by_index.fetch_one(&mut *tx.inner)).await?;
+        tx.fetch_one(by_index).await?;
         let query = sqlx::query!(
             r#"
             UPDATE sessions
@@ -403,9 +371,9 @@ impl Store {
             batch,
             EndReason::KeyRevoked.as_str(),
         );
-        let done = self.guard.watch(query.execute(&mut *tx.inner)).await?;
+        let done = tx.execute(query).await?;
         tx.commit().await?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 
     /// Some sessions, and those that the audit log names last for a user, newest first, at most
@@ -438,7 +406,7 @@ impl Store {
             user_id.map(|id| id.0),
             count,
         );
-        self.run(|c| Box::pin(query.fetch_all(c))).await
+        self.fetch_all(query).await
     }
 
     /// A user's live sessions, newest first.
@@ -456,7 +424,7 @@ impl Store {
             "#,
             user_id.0,
         );
-        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.fetch_all(query).await?;
         let records = rows.into_iter().map(|row| SessionRecord {
             session_id: SessionId(row.session_id),
             created_at: row.created_at,
@@ -514,60 +482,23 @@ macro_rules! end_surplus {
 
 impl Tx {
     /// Opens a session, unless the user was disabled, the password changed or a key was revoked
-    /// meanwhile. Remembers the network that it comes from, and writes it down.
+    /// meanwhile; remembers the network that it comes from, and records it. One statement, since each of
+    /// them costs a sign-in a round trip.
     ///
     /// The lock on the user's row makes this wait for a disabling or a change of password under way,
     /// and makes that wait for this: no session slips in between it and its ending of all sessions.
     /// Of one user's sessions that open at once each sees those before it, so that they are counted
     /// right.
-    pub async fn open_session(
+    pub async fn open_and_record_session(
         &mut self,
         new: &NewSession<'_>,
         keys: &PairKeys,
         lifetimes: &SessionLifetimes,
     ) -> Result<Option<Session>, StoreError> {
         let amr: Vec<String> = new.method.amr().iter().map(ToString::to_string).collect();
-        let opened_by = match new.method {
-            AuthenticationMethod::Password => AuditKind::Signin,
-            AuthenticationMethod::PasswordAndCode => AuditKind::Confirm,
-        };
-        let query = sqlx::query_as!(
+        let query = sqlx::query_file_as!(
             SessionRow,
-            r#"
-            WITH opened AS (
-                INSERT INTO sessions (session_id, user_id, key_id, refresh_key_id, amr, created_at,
-                                      rotated_at, access_expires_at, idle_expires_at, expires_at,
-                                      access_horizon_at, client_network, user_agent)
-                SELECT $1, u.user_id, $4, $16, $5, c.now, c.now,
-                       c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)),
-                       c.second + make_interval(secs => LEAST($7::FLOAT8, $8::FLOAT8)),
-                       c.second + make_interval(secs => $8),
-                       c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)), $9, $10
-                  FROM (SELECT user_id FROM users
-                         WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
-                           AND EXISTS (SELECT FROM signing_keys
-                                        WHERE key_id = $4 AND revoked_at IS NULL)
-                           AND ($16::TEXT IS NULL OR EXISTS (
-                                SELECT FROM signing_keys
-                                 WHERE key_id = $16 AND revoked_at IS NULL))
-                           FOR NO KEY UPDATE) AS u,
-                       (SELECT now, date_trunc('second', now) AS second
-                          FROM (SELECT clock_timestamp() AS now) AS clock) AS c
-                RETURNING *
-            ), known AS (
-                INSERT INTO known_networks (user_id, network, last_signin_at)
-                SELECT user_id, client_network, created_at FROM opened
-                ON CONFLICT ON CONSTRAINT known_networks_pkey DO UPDATE
-                   SET last_signin_at = EXCLUDED.last_signin_at
-            ), recorded AS (
-                INSERT INTO audit_events (kind, outcome, reason, user_id, email, session_id,
-                                          network, request_id)
-                SELECT $12, $13, $14, user_id, $11, session_id, client_network, $15 FROM opened
-            )
-            SELECT session_id, user_id, $11::TEXT AS "email!", generation, key_id,
-                   refresh_key_id, amr, created_at, rotated_at, access_expires_at, idle_expires_at
-              FROM opened
-            "#,
+            "src/store/sql/open_session.sql",
             SessionId::random().0,
             new.user_id.0,
             new.credential_version,
@@ -579,16 +510,13 @@ impl Tx {
             new.client.network.as_net() as IpNet,
             agent_of(new.client),
             new.email.as_str(),
-            opened_by.as_str(),
+            opened_by(new.method).as_str(),
             Outcome::Granted.as_str(),
             AuditReason::SessionOpened.as_str(),
             new.client.request_id.as_str(),
             keys.refresh.as_ref().map(|key| key.0.as_str()),
         );
-        let row = self
-            .guard
-            .watch(query.fetch_optional(&mut *self.inner))
-            .await?;
+        let row = self.fetch_optional(query).await?;
         row.map(Session::try_from).transpose()
     }
 
@@ -598,28 +526,16 @@ impl Tx {
         &mut self,
         session_id: SessionId,
     ) -> Result<Option<SessionState>, StoreError> {
-        let query = session_state!(session_id, "FOR UPDATE");
-        let row = self
-            .guard
-            .watch(query.fetch_optional(&mut *self.inner))
-            .await?;
+        let row = self.fetch_optional(session_state(session_id, true)).await?;
         row.map(SessionState::try_from).transpose()
     }
 
     /// The same as [`Store::advance_session`], on a session that this transaction has locked.
     pub async fn advance_session(
         &mut self,
-        presented: SessionGeneration,
-        client: &Client,
-        keys: &PairKeys,
-        lifetimes: &SessionLifetimes,
-        rule: &RotationRule,
+        next: Advance<'_>,
     ) -> Result<Option<Session>, StoreError> {
-        let query = advance!(presented, client, keys, lifetimes, rule);
-        let row = self
-            .guard
-            .watch(query.fetch_optional(&mut *self.inner))
-            .await?;
+        let row = self.fetch_optional(advance(next)).await?;
         row.map(Session::try_from).transpose()
     }
 
@@ -640,7 +556,7 @@ impl Tx {
             hits,
             blocked_until,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -662,7 +578,7 @@ impl Tx {
             client.network.as_net() as IpNet,
             agent_of(client),
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -678,7 +594,7 @@ impl Tx {
             session_id.0,
             grace_from,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -692,7 +608,7 @@ impl Tx {
             "#,
             user_id.0,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -717,10 +633,7 @@ impl Tx {
             owner.map(|id| id.0),
             reason.as_str(),
         );
-        let row = self
-            .guard
-            .watch(query.fetch_optional(&mut *self.inner))
-            .await?;
+        let row = self.fetch_optional(query).await?;
         Ok(row.map(EndedSession::from))
     }
 
@@ -733,7 +646,7 @@ impl Tx {
     ///
     /// Settles the attempts that led to `opened` as well. Last of all, since every sign-in to the account
     /// or from its network waits for their rows until this transaction ends.
-    pub async fn end_surplus_sessions(
+    pub async fn settle_and_end_surplus_sessions(
         &mut self,
         opened: &Session,
         client: &Client,
@@ -742,7 +655,7 @@ impl Tx {
     ) -> Result<u64, StoreError> {
         let settlement = Settlement::of(attempts, false);
         let query = settle!(end_surplus!(opened, client, count, settlement));
-        let row = self.guard.watch(query.fetch_one(&mut *self.inner)).await?;
+        let row = self.fetch_one(query).await?;
         Settlement::settled(row.is_settled)?;
         Ok(row.ended.unsigned_abs())
     }
@@ -766,7 +679,7 @@ impl Tx {
             user_id.0,
             reason.as_str(),
         );
-        let rows = self.guard.watch(query.fetch_all(&mut *self.inner)).await?;
+        let rows = self.fetch_all(query).await?;
         Ok(rows.into_iter().map(EndedSession::from).collect())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::run::{Rows, Run as _};
 use super::{Store, StoreError, Tx, seconds};
 use crate::domain::{KeyId, KeyPurpose, SigningKeyRecord, Timestamp};
 
@@ -56,24 +57,24 @@ impl ClockedRow {
 }
 
 /// The keys, oldest first, and the clock by which their stages are told, in one reading.
-macro_rules! list_signing_keys {
-    () => {
-        sqlx::query_as!(
-            ClockedRow,
-            r#"
-            SELECT key_id AS "key_id?", purpose AS "purpose?", public_key AS "public_key?",
-                   COALESCE(sealed_private_key, sealed_refresh_key) AS sealed_private_key,
-                   created_at AS "created_at?", activates_at AS "activates_at?", expires_at,
-                   revoked_at, is_legacy AS "is_legacy?", refresh_expires_at, now AS "now!"
-              FROM (SELECT clock_timestamp() AS now) AS clock
-              LEFT JOIN signing_keys ON TRUE
-             ORDER BY activates_at, key_id
-            "#
-        )
-    };
+fn keys_and_clock() -> impl Rows<ClockedRow> {
+    sqlx::query_as!(
+        ClockedRow,
+        r#"
+        SELECT key_id AS "key_id?", purpose AS "purpose?", public_key AS "public_key?",
+               COALESCE(sealed_private_key, sealed_refresh_key) AS sealed_private_key,
+               created_at AS "created_at?", activates_at AS "activates_at?", expires_at,
+               revoked_at, is_legacy AS "is_legacy?", refresh_expires_at, now AS "now!"
+          FROM (SELECT clock_timestamp() AS now) AS clock
+          LEFT JOIN signing_keys ON TRUE
+         ORDER BY activates_at, key_id
+        "#
+    )
 }
 
-fn keys_and_clock(rows: Vec<ClockedRow>) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
+fn read_keys_and_clock(
+    rows: Vec<ClockedRow>,
+) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
     let now = rows.first().map(|row| row.now);
     let now = now.ok_or(StoreError::Unreadable("signing_keys"))?;
     let keys = rows.into_iter().filter_map(ClockedRow::into_record);
@@ -86,9 +87,8 @@ impl Store {
     pub async fn list_signing_keys(
         &self,
     ) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
-        let query = list_signing_keys!();
-        let rows = self.run_reader(|c| Box::pin(query.fetch_all(c)));
-        keys_and_clock(rows.await?)
+        let rows = self.on_readers().fetch_all(keys_and_clock());
+        read_keys_and_clock(rows.await?)
     }
 
     /// Whether an instance of the release before is at work on this database. Its connections have a name
@@ -105,7 +105,7 @@ impl Store {
                    AS "is_connected!"
             "#
         );
-        self.run_probe(|c| Box::pin(query.fetch_one(c))).await
+        self.on_probes().fetch_one(query).await
     }
 
     /// The transactions that have read the keys and are not over. PostgreSQL locks a table for a
@@ -123,7 +123,7 @@ impl Store {
                AND pid <> pg_backend_pid()
             "#
         );
-        self.run(|c| Box::pin(query.fetch_all(c))).await
+        self.fetch_all(query).await
     }
 }
 
@@ -131,7 +131,7 @@ impl Tx {
     /// Keeps every other instance from changing the keys until this transaction ends.
     pub async fn lock_signing_keys(&mut self) -> Result<(), StoreError> {
         let query = sqlx::query!("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE");
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -139,9 +139,8 @@ impl Tx {
     pub async fn list_signing_keys(
         &mut self,
     ) -> Result<(Vec<SigningKeyRecord>, Timestamp), StoreError> {
-        let query = list_signing_keys!();
-        let rows = self.guard.watch(query.fetch_all(&mut *self.inner));
-        keys_and_clock(rows.await?)
+        let rows = self.fetch_all(keys_and_clock());
+        read_keys_and_clock(rows.await?)
     }
 
     /// Every private key as it lies there, whatever its purpose: a later release may know of more.
@@ -154,7 +153,7 @@ impl Tx {
              ORDER BY activates_at, key_id
             "#
         );
-        let rows = self.guard.watch(query.fetch_all(&mut *self.inner));
+        let rows = self.fetch_all(query);
         let rows = rows.await?.into_iter();
         Ok(rows.map(|row| (KeyId(row.key_id), row.sealed)).collect())
     }
@@ -177,7 +176,7 @@ impl Tx {
             key_id.0,
             sealed,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -209,7 +208,7 @@ impl Tx {
             key.purpose.as_str(),
             KeyPurpose::Refresh.as_str(),
         );
-        self.guard.watch(query.fetch_one(&mut *self.inner)).await
+        self.fetch_one(query).await
     }
 
     /// Sets the end of the keys that `successor` takes over from: its first second, and the longest
@@ -235,7 +234,7 @@ impl Tx {
             successor.0,
             seconds(token_life),
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -258,7 +257,7 @@ impl Tx {
             successor.0,
             seconds(token_life),
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -268,7 +267,7 @@ impl Tx {
             "UPDATE signing_keys SET expires_at = NULL WHERE key_id = $1",
             key_id.0,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -283,7 +282,7 @@ impl Tx {
             "#,
             key_id.0,
         );
-        self.guard.watch(query.fetch_one(&mut *self.inner)).await
+        self.fetch_one(query).await
     }
 
     /// Lets a key neither sign nor verify any more.
@@ -296,7 +295,7 @@ impl Tx {
             "#,
             key_id.0,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 }

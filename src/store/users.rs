@@ -1,5 +1,6 @@
 //! The table `users`.
 
+use super::run::Run as _;
 use super::{Store, StoreError, Tx};
 use crate::domain::{EmailAddress, PasswordHash, Timestamp, TwoFactor, User, UserId};
 
@@ -70,7 +71,7 @@ impl Store {
             "#,
             email.as_str(),
         );
-        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        let row = self.fetch_optional(query).await?;
         row.map(User::try_from).transpose()
     }
 
@@ -86,7 +87,7 @@ impl Store {
             "#,
             user_id.0,
         );
-        let row = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        let row = self.fetch_optional(query).await?;
         row.map(User::try_from).transpose()
     }
 
@@ -105,33 +106,15 @@ impl Store {
             after.0,
             count,
         );
-        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.fetch_all(query).await?;
         rows.into_iter().map(User::try_from).collect()
     }
 
     /// Which kinds of password hashes are in use, each told by what stands before the salt; at most
     /// `count`. By steps through an index, a few for each kind.
     pub async fn list_hash_kinds(&self, count: i64) -> Result<Vec<String>, StoreError> {
-        let query = sqlx::query_scalar!(
-            r#"
-            WITH RECURSIVE kinds AS (
-                SELECT min(substring(password_hash FROM
-                           '^\$(?:argon2[a-z]*\$(?:v=[0-9]+\$)?[^$]*|2[aby]\$[0-9]{2})')) AS kind
-                  FROM users
-                 UNION ALL
-                SELECT (SELECT min(substring(password_hash FROM
-                               '^\$(?:argon2[a-z]*\$(?:v=[0-9]+\$)?[^$]*|2[aby]\$[0-9]{2})'))
-                          FROM users
-                         WHERE substring(password_hash FROM
-                               '^\$(?:argon2[a-z]*\$(?:v=[0-9]+\$)?[^$]*|2[aby]\$[0-9]{2})') > kind)
-                  FROM kinds
-                 WHERE kind IS NOT NULL
-            )
-            SELECT kind AS "kind!" FROM kinds WHERE kind IS NOT NULL LIMIT $1
-            "#,
-            count,
-        );
-        self.run(|c| Box::pin(query.fetch_all(c))).await
+        let query = sqlx::query_file_scalar!("src/store/sql/list_hash_kinds.sql", count,);
+        self.fetch_all(query).await
     }
 
     /// Replaces a hash by one of the same password, unless it was changed since it was read.
@@ -147,7 +130,7 @@ impl Store {
             old.expose(),
             new.expose(),
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -164,7 +147,7 @@ impl Store {
             "#,
             user_id.0,
         );
-        let found = self.run(|c| Box::pin(query.fetch_optional(c))).await?;
+        let found = self.fetch_optional(query).await?;
         found.as_deref().map(email).transpose()
     }
 }
@@ -181,8 +164,8 @@ impl Tx {
             "#,
             user_id.0,
         );
-        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
-        Ok(done.rows_affected() > 0)
+        let done = self.execute(query).await?;
+        Ok(done > 0)
     }
 
     /// Makes a user. A taken address or number violates `users_email_key` or `users_pkey`.
@@ -201,10 +184,7 @@ impl Tx {
             user.two_factor.as_str(),
             user.is_disabled,
         );
-        self.guard
-            .watch(query.fetch_one(&mut *self.inner))
-            .await
-            .map(UserId)
+        self.fetch_one(query).await.map(UserId)
     }
 
     /// Keeps every other import out until this transaction ends; `false` if one is under way.
@@ -216,7 +196,7 @@ impl Tx {
             r#"SELECT pg_try_advisory_xact_lock($1) AS "is_mine!""#,
             IMPORT_LOCK
         );
-        self.guard.watch(query.fetch_one(&mut *self.inner)).await
+        self.fetch_one(query).await
     }
 
     /// Makes all of `users` whose address and number are free, and tells which those were. Those who
@@ -259,7 +239,7 @@ impl Tx {
             &factors,
             &disabled,
         );
-        let rows = self.guard.watch(query.fetch_all(&mut *self.inner)).await?;
+        let rows = self.fetch_all(query).await?;
         rows.iter()
             .map(|row| Ok((UserId(row.user_id), email(&row.email)?)))
             .collect()
@@ -276,9 +256,7 @@ impl Tx {
             "#,
             highest.0,
         );
-        self.guard
-            .watch(query.fetch_optional(&mut *self.inner))
-            .await?;
+        self.fetch_optional(query).await?;
         Ok(())
     }
 
@@ -299,7 +277,7 @@ impl Tx {
             user_id.0,
             hash.expose(),
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -314,7 +292,7 @@ impl Tx {
             user_id.0,
             two_factor.as_str(),
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -329,7 +307,7 @@ impl Tx {
             "#,
             user_id.0,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -339,7 +317,7 @@ impl Tx {
             "UPDATE users SET disabled_at = NULL WHERE user_id = $1",
             user_id.0
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -352,14 +330,14 @@ impl Tx {
             "UPDATE users SET second_factor_failures = 0 WHERE user_id = $1",
             user_id.0,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
     /// Removes a user, with challenges and known networks. Sessions stay, and must be ended first.
     pub async fn delete_user(&mut self, user_id: UserId) -> Result<(), StoreError> {
         let query = sqlx::query!("DELETE FROM users WHERE user_id = $1", user_id.0);
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 }

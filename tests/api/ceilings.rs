@@ -111,7 +111,7 @@ async fn good_sign_ins_at_once_on_two_instances_tell_nobody_to_wait_for_long() {
     assert_eq!(app.count(FAILURES).await, 0);
 }
 
-/// Red when `end_surplus_sessions` or `open_challenge` releases nothing.
+/// Red when `settle_and_end_surplus_sessions` or `open_challenge` releases nothing.
 #[tokio::test]
 async fn a_right_password_leaves_nothing_in_flight() {
     let app = TestApp::start().await;

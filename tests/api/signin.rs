@@ -297,15 +297,8 @@ async fn the_kinds_of_hashes_in_use_are_read_through_an_index() {
         .await;
     let kinds = app.store().await.list_hash_kinds(10).await.unwrap();
     assert_eq!(kinds, ["$2y$10", "$argon2id$v=19$m=64,t=1,p=1"]);
-    let source = include_str!("../../src/store/users.rs");
-    let statements = source.split("r#\"").skip(1);
-    let statement = statements
-        .filter_map(|rest| rest.split("\"#").next())
-        .find(|text| text.contains("RECURSIVE kinds"));
-    let statement = statement
-        .unwrap()
-        .replace("$1", "10")
-        .replace("\"kind!\"", "kind");
+    let statement = include_str!("../../src/store/sql/list_hash_kinds.sql");
+    let statement = statement.replace("$1", "10").replace("\"kind!\"", "kind");
     let explain = format!("SET enable_seqscan = off; EXPLAIN (COSTS OFF) {statement}");
     let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(app.sql());
     let rows = rows.await.unwrap();
