@@ -46,9 +46,11 @@ class Checks:
     def __init__(self, setting, options):
         self.setting, self.options = setting, options
         self.passed = self.failed = 0
+        self.lock = threading.Lock()
 
     def check(self, what, is_right, detail=""):
-        self.passed, self.failed = self.passed + bool(is_right), self.failed + (not is_right)
+        with self.lock:
+            self.passed, self.failed = self.passed + bool(is_right), self.failed + (not is_right)
         if not is_right:
             print(f"  FAIL {what}: {str(detail)[:2000]}", flush=True)
 
@@ -225,8 +227,9 @@ def keep_out(c, proxy, pair, bad, methods=METHODS):
 
 
 def forward_auth(c):
-    """nginx, Traefik and Envoy, configured as docs/verifying-tokens.md prints it."""
-    for proxy in c.setting.proxies:
+    """nginx, Traefik, Envoy and Caddy, configured as docs/verifying-tokens.md prints it."""
+
+    def one(proxy):
         pair = c.setting.a.signin()
         let_in(c, proxy, pair)
         much_baggage(c, proxy, pair)
@@ -243,6 +246,9 @@ def forward_auth(c):
         c.check(f"{proxy.name}: a sign-out", took < SEEN_WITHIN, f"let in after {took:.3f} s")
         keep_out(c, proxy, pair, {"a session that ended": list(bearer(pair.access).items())})
         print(f"  {proxy.name}: last let in {took * 1000:.0f} ms after the answer to the sign-out")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(one, c.setting.proxies))
 
 
 def forward_auth_calls(c):
@@ -561,36 +567,56 @@ def strictness(c):
     setting.cli("key", "revoke", forge.kid)
 
 
+def published(instance):
+    keys = instance.http("GET", "/.well-known/jwks.json").json()["keys"]
+    return [key["kid"] for key in keys]
+
+
+def last_before(instance, kid):
+    """A token of the key before `kid`, as fresh as can be, once `kid` signs."""
+    before = None
+    while part((pair := instance.signin()).access, 0)["kid"] != kid:
+        before = pair
+        time.sleep(0.1)
+    return before
+
+
 def other_verifiers(c):
     """Those who know keys alone, with the lines that docs/verifying-tokens.md prints, and without."""
     setting, a = c.setting, c.setting.a
     forge = Forger(setting)
-    before, ended = a.signin(), a.signin()
+    both = (a, setting.b)
+    wait_for("the key", lambda: all(forge.kid in published(it) for it in both), 10)
+    # Each of them takes seconds to start, and the tokens live for twenty.
+    judges = others.Judges(setting, with_lines=str, without=others.without_needed)
+    judges.wait()
+    before = last_before(a, forge.kid)
+    ended = a.signin()
     a.signout(ended)
-    # What was published first signs after that: the key of `before` is then the last one.
-    wait_for("the next key", lambda: part(a.signin().access, 0)["kid"] == forge.kid, 15)
     now = int(time.time())
+    long = {"exp": now + 900, "auth_time": now - 3000}
     tokens = {
         "good": a.signin().access,
         "the key before": before.access,
         "an ended session": ended.access,
-        "a clock ahead of ours": forge(iat=now + 60, exp=now + 900),
+        others.AHEAD: forge(**long, iat=now + 60),
         "a refresh token": before.refresh,
-        "an older refresh token": forge({"typ": "rt+jwt"}, aud=setting.issuer, exp=now + 900),
-        "another audience": forge(aud="front-office", exp=now + 900),
-        "another issuer": forge(iss="https://elsewhere.example", exp=now + 900),
+        "an older refresh token": forge({"typ": "rt+jwt"}, **long, aud=setting.issuer),
+        "another audience": forge(**long, aud="front-office"),
+        "another issuer": forge(**long, iss="https://elsewhere.example"),
     } | {
         f"expired for {ago} s": forge(exp=now - ago, iat=now - ago - 900, auth_time=now - 3000)
         for ago in others.EXPIRED
     }
-    with_lines, without = others.judge(
-        setting, tokens, with_lines=str, without=others.without_needed
-    )
+    with_lines, without = judges.ask(tokens)
     for file, said in with_lines.items():
         c.equal(f"{file}, with its lines", others.wrong(file, said), {})
     setting.cli("key", "revoke", forge.kid)
-    tokens = {"a revoked key": tokens["good"], "good": a.signin().access}
-    for file, said in others.judge(setting, tokens, with_lines=str)[0].items():
+    wait_for("its end", lambda: not any(forge.kid in published(it) for it in both), 10)
+    judges = others.Judges(setting, with_lines=str)
+    judges.wait()
+    tokens = {"a revoked key": forge(**long), "good": a.signin().access}
+    for file, said in judges.ask(tokens)[0].items():
         c.equal(f"{file}, a key that was revoked", others.wrong(file, said), {})
     if c.options.verbose:
         print(json.dumps({"with": with_lines, "without": without}, indent=1))
@@ -759,8 +785,7 @@ def revoked_key(c):
     c.check("its session is in the feed", pair.session in ended)
     time.sleep(max(0, answered_at + SEEN_WITHIN - time.monotonic()))
     for instance in (a, b):
-        keys = instance.http("GET", "/.well-known/jwks.json").json()["keys"]
-        c.check("it is not published", kid not in [key["kid"] for key in keys])
+        c.check("it is not published", kid not in published(instance))
     verdicts = [verifier.verdict(pair.access) for verifier in setting.verifiers]
     c.equal("those who verify by themselves", verdicts, ["refused"] * 3)
     fresh = a.signin()

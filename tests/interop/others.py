@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from setting import HERE, Http, bearer, free_port, wait_for
@@ -55,59 +54,6 @@ LIBRARIES = {
 }
 
 
-def run_judge(setting, suffix, files, tokens):
-    """What the libraries of one language say: {path: {case: verdict}}."""
-    argv = {
-        ".mjs": ["node", files[0].parent.parent / "judge.mjs"],
-        ".py": [setting.tools / "python", "-P", HERE / "libraries" / "judge.py"],
-        ".rb": ["ruby", HERE / "libraries" / "judge.rb"],
-    }[suffix]
-    trust = {name: str(setting.certificate) for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")}
-    done = subprocess.run(
-        [str(part) for part in [*argv, *files]],
-        env={**os.environ, **trust},
-        input=json.dumps(tokens),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, f"{suffix}: {done.stderr[-2000:]}"
-    return json.loads(done.stdout)
-
-
-def judge_libraries(setting, tokens, edits):
-    """{edit: {file: {case: verdict}}}, of a program per language, all at once."""
-    # Node looks for packages beside the file that wants them.
-    folder = Path(tempfile.mkdtemp(dir=setting.tools.parent / "node"))
-    shutil.copy(HERE / "libraries" / "judge.mjs", folder)
-    by_language = {}
-    for (name, edit), file in itertools.product(edits.items(), LIBRARIES):
-        path = folder / name / file
-        path.parent.mkdir(exist_ok=True)
-        text = edit((HERE / "libraries" / file).read_text())
-        path.write_text(text.replace("https://auth.example.com", setting.issuer))
-        by_language.setdefault(path.suffix, []).append(path)
-    verdicts = {name: {} for name in edits}
-    with ThreadPoolExecutor() as pool:
-        for said in pool.map(
-            lambda language: run_judge(setting, *language, tokens), by_language.items()
-        ):
-            for path, cases in said.items():
-                verdicts[Path(path).parent.name][Path(path).name] = cases
-    return verdicts
-
-
-@contextmanager
-def serving(setting, name, argv, port, **options):
-    process = setting.processes.start(name, argv, **options)
-    http = Http(port)
-    try:
-        wait_for(name, lambda: setting.answers(http, "/"), 10)
-        yield http
-    finally:
-        setting.processes.stop(process)
-
-
 def indented(text, around, word):
     spaces = " " * len(around.split(word)[0].splitlines()[-1])
     return around.replace(word, text.replace("\n", f"\n{spaces}"))
@@ -123,7 +69,7 @@ def envoy(setting, edit):
     file = setting.fresh_folder("envoy-jwt") / "envoy.yaml"
     file.write_text(setting.fill_in(text, port))
     argv = [setting.tools / "envoy", "-c", file, "--concurrency", "1", "--disable-hot-restart"]
-    return serving(setting, "envoy-jwt", [*argv, "--log-level", "warning"], port)
+    return port, [*argv, "--log-level", "warning"]
 
 
 def haproxy(setting, edit):
@@ -151,7 +97,7 @@ frontend app
 backend app
   server app 127.0.0.1:{setting.app.port}
 """)
-    return serving(setting, "haproxy", ["haproxy", "-f", folder / "haproxy.cfg"], port)
+    return port, ["haproxy", "-f", folder / "haproxy.cfg"]
 
 
 def apache(setting, edit):
@@ -178,8 +124,7 @@ OIDCCABundlePath {setting.certificate}
 {lines}
 ProxyPass / http://127.0.0.1:{setting.app.port}/
 """)
-    argv = ["apache2", "-X", "-f", folder / "apache.conf"]
-    return serving(setting, "apache", argv, port)
+    return port, ["apache2", "-X", "-f", folder / "apache.conf"]
 
 
 PROXIES = {
@@ -189,31 +134,81 @@ PROXIES = {
 }
 
 
-def judge_proxies(setting, tokens, edits):
-    """The same of proxies, each started for it, so that none holds keys of before."""
+class Judges:
+    """Every verifier, started with the files as `edits` make them, and so without keys of before."""
 
-    def run(edit, file):
-        _, start = PROXIES[file]
-        with start(setting, edit) as http:
-            statuses = {case: http("GET", "/", bearer(it)).status for case, it in tokens.items()}
-        return {case: "good" if it == 200 else f"status {it}" for case, it in statuses.items()}
-
-    with ThreadPoolExecutor() as pool:
-        running = {
-            name: {file: pool.submit(run, edit, file) for file in PROXIES}
+    def __init__(self, setting, **edits):
+        self.setting, self.edits = setting, edits
+        self.programs = [self.start_program(*language) for language in self.write().items()]
+        self.proxies = {
+            (name, file): self.start_proxy(file, edit)
             for name, edit in edits.items()
-        }
-        return {
-            name: {file: job.result() for file, job in jobs.items()}
-            for name, jobs in running.items()
+            for file in PROXIES
         }
 
+    def write(self):
+        """{the end of the names: the files of this language}."""
+        # Node looks for packages beside the file that wants them.
+        folder = Path(tempfile.mkdtemp(dir=self.setting.tools.parent / "node"))
+        shutil.copy(HERE / "libraries" / "judge.mjs", folder)
+        by_language = {}
+        for (name, edit), file in itertools.product(self.edits.items(), LIBRARIES):
+            path = folder / name / file
+            path.parent.mkdir(exist_ok=True)
+            text = edit((HERE / "libraries" / file).read_text())
+            path.write_text(text.replace("https://auth.example.com", self.setting.issuer))
+            by_language.setdefault(path.suffix, []).append(path)
+        return by_language
 
-def judge(setting, tokens, **edits):
-    with ThreadPoolExecutor() as pool:
-        parts = [pool.submit(it, setting, tokens, edits) for it in (judge_libraries, judge_proxies)]
-        libraries, proxies = (part.result() for part in parts)
-    return [libraries[name] | proxies[name] for name in edits]
+    def start_program(self, suffix, files):
+        argv = {
+            ".mjs": ["node", files[0].parent.parent / "judge.mjs"],
+            ".py": [self.setting.tools / "python", "-P", HERE / "libraries" / "judge.py"],
+            ".rb": ["ruby", HERE / "libraries" / "judge.rb"],
+        }[suffix]
+        trust = dict.fromkeys(
+            ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"), str(self.setting.certificate)
+        )
+        return self.setting.processes.start(
+            f"judge{suffix}",
+            [*argv, *files],
+            env={**os.environ, **trust},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start_proxy(self, file, edit):
+        port, argv = PROXIES[file][1](self.setting, edit)
+        return Http(port), self.setting.processes.start(file, argv)
+
+    def wait(self):
+        for (_, file), (http, _) in self.proxies.items():
+            wait_for(file, lambda: self.setting.answers(http, "/"))
+
+    def ask(self, tokens):
+        """[{file: {case: verdict}}], one for each edit; they end with it."""
+        with ThreadPoolExecutor() as pool:
+            asked = [pool.submit(self.ask_program, program, tokens) for program in self.programs]
+            for (name, file), (http, process) in self.proxies.items():
+                asked.append(pool.submit(self.ask_proxy, name, file, http, process, tokens))
+        verdicts = {name: {} for name in self.edits}
+        for name, file, said in itertools.chain(*(job.result() for job in asked)):
+            verdicts[name][file] = said
+        return list(verdicts.values())
+
+    def ask_program(self, program, tokens):
+        answer, _ = program.communicate(json.dumps(tokens), timeout=60)
+        assert self.setting.processes.stop(program) == 0, f"{program.name} failed"
+        return [
+            (Path(it).parent.name, Path(it).name, said) for it, said in json.loads(answer).items()
+        ]
+
+    def ask_proxy(self, name, file, http, process, tokens):
+        statuses = {case: http("GET", "/", bearer(it)).status for case, it in tokens.items()}
+        self.setting.processes.stop(process)
+        said = {case: "good" if it == 200 else f"status {it}" for case, it in statuses.items()}
+        return [(name, file, said)]
 
 
 def wrong(file, said):

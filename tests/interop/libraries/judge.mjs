@@ -1,6 +1,6 @@
 // Shows tokens to each library of this folder, and says what it made of them.
 //
-//   node judge.mjs FILE...   < {"name of the case": "token", ...}   > {"FILE": {"name of the case": "good" | reason}}
+//   node judge.mjs FILE...  < {"CASE": "TOKEN", ...}  > {"FILE": {"CASE": "good" or why not, ...}, ...}
 
 import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
@@ -15,18 +15,23 @@ async function show(library, token) {
     if (error) throw error
     return
   }
-  const answer = library.app.inject ? await library.app.inject({ url: '/', headers }) : await library.app.request('/', { headers })
+  const { app } = library
+  const answer = await (app.inject ? app.inject({ url: '/', headers }) : app.request('/', { headers }))
   const status = answer.statusCode ?? answer.status
   if (status !== 200) throw new Error(`status ${status}`)
 }
 
+const files = process.argv.slice(2)
+const libraries = []
+// One after the other: Node 20 fails if a module is imported by one and required by another at the same time.
+for (const file of files) libraries.push(await import(pathToFileURL(file)))
+// What comes in only now: the tokens do not grow old while the libraries are loaded.
 const cases = Object.entries(JSON.parse(readFileSync(0, 'utf8')))
 const verdicts = {}
-for (const file of process.argv.slice(2)) {
-  const library = await import(pathToFileURL(file))
-  const said = (verdicts[file] = {})
+for (const [at, file] of files.entries()) {
+  verdicts[file] = {}
   for (const [name, token] of cases) {
-    said[name] = await show(library, token).then(
+    verdicts[file][name] = await show(libraries[at], token).then(
       () => 'good',
       (error) => String(error.message),
     )

@@ -1,6 +1,6 @@
 """Shows tokens to each library of this folder, and says what it made of them.
 
-python judge.py FILE...  < {"name of the case": "token", ...}  > {"FILE": {"name of the case": "good" | reason}}
+python judge.py FILE...  < {"CASE": "TOKEN", ...}  > {"FILE": {"CASE": "good" or why not, ...}, ...}
 """
 
 import json
@@ -8,10 +8,17 @@ import multiprocessing
 import sys
 from pathlib import Path
 
+# Before the tokens come, so that they do not grow old meanwhile.
+import authlib.oauth2.rfc9068  # noqa: F401
+import django
+import jose.jwt  # noqa: F401
+import joserfc.jwt  # noqa: F401
+import jwt  # noqa: F401
+import rest_framework  # noqa: F401
+
 
 def simplejwt(settings):
     """What Django does with the settings, for a request that carries the token."""
-    import django
     from django.conf import settings as django_settings
 
     apps = ["django.contrib.auth", "django.contrib.contenttypes", "rest_framework_simplejwt"]
@@ -24,7 +31,6 @@ def simplejwt(settings):
 
 
 def judge(file, cases):
-    # In a process of its own: Django has one set of settings.
     names = {"__name__": "library"}
     exec(compile(Path(file).read_text(), file, "exec"), names)
     verify = names.get("verify") or simplejwt(names["SIMPLE_JWT"])
@@ -40,5 +46,6 @@ def judge(file, cases):
 
 if __name__ == "__main__":
     files, cases = sys.argv[1:], json.load(sys.stdin)
-    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+    # Each in a process of its own: Django has one set of settings.
+    with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
         print(json.dumps(dict(pool.starmap(judge, [(file, cases) for file in files], chunksize=1))))

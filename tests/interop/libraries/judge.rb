@@ -1,8 +1,9 @@
 # Shows tokens to each library of this folder, and says what it made of them.
 #
-#   ruby judge.rb FILE...  < {"name of the case": "token", ...}  > {"FILE": {"name of the case": "good" | reason}}
+#   ruby judge.rb FILE...  < {"CASE": "TOKEN", ...}  > {"FILE": {"CASE": "good" or why not, ...}, ...}
 
 require 'json'
+require 'jwt' # before the tokens come, so that they do not grow old meanwhile
 
 cases = JSON.parse($stdin.read)
 verdicts = ARGV.to_h do |file|
