@@ -196,14 +196,8 @@ async fn what_operators_do_takes_effect_on_the_running_server() {
 
     let pair = alice.signin_with(PASSWORD).await.pair();
     program.run("user disable alice@example.com").await.ok();
-    alice
-        .refresh(&pair.refresh)
-        .await
-        .problem(401, "invalid_refresh_token");
-    alice
-        .signin_with(PASSWORD)
-        .await
-        .problem(401, "invalid_credentials");
+    alice.fails_to_refresh(&pair.refresh).await;
+    alice.fails_to_signin_with(PASSWORD).await;
     program.run("user enable alice@example.com").await.ok();
 
     let pair = alice.signin_with(PASSWORD).await.pair();
@@ -215,10 +209,7 @@ async fn what_operators_do_takes_effect_on_the_running_server() {
         run.await.ok(),
         "alice@example.com: password changed, sessions ended.\n"
     );
-    alice
-        .refresh(&pair.refresh)
-        .await
-        .problem(401, "invalid_refresh_token");
+    alice.fails_to_refresh(&pair.refresh).await;
     let pair = alice.signin_with("another-anvil-68").await.pair();
 
     program
@@ -238,10 +229,7 @@ async fn what_operators_do_takes_effect_on_the_running_server() {
     let pair = alice.signin_with("another-anvil-68").await.pair();
 
     program.run("user delete alice@example.com").await.ok();
-    alice
-        .refresh(&pair.refresh)
-        .await
-        .problem(401, "invalid_refresh_token");
+    alice.fails_to_refresh(&pair.refresh).await;
     program.run("user show alice@example.com").await.refused();
     let by = "SELECT count(*) FROM audit_events WHERE actor = 'operator'";
     assert_eq!(app.count(by).await, 8);
@@ -285,10 +273,7 @@ async fn sessions_are_listed_newest_first_and_ended() {
         .await
         .json();
     assert_eq!(listed, json!([]));
-    alice
-        .refresh(&one.refresh)
-        .await
-        .problem(401, "invalid_refresh_token");
+    alice.fails_to_refresh(&one.refresh).await;
 }
 
 #[tokio::test]

@@ -87,10 +87,7 @@ async fn assert_upgraded(hash: String) {
     assert_eq!(import(&program, &[line]).await, "1 users imported.\n");
     assert_eq!(stored_hash(&app).await, hash);
     let alice = app.stranger(ALICE);
-    alice
-        .signin_with("violet-anvil-68")
-        .await
-        .problem(401, "invalid_credentials");
+    alice.fails_to_signin_with("violet-anvil-68").await;
     alice.signin().await.pair();
     until("the hash is replaced", async || {
         stored_hash(&app)

@@ -253,10 +253,7 @@ async fn the_tokens_of_a_revoked_key_are_refused_on_every_instance() {
             .await
             .problem(401, "invalid_access_token");
         let there = alice.at(instance);
-        there
-            .refresh(&pair.refresh)
-            .await
-            .problem(401, "invalid_refresh_token");
+        there.fails_to_refresh(&pair.refresh).await;
         assert_eq!(signer(&there.signin().await.pair()), new);
     }
 }
@@ -714,11 +711,7 @@ async fn neither_kind_of_token_is_good_under_a_key_of_the_other_kind() {
         .await
         .problem(401, "invalid_access_token");
     let wrong = under(&pair.refresh, &for_access, &access.key_id);
-    alice
-        .elsewhere()
-        .refresh(&wrong)
-        .await
-        .problem(401, "invalid_refresh_token");
+    alice.elsewhere().fails_to_refresh(&wrong).await;
     let right = under(&pair.access, &for_access, &access.key_id);
     session(&alice, &app, &right).await.ok();
     alice
@@ -820,11 +813,7 @@ async fn the_sessions_of_a_revoked_key_for_refresh_tokens_end_with_it() {
     let keys = keys_of(&app).await;
     let revoked = keys.revoke(&refresh_signer(&pair), "tests").await.unwrap();
     assert_eq!(revoked.ended_sessions, 1);
-    alice
-        .at(&other)
-        .refresh(&pair.refresh)
-        .await
-        .problem(401, "invalid_refresh_token");
+    alice.at(&other).fails_to_refresh(&pair.refresh).await;
     for instance in [&other, &app] {
         let next = alice.at(instance).signin().await.pair();
         assert_eq!(Some(refresh_signer(&next)), revoked.made);

@@ -453,15 +453,9 @@ mod confirm {
         let alice = app.user_with_code("alice@example.com").await;
         let (token, code) = alice.challenge_and_code().await;
         alice.confirm(&token, &code).await.pair();
-        alice
-            .confirm(&token, &code)
-            .await
-            .problem(401, "invalid_two_factor");
+        alice.fails_to_confirm(&token, &code).await;
         app.age_challenges(secs(600)).await;
-        alice
-            .confirm(&token, &code)
-            .await
-            .problem(401, "invalid_two_factor");
+        alice.fails_to_confirm(&token, &code).await;
         alice.elsewhere().confirm(&token, &code).await.limited();
     }
 
@@ -471,10 +465,7 @@ mod confirm {
         let alice = app.user_with_code("alice@example.com").await;
         let (token, code) = alice.challenge_and_code().await;
         for unknown in [Uuid::new_v4().to_string(), "x".to_owned(), String::new()] {
-            alice
-                .confirm(&unknown, "123456")
-                .await
-                .problem(401, "invalid_two_factor");
+            alice.fails_to_confirm(&unknown, "123456").await;
         }
         let unknown = Uuid::new_v4().to_string();
         assert_eq!(alice.confirm(&unknown, "123456").await.limited(), 300);
@@ -537,17 +528,11 @@ mod confirm {
 
         // Neither a new challenge nor another network, another instance or time opens it.
         let (token, code) = alice.elsewhere().challenge_and_code().await;
-        alice
-            .confirm(&token, &code)
-            .await
-            .problem(401, "invalid_two_factor");
+        alice.fails_to_confirm(&token, &code).await;
         let restarted = app.second_instance().await;
         app.age(secs(590)).await;
         let there = alice.at(&restarted);
-        there
-            .confirm(&token, &code)
-            .await
-            .problem(401, "invalid_two_factor");
+        there.fails_to_confirm(&token, &code).await;
         assert!(
             app.audit()
                 .await
@@ -581,11 +566,7 @@ mod confirm {
         let app = TestApp::with(&settings).await;
         let alice = app.user_with_code("alice@example.com").await;
         for _ in 0..3 {
-            alice
-                .elsewhere()
-                .signin_with("wrong")
-                .await
-                .problem(401, "invalid_credentials");
+            alice.elsewhere().fails_to_signin_with("wrong").await;
         }
         guess_wrong(&alice, 3).await;
         let there = alice.elsewhere();
@@ -682,17 +663,10 @@ mod refresh {
         let app = TestApp::start().await;
         let (alice, pair) = app.signed_in("alice@example.com").await;
         for token in ["x", "", "a.b.c", &pair.access, "y"] {
-            alice
-                .refresh(token)
-                .await
-                .problem(401, "invalid_refresh_token");
+            alice.fails_to_refresh(token).await;
         }
         assert_eq!(alice.refresh("x").await.limited(), 300);
-        alice
-            .elsewhere()
-            .refresh("x")
-            .await
-            .problem(401, "invalid_refresh_token");
+        alice.elsewhere().fails_to_refresh("x").await;
         // What is ours counts for its session alone.
         alice.refresh(&pair.refresh).await.pair();
     }
@@ -810,28 +784,16 @@ async fn unlocking_a_user_lifts_every_limit_that_is_on_for_them() {
     let bob = app.user("bob@example.com").await;
     let (token, code) = alice.challenge_and_code().await;
     for _ in 0..3 {
-        alice
-            .confirm(&token, &other_than(&code))
-            .await
-            .problem(401, "invalid_two_factor");
+        alice.fails_to_confirm(&token, &other_than(&code)).await;
     }
     for _ in 0..4 {
-        alice
-            .signin_with("wrong")
-            .await
-            .problem(401, "invalid_credentials");
+        alice.fails_to_signin_with("wrong").await;
     }
     for _ in 0..5 {
-        bob.signin_with("wrong")
-            .await
-            .problem(401, "invalid_credentials");
+        bob.fails_to_signin_with("wrong").await;
     }
     for _ in 0..3 {
-        alice
-            .elsewhere()
-            .signin_with("wrong")
-            .await
-            .problem(401, "invalid_credentials");
+        alice.elsewhere().fails_to_signin_with("wrong").await;
     }
     alice.confirm(&token, &code).await.limited();
     alice.signin().await.limited();

@@ -80,10 +80,7 @@ async fn churn(app: &TestApp) {
     let pair = alice.signin().await.pair();
     alice.signout(&pair.access).await.ok_and_empty();
     alice.signin().await.pair();
-    alice
-        .signin_with("wrong")
-        .await
-        .problem(401, "invalid_credentials");
+    alice.fails_to_signin_with("wrong").await;
     let (token, code) = bob.challenge_and_code().await;
     bob.confirm(&token, &code).await.pair();
     // One that is never confirmed.

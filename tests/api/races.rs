@@ -150,14 +150,8 @@ async fn once_a_sign_out_is_answered_no_token_of_the_session_refreshes_it() {
 /// Fails if one of these pairs is still good for anything.
 async fn assert_all_dead(person: &Person<'_>, pairs: &[Pair]) {
     for pair in pairs {
-        person
-            .refresh(&pair.refresh)
-            .await
-            .problem(401, "invalid_refresh_token");
-        person
-            .signout(&pair.access)
-            .await
-            .problem(401, "invalid_access_token");
+        person.fails_to_refresh(&pair.refresh).await;
+        person.fails_to_signout(&pair.access).await;
     }
 }
 
@@ -472,10 +466,7 @@ async fn a_challenge_for_the_password_before_is_good_for_nothing() {
                 .unwrap()
                 .to_owned();
             let code = code_of(&app, &token).await;
-            alice
-                .confirm(&token, &code)
-                .await
-                .problem(401, "invalid_two_factor");
+            alice.fails_to_confirm(&token, &code).await;
         }
         assert_eq!(app.count("SELECT count(*) FROM sessions").await, 0);
         app.execute("DELETE FROM users").await;

@@ -29,21 +29,12 @@ const RELAY_PASSWORD: &str = "relay-password-1";
 /// All that a person can do, done right and wrong.
 async fn full_round(app: &TestApp) -> (Person<'_>, Pair) {
     let alice = app.user_with_code("alice@example.com").await;
-    alice
-        .signin_with("violet-anvil-68")
-        .await
-        .problem(401, "invalid_credentials");
+    alice.fails_to_signin_with("violet-anvil-68").await;
     let (token, code) = alice.challenge_and_code().await;
-    alice
-        .confirm(&token, &other_than(&code))
-        .await
-        .problem(401, "invalid_two_factor");
+    alice.fails_to_confirm(&token, &other_than(&code)).await;
     let first = alice.confirm(&token, &code).await.pair();
     let second = alice.refresh(&first.refresh).await.pair();
-    alice
-        .refresh(&first.access)
-        .await
-        .problem(401, "invalid_refresh_token");
+    alice.fails_to_refresh(&first.access).await;
     let introspect = app
         .request("POST", "/oauth2/introspect", &alice.network)
         .basic_auth("orders", Some("s3cret"))

@@ -219,10 +219,7 @@ async fn a_user_ends_one_of_their_sessions_and_nobody_elses() {
     get(&alice, "/api/v2/session", &lost.access)
         .await
         .problem(401, "invalid_access_token");
-    alice
-        .refresh(&lost.refresh)
-        .await
-        .problem(401, "invalid_refresh_token");
+    alice.fails_to_refresh(&lost.refresh).await;
     delete(&alice, &path, &mine.access)
         .await
         .problem(404, "not_found");

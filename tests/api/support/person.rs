@@ -1,6 +1,6 @@
 //! The people who use the server: an address, and the network that they come from.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::scanner::{self, Kind};
 use super::{Answer, TestApp};
@@ -79,6 +79,28 @@ impl<'a> Person<'a> {
     pub async fn signout(&self, token: &str) -> Answer {
         let request = self.app.request("POST", "/api/v2/signout", &self.network);
         self.app.send(request.bearer_auth(token)).await
+    }
+
+    // What is refused, by the one answer of its method. Each tells the problem.
+
+    pub async fn fails_to_signin_with(&self, password: &str) -> Value {
+        let refused = self.signin_with(password).await;
+        refused.problem(401, "invalid_credentials")
+    }
+
+    pub async fn fails_to_confirm(&self, token: &str, code: &str) -> Value {
+        let refused = self.confirm(token, code).await;
+        refused.problem(401, "invalid_two_factor")
+    }
+
+    pub async fn fails_to_refresh(&self, token: &str) -> Value {
+        let refused = self.refresh(token).await;
+        refused.problem(401, "invalid_refresh_token")
+    }
+
+    pub async fn fails_to_signout(&self, token: &str) -> Value {
+        let refused = self.signout(token).await;
+        refused.problem(401, "invalid_access_token")
     }
 }
 
