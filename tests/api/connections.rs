@@ -1,7 +1,6 @@
 //! Connections to the database, lent out and given back.
 
 use backoffice_auth::config::Config;
-use backoffice_auth::dev::{Cluster, Durability};
 use backoffice_auth::domain::{
     AuditEvent, AuditKind, AuditReason, EmailAddress, Outcome, PasswordHash, TwoFactor,
 };
@@ -11,10 +10,10 @@ use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinSet, block_in_place};
+use tokio::task::JoinSet;
 use url::Url;
 
-use crate::support::{Database, ROUNDS, TestApp, cluster, settings, until};
+use crate::support::{Database, ROUNDS, Stallable, TestApp, settings, until};
 
 /// A database, and a store with a single connection to it.
 async fn single() -> (Database, Store) {
@@ -37,10 +36,6 @@ fn event() -> AuditEvent {
 }
 
 async fn number(sql: &PgPool, statement: &'static str) -> i64 {
-    sqlx::query_scalar(statement).fetch_one(sql).await.unwrap()
-}
-
-async fn text(sql: &PgPool, statement: &'static str) -> String {
     sqlx::query_scalar(statement).fetch_one(sql).await.unwrap()
 }
 
@@ -135,82 +130,6 @@ async fn a_transaction_that_is_left_while_it_begins_swallows_nothing_that_comes_
 const OURS: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'backoffice-auth%'";
 
-/// A PostgreSQL whose commits can be made to wait, with an empty database.
-struct Stallable {
-    cluster: Cluster,
-    url: String,
-    admin: PgPool,
-}
-
-impl Stallable {
-    async fn start() -> Self {
-        let cluster = block_in_place(|| cluster::start_with("stall", Durability::Kept));
-        let admin = PgPool::connect(&cluster.url("postgres")).await.unwrap();
-        let name = format!("stall_{}", std::process::id());
-        let stallable = Self {
-            url: cluster.url(&name),
-            cluster,
-            admin,
-        };
-        stallable.flows().await;
-        for statement in [
-            format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-            format!("CREATE DATABASE {name}"),
-        ] {
-            stallable.execute(&statement).await;
-        }
-        stallable
-    }
-
-    async fn execute(&self, statement: &str) {
-        let statement = sqlx::AssertSqlSafe(statement.to_owned());
-        let done = sqlx::raw_sql(statement).execute(&self.admin).await;
-        done.unwrap();
-    }
-
-    /// Lets commits wait for a standby that never comes. What is read is answered as ever.
-    async fn stalls(&self) {
-        self.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-            .await;
-        self.execute("SELECT pg_reload_conf()").await;
-        until("the setting is known", async || {
-            text(&self.admin, "SHOW synchronous_standby_names").await == "nobody"
-        })
-        .await;
-    }
-
-    /// Ends the stall.
-    async fn flows(&self) {
-        self.execute("ALTER SYSTEM RESET synchronous_standby_names")
-            .await;
-        self.execute("SELECT pg_reload_conf()").await;
-        until("the setting is known", async || {
-            text(&self.admin, "SHOW synchronous_standby_names")
-                .await
-                .is_empty()
-        })
-        .await;
-    }
-
-    /// Writes until a write waits: not every process learns of the stall at once.
-    async fn until_it_stalls(&self, store: &Store) {
-        until("commits wait", async || {
-            drop(store.record(&event()).await);
-            self.waiting().await > 0
-        })
-        .await;
-    }
-
-    async fn waiting(&self) -> i64 {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-        number(&self.admin, waiting).await
-    }
-
-    fn stop(self) {
-        block_in_place(|| drop(self.cluster));
-    }
-}
-
 /// Red where what was cut short is closed and replaced: PostgreSQL's processes go on waiting, and there
 /// are more and more of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -224,7 +143,12 @@ async fn a_stall_makes_no_more_connections_and_ends_with_the_same_ones() {
     let is_ready = async || app.probe("/health/ready").await == 200;
     until("it is ready", is_ready).await;
     postgres.stalls().await;
-    postgres.until_it_stalls(&store).await;
+    // Not every process learns of the stall at once.
+    until("commits wait", async || {
+        drop(store.record(&event()).await);
+        postgres.waiting().await > 0
+    })
+    .await;
 
     let mut callers = JoinSet::new();
     for number in 0..40 {

@@ -1,12 +1,10 @@
 //! The grace of a refresh token, and the outages that use none of it up.
 
-use backoffice_auth::dev::Durability;
 use backoffice_auth::store::Store;
 use futures_util::future::join_all;
 use serde_json::Value;
-use tokio::task::block_in_place;
 
-use crate::support::{Answer, Pair, TestApp, cluster, secs, soon, until};
+use crate::support::{Answer, Pair, Stallable, TestApp, secs, soon, until};
 
 /// Puts an outage on record that began and ended so many seconds ago.
 async fn outage(app: &TestApp, began: i32, ended: i32) {
@@ -189,16 +187,9 @@ async fn readiness(app: &TestApp) -> String {
 /// counts from the rotation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_that_wait_for_longer_than_the_grace_sign_nobody_out() {
-    let cluster = block_in_place(|| cluster::start_with("stall", Durability::Kept));
-    let (admin, name) = (
-        cluster.url("postgres"),
-        format!("grace_{}", std::process::id()),
-    );
-    // A run that was cut short may have left it set.
-    admin_does(&admin, NO_STANDBY).await;
-    admin_does(&admin, &[&format!("CREATE DATABASE {name}")]).await;
-    let url = cluster.url(&name);
-    let app = TestApp::on(&url, None, &[("tokens.refresh_grace_seconds", "2")]).await;
+    let postgres = Stallable::start().await;
+    let settings = [("tokens.refresh_grace_seconds", "2")];
+    let app = TestApp::on(&postgres.url, None, &settings).await;
     let other = app.second_instance().await;
     let (alice, hers) = app.signed_in("alice@example.com").await;
     let (bob, his) = app.signed_in("bob@example.com").await;
@@ -209,7 +200,7 @@ async fn commits_that_wait_for_longer_than_the_grace_sign_nobody_out() {
         .await;
     }
 
-    admin_does(&admin, NOBODY).await;
+    postgres.stalls().await;
     let bob_there = bob.at(&other);
     let answers = tokio::join!(
         alice.refresh(&hers.refresh),
@@ -233,7 +224,7 @@ async fn commits_that_wait_for_longer_than_the_grace_sign_nobody_out() {
         .refresh(&his.refresh)
         .await
         .problem(503, "unavailable");
-    admin_does(&admin, NO_STANDBY).await;
+    postgres.flows().await;
 
     until("commits are answered", async || {
         app.count("SELECT count(*) FROM sessions WHERE generation = 2")
@@ -261,25 +252,5 @@ async fn commits_that_wait_for_longer_than_the_grace_sign_nobody_out() {
     bob.fails_to_refresh(&his.refresh).await;
     third.stop().await;
     app.stop().await;
-    admin_does(&admin, &[&format!("DROP DATABASE {name} WITH (FORCE)")]).await;
-}
-
-/// A standby that is not there is waited for, and then none.
-const NOBODY: &[&str] = &[
-    "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
-    "SELECT pg_reload_conf()",
-];
-const NO_STANDBY: &[&str] = &[
-    "ALTER SYSTEM RESET synchronous_standby_names",
-    "SELECT pg_reload_conf()",
-];
-
-async fn admin_does(url: &str, statements: &[&str]) {
-    use sqlx::Connection as _;
-    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
-    for statement in statements {
-        let statement = sqlx::AssertSqlSafe((*statement).to_owned());
-        let done = sqlx::raw_sql(statement).execute(&mut connection).await;
-        done.unwrap();
-    }
+    postgres.stop();
 }

@@ -44,11 +44,7 @@ mod signin {
           "type": "about:blank"
         }
         "#);
-        assert!(
-            app.audit()
-                .await
-                .contains(&"signin refused limited_signin".to_owned())
-        );
+        assert!(app.recorded("signin refused limited_signin").await > 0);
     }
 
     #[tokio::test]
@@ -533,11 +529,7 @@ mod confirm {
         app.age(secs(590)).await;
         let there = alice.at(&restarted);
         there.fails_to_confirm(&token, &code).await;
-        assert!(
-            app.audit()
-                .await
-                .contains(&"confirm refused second_factor_locked".to_owned())
-        );
+        assert!(app.recorded("confirm refused second_factor_locked").await > 0);
 
         app.users()
             .await

@@ -80,12 +80,6 @@ fn bearing(method: &str, path: &str, pair: &Pair, network: &str) -> Vec<u8> {
     request(method, path, &headers, b"")
 }
 
-/// How often this is in the audit log.
-async fn recorded(app: &TestApp, line: &str) -> usize {
-    let lines = app.audit().await;
-    lines.iter().filter(|entry| *entry == line).count()
-}
-
 /// The database of two servers with as little in the way as can be.
 async fn two() -> (TestApp, TestApp) {
     let app = TestApp::with(&[
@@ -170,7 +164,7 @@ async fn of_many_sign_outs_at_once_one_succeeds() {
             refused.problem(401, "invalid_access_token");
         }
         assert_eq!(
-            recorded(&app, "session_ended granted signed_out").await,
+            app.recorded("session_ended granted signed_out").await,
             round
         );
     }
@@ -235,7 +229,7 @@ async fn of_many_repeats_from_a_new_network_at_once_one_is_put_on_record() {
             assert_eq!(answer.pair().body, second.body);
         }
         let line = "refresh granted repeated_elsewhere";
-        assert_eq!(recorded(&app, line).await, round);
+        assert_eq!(app.recorded(line).await, round);
     }
 }
 
@@ -253,9 +247,9 @@ async fn a_token_that_is_used_again_by_many_at_once_ends_its_session_once() {
         for answer in &answers {
             answer.problem(401, "invalid_refresh_token");
         }
-        assert_eq!(recorded(&app, "refresh refused reuse").await, round);
+        assert_eq!(app.recorded("refresh refused reuse").await, round);
         assert_eq!(
-            recorded(&app, "refresh refused session_over").await,
+            app.recorded("refresh refused session_over").await,
             7 * round + 2 * (round - 1)
         );
         assert_all_dead(&alice, &[first, second]).await;
@@ -309,12 +303,9 @@ async fn of_thirty_guesses_at_once_at_one_challenge_exactly_ten_are_looked_at() 
         for answer in race(hold(&[&app, &other], &guess, 30).await).await {
             answer.problem(401, "invalid_two_factor");
         }
+        assert_eq!(app.recorded("confirm refused wrong_code").await, 10 * round);
         assert_eq!(
-            recorded(&app, "confirm refused wrong_code").await,
-            10 * round
-        );
-        assert_eq!(
-            recorded(&app, "confirm refused challenge_exhausted").await,
+            app.recorded("confirm refused challenge_exhausted").await,
             20 * round
         );
         app.users().await.unlock(&self::alice()).await.unwrap();
@@ -343,12 +334,9 @@ async fn of_forty_guesses_at_once_at_four_challenges_exactly_so_many_are_looked_
         for answer in race(held).await {
             answer.problem(401, "invalid_two_factor");
         }
+        assert_eq!(app.recorded("confirm refused wrong_code").await, 20 * round);
         assert_eq!(
-            recorded(&app, "confirm refused wrong_code").await,
-            20 * round
-        );
-        assert_eq!(
-            recorded(&app, "confirm refused second_factor_locked").await,
+            app.recorded("confirm refused second_factor_locked").await,
             20 * round
         );
         app.users().await.unlock(&self::alice()).await.unwrap();

@@ -23,11 +23,7 @@ async fn a_sign_out_ends_the_session_with_both_its_tokens_and_says_nothing() {
     alice.signout(&pair.access).await.ok_and_empty();
     alice.fails_to_refresh(&pair.refresh).await;
     alice.fails_to_signout(&pair.access).await;
-    assert!(
-        app.audit()
-            .await
-            .contains(&"session_ended granted signed_out".to_owned())
-    );
+    assert!(app.recorded("session_ended granted signed_out").await > 0);
 }
 
 #[tokio::test]

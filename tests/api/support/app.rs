@@ -411,6 +411,12 @@ impl TestApp {
         reasons.unwrap()
     }
 
+    /// How often this line is in the audit log.
+    pub async fn recorded(&self, line: &str) -> usize {
+        let lines = self.audit().await;
+        lines.iter().filter(|entry| *entry == line).count()
+    }
+
     /// How many of the server's statements wait for a lock.
     pub async fn waits_for_locks(&self) -> i64 {
         self.count(

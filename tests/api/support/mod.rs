@@ -11,6 +11,7 @@ mod program;
 mod raw;
 pub mod scanner;
 mod signer;
+mod stall;
 
 pub use answer::{Answer, Pair, assert_keys, seconds};
 pub use app::{MASTER_KEY, TestApp, settings};
@@ -21,6 +22,7 @@ pub use person::{PASSWORD, Person, other_than};
 pub use program::{Program, Run, Serving};
 pub use raw::{Held, hold, parse, post, race, request, send};
 pub use signer::{Signer, but, pem};
+pub use stall::Stallable;
 
 use std::time::Duration;
 
