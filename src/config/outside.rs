@@ -6,10 +6,9 @@ use secrecy::ExposeSecret as _;
 use toml::Value;
 use url::Url;
 
-use super::Config;
-use super::load::Origin;
-use super::secret::REDACTED;
-use super::show::Entry;
+use super::redact::REDACTED;
+use super::setting::{Entry, Origin};
+use super::types::Config;
 
 /// What the database's driver takes where `database.url` leaves it open, and the parameters of the URL
 /// that say it. The first variable that counts hides the next.
@@ -89,7 +88,7 @@ fn says(url: &Url, parameters: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::tests::with;
+    use super::super::testing::with;
     use super::*;
 
     fn told(url: &str, variables: &[(&str, &str)]) -> Vec<String> {

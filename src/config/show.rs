@@ -1,19 +1,8 @@
 //! What holds, and where it came from: for people as TOML, for programs as JSON.
 
 use serde_json::json;
-use toml::Value;
 
-use super::load::Origin;
-
-/// A key as it is shown. Holds no secret: they are redacted before they come here.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) value: Value,
-    pub(super) origin: Origin,
-    /// What the secret's file says, as far as it may be shown.
-    pub(super) holds: Option<String>,
-}
+use super::setting::Entry;
 
 /// A line per key, under its whole name: it can be searched, and loads as it stands once the
 /// secrets are filled in.

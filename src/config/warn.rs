@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::shape::is_loopback;
-use super::{
+use super::types::{
     Config, ForwardedHeader, HttpConfig, MailTransportConfig, PasswordsConfig, SmtpConfig, SmtpTls,
 };
 
@@ -178,7 +178,7 @@ fn plain_issuer(issuer: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::tests::with;
+    use super::super::testing::with;
     use super::*;
 
     fn argon2(memory_kib: u32, iterations: u32) -> PasswordsConfig {

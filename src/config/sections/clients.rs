@@ -4,31 +4,27 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-use super::IntrospectionClient;
-use super::load::Given;
-use super::reader::{Reader, split};
-use super::secret::REDACTED;
-use super::shape::sha256;
+use super::super::reader::{Reader, Reading, split};
+use super::super::redact::REDACTED;
+use super::super::setting::Given;
+use super::super::shape::sha256;
+use super::super::types::IntrospectionClient;
 
 const KEY: &str = "introspection.clients";
 
-/// The clients. Digests are treated as secrets: they are not salted.
-pub(super) fn clients(reader: &mut Reader) -> Vec<IntrospectionClient> {
+/// The clients. Digests are treated as secrets, because they are not salted.
+pub(super) fn clients(reader: &mut Reader) -> Reading<Vec<IntrospectionClient>> {
     let parsed = reader.given(KEY).map(parse_all).unwrap_or_default();
-    let mut clients = Vec::with_capacity(parsed.len());
-    for (position, client) in parsed.into_iter().enumerate() {
-        match client {
-            Ok(client) => clients.push(client),
-            Err(message) => reader.problem(KEY, format!("number {} {message}", position + 1)),
-        }
-    }
-    refuse_duplicates(reader, &clients);
-    reader.show(
-        KEY,
-        clients.iter().map(shown).collect::<Vec<_>>().into(),
-        None,
-    );
-    clients
+    let clients: Vec<Reading<IntrospectionClient>> = (1..)
+        .zip(parsed)
+        .map(|(number, client)| {
+            client.map_err(|message| reader.problem(KEY, format!("number {number} {message}")))
+        })
+        .collect();
+    refuse_duplicates(reader, clients.iter().flatten());
+    let shown: Vec<_> = clients.iter().flatten().map(shown).collect();
+    reader.show(KEY, shown.into(), None);
+    clients.into_iter().collect()
 }
 
 type Parsed = Result<IntrospectionClient, &'static str>;
@@ -78,7 +74,10 @@ fn client(id: &str, digest: &str) -> Parsed {
     })
 }
 
-fn refuse_duplicates(reader: &mut Reader, clients: &[IntrospectionClient]) {
+fn refuse_duplicates<'a>(
+    reader: &mut Reader,
+    clients: impl Iterator<Item = &'a IntrospectionClient>,
+) {
     let mut seen = BTreeSet::new();
     for client in clients {
         if !seen.insert(&client.id) {
@@ -96,7 +95,7 @@ fn shown(client: &IntrospectionClient) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::load::Origin;
+    use super::super::super::setting::Origin;
     use super::*;
 
     fn read(value: impl Into<Value>, origin: Origin) -> (Vec<String>, Vec<String>) {
@@ -105,10 +104,8 @@ mod tests {
             origin,
         };
         let mut reader = Reader::new([(KEY.to_owned(), given)].into(), Vec::new());
-        let ids = clients(&mut reader)
-            .into_iter()
-            .map(|client| client.id)
-            .collect();
+        let clients = clients(&mut reader).unwrap_or_default();
+        let ids = clients.into_iter().map(|client| client.id).collect();
         let problems = reader.finish().problems;
         (
             ids,
@@ -135,6 +132,20 @@ mod tests {
         let (ids, problems) = read(format!("a:{digest}, b:{digest}"), variable.clone());
         assert_eq!((ids.join(" "), problems.len()), ("a b".into(), 0));
         assert_eq!(read("", variable), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_client_can_have_a_table_of_its_own_in_the_file() {
+        let digest = "cd".repeat(32);
+        let header = "[[introspection.clients]]";
+        let table: Table = format!(
+            "{header}\nid = \"a\"\nsecret_sha256 = \"{digest}\"\n{header}\nid = \"b\"\nsecret_sha256 = \"{digest}\""
+        )
+        .parse()
+        .unwrap();
+        let clients = table["introspection"]["clients"].clone();
+        let (ids, problems) = read(clients, Origin::File);
+        assert_eq!((ids.join(" "), problems.len()), ("a b".into(), 0));
     }
 
     #[test]

@@ -1,98 +1,150 @@
-//! What the keys of `[mail]` must be.
+//! `[mail]`: how mails leave.
 
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::check::optional;
-use super::reader::Reader;
-use super::secret::redact;
-use super::{MailConfig, MailTransportConfig, SmtpConfig, SmtpCredentials, SmtpTls, shape};
+use super::super::reader::{Noted, Reader, Reading};
+use super::super::redact::redact;
+use super::super::shape;
+use super::super::types::{MailConfig, MailTransportConfig, SmtpConfig, SmtpCredentials, SmtpTls};
 use crate::domain::Language;
 
-/// Who mails are from when they only go to the log.
+/// The sender of mails that only go to the log.
 const LOG_SENDER: &str = "Back Office <no-reply@localhost>";
 
-pub(super) fn mail(reader: &mut Reader) -> MailConfig {
-    let is_log = reader.parsed("mail.transport", false, |text| match text {
-        "smtp" => Ok(false),
-        "log" => Ok(true),
-        _ => Err("must be smtp or log"),
-    });
-    let from = optional(reader, "mail.from", shape::sender);
-    let language = reader.parsed("mail.language", Language::English, |text| {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Smtp,
+    Log,
+}
+
+pub(super) fn mail(reader: &mut Reader) -> Reading<MailConfig> {
+    let transport = transport(reader);
+    let from = reader.optional("mail.from", shape::sender);
+    let language = reader.parsed("mail.language", |text| {
         Language::from_stored(text).ok_or("must be en, de, fr or es")
     });
     let templates_dir = path(reader, "mail.templates_dir");
     // Read even if mail goes to the log, so that a mistake there is not found on the day it matters.
-    let first = relay(reader, "mail.smtp");
+    let first = RelaySection::read(reader, "mail.smtp");
     let fallback = fallback(reader);
-    if reader.sound(&["mail.transport"]) && !is_log {
-        let absent = [
-            ("mail.from", from.is_none()),
-            ("mail.smtp.host", first.host.is_empty()),
+    if transport == Ok(Transport::Smtp) {
+        let is_absent = [
+            ("mail.from", matches!(from, Ok(None))),
+            ("mail.smtp.host", matches!(first.host, Ok(None))),
         ];
-        for (key, _) in absent.into_iter().filter(|(_, is_absent)| *is_absent) {
+        for (key, _) in is_absent.into_iter().filter(|(_, is_absent)| *is_absent) {
             reader.missing(key, "is required, unless mail.transport is log");
         }
     }
-    let from = match (from, is_log) {
-        (None, true) => {
-            reader.settle("mail.from", LOG_SENDER);
-            LOG_SENDER.to_owned()
-        }
-        (from, _) => from.unwrap_or_default(),
-    };
-    MailConfig {
-        transport: if is_log {
-            MailTransportConfig::Log
-        } else {
-            MailTransportConfig::Smtp {
-                first,
-                fallback: fallback.map(Box::new),
-            }
+    let (transport, first) = (transport?, first.finish());
+    Ok(MailConfig {
+        from: sender(reader, transport, from?)?,
+        transport: match transport {
+            Transport::Smtp => MailTransportConfig::Smtp {
+                first: first?.ok_or(Noted)?,
+                fallback: fallback?.map(Box::new),
+            },
+            Transport::Log => MailTransportConfig::Log,
         },
-        from,
-        language,
-        templates_dir,
+        language: language?,
+        templates_dir: templates_dir?,
+    })
+}
+
+fn transport(reader: &mut Reader) -> Reading<Transport> {
+    reader.parsed("mail.transport", |text| match text {
+        "smtp" => Ok(Transport::Smtp),
+        "log" => Ok(Transport::Log),
+        _ => Err("must be smtp or log"),
+    })
+}
+
+/// The sender; mails that only go to the log have one by default.
+fn sender(reader: &mut Reader, transport: Transport, from: Option<String>) -> Reading<String> {
+    match (from, transport) {
+        (Some(from), _) => Ok(from),
+        (None, Transport::Log) => {
+            reader.settle("mail.from", LOG_SENDER);
+            Ok(LOG_SENDER.to_owned())
+        }
+        (None, Transport::Smtp) => Err(Noted),
     }
 }
 
 /// The second relay, if there is one.
-fn fallback(reader: &mut Reader) -> Option<SmtpConfig> {
-    let relay = relay(reader, "mail.fallback");
-    if relay.host.is_empty() && relay.credentials.is_some() {
-        // Somebody believes to have a second relay.
+fn fallback(reader: &mut Reader) -> Reading<Option<SmtpConfig>> {
+    let relay = RelaySection::read(reader, "mail.fallback");
+    if matches!(relay.host, Ok(None)) && matches!(relay.credentials, Ok(Some(_))) {
+        // The operator believes that there is a second relay.
         reader.missing(
             "mail.fallback.host",
             "is required with mail.fallback.username",
         );
     }
-    (!relay.host.is_empty()).then_some(relay)
+    relay.finish()
 }
 
-/// The relay that a section describes; without a host if it describes none.
-fn relay(reader: &mut Reader, section: &str) -> SmtpConfig {
-    let key = |name: &str| format!("{section}.{name}");
-    let host = optional(reader, &key("host"), shape::host).unwrap_or_default();
-    let port = reader.number(&key("port"), 0..=65_535);
-    let tls = reader.parsed(&key("tls"), SmtpTls::Required, |text| match text {
-        "required" => Ok(SmtpTls::Required),
-        "starttls" => Ok(SmtpTls::StartTls),
-        "none" => Ok(SmtpTls::None),
-        _ => Err("must be required, starttls or none"),
-    });
-    let port = u16::try_from(port).ok().filter(|port| *port != 0);
-    let port = port.unwrap_or_else(|| usual_port(tls));
-    reader.settle(&key("port"), i64::from(port));
-    SmtpConfig {
-        host,
-        port,
-        tls,
-        credentials: credentials(reader, section),
-        hello_name: optional(reader, &key("hello_name"), shape::hello_name),
-        ca_file: path(reader, &key("ca_file")),
+/// The keys of a section that describes a relay.
+struct RelaySection {
+    host: Reading<Option<String>>,
+    port: Reading<u16>,
+    tls: Reading<SmtpTls>,
+    credentials: Reading<Option<SmtpCredentials>>,
+    hello_name: Reading<Option<String>>,
+    ca_file: Reading<Option<PathBuf>>,
+}
+
+impl RelaySection {
+    fn read(reader: &mut Reader, section: &str) -> Self {
+        let key = |name: &str| format!("{section}.{name}");
+        let host = reader.optional(&key("host"), shape::host);
+        let port = reader.number(&key("port"), 0..=65_535);
+        let tls = reader.parsed(&key("tls"), |text| match text {
+            "required" => Ok(SmtpTls::Required),
+            "starttls" => Ok(SmtpTls::StartTls),
+            "none" => Ok(SmtpTls::None),
+            _ => Err("must be required, starttls or none"),
+        });
+        Self {
+            host,
+            port: settle_port(reader, &key("port"), port, tls),
+            tls,
+            credentials: credentials(reader, section),
+            hello_name: reader.optional(&key("hello_name"), shape::hello_name),
+            ca_file: path(reader, &key("ca_file")),
+        }
     }
+
+    /// The relay; `None` if the section names no host.
+    fn finish(self) -> Reading<Option<SmtpConfig>> {
+        let (port, tls, credentials) = (self.port?, self.tls?, self.credentials?);
+        let (hello_name, ca_file) = (self.hello_name?, self.ca_file?);
+        Ok(self.host?.map(|host| SmtpConfig {
+            host,
+            port,
+            tls,
+            credentials,
+            hello_name,
+            ca_file,
+        }))
+    }
+}
+
+/// The port, which follows from `tls` if it is not set.
+fn settle_port(
+    reader: &mut Reader,
+    key: &str,
+    port: Reading<u32>,
+    tls: Reading<SmtpTls>,
+) -> Reading<u16> {
+    let port = match u16::try_from(port?).map_err(|_| Noted)? {
+        0 => usual_port(tls?),
+        port => port,
+    };
+    reader.settle(key, i64::from(port));
+    Ok(port)
 }
 
 fn usual_port(tls: SmtpTls) -> u16 {
@@ -103,40 +155,38 @@ fn usual_port(tls: SmtpTls) -> u16 {
     }
 }
 
-fn credentials(reader: &mut Reader, section: &str) -> Option<SmtpCredentials> {
+fn credentials(reader: &mut Reader, section: &str) -> Reading<Option<SmtpCredentials>> {
     let [name, password, file] =
         ["username", "password", "password_file"].map(|key| format!("{section}.{key}"));
     let username = reader.text(&name);
     let secret = reader.secret(&password, redact);
-    let are_sound = reader.sound(&[&name, &password, &file]);
+    let are_sound = [&name, &password, &file]
+        .iter()
+        .all(|key| reader.is_sound(key));
+    let (username, secret) = (username?, secret?);
     match (username.is_empty(), secret) {
-        (false, Some(secret)) => Some(SmtpCredentials {
+        (false, Some(secret)) => Ok(Some(SmtpCredentials {
             username,
             password: SecretString::from(secret.text),
-        }),
-        (true, None) => None,
-        (false, None) => {
-            if are_sound {
-                reader.problem(&password, format!("is required with {name}"));
-            }
-            None
+        })),
+        (true, None) => Ok(None),
+        (false, None) if are_sound => {
+            Err(reader.problem(&password, format!("is required with {name}")))
         }
-        (true, Some(_)) => {
-            reader.missing(&name, &format!("is required with {password}"));
-            None
-        }
+        (false, None) => Err(Noted),
+        (true, Some(_)) => Err(reader.missing(&name, &format!("is required with {password}"))),
     }
 }
 
-/// A path, from the working directory if it is relative.
-fn path(reader: &mut Reader, key: &str) -> Option<PathBuf> {
-    let text = reader.text(key);
-    (!text.is_empty()).then(|| text.into())
+/// A path; a relative one counts from the working directory.
+fn path(reader: &mut Reader, key: &str) -> Reading<Option<PathBuf>> {
+    let text = reader.text(key)?;
+    Ok((!text.is_empty()).then(|| text.into()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::tests::{refused, with};
+    use super::super::super::testing::{refused, with};
     use super::*;
 
     /// The relays that mail goes to with these settings.

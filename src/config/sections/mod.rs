@@ -1,0 +1,76 @@
+//! What each key must be, and what keys must be to each other: one file per section.
+
+mod clients;
+mod database;
+mod http;
+mod keys;
+mod limits;
+mod log;
+mod mail;
+mod passwords;
+mod tokens;
+
+use std::time::Duration;
+
+use super::reader::{Reader, Reading};
+use super::types::{AuditConfig, Config, IntrospectionConfig, TwoFactorConfig};
+
+const DAY: u32 = 86_400;
+
+/// Reads every key. A problem in one section does not keep the others from being read.
+pub(super) fn config(reader: &mut Reader) -> Reading<Config> {
+    let http = http::http(reader);
+    let database = database::database(reader);
+    let secrets = database::secrets(reader);
+    let tokens = tokens::tokens(reader);
+    let two_factor = two_factor(reader);
+    let passwords = passwords::passwords(reader);
+    let limits = limits::limits(reader);
+    let mail = mail::mail(reader);
+    let introspection = introspection(reader);
+    let keys = keys::keys(reader);
+    let audit = audit(reader);
+    let log = log::log(reader);
+    let telemetry = log::telemetry(reader);
+    Ok(Config {
+        http: http?,
+        database: database?,
+        secrets: secrets?,
+        tokens: tokens?,
+        two_factor: two_factor?,
+        passwords: passwords?,
+        limits: limits?,
+        mail: mail?,
+        introspection: introspection?,
+        keys: keys?,
+        audit: audit?,
+        log: log?,
+        telemetry: telemetry?,
+    })
+}
+
+fn two_factor(reader: &mut Reader) -> Reading<TwoFactorConfig> {
+    let ttl = reader.seconds("two_factor.ttl_seconds", 1..=600)?;
+    Ok(TwoFactorConfig { ttl })
+}
+
+fn introspection(reader: &mut Reader) -> Reading<IntrospectionConfig> {
+    let clients = clients::clients(reader);
+    let max_waiting = reader.count("introspection.max_waiting", 0..=1_000_000);
+    Ok(IntrospectionConfig {
+        clients: clients?,
+        max_waiting: max_waiting?,
+    })
+}
+
+fn audit(reader: &mut Reader) -> Reading<AuditConfig> {
+    let retention = days(reader.number("audit.retention_days", 0..=3650)?);
+    Ok(AuditConfig { retention })
+}
+
+fn days(days: u32) -> Duration {
+    Duration::from_secs(u64::from(days) * u64::from(DAY))
+}
+
+#[cfg(test)]
+mod tests;
