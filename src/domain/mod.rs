@@ -12,6 +12,7 @@ mod feed;
 mod ids;
 mod language;
 mod limit;
+mod mail;
 mod master_key;
 mod password;
 mod session;
@@ -30,6 +31,7 @@ pub use language::Language;
 pub use limit::{
     AttemptInFlight, AttemptKey, Limit, LimitRefusal, LimitScope, Reservation, seconds_until,
 };
+pub use mail::MailKind;
 pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
 pub use password::{InvalidPassword, PasswordHash, PlainPassword, WeakPassword};
 pub use session::{

@@ -1,31 +1,31 @@
 //! What differs between languages: the built-in texts, and how an instant is written.
 //!
-//! One language per installation: a user has none of their own.
+//! There is one language per installation: a user has no language of their own.
 
 use chrono::Datelike as _;
 
-use crate::domain::{Language, Timestamp};
+use crate::domain::{Language, MailKind, Timestamp};
 
-/// The built-in texts: subject, text and HTML.
-pub(super) fn texts(language: Language) -> [&'static str; 3] {
+/// The built-in texts of a kind of mail: subject, text and HTML.
+pub(super) fn texts(kind: MailKind, language: Language) -> [&'static str; 3] {
     macro_rules! texts {
-        ($folder:literal) => {
+        ($folder:literal, $stem:literal) => {
             [
-                include_str!(concat!("templates/", $folder, "/code.subject.txt")),
-                include_str!(concat!("templates/", $folder, "/code.txt")),
-                include_str!(concat!("templates/", $folder, "/code.html")),
+                include_str!(concat!("templates/", $folder, "/", $stem, ".subject.txt")),
+                include_str!(concat!("templates/", $folder, "/", $stem, ".txt")),
+                include_str!(concat!("templates/", $folder, "/", $stem, ".html")),
             ]
         };
     }
-    match language {
-        Language::English => texts!("en"),
-        Language::German => texts!("de"),
-        Language::French => texts!("fr"),
-        Language::Spanish => texts!("es"),
+    match (kind, language) {
+        (MailKind::SignInCode, Language::English) => texts!("en", "code"),
+        (MailKind::SignInCode, Language::German) => texts!("de", "code"),
+        (MailKind::SignInCode, Language::French) => texts!("fr", "code"),
+        (MailKind::SignInCode, Language::Spanish) => texts!("es", "code"),
     }
 }
 
-/// `24 November 2026, 08:46 UTC`, or what a reader of the language expects in its place.
+/// `24 November 2026, 08:46 UTC`, or the form that readers of the language expect.
 pub(super) fn in_words(language: Language, at: Timestamp) -> String {
     let (day, year, time) = (at.day(), at.year(), at.format("%H:%M"));
     let month = months(language)[at.month0() as usize];

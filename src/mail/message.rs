@@ -7,54 +7,103 @@ use chrono::TimeDelta;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 use lettre::{Address, error};
+use uuid::Uuid;
 
 use super::template::Content;
-use crate::domain::{ChallengeId, ClientNetwork, EmailAddress, OneTimeCode, Timestamp};
+use crate::domain::{ChallengeId, ClientNetwork, EmailAddress, MailKind, OneTimeCode, Timestamp};
 
-/// The mail that carries a code, before it is put into words.
+/// A mail, before it is put into words.
 ///
-/// Each part redacts itself, hence so does `Debug`. The code is not wiped from memory after
+/// Each part redacts itself, hence so does `Debug`. What the mail carries is not wiped from memory after
 /// sending: the library that speaks SMTP keeps its own copies.
 #[derive(Debug, Clone)]
-pub struct CodeMail {
-    /// Who is signing in.
+pub struct Mail {
+    /// The recipient.
     pub to: EmailAddress,
+    /// When the mail was asked for. Also its date, so that a retry is the same message.
+    pub requested_at: Timestamp,
+    /// What it says.
+    pub body: MailBody,
+}
+
+/// What a mail says, by kind.
+#[derive(Debug, Clone)]
+pub enum MailBody {
+    /// The code that confirms a sign-in.
+    SignInCode(SignInCode),
+}
+
+/// What the mail with a code says.
+#[derive(Debug, Clone)]
+pub struct SignInCode {
     /// The code.
     pub code: OneTimeCode,
     /// The challenge that the code answers.
     pub challenge_id: ChallengeId,
-    /// When the password was given. Also the mail's date, so that a retry is the same message.
-    pub requested_at: Timestamp,
-    /// Where from.
+    /// The network of the sign-in.
     pub network: ClientNetwork,
-    /// Until when the code works.
+    /// When the code stops working.
     pub expires_at: Timestamp,
 }
 
-impl CodeMail {
-    /// A mail like any other, whose code opens nothing: to try templates and relays with.
-    pub(super) fn sample(to: EmailAddress, requested_at: Timestamp) -> Self {
+impl MailBody {
+    /// The kind of mail that says this.
+    #[must_use]
+    pub fn kind(&self) -> MailKind {
+        match self {
+            Self::SignInCode(_) => MailKind::SignInCode,
+        }
+    }
+
+    /// A body whose secret opens nothing: to try templates and relays with.
+    fn sample(kind: MailKind, requested_at: Timestamp) -> Self {
+        match kind {
+            MailKind::SignInCode => Self::SignInCode(SignInCode {
+                code: OneTimeCode::sample(),
+                challenge_id: ChallengeId::random(),
+                // RFC 5737: an address for examples.
+                network: ClientNetwork::of(Ipv4Addr::new(192, 0, 2, 1).into()),
+                expires_at: requested_at + TimeDelta::minutes(10),
+            }),
+        }
+    }
+
+    /// The id from which the message id follows: the same for every attempt.
+    fn identity(&self) -> Uuid {
+        match self {
+            Self::SignInCode(body) => body.challenge_id.0,
+        }
+    }
+
+    /// The texts that open something, each with its variable in the templates. The text and the HTML must
+    /// show them; no subject and no log may.
+    pub(super) fn secrets(&self) -> Vec<(&'static str, &str)> {
+        match self {
+            Self::SignInCode(body) => vec![("code", body.code.expose())],
+        }
+    }
+}
+
+impl Mail {
+    /// A mail like any other of its kind, whose secret opens nothing.
+    pub(super) fn sample(kind: MailKind, to: EmailAddress, requested_at: Timestamp) -> Self {
         Self {
             to,
-            code: OneTimeCode::sample(),
-            challenge_id: ChallengeId::random(),
             requested_at,
-            // RFC 5737: an address for examples.
-            network: ClientNetwork::of(Ipv4Addr::new(192, 0, 2, 1).into()),
-            expires_at: requested_at + TimeDelta::minutes(10),
+            body: MailBody::sample(kind, requested_at),
         }
     }
 
     /// Puts the words into an envelope.
     ///
-    /// It is the same message for every attempt at the same challenge.
+    /// It is the same message for every attempt.
     pub(super) fn compose(
         &self,
         from: Mailbox,
         to: Address,
         content: &Content,
     ) -> Result<Message, error::Error> {
-        let fingerprint = fingerprint(self.challenge_id);
+        let fingerprint = fingerprint(self.body.identity());
         let message_id = format!("<{fingerprint}@{}>", from.email.domain());
         // RFC 3834, section 5: keeps out-of-office notes from coming back.
         let auto_submitted = HeaderName::new_from_ascii_str("Auto-Submitted");
@@ -77,12 +126,12 @@ impl CodeMail {
     }
 }
 
-/// Names a challenge without giving it away: its id is half of what confirms a sign-in.
+/// Names a mail without giving its id away: a challenge's id is half of what confirms a sign-in.
 ///
 /// 160 bits of a SHA-256 in the letters `a` to `p`. Hexadecimal could hold six digits in a row,
 /// which filters and people would take for the code.
-fn fingerprint(challenge_id: ChallengeId) -> String {
-    let hash = digest(&SHA256, challenge_id.0.as_bytes());
+fn fingerprint(id: Uuid) -> String {
+    let hash = digest(&SHA256, id.as_bytes());
     let nibbles = hash.as_ref()[..20].iter().flat_map(|b| [b >> 4, b & 15]);
     nibbles.map(|nibble| char::from(b'a' + nibble)).collect()
 }
@@ -99,33 +148,43 @@ pub(super) mod tests {
     use crate::domain::{CodeNonce, Language, MasterKey, Purpose};
     use crate::mail::template::Templates;
 
-    /// A mail as they all are.
-    pub(in crate::mail) fn mail() -> CodeMail {
+    impl Mail {
+        /// The code that the mail carries.
+        pub(in crate::mail) fn code(&self) -> &str {
+            let MailBody::SignInCode(body) = &self.body;
+            body.code.expose()
+        }
+    }
+
+    /// The mail with which most tests work.
+    pub(in crate::mail) fn mail() -> Mail {
         let at = Utc.with_ymd_and_hms(2026, 11, 24, 8, 46, 59).unwrap();
         mail_of(at, "203.0.113.7".parse().unwrap(), [7; 16])
     }
 
-    fn mail_of(at: Timestamp, address: IpAddr, nonce: [u8; 16]) -> CodeMail {
+    fn mail_of(at: Timestamp, address: IpAddr, nonce: [u8; 16]) -> Mail {
         let key = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
             .unwrap()
             .derive(Purpose::OneTimeCodes);
         let challenge_id = ChallengeId(Uuid::from_bytes(nonce));
         let nonce = CodeNonce::from_stored(&nonce).unwrap();
-        CodeMail {
+        Mail {
             to: "foo@bar.com".parse().unwrap(),
-            code: OneTimeCode::derive(&key, challenge_id, nonce),
-            challenge_id,
             requested_at: at,
-            network: ClientNetwork::of(address),
-            expires_at: at + TimeDelta::minutes(10),
+            body: MailBody::SignInCode(SignInCode {
+                code: OneTimeCode::derive(&key, challenge_id, nonce),
+                challenge_id,
+                network: ClientNetwork::of(address),
+                expires_at: at + TimeDelta::minutes(10),
+            }),
         }
     }
 
-    fn content(mail: &CodeMail) -> Content {
+    fn content(mail: &Mail) -> Content {
         Templates::built_in(Language::English).render(mail).unwrap()
     }
 
-    fn formatted(mail: &CodeMail) -> String {
+    fn formatted(mail: &Mail) -> String {
         let from = "Back Office <no-reply@example.com>".parse().unwrap();
         let to = mail.to.as_str().parse().unwrap();
         let message = mail.compose(from, to, &content(mail)).unwrap();
@@ -162,13 +221,18 @@ pub(super) mod tests {
     #[test]
     fn every_attempt_at_a_challenge_is_the_same_message_and_does_not_name_it() {
         let once = mail();
-        let other = CodeMail {
-            challenge_id: ChallengeId::random(),
+        let MailBody::SignInCode(body) = once.body.clone();
+        let challenge_id = ChallengeId::random();
+        let other = Mail {
+            body: MailBody::SignInCode(SignInCode {
+                challenge_id,
+                ..body
+            }),
             ..once.clone()
         };
         assert_eq!(formatted(&once), formatted(&once));
         assert_ne!(formatted(&once), formatted(&other));
-        let id = other.challenge_id.0;
+        let id = challenge_id.0;
         let message = formatted(&other);
         assert!(message.contains("@example.com>\r\n"));
         assert!(!message.contains(&id.to_string()) && !message.contains(&id.simple().to_string()));
@@ -177,8 +241,8 @@ pub(super) mod tests {
     #[test]
     fn the_debug_form_gives_neither_code_nor_challenge_nor_address_away() {
         let debug = format!("{:?}", mail());
-        assert!(!debug.contains(mail().code.expose()) && !debug.contains("foo@bar.com"));
-        assert!(!debug.contains(&mail().challenge_id.0.simple().to_string()));
+        assert!(!debug.contains(mail().code()) && !debug.contains("foo@bar.com"));
+        assert!(!debug.contains(&mail().body.identity().simple().to_string()));
     }
 
     proptest! {
@@ -188,7 +252,7 @@ pub(super) mod tests {
                 && let Ok(address) = to.as_str().parse::<Address>()
             {
                 let from = "no-reply@example.com".parse().unwrap();
-                let mail = CodeMail { to: to.clone(), ..mail() };
+                let mail = Mail { to: to.clone(), ..mail() };
                 let message = mail.compose(from, address, &content(&mail)).unwrap();
                 let envelope: Vec<_> = message.envelope().to().iter().map(ToString::to_string).collect();
                 prop_assert_eq!(envelope, vec![to.to_string()]);
@@ -214,7 +278,7 @@ pub(super) mod tests {
         ) {
             let at = Utc.timestamp_opt(seconds, 0).unwrap();
             let mail = mail_of(at, address, nonce);
-            let code = mail.code.expose();
+            let code = mail.code();
             let Content { subject, text, html } = content(&mail);
             prop_assert_eq!(codes_in(&subject), Vec::<&str>::new());
             prop_assert_eq!(codes_in(&text), vec![code]);

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::CodeMail;
+use super::Mail;
 
-/// What a relay, or the network before it, had to say, and which relay that was: one line of
-/// printable ASCII with the mail's code and recipient taken out, at most 200 characters for each
-/// relay and its name. `250 2.0.0 queued (a.example:465)`.
+/// The answer of a relay, or of the network before it, with the relay's name: one line of printable
+/// ASCII without the mail's secrets and recipient, at most 200 characters for each relay and its name.
+/// `250 2.0.0 queued (a.example:465)`.
 ///
-/// Servers like to repeat what they were given, and these lines are logged and stored.
+/// Servers often repeat what they were given, and these lines are logged and stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SmtpReply(String);
 
@@ -24,7 +24,7 @@ pub enum SendError {
     /// It will never leave: the relay refused its recipient for good.
     #[error("the mail was refused: {0}")]
     Permanent(SmtpReply),
-    /// Nobody wants it any more: its code was used or made void, or it is not ours to send.
+    /// Nobody wants it any more: what it carries was used or made void, or it is not ours to send.
     #[error("the mail is not wanted any more")]
     Unwanted,
 }
@@ -33,7 +33,7 @@ impl SmtpReply {
     const MAX_CHARS: usize = 200;
 
     /// What a relay said about a mail.
-    pub(super) fn of_relay(relay: &str, mail: &CodeMail, said: &str) -> Self {
+    pub(super) fn of_relay(relay: &str, mail: &Mail, said: &str) -> Self {
         let Self(said) = Self::new(mail, said);
         Self(format!("{said} ({relay})"))
     }
@@ -47,15 +47,16 @@ impl SmtpReply {
     }
 
     /// Cleans what was said about a mail.
-    pub(super) fn new(mail: &CodeMail, said: &str) -> Self {
+    pub(super) fn new(mail: &Mail, said: &str) -> Self {
         let printable = |c: char| if c.is_ascii_graphic() { c } else { ' ' };
         let line: String = said.chars().map(printable).collect();
         let words: Vec<_> = line.split_whitespace().collect();
         // Only now: what was taken out above could have stood between two halves of a code. And
         // before the cut, so that no part of one is left at the end.
-        let mut line = (words.join(" "))
-            .replace(mail.to.as_str(), "(address)")
-            .replace(mail.code.expose(), "(code)");
+        let mut line = words.join(" ").replace(mail.to.as_str(), "(address)");
+        for (variable, secret) in mail.body.secrets() {
+            line = line.replace(secret, &format!("({variable})"));
+        }
         line.truncate(Self::MAX_CHARS);
         Self(line)
     }
@@ -86,7 +87,7 @@ mod tests {
         let said = format!(
             "550 5.1.1 <{}>:\r\n\tno\0such  \u{fc}ser {}",
             mail.to,
-            mail.code.expose()
+            mail.code()
         );
         assert_eq!(
             SmtpReply::new(&mail, &said).as_str(),
@@ -110,7 +111,7 @@ mod tests {
         #[test]
         fn no_reply_gives_the_code_away(before in "\\PC{0,220}", between in "[\\r\\n\\x00 ]{0,2}") {
             let mail = mail();
-            let code = mail.code.expose();
+            let code = mail.code();
             let said = format!("{before}{}{between}{}{code}{code}", &code[..3], &code[3..]);
             let reply = SmtpReply::new(&mail, &said);
             prop_assert!(!reply.as_str().contains(code));

@@ -5,11 +5,12 @@ use std::time::Duration;
 use lettre::Message;
 use tokio::time::Instant;
 
-use super::message::CodeMail;
+use super::Trial;
+use super::message::Mail;
+use super::problem::MailProblem;
 use super::relay::{Failure, NotSent, Relay};
 use super::reply::{SendError, SmtpReply};
 use super::template::Content;
-use super::{MailProblem, Trial};
 use crate::config::MailTransportConfig;
 
 /// The ways out.
@@ -50,7 +51,7 @@ impl Transport {
     /// Sends a mail, if it is still wanted when a relay is ready for it, before `until`.
     pub(super) async fn deliver<W: Future<Output = bool>>(
         &self,
-        mail: &CodeMail,
+        mail: &Mail,
         content: &Content,
         message: &Message,
         until: Instant,
@@ -70,7 +71,7 @@ impl Transport {
     /// be logged.
     pub(super) async fn try_each(
         &self,
-        mail: &CodeMail,
+        mail: &Mail,
         message: &Message,
         patience: Duration,
     ) -> Vec<Trial> {
@@ -107,7 +108,7 @@ impl Transport {
 /// one may have taken would arrive twice.
 async fn offer<W: Future<Output = bool>>(
     relays: &[Relay],
-    mail: &CodeMail,
+    mail: &Mail,
     message: &Message,
     until: Instant,
     is_wanted: impl Fn() -> W,

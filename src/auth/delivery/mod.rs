@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, ChallengeId, DerivedKey, OneTimeCode, Outcome, RequestId,
 };
-use crate::mail::{CodeMail, Mailer, SendError, SmtpReply};
+use crate::mail::{Mail, MailBody, Mailer, SendError, SignInCode, SmtpReply};
 use crate::store::{Due, DueMail, Store, StoreError};
 use crate::telemetry::metrics::{MAIL_DURATION, MAILS};
 
@@ -156,13 +156,15 @@ impl Delivery {
     }
 
     async fn send(&self, due: &DueMail, leased_at: Instant, place: &Place) {
-        let mail = CodeMail {
+        let mail = Mail {
             to: due.email.clone(),
-            code: OneTimeCode::derive(&self.0.code_key, due.challenge_id, due.nonce),
-            challenge_id: due.challenge_id,
             requested_at: due.signed_in_at,
-            network: due.network,
-            expires_at: due.expires_at,
+            body: MailBody::SignInCode(SignInCode {
+                code: OneTimeCode::derive(&self.0.code_key, due.challenge_id, due.nonce),
+                challenge_id: due.challenge_id,
+                network: due.network,
+                expires_at: due.expires_at,
+            }),
         };
         let (request_id, attempts) = (&due.request_id, due.attempts);
         tracing::debug!(request_id, attempts, "a code mail leaves");

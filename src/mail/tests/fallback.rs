@@ -112,7 +112,7 @@ async fn what_both_do_not_take_waits_and_both_are_heard() {
 async fn a_first_relay_that_swallows_everything_costs_its_time_once_and_not_for_each_mail() {
     let (first, second, mailer) = two(&[("220", "")], &[]).await;
     let later = Instant::now() + Duration::from_mins(10);
-    let sent = send_in_vain(&mailer, later, &first, ("", 1), TURN).await;
+    let sent = send_in_vain(&mailer, later, &first, ("", 1), HANDOVER_TIMEOUT).await;
     assert!(sent.unwrap().as_str().contains("the relay took too long"));
     for _ in 0..2 {
         mailer.send_any(&mail()).await.unwrap();

@@ -1,0 +1,209 @@
+//! Tests of the templates, built in and of an operator.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::mail::language::in_words;
+use crate::mail::message::tests::mail;
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for (name, source) in files {
+        fs::write(folder.path().join(name), source).unwrap();
+    }
+    folder
+}
+
+fn load(files: &[(&str, &str)]) -> Result<Templates, Vec<String>> {
+    let folder = folder(files);
+    let loaded = Templates::in_folder(Language::English, folder.path());
+    loaded.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn refused(files: &[(&str, &str)]) -> Vec<String> {
+    load(files).err().unwrap_or_default()
+}
+
+#[test]
+fn the_built_in_texts_of_every_language_pass_what_an_operators_must() {
+    for language in Language::ALL {
+        let templates = Templates::built_in(*language);
+        let problems = templates.problems();
+        assert!(problems.is_empty(), "{language:?}: {problems:?}");
+    }
+}
+
+#[test]
+fn every_language_says_which_sign_in_it_is_and_what_to_do_if_it_was_not_you() {
+    for (language, until, warning, question) in [
+        (
+            Language::English,
+            "until 24 November 2026, 08:56 UTC",
+            "Nobody will ever ask you for it",
+            "Was this not you?",
+        ),
+        (
+            Language::German,
+            "bis: 24. November 2026, 08:56 Uhr UTC",
+            "Niemand wird Sie je danach fragen",
+            "Waren Sie das nicht?",
+        ),
+        (
+            Language::French,
+            "24 novembre 2026 à 08:56 UTC",
+            "Personne ne vous le demandera jamais",
+            "Ce n’est pas vous\u{a0}?",
+        ),
+        (
+            Language::Spanish,
+            "24 de noviembre de 2026, 08:56 UTC",
+            "Nadie se lo pedirá nunca",
+            "¿No ha sido usted?",
+        ),
+    ] {
+        let content = Templates::built_in(language).render(&mail()).unwrap();
+        let since = in_words(language, mail().requested_at);
+        for part in [&content.subject, &content.text, &content.html] {
+            assert!(
+                part.contains(&since) && part.contains("203.0.113.7"),
+                "{part}"
+            );
+        }
+        for part in [&content.text, &content.html] {
+            for words in [until, warning, question, mail().code()] {
+                assert!(part.contains(words), "{words} in {part}");
+            }
+        }
+        assert!(!content.subject.contains(mail().code()));
+        let html = format!("<html lang=\"{}\">", language.as_str());
+        assert!(content.html.contains(&html));
+        for word in ["http", "href", "src=", "url(", "<img", "<script", "<link"] {
+            assert!(!content.html.contains(word), "{word}");
+        }
+    }
+}
+
+#[test]
+fn what_is_in_the_folder_is_used_and_what_is_not_is_built_in() {
+    let own = folder(&[
+        ("code.txt", "Hallo: {{ code }} bis {{ expires_at }}"),
+        (".hidden", "{{"),
+    ]);
+    let templates = Templates::in_folder(Language::German, own.path());
+    let content = templates.ok().unwrap().render(&mail()).unwrap();
+    let mail = mail();
+    let until = "24. November 2026, 08:56 Uhr UTC";
+    assert_eq!(content.text, format!("Hallo: {} bis {until}", mail.code()));
+    assert!(content.subject.starts_with("Ihr Anmeldecode"));
+    assert!(content.html.contains("Waren Sie das?"));
+}
+
+#[test]
+fn everything_that_is_wrong_in_the_folder_is_told_at_once() {
+    let told = refused(&[
+        ("code.subject.txt", "Hello\nWorld"),
+        (
+            "code.txt",
+            "{% if network %}{{ code }}{% else %}{{ user }}{% endif %}{{ nmae }}",
+        ),
+        ("code.html", "<p>\n{{ code"),
+        ("code.htm", "{{ code }}"),
+    ]);
+    assert_eq!(
+        told,
+        [
+            "mail.templates_dir: code.htm: is no template; there are code.subject.txt, code.txt, \
+             code.html",
+            "mail.templates_dir: code.html: line 2: syntax error: unexpected end of input, \
+             expected end of variable block",
+            "mail.templates_dir: code.subject.txt: must make one line without control characters",
+            "mail.templates_dir: code.txt: there is no variable \"nmae\"",
+            "mail.templates_dir: code.txt: there is no variable \"user\"",
+        ]
+    );
+}
+
+#[test]
+fn a_template_that_would_fail_a_person_is_refused() {
+    for (name, source, told) in [
+        (
+            "code.txt",
+            "no code",
+            "does not show the code: it must hold {{ code }}",
+        ),
+        (
+            "code.html",
+            "{{ code|length }}",
+            "does not show the code: it must hold {{ code }}",
+        ),
+        (
+            "code.subject.txt",
+            "Code {{ code }}",
+            "must not hold the code: a subject is shown on locked screens",
+        ),
+        ("code.subject.txt", " \n", "makes an empty subject"),
+        (
+            "code.subject.txt",
+            &"x".repeat(201),
+            "makes more than 200 characters",
+        ),
+        (
+            "code.txt",
+            "{{ code }}{% for x in range(9999) %}{{ x }}{% endfor %}",
+            "line 1: engine ran out of fuel",
+        ),
+        (
+            "code.txt",
+            "{{ code }}{{ 'x' * 65536 }}",
+            "makes more than 65536 bytes",
+        ),
+        (
+            "code.txt",
+            &"x".repeat(65_537),
+            "is larger than 65536 bytes",
+        ),
+        (
+            "code.txt",
+            "{{ code|shout }}",
+            "line 1: unknown filter: filter shout is unknown",
+        ),
+        (
+            "code.txt",
+            "{{ code }}{% include '/etc/passwd' %}",
+            "line 1: template not found: tried to include non-existing template '/etc/passwd'",
+        ),
+    ] {
+        let expected = format!("mail.templates_dir: {name}: {told}");
+        assert_eq!(refused(&[(name, source)]), [expected]);
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_told() {
+    let Err(problems) = Templates::in_folder(Language::English, Path::new("/nowhere")) else {
+        panic!("it was read");
+    };
+    assert!(
+        problems[0]
+            .to_string()
+            .starts_with("mail.templates_dir: \"/nowhere\" cannot be read: ")
+    );
+}
+
+#[test]
+fn a_subject_stays_one_line_and_html_is_escaped_whatever_the_template() {
+    let mut templates = Templates::built_in(Language::English);
+    let subject = "a\r\nBcc: eve@example.com\r\n\r\n{{ network }}";
+    for (name, source) in [
+        ("code.subject.txt", subject),
+        ("code.html", "{{ '<b>' ~ code }}"),
+    ] {
+        templates.environment.add_template(name, source).unwrap();
+    }
+    let content = templates.render(&mail()).unwrap();
+    assert_eq!(content.subject, "a Bcc: eve@example.com 203.0.113.7");
+    assert!(content.html.starts_with("&lt;b&gt;"));
+}
