@@ -384,7 +384,7 @@ impl Auth {
             LIMIT_REFUSALS.add(1, [budget.scope.as_str().into()]);
         }
         if is_mailed {
-            tx.insert_mail(challenge.challenge_id, client.request_id.as_str())
+            tx.insert_code_mail(&challenge, client.request_id.as_str())
                 .await?;
         }
         let reason = if is_mailed {

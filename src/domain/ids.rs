@@ -81,6 +81,10 @@ impl fmt::Debug for ChallengeId {
     }
 }
 
+/// The key of a mail in the outbox. The database makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MailId(pub Uuid);
+
 /// How often a session's tokens were issued; 1 when it opens. A refresh token carries it as `gen`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -26,7 +26,7 @@ pub use client::{Client, ClientNetwork, UserAgent};
 pub use clock::{Clock, Timestamp, whole_seconds};
 pub use email::{EmailAddress, InvalidEmailAddress};
 pub use feed::{FeedCursor, FeedPosition, FeedStart, InvalidFeedCursor};
-pub use ids::{ChallengeId, Generation, KeyId, RequestId, SessionId, UserId};
+pub use ids::{ChallengeId, Generation, KeyId, MailId, RequestId, SessionId, UserId};
 pub use language::Language;
 pub use limit::{
     AttemptInFlight, AttemptKey, Limit, LimitRefusal, LimitScope, Reservation, seconds_until,

@@ -66,7 +66,7 @@ pub use fitness::{Backlog, CLOCK_TOLERANCE, Fitness, TableSize};
 pub use inspection::{EXTRA_CONNECTIONS, ServerState};
 pub use known_networks::KnownNetwork;
 pub use outages::HEARTBEAT_INTERVAL;
-pub use outbox::{Due, DueMail, GivenUp, MailRecord};
+pub use outbox::{Due, DueMail, GivenUp, MailLease, MailRecord, MailSource};
 pub use purge::PurgedTable;
 pub use sessions::{
     Advance, EndedSession, NewSession, SessionGeneration, SessionHistory, SessionLifetimes,

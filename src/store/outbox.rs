@@ -1,4 +1,4 @@
-//! The table `outbox`: code mails that are to leave.
+//! The table `outbox`: mails that are to leave, by kind.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, Tx, challenges, seconds, users};
 use crate::domain::{
-    AuditKind, AuditReason, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, Outcome,
-    Timestamp, UserId,
+    AuditKind, AuditReason, Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, MailId,
+    MailKind, Outcome, Timestamp, UserId,
 };
 
 /// Copies of a mail that may arrive, at most.
@@ -17,29 +17,62 @@ const MAX_COPIES: i32 = 2;
 /// A mail that this instance has leased and is to send.
 #[derive(Debug)]
 pub struct DueMail {
-    /// The challenge whose code it carries.
-    pub challenge_id: ChallengeId,
-    /// Whom it is for.
-    pub user_id: UserId,
-    /// Where it goes.
+    /// The mail.
+    pub mail_id: MailId,
+    /// The user that it is for.
+    pub recipient_id: UserId,
+    /// The address that it goes to.
     pub email: EmailAddress,
-    /// What the code follows from.
-    pub nonce: CodeNonce,
-    /// When the sign-in was.
-    pub signed_in_at: Timestamp,
-    /// Where the sign-in came from.
-    pub network: ClientNetwork,
-    /// When the code stops working.
+    /// What its text follows from.
+    pub source: MailSource,
+    /// When nobody wants it any more.
     pub expires_at: Timestamp,
     /// The request that asked for it.
     pub request_id: String,
-    /// Attempts, this one included: they also tell this lease from every other.
+    /// Attempts, this one included: they also distinguish this lease from every other.
     pub attempts: i32,
     /// Copies that may have arrived from earlier attempts.
     pub copies: i32,
-    /// How long the code works from now on, or rather from before this was read.
+    /// How long the mail is wanted, counted from before this was read.
     pub life: Duration,
 }
+
+/// What a mail's text follows from, by kind.
+#[derive(Debug)]
+pub enum MailSource {
+    /// The code that confirms a sign-in.
+    SignInCode {
+        /// The challenge whose code it carries.
+        challenge_id: ChallengeId,
+        /// What the code follows from.
+        nonce: CodeNonce,
+        /// When the sign-in was.
+        signed_in_at: Timestamp,
+        /// The network of the sign-in.
+        network: ClientNetwork,
+    },
+}
+
+impl MailSource {
+    /// The kind of the mail.
+    #[must_use]
+    pub fn kind(&self) -> MailKind {
+        match self {
+            Self::SignInCode { .. } => MailKind::SignInCode,
+        }
+    }
+
+    /// The challenge that the mail belongs to, if it belongs to one.
+    #[must_use]
+    pub fn challenge_id(&self) -> Option<ChallengeId> {
+        match self {
+            Self::SignInCode { challenge_id, .. } => Some(*challenge_id),
+        }
+    }
+}
+
+/// One attempt at a mail, by which its lease is known: the mail, and how often it was tried.
+pub type MailLease = (MailId, i32);
 
 /// Which of the mails that are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,70 +116,35 @@ pub struct MailRecord {
 }
 
 impl Store {
-    /// Leases up to `count` mails that are due. A lease that runs out, because its holder died,
-    /// makes the mail due again; never due is a mail whose code works no more, and one that may have
-    /// arrived twice.
+    /// Leases up to `count` mails that are due, of the kinds that this release knows. A lease that runs
+    /// out, because its holder died, makes the mail due again. A mail is never due after its end, or
+    /// once its challenge has ended, or if it may have arrived twice.
     pub async fn lease_due_mails(
         &self,
         due: Due,
         count: i64,
         lease: Duration,
     ) -> Result<Vec<DueMail>, StoreError> {
-        let query = sqlx::query!(
-            r#"
-            WITH due AS (
-                SELECT o.challenge_id
-                  FROM outbox AS o JOIN challenges AS c USING (challenge_id)
-                                   JOIN users AS u USING (user_id)
-                 WHERE o.sent_at IS NULL AND o.given_up_at IS NULL
-                   AND (o.attempts > 0) = $3 AND o.copies < $4
-                   AND o.next_attempt_at <= clock_timestamp()
-                   AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
-                   AND c.expires_at > clock_timestamp() AND c.consumed_at IS NULL
-                   AND u.credential_version = c.credential_version AND u.disabled_at IS NULL
-                 ORDER BY o.next_attempt_at
-                 LIMIT $1
-                   FOR UPDATE OF o SKIP LOCKED
-            )
-            UPDATE outbox AS o
-               SET leased_until = clock_timestamp() + make_interval(secs => $2),
-                   attempts = o.attempts + 1
-              FROM due, challenges AS c JOIN users AS u USING (user_id)
-             WHERE o.challenge_id = due.challenge_id AND c.challenge_id = o.challenge_id
-            RETURNING o.challenge_id, u.user_id, u.email, c.nonce, c.created_at,
-                      c.client_network AS "client_network: IpNet", c.expires_at, o.request_id,
-                      o.attempts, o.copies,
-                      GREATEST(EXTRACT(EPOCH FROM c.expires_at - clock_timestamp()), 0)::FLOAT8
-                          AS "life!"
-            "#,
+        let kinds: Vec<String> = (MailKind::ALL.iter())
+            .map(|kind| kind.as_str().to_owned())
+            .collect();
+        let query = sqlx::query_file_as!(
+            LeasedRow,
+            "src/store/sql/lease_due_mails.sql",
             count,
             seconds(lease),
             due == Due::Again,
             MAX_COPIES,
+            &kinds,
         );
         let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
-        let mails = rows.into_iter().map(|row| {
-            Ok(DueMail {
-                challenge_id: ChallengeId(row.challenge_id),
-                user_id: UserId(row.user_id),
-                email: users::email(&row.email)?,
-                nonce: challenges::nonce(&row.nonce)?,
-                signed_in_at: row.created_at,
-                network: ClientNetwork::from_stored(row.client_network),
-                expires_at: row.expires_at,
-                request_id: row.request_id,
-                attempts: row.attempts,
-                copies: row.copies,
-                life: Duration::from_secs_f64(row.life),
-            })
-        });
-        mails.collect()
+        rows.into_iter().map(DueMail::try_from).collect()
     }
 
-    /// Prolongs leases, each told by its mail and attempt, unless they were lost or are over.
+    /// Prolongs leases, unless they were lost or have ended.
     pub async fn renew_mail_leases(
         &self,
-        leases: &[(ChallengeId, i32)],
+        leases: &[MailLease],
         lease: Duration,
     ) -> Result<(), StoreError> {
         let (ids, attempts) = in_columns(leases);
@@ -154,8 +152,8 @@ impl Store {
             r#"
             UPDATE outbox AS o
                SET leased_until = clock_timestamp() + make_interval(secs => $3)
-              FROM unnest($1::UUID[], $2::INTEGER[]) AS held (challenge_id, attempts)
-             WHERE o.challenge_id = held.challenge_id AND o.attempts = held.attempts
+              FROM unnest($1::UUID[], $2::INTEGER[]) AS held (mail_id, attempts)
+             WHERE o.mail_id = held.mail_id AND o.attempts = held.attempts
                AND o.leased_until IS NOT NULL AND o.sent_at IS NULL AND o.given_up_at IS NULL
             "#,
             &ids,
@@ -169,7 +167,7 @@ impl Store {
     /// Gives leases back. What cannot have arrived is due at once, and the rest after `delay`.
     pub async fn release_mail_leases(
         &self,
-        leases: &[(ChallengeId, i32)],
+        leases: &[MailLease],
         delay: Duration,
     ) -> Result<(), StoreError> {
         let (ids, attempts) = in_columns(leases);
@@ -179,8 +177,8 @@ impl Store {
                SET leased_until = NULL,
                    next_attempt_at = clock_timestamp()
                        + CASE WHEN o.copies > 0 THEN make_interval(secs => $3) ELSE INTERVAL '0' END
-              FROM unnest($1::UUID[], $2::INTEGER[]) AS held (challenge_id, attempts)
-             WHERE o.challenge_id = held.challenge_id AND o.attempts = held.attempts
+              FROM unnest($1::UUID[], $2::INTEGER[]) AS held (mail_id, attempts)
+             WHERE o.mail_id = held.mail_id AND o.attempts = held.attempts
                AND o.leased_until IS NOT NULL AND o.sent_at IS NULL AND o.given_up_at IS NULL
             "#,
             &ids,
@@ -191,21 +189,25 @@ impl Store {
         Ok(())
     }
 
-    /// Counts a copy of a leased mail that may arrive from now on, if the mail is still to be sent: its
-    /// code works, and no other instance has leased it since, which happens to one that was frozen for
-    /// longer than its lease. Counts once, however often it is called for an attempt.
+    /// Counts a copy of a leased mail that may arrive from now on, if the mail is still to be sent: it is
+    /// wanted, and no other instance has leased it since, which happens to an instance that was frozen
+    /// for longer than its lease. Counts once, however often it is called for an attempt.
     pub async fn count_mail_copy(&self, mail: &DueMail) -> Result<bool, StoreError> {
         let query = sqlx::query!(
             r#"
             UPDATE outbox AS o
                SET copies = $3
-              FROM challenges AS c JOIN users AS u USING (user_id)
-             WHERE o.challenge_id = $1 AND o.attempts = $2 AND c.challenge_id = o.challenge_id
+             WHERE o.mail_id = $1 AND o.attempts = $2
                AND o.sent_at IS NULL AND o.given_up_at IS NULL
-               AND c.expires_at > clock_timestamp() AND c.consumed_at IS NULL
-               AND u.credential_version = c.credential_version AND u.disabled_at IS NULL
+               AND o.expires_at > clock_timestamp()
+               AND (o.challenge_id IS NULL OR EXISTS (
+                        SELECT FROM challenges AS c JOIN users AS u USING (user_id)
+                         WHERE c.challenge_id = o.challenge_id
+                           AND c.expires_at > clock_timestamp() AND c.consumed_at IS NULL
+                           AND u.credential_version = c.credential_version
+                           AND u.disabled_at IS NULL))
             "#,
-            mail.challenge_id.0,
+            mail.mail_id.0,
             mail.attempts,
             mail.copies + 1,
         );
@@ -213,12 +215,12 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Gives up to `batch` mails up whose challenges are over, unless another instance is at it, and
-    /// writes down those that expired; tells how many.
+    /// Gives up to `batch` mails up that nobody wants any more, unless another instance is at it, and
+    /// records those that expired. Returns how many.
     ///
-    /// A mail that is leased may be with the relay at this moment, so its holder has the first word.
-    /// A copy that was counted leaves open whether the mail arrived, and a code that was used proves
-    /// that it did: neither is said to have expired.
+    /// A mail that is leased may be with the relay at this moment, so its holder decides first. A copy
+    /// that was counted leaves open whether the mail arrived, and a code that was used proves that it
+    /// did: neither counts as expired.
     pub async fn give_up_overdue_mails(&self, batch: i64) -> Result<GivenUp, StoreError> {
         let Some(mut tx) = self.begin_purge().await? else {
             return Ok(GivenUp {
@@ -226,34 +228,8 @@ impl Store {
                 expired: 0,
             });
         };
-        let query = sqlx::query!(
-            r#"
-            WITH overdue AS MATERIALIZED (
-                SELECT o.challenge_id, c.user_id,
-                       c.consumed_at IS NULL AND o.copies = 0 AS has_expired
-                  FROM outbox AS o JOIN challenges AS c USING (challenge_id)
-                 WHERE o.sent_at IS NULL AND o.given_up_at IS NULL
-                   AND (c.expires_at <= clock_timestamp() OR c.consumed_at IS NOT NULL)
-                   AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
-                 LIMIT $4
-                   FOR UPDATE OF o SKIP LOCKED
-            ), given_up AS (
-                UPDATE outbox AS o
-                   SET given_up_at = clock_timestamp()
-                  FROM overdue
-                 WHERE o.challenge_id = overdue.challenge_id
-                RETURNING o.challenge_id, o.request_id, o.last_reply, overdue.user_id,
-                          overdue.has_expired
-            ), recorded AS (
-                INSERT INTO audit_events (kind, outcome, reason, user_id, email, challenge_id,
-                                          request_id, detail)
-                SELECT $1, $2, $3, g.user_id, u.email, g.challenge_id, g.request_id, g.last_reply
-                  FROM given_up AS g JOIN users AS u USING (user_id)
-                 WHERE g.has_expired
-            )
-            SELECT count(*) AS "mails!", count(*) FILTER (WHERE has_expired) AS "expired!"
-              FROM given_up
-            "#,
+        let query = sqlx::query_file!(
+            "src/store/sql/give_up_overdue_mails.sql",
             AuditKind::Mail.as_str(),
             Outcome::Refused.as_str(),
             AuditReason::MailExpired.as_str(),
@@ -324,9 +300,9 @@ impl Store {
             UPDATE outbox
                SET next_attempt_at = clock_timestamp() + make_interval(secs => $2),
                    leased_until = NULL, copies = $5, last_reply = $3
-             WHERE challenge_id = $1 AND attempts = $4 AND sent_at IS NULL
+             WHERE mail_id = $1 AND attempts = $4 AND sent_at IS NULL
             "#,
-            mail.challenge_id.0,
+            mail.mail_id.0,
             seconds(delay),
             reply,
             mail.attempts,
@@ -338,26 +314,92 @@ impl Store {
 }
 
 /// Leases as two columns.
-fn in_columns(leases: &[(ChallengeId, i32)]) -> (Vec<Uuid>, Vec<i32>) {
+fn in_columns(leases: &[MailLease]) -> (Vec<Uuid>, Vec<i32>) {
     leases
         .iter()
         .map(|(id, attempts)| (id.0, *attempts))
         .unzip()
 }
 
+/// A leased mail as it is read: what belongs to a challenge is there if the mail has one.
+struct LeasedRow {
+    mail_id: Uuid,
+    kind: String,
+    user_id: i64,
+    email: String,
+    challenge_id: Option<Uuid>,
+    nonce: Option<Vec<u8>>,
+    created_at: Option<Timestamp>,
+    client_network: Option<IpNet>,
+    expires_at: Timestamp,
+    request_id: String,
+    attempts: i32,
+    copies: i32,
+    life: f64,
+}
+
+impl LeasedRow {
+    fn source(&self) -> Result<MailSource, StoreError> {
+        let kind =
+            MailKind::from_stored(&self.kind).ok_or(StoreError::Unreadable("outbox.kind"))?;
+        match kind {
+            MailKind::SignInCode => self.sign_in_code(),
+        }
+    }
+
+    fn sign_in_code(&self) -> Result<MailSource, StoreError> {
+        let (Some(challenge_id), Some(nonce), Some(signed_in_at), Some(network)) = (
+            self.challenge_id,
+            &self.nonce,
+            self.created_at,
+            self.client_network,
+        ) else {
+            return Err(StoreError::Unreadable("outbox.challenge_id"));
+        };
+        Ok(MailSource::SignInCode {
+            challenge_id: ChallengeId(challenge_id),
+            nonce: challenges::nonce(nonce)?,
+            signed_in_at,
+            network: ClientNetwork::from_stored(network),
+        })
+    }
+}
+
+impl TryFrom<LeasedRow> for DueMail {
+    type Error = StoreError;
+
+    fn try_from(row: LeasedRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            mail_id: MailId(row.mail_id),
+            recipient_id: UserId(row.user_id),
+            email: users::email(&row.email)?,
+            source: row.source()?,
+            expires_at: row.expires_at,
+            request_id: row.request_id,
+            attempts: row.attempts,
+            copies: row.copies,
+            life: Duration::from_secs_f64(row.life),
+        })
+    }
+}
+
 impl Tx {
-    /// Puts a challenge's mail into the outbox.
-    pub async fn insert_mail(
+    /// Puts the mail with a challenge's code into the outbox.
+    pub async fn insert_code_mail(
         &mut self,
-        challenge_id: ChallengeId,
+        challenge: &Challenge,
         request_id: &str,
     ) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
-            INSERT INTO outbox (challenge_id, request_id, next_attempt_at)
-            VALUES ($1, $2, clock_timestamp())
+            INSERT INTO outbox (kind, challenge_id, recipient_id, expires_at, request_id,
+                                next_attempt_at)
+            VALUES ($1, $2, $3, $4, $5, clock_timestamp())
             "#,
-            challenge_id.0,
+            MailKind::SignInCode.as_str(),
+            challenge.challenge_id.0,
+            challenge.user_id.0,
+            challenge.expires_at,
             request_id,
         );
         self.guard.watch(query.execute(&mut *self.inner)).await?;
@@ -368,15 +410,15 @@ impl Tx {
     /// whether that is news.
     pub async fn settle_sent_mail(
         &mut self,
-        challenge_id: ChallengeId,
+        mail_id: MailId,
         reply: &str,
     ) -> Result<bool, StoreError> {
         let query = sqlx::query!(
             r#"
             UPDATE outbox SET sent_at = clock_timestamp(), last_reply = $2
-             WHERE challenge_id = $1 AND sent_at IS NULL
+             WHERE mail_id = $1 AND sent_at IS NULL
             "#,
-            challenge_id.0,
+            mail_id.0,
             reply,
         );
         let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
@@ -393,10 +435,10 @@ impl Tx {
         let query = sqlx::query!(
             r#"
             UPDATE outbox SET given_up_at = clock_timestamp(), last_reply = $2
-             WHERE challenge_id = $1 AND attempts = $3
+             WHERE mail_id = $1 AND attempts = $3
                AND sent_at IS NULL AND given_up_at IS NULL
             "#,
-            mail.challenge_id.0,
+            mail.mail_id.0,
             reply,
             mail.attempts,
         );

@@ -784,8 +784,8 @@ async fn queue_mails(store: &Store, user_id: UserId, count: usize) {
             ttl: secs(600),
             network: ClientNetwork::of([198, 18, 0, 1].into()),
         };
-        tx.insert_challenge(&new).await.unwrap().unwrap();
-        tx.insert_mail(new.challenge_id, "request-1").await.unwrap();
+        let challenge = tx.insert_challenge(&new).await.unwrap().unwrap();
+        tx.insert_code_mail(&challenge, "request-1").await.unwrap();
         tx.commit().await.unwrap();
     }
 }
@@ -807,7 +807,7 @@ async fn a_mail_that_is_due_is_leased_by_one_instance() {
         let leased =
             join_all(takers.map(|store| store.lease_due_mails(Due::New, 12, secs(45)))).await;
         let leased: Vec<_> = leased.into_iter().flat_map(Result::unwrap).collect();
-        let distinct: HashSet<_> = leased.iter().map(|mail| mail.challenge_id.0).collect();
+        let distinct: HashSet<_> = leased.iter().map(|mail| mail.mail_id.0).collect();
         assert_eq!((leased.len(), distinct.len()), (12, 12));
         assert!(leased.iter().all(|mail| mail.attempts == 1));
     }
@@ -851,7 +851,7 @@ async fn a_refusal_gives_up_no_mail_that_another_has_leased_or_sent() {
     assert_eq!(idle.count(given_up).await, 0);
     // The first was frozen: its mail had arrived after all.
     let mut tx = idle.stores[0].begin().await.unwrap();
-    let sent = tx.settle_sent_mail(first.challenge_id, "250 yes").await;
+    let sent = tx.settle_sent_mail(first.mail_id, "250 yes").await;
     sent.unwrap();
     tx.commit().await.unwrap();
     assert!(!refuse(&second).await);
@@ -883,7 +883,7 @@ async fn a_mail_that_another_has_leased_or_settled_is_neither_sent_nor_put_off()
     assert!(is_left_alone(&first).await);
     assert!(store.count_mail_copy(&second).await.unwrap());
     let mut tx = store.begin().await.unwrap();
-    let sent = tx.settle_sent_mail(second.challenge_id, "250 yes").await;
+    let sent = tx.settle_sent_mail(second.mail_id, "250 yes").await;
     sent.unwrap();
     tx.commit().await.unwrap();
     assert!(is_left_alone(&second).await);
@@ -976,7 +976,7 @@ async fn a_lease_is_prolonged_and_given_back_by_its_holder_alone() {
     let idle = Idle::start().await;
     let (store, user_id) = (&idle.stores[0], idle.user().await);
     let leased = "SELECT count(*) FROM outbox WHERE leased_until > clock_timestamp()";
-    let held = |mail: &DueMail| [(mail.challenge_id, mail.attempts)];
+    let held = |mail: &DueMail| [(mail.mail_id, mail.attempts)];
     queue_mails(store, user_id, 2).await;
     let first = lease(store, Due::New).await;
     let second = lease(store, Due::Again).await;
@@ -1002,7 +1002,7 @@ async fn a_lease_is_prolonged_and_given_back_by_its_holder_alone() {
     assert_eq!(idle.count(leased).await, 0);
     // It cannot have arrived, so it is due; with a copy on its way it would wait.
     let third = lease(store, Due::Again).await;
-    assert_eq!(third.challenge_id.0, second.challenge_id.0);
+    assert_eq!(third.mail_id.0, second.mail_id.0);
     store
         .renew_mail_leases(&held(&third), secs(60))
         .await

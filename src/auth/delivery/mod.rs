@@ -24,10 +24,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, ChallengeId, DerivedKey, OneTimeCode, Outcome, RequestId,
+    AuditEvent, AuditKind, AuditReason, DerivedKey, MailId, OneTimeCode, Outcome, RequestId,
 };
 use crate::mail::{Mail, MailBody, Mailer, SendError, SignInCode, SmtpReply};
-use crate::store::{Due, DueMail, Store, StoreError};
+use crate::store::{Due, DueMail, MailLease, MailSource, Store, StoreError};
 use crate::telemetry::metrics::{MAIL_DURATION, MAILS};
 
 use places::{Place, Places};
@@ -64,7 +64,7 @@ struct Parts {
     is_due: Arc<Notify>,
     places: Places,
     /// The leases that this instance holds: which attempt at which mail.
-    held: Mutex<HashMap<ChallengeId, i32>>,
+    held: Mutex<HashMap<MailId, i32>>,
 }
 
 /// A mail that this instance has leased and has a place for. The lease is renewed until this is dropped.
@@ -76,7 +76,7 @@ pub struct LeasedMail {
 }
 
 /// Which attempts at which mails are not finished.
-pub struct Unfinished(Vec<(ChallengeId, i32)>);
+pub struct Unfinished(Vec<MailLease>);
 
 impl Delivery {
     /// A delivery that derives codes under `code_key`. `is_due` rings when a mail was put into the outbox.
@@ -151,21 +151,33 @@ impl Delivery {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<ChallengeId, i32>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<MailId, i32>> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Derives what the mail says from what the outbox holds.
+    fn compose(&self, due: &DueMail) -> Mail {
+        match due.source {
+            MailSource::SignInCode {
+                challenge_id,
+                nonce,
+                signed_in_at,
+                network,
+            } => Mail {
+                to: due.email.clone(),
+                requested_at: signed_in_at,
+                body: MailBody::SignInCode(SignInCode {
+                    code: OneTimeCode::derive(&self.0.code_key, challenge_id, nonce),
+                    challenge_id,
+                    network,
+                    expires_at: due.expires_at,
+                }),
+            },
+        }
+    }
+
     async fn send(&self, due: &DueMail, leased_at: Instant, place: &Place) {
-        let mail = Mail {
-            to: due.email.clone(),
-            requested_at: due.signed_in_at,
-            body: MailBody::SignInCode(SignInCode {
-                code: OneTimeCode::derive(&self.0.code_key, due.challenge_id, due.nonce),
-                challenge_id: due.challenge_id,
-                network: due.network,
-                expires_at: due.expires_at,
-            }),
-        };
+        let mail = self.compose(due);
         let (request_id, attempts) = (&due.request_id, due.attempts);
         tracing::debug!(request_id, attempts, "a code mail leaves");
         let until = leased_at + due.life;
@@ -218,10 +230,7 @@ impl Delivery {
                 tracing::debug!(request_id = due.request_id, %reply, "a code mail was taken");
                 let event = event(due, Outcome::Granted, AuditReason::MailSent, reply);
                 let mut tx = self.0.store.begin().await?;
-                if tx
-                    .settle_sent_mail(due.challenge_id, reply.as_str())
-                    .await?
-                {
+                if tx.settle_sent_mail(due.mail_id, reply.as_str()).await? {
                     tx.record(&event).await?;
                 }
                 tx.commit().await
@@ -270,22 +279,22 @@ impl LeasedMail {
 /// A lease that is renewed until this is dropped.
 struct Lease {
     delivery: Delivery,
-    challenge_id: ChallengeId,
+    mail_id: MailId,
 }
 
 impl Lease {
     fn new(delivery: &Delivery, mail: &DueMail) -> Self {
-        delivery.held().insert(mail.challenge_id, mail.attempts);
+        delivery.held().insert(mail.mail_id, mail.attempts);
         Self {
             delivery: delivery.clone(),
-            challenge_id: mail.challenge_id,
+            mail_id: mail.mail_id,
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.delivery.held().remove(&self.challenge_id);
+        self.delivery.held().remove(&self.mail_id);
     }
 }
 
@@ -325,9 +334,9 @@ fn delay_after(attempts: i32) -> Duration {
 
 fn event(due: &DueMail, outcome: Outcome, reason: AuditReason, reply: &SmtpReply) -> AuditEvent {
     AuditEvent {
-        user_id: Some(due.user_id),
+        user_id: Some(due.recipient_id),
         email: Some(due.email.clone()),
-        challenge_id: Some(due.challenge_id),
+        challenge_id: due.source.challenge_id(),
         request_id: RequestId::parse(&due.request_id),
         detail: Some(reply.as_str().to_owned()),
         ..AuditEvent::bare(AuditKind::Mail, outcome, reason)

@@ -1,0 +1,31 @@
+-- $1: at most so many, $2: seconds of the lease, $3: whether they were tried before, $4: the most copies,
+-- $5: the kinds that this release knows.
+WITH due AS (
+    SELECT o.mail_id, o.recipient_id, o.challenge_id
+      FROM outbox AS o JOIN users AS u ON u.user_id = o.recipient_id
+                       LEFT JOIN challenges AS c ON c.challenge_id = o.challenge_id
+     WHERE o.kind = ANY ($5)
+       AND o.sent_at IS NULL AND o.given_up_at IS NULL
+       AND (o.attempts > 0) = $3 AND o.copies < $4
+       AND o.next_attempt_at <= clock_timestamp()
+       AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
+       AND o.expires_at > clock_timestamp()
+       AND (o.challenge_id IS NULL
+            OR c.expires_at > clock_timestamp() AND c.consumed_at IS NULL
+               AND u.credential_version = c.credential_version AND u.disabled_at IS NULL)
+     ORDER BY o.next_attempt_at
+     LIMIT $1
+       FOR UPDATE OF o SKIP LOCKED
+)
+UPDATE outbox AS o
+   SET leased_until = clock_timestamp() + make_interval(secs => $2),
+       attempts = o.attempts + 1
+  FROM due JOIN users AS u ON u.user_id = due.recipient_id
+           LEFT JOIN challenges AS c ON c.challenge_id = due.challenge_id
+ WHERE o.mail_id = due.mail_id
+RETURNING o.mail_id, o.kind, u.user_id, u.email,
+          c.challenge_id AS "challenge_id?", c.nonce AS "nonce?", c.created_at AS "created_at?",
+          c.client_network AS "client_network?: IpNet",
+          LEAST(o.expires_at, c.expires_at) AS "expires_at!", o.request_id, o.attempts, o.copies,
+          GREATEST(EXTRACT(EPOCH FROM LEAST(o.expires_at, c.expires_at) - clock_timestamp()), 0)::FLOAT8
+              AS "life!"
