@@ -14,7 +14,7 @@ use axum::http::HeaderMap;
 use backoffice_auth::config::Config;
 use backoffice_auth::config::ForwardedHeader;
 use backoffice_auth::domain::{
-    AuthenticationMethod, ClientNetwork, Clock, EmailAddress, Generation, KeyPurpose,
+    AuthenticationMethods, ClientNetwork, Clock, EmailAddress, Generation, KeyPurpose,
     PlainPassword, Session, SessionId, SigningKeyRecord, UserId,
 };
 use backoffice_auth::http::extract::client::{Proxies, client_address};
@@ -95,7 +95,7 @@ fn tokens(criterion: &mut Criterion) {
         generation: Generation::FIRST,
         key_id: key.key_id,
         refresh_key_id: None,
-        method: AuthenticationMethod::Password,
+        methods: AuthenticationMethods::PASSWORD,
         created_at: now,
         rotated_at: now,
         access_expires_at: now + Duration::from_mins(15),

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use backoffice_auth::auth::SigningKeys;
 use backoffice_auth::domain::{
-    AuthenticationMethod, Clock, Generation, KeyId, Session, SessionId, Timestamp, UserId,
+    AuthenticationMethods, Clock, Generation, KeyId, Session, SessionId, Timestamp, UserId,
 };
 use backoffice_auth::store::Store;
 use backoffice_auth::token::Tokens;
@@ -203,7 +203,7 @@ impl Database {
             refresh_key_id: row
                 .try_get::<Option<String>, _>("refresh_key_id")?
                 .map(KeyId),
-            method: AuthenticationMethod::Password,
+            methods: AuthenticationMethods::PASSWORD,
             created_at: at("created_at")?,
             rotated_at: at("rotated_at")?,
             access_expires_at: at("access_expires_at")?,

@@ -13,7 +13,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use backoffice_auth::config::{Config, TokensConfig};
 use backoffice_auth::domain::{
-    AuthenticationMethod, Clock, Generation, KeyPurpose, MasterKey, Session, SessionId,
+    AuthenticationMethods, Clock, Generation, KeyPurpose, MasterKey, Session, SessionId,
     SigningKeyRecord, Timestamp, UserId,
 };
 use backoffice_auth::token::{AccessClaims, RefreshClaims, Ring, SealedKey, Sealer, Tokens};
@@ -417,7 +417,7 @@ fn session(key: &SigningKeyRecord) -> Session {
         generation: Generation::FIRST,
         key_id: key.key_id.clone(),
         refresh_key_id: None,
-        method: AuthenticationMethod::Password,
+        methods: AuthenticationMethods::PASSWORD,
         created_at: at(NOW),
         rotated_at: at(NOW),
         access_expires_at: at(NOW + 900),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, AuthenticationMethod, ChallengeId, Client, EmailAddress,
+    AuditEvent, AuditKind, AuditReason, AuthenticationMethods, ChallengeId, Client, EmailAddress,
     OneTimeCode, Outcome, UserId,
 };
 use crate::store::{NewSession, SpentAttempt, StoreError};
@@ -196,7 +196,7 @@ impl Auth {
             user_id: consumed.user_id,
             email: &consumed.email,
             credential_version: consumed.credential_version,
-            method: AuthenticationMethod::PasswordAndCode,
+            methods: AuthenticationMethods::PASSWORD_AND_CODE,
             client,
         };
         let opened = self.open_session(&mut tx, &new, pending.attempts());

@@ -1,6 +1,6 @@
 //! Opening a session: the last step of both ways to sign in.
 
-use crate::domain::{AttemptInFlight, AuthenticationMethod, EndReason, Session};
+use crate::domain::{AttemptInFlight, AuthenticationMethods, EndReason, Session};
 use crate::store::{NewSession, StoreError, Tx};
 use crate::telemetry::metrics::{SESSIONS_ENDED, SESSIONS_OPENED};
 
@@ -9,7 +9,7 @@ use super::Auth;
 /// A session that was opened, and what that takes with it.
 pub(super) struct OpenedSession {
     pub(super) session: Session,
-    method: AuthenticationMethod,
+    methods: AuthenticationMethods,
     /// How many others it ended.
     surplus: u64,
 }
@@ -17,7 +17,7 @@ pub(super) struct OpenedSession {
 impl OpenedSession {
     /// Counts it, once its transaction is committed.
     pub(super) fn count(&self) {
-        SESSIONS_OPENED.add(1, [self.method.as_str().into()]);
+        SESSIONS_OPENED.add(1, [self.methods.as_str().into()]);
         let reason = EndReason::TooManySessions;
         SESSIONS_ENDED.add(self.surplus, [reason.as_str().into()]);
     }
@@ -45,7 +45,7 @@ impl Auth {
             .await?;
         Ok(Some(OpenedSession {
             session,
-            method: new.method,
+            methods: new.methods,
             surplus,
         }))
     }

@@ -1,7 +1,7 @@
 //! Signing in: an email address and a password for a session, or for a challenge.
 
 use crate::domain::{
-    AttemptInFlight, AttemptKey, AuditEvent, AuditKind, AuditReason, AuthenticationMethod,
+    AttemptInFlight, AttemptKey, AuditEvent, AuditKind, AuditReason, AuthenticationMethods,
     Challenge, ChallengeId, Client, CodeNonce, EmailAddress, Limit, LimitScope, Outcome,
     PasswordHash, PlainPassword, Reservation, TwoFactor, User, UserId,
 };
@@ -344,7 +344,7 @@ impl Auth {
             user_id: user.user_id,
             email: &user.email,
             credential_version: user.credential_version,
-            method: AuthenticationMethod::Password,
+            methods: AuthenticationMethods::PASSWORD,
             client,
         };
         let Some(opened) = self.open_session(tx, &new, attempts).await? else {

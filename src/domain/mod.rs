@@ -4,6 +4,7 @@
 //! construction: parsing happens once, at the edge, and never again.
 
 mod audit;
+mod authentication;
 mod challenge;
 mod client;
 mod clock;
@@ -21,6 +22,7 @@ mod user;
 mod words;
 
 pub use audit::{AuditEvent, AuditKind, AuditReason, Outcome};
+pub use authentication::{AuthenticationMethod, AuthenticationMethods};
 pub use challenge::{Challenge, CodeNonce, OneTimeCode};
 pub use client::{Client, ClientNetwork, UserAgent};
 pub use clock::{Clock, Timestamp, whole_seconds};
@@ -34,10 +36,7 @@ pub use limit::{
 pub use mail::MailKind;
 pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
 pub use password::{InvalidPassword, PasswordHash, PlainPassword, WeakPassword};
-pub use session::{
-    AuthenticationMethod, EndReason, Rotation, RotationFacts, RotationRule, Session,
-    decide_rotation,
-};
+pub use session::{EndReason, Rotation, RotationFacts, RotationRule, Session, decide_rotation};
 pub use signing_key::{
     KeyPurpose, KeyStage, KeyState, PairKeys, Revocation, RevocationRefused, SigningKeyRecord,
     active_key, is_rotation_due, pending_key, plan_revocation, stage_of, states,

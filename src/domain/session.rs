@@ -5,45 +5,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::words::words;
-use super::{EmailAddress, Generation, KeyId, Limit, SessionId, Timestamp, UserId};
-
-/// How a person proved who they are, in the words of RFC 8176.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthenticationMethod {
-    /// By password alone.
-    Password,
-    /// By password and a mailed code.
-    PasswordAndCode,
-}
-
-impl AuthenticationMethod {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Password, Self::PasswordAndCode];
-
-    /// The `amr` claim.
-    #[must_use]
-    pub fn amr(self) -> &'static [&'static str] {
-        match self {
-            Self::Password => &["pwd"],
-            Self::PasswordAndCode => &["pwd", "otp"],
-        }
-    }
-
-    /// The word for it where sign-ins are counted.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::PasswordAndCode => "password_and_code",
-        }
-    }
-
-    /// Reads a method back from where it was stored.
-    #[must_use]
-    pub fn from_amr(amr: &[String]) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.amr() == amr)
-    }
-}
+use super::{
+    AuthenticationMethods, EmailAddress, Generation, KeyId, Limit, SessionId, Timestamp, UserId,
+};
 
 words! {
     /// Why a session ended.
@@ -83,7 +47,7 @@ pub struct Session {
     /// The key that signs its refresh token. `None`: the same one.
     pub refresh_key_id: Option<KeyId>,
     /// `amr`.
-    pub method: AuthenticationMethod,
+    pub methods: AuthenticationMethods,
     /// `auth_time`: when the session opened.
     pub created_at: Timestamp,
     /// `iat`: when this generation was made.

@@ -9,9 +9,9 @@ use super::attempts::{Settlement, settle};
 use super::run::{Rows, Run as _};
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
-    AttemptInFlight, AuditKind, AuditReason, AuthenticationMethod, Client, ClientNetwork,
-    EmailAddress, EndReason, Generation, KeyId, Outcome, PairKeys, RotationFacts, RotationRule,
-    Session, SessionId, Timestamp, UserAgent, UserId,
+    AttemptInFlight, AuditKind, AuditReason, AuthenticationMethod, AuthenticationMethods, Client,
+    ClientNetwork, EmailAddress, EndReason, Generation, KeyId, Outcome, PairKeys, RotationFacts,
+    RotationRule, Session, SessionId, Timestamp, UserAgent, UserId,
 };
 
 /// Sessions beyond a user's bound that are ended at once.
@@ -52,7 +52,7 @@ pub struct NewSession<'a> {
     /// Their credentials' version when the password was checked.
     pub credential_version: i32,
     /// How they proved who they are.
-    pub method: AuthenticationMethod,
+    pub methods: AuthenticationMethods,
     /// Where they came from.
     pub client: &'a Client,
 }
@@ -243,7 +243,7 @@ impl TryFrom<SessionRow> for Session {
             generation: Generation(row.generation),
             key_id: KeyId(row.key_id),
             refresh_key_id: row.refresh_key_id.map(KeyId),
-            method: method(&row.amr)?,
+            methods: methods(&row.amr)?,
             created_at: row.created_at,
             rotated_at: row.rotated_at,
             access_expires_at: row.access_expires_at,
@@ -252,8 +252,8 @@ impl TryFrom<SessionRow> for Session {
     }
 }
 
-fn method(amr: &[String]) -> Result<AuthenticationMethod, StoreError> {
-    AuthenticationMethod::from_amr(amr).ok_or(StoreError::Unreadable("sessions.amr"))
+fn methods(amr: &[String]) -> Result<AuthenticationMethods, StoreError> {
+    AuthenticationMethods::from_amr(amr).ok_or(StoreError::Unreadable("sessions.amr"))
 }
 
 /// What a refresh that was not simply granted goes by. The clock is read after the lock was had, since it
@@ -320,10 +320,11 @@ fn advance(next: Advance<'_>) -> impl Rows<SessionRow> + use<> {
     )
 }
 
-fn opened_by(method: AuthenticationMethod) -> AuditKind {
-    match method {
-        AuthenticationMethod::Password => AuditKind::Signin,
-        AuthenticationMethod::PasswordAndCode => AuditKind::Confirm,
+fn opened_by(methods: AuthenticationMethods) -> AuditKind {
+    if methods.contains(AuthenticationMethod::OneTimeCode) {
+        AuditKind::Confirm
+    } else {
+        AuditKind::Signin
     }
 }
 
@@ -495,7 +496,7 @@ impl Tx {
         keys: &PairKeys,
         lifetimes: &SessionLifetimes,
     ) -> Result<Option<Session>, StoreError> {
-        let amr: Vec<String> = new.method.amr().iter().map(ToString::to_string).collect();
+        let amr = new.methods.amr();
         let query = sqlx::query_file_as!(
             SessionRow,
             "src/store/sql/open_session.sql",
@@ -510,7 +511,7 @@ impl Tx {
             new.client.network.as_net() as IpNet,
             agent_of(new.client),
             new.email.as_str(),
-            opened_by(new.method).as_str(),
+            opened_by(new.methods).as_str(),
             Outcome::Granted.as_str(),
             AuditReason::SessionOpened.as_str(),
             new.client.request_id.as_str(),

@@ -219,12 +219,7 @@ impl Tokens {
             jti: Kind::Access.token_id(session.session_id, session.generation),
             sid: session.session_id,
             auth_time: session.created_at.timestamp(),
-            amr: session
-                .method
-                .amr()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            amr: session.methods.amr(),
             email: session.email.clone(),
         }
     }

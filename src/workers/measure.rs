@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::trouble::Trouble;
-use crate::domain::{AuthenticationMethod, Clock, EndReason, LimitScope};
+use crate::domain::{AuthenticationMethods, Clock, EndReason, LimitScope};
 use crate::store::{PurgedTable, Store, StoreError};
 use crate::telemetry;
 use crate::telemetry::metrics::{
@@ -71,8 +71,8 @@ async fn read(store: &Store, round: u32) -> Result<(), StoreError> {
 /// Lets each series begin at zero that can be known in advance: the first event of one that is not
 /// there yet would be no rise, and so would wake nobody.
 fn begin_series() {
-    for method in AuthenticationMethod::ALL {
-        SESSIONS_OPENED.add(0, [method.as_str().into()]);
+    for methods in AuthenticationMethods::ALL {
+        SESSIONS_OPENED.add(0, [methods.as_str().into()]);
     }
     for reason in EndReason::ALL {
         SESSIONS_ENDED.add(0, [reason.as_str().into()]);
