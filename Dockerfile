@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 
-# The image with the program and nothing else: no shell, no package manager, not root.
+# The image with the program and nothing else: no shell, no package manager, not root, and no `dev`.
 #
 #   docker build -t backoffice-auth .
 #   docker build --build-arg REVISION="$(git rev-parse HEAD)" --sbom=true --provenance=mode=max … .
@@ -46,13 +46,15 @@ RUN mkdir -p src tests/interop/rust; \
         cp src/main.rs "benches/$bench"; \
     done; \
     target=$(< /target); \
-    cargo build --release --locked --target "$target" --bin backoffice-auth; \
+    cargo build --release --locked --no-default-features --target "$target" \
+        --bin backoffice-auth; \
     cargo clean --release --target "$target" --package backoffice-auth; \
     rm -r src benches
 
 COPY . .
 RUN target=$(< /target); \
-    cargo build --release --locked --target "$target" --bin backoffice-auth; \
+    cargo build --release --locked --no-default-features --target "$target" \
+        --bin backoffice-auth; \
     mv "target/$target/release/backoffice-auth" /usr/local/bin/
 
 # What the program needs beside itself: glibc and libgcc (`ldd` names no others). This has them, and

@@ -1,5 +1,6 @@
 //! Traces that are sent to a collector: a real one's interface, as far as it is used.
 
+#![cfg(feature = "dev")]
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 

@@ -5,6 +5,10 @@
 #![expect(clippy::print_stderr, reason = "printing is what it is for")]
 
 mod config;
+#[cfg(feature = "dev")]
+mod dev;
+#[cfg(not(feature = "dev"))]
+#[path = "without_dev.rs"]
 mod dev;
 mod doctor;
 mod explain;

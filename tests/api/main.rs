@@ -5,6 +5,7 @@
 //! older ([`support::TestApp::age`]) or the process clock is moved, and what must be waited for is
 //! an event with a time limit.
 
+#![cfg(feature = "dev")]
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 

@@ -14,6 +14,7 @@
 //! The lengths of faults are the only pauses here; what is waited for is an event with a time limit.
 //! Tests run one at a time, because each wants the machine for itself.
 
+#![cfg(feature = "dev")]
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 

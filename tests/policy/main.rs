@@ -2,6 +2,7 @@
 //! outside library lives, what a migration looks like, that the shipped configuration loads, and that
 //! the tests which `docs/security.md` names are there.
 
+#![cfg(feature = "dev")]
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
