@@ -1,4 +1,5 @@
-//! What libraries take from the environment by themselves: no key of ours, but it decides all the same.
+//! Variables that libraries read from the environment by themselves. They are no keys of ours, but they have
+//! an effect.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use super::redact::REDACTED;
 use super::setting::{Entry, Origin};
 use super::types::Config;
 
-/// What the database's driver takes where `database.url` leaves it open, and the parameters of the URL
-/// that say it. The first variable that counts hides the next.
+/// The variables that the database's driver reads if `database.url` leaves a value open, and the parameters
+/// of the URL that give it. The first variable of a group hides the next.
 const OF_THE_DRIVER: [(&[&str], &[&str]); 8] = [
     (&["PGHOSTADDR", "PGHOST"], &["host", "hostaddr"]),
     (&["PGPORT"], &["port"]),
@@ -23,11 +24,11 @@ const OF_THE_DRIVER: [(&[&str], &[&str]); 8] = [
         &["PGSSLROOTCERT"],
         &["sslrootcert", "ssl-root-cert", "ssl-ca"],
     ),
-    // What the URL says is added to it.
+    // The options of the URL are added to it.
     (&["PGOPTIONS"], &[]),
 ];
 
-/// What others take.
+/// The variables that other libraries read.
 const OF_OTHERS: &[&str] = &[
     "PGSSLCERT",
     "PGSSLKEY",
@@ -44,7 +45,7 @@ const SECRETS: [&str; 4] = [
     "OTEL_EXPORTER_OTLP_HEADERS",
 ];
 
-/// The variables that count.
+/// The variables that have an effect.
 pub(super) fn entries(config: &Config, environment: &BTreeMap<String, String>) -> Vec<Entry> {
     let url = Url::parse(config.database.url.expose_secret()).ok();
     let is_set = |name: &&&str| environment.contains_key(**name);
@@ -70,7 +71,7 @@ fn shown(name: &str, value: &str) -> String {
     }
 }
 
-/// Whether a URL says what any of these parameters says.
+/// Whether a URL gives the value of one of these parameters.
 fn says(url: &Url, parameters: &[&str]) -> bool {
     let in_place = match parameters.first() {
         Some(&"host") => url.host_str().is_some_and(|host| !host.is_empty()),

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, told without repeating a secret.
+//! Problems of a configuration. Their texts repeat no secret.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct ConfigError {
 pub struct ConfigProblem {
     /// The key, as in `http.listen`, or the file if it could not be read at all.
     pub key: String,
-    /// What is wrong with it.
+    /// A sentence without the key: what is wrong with it.
     pub message: String,
     /// The environment variable that gave the value, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,7 +28,7 @@ impl ConfigError {
         Self { problems }
     }
 
-    /// Each thing that is wrong.
+    /// All problems, in the order in which they were found.
     #[must_use]
     pub fn problems(&self) -> &[ConfigProblem] {
         &self.problems

@@ -1,4 +1,4 @@
-//! What single values look like: pure, and each refusal says what the value must be.
+//! The form of single values: pure functions, and each refusal says what the value must be.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,8 +24,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
         .map_err(|_| "must be networks or addresses, as 10.0.0.0/8 or ::1")
 }
 
-/// An origin as browsers send it (RFC 6454, section 6.2): lower case, no port that goes without
-/// saying.
+/// An origin as browsers send it (RFC 6454, section 6.2): lower case, without the scheme's usual port.
 pub(super) fn origin(text: &str) -> Result<String, &'static str> {
     const MUST: &str =
         "must be exact origins, as https://office.example.com or http://localhost:3000";
@@ -57,7 +56,7 @@ pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// The `iss` of tokens. Kept as it was written: others compare it byte for byte.
+/// The `iss` of tokens, kept as it was written: services compare it byte for byte.
 pub(super) fn issuer(text: &str) -> Result<String, &'static str> {
     const MUST: &str = "must be an http or https URL in lower case without user, query, fragment \
                         or a slash at its end, as https://auth.example.com";
@@ -66,7 +65,7 @@ pub(super) fn issuer(text: &str) -> Result<String, &'static str> {
     let is_plain = text
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && !b"?#@\\".contains(&byte));
-    // What parsing changes, besides adding the root's slash, another's parser may not.
+    // Parsing adds the root's slash. Whatever else it changes, another parser may not change.
     let is_canonical = url.as_str().strip_suffix('/').unwrap_or(url.as_str()) == text;
     if is_web && is_plain && is_canonical && !text.ends_with('/') {
         Ok(text.to_owned())
@@ -75,7 +74,7 @@ pub(super) fn issuer(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Where a collector takes traces: a whole URL, its path included.
+/// The URL at which a collector takes traces, with its path.
 pub(super) fn collector(text: &str) -> Result<String, &'static str> {
     const MUST: &str = "must be an http or https URL without user or fragment, as \
                         http://127.0.0.1:4318/v1/traces";
@@ -105,7 +104,7 @@ pub(super) fn is_database_url(text: &str) -> Result<(), &'static str> {
         "must be a URL, as postgres://user:password@host:5432/database, with signs like / ? # @ in \
          the password percent-encoded"
     })?;
-    // The driver would take a part of the password for a host, a database or a parameter.
+    // The driver would read a part of the password as a host, a database or a parameter.
     if ends_early(text, &url) {
         return Err(
             "can be read in two ways: signs like / ? # @ must be percent-encoded in the password, \
@@ -115,7 +114,7 @@ pub(super) fn is_database_url(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether it lists hosts as libpq takes them, `a,b` or `a:5432,b:5432` or `host=a,b`. What may be a part
+/// Whether it lists hosts in libpq's form, `a,b` or `a:5432,b:5432` or `host=a,b`. A text that may be a part
 /// of a password is left to [`ends_early`].
 fn names_several_hosts(text: &str) -> bool {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
@@ -138,9 +137,9 @@ pub(super) fn ends_early(text: &str, url: &Url) -> bool {
     url.fragment().is_some() || tail.contains('@')
 }
 
-/// What is logged, in the syntax of `RUST_LOG`.
+/// A filter for the log, in the syntax of `RUST_LOG`.
 ///
-/// A word alone may be a target, so a misspelt level would be taken for one, and nothing be logged.
+/// A single word may be a target, so a misspelt level would count as a target and nothing would be logged.
 pub(super) fn log_filter(text: &str) -> Result<String, &'static str> {
     const MUST: &str = "must be a filter such as info,sqlx=warn, with levels error, warn, info, debug, \
                         trace or off";

@@ -1,13 +1,13 @@
-//! What holds, and where it came from: for people as TOML, for programs as JSON.
+//! The settings in force and their origins: for people as TOML, for programs as JSON.
 
 use serde_json::json;
 
 use super::setting::Entry;
 
-/// A line per key, under its whole name: it can be searched, and loads as it stands once the
-/// secrets are filled in.
+/// A line per key, under its whole name: it can be searched, and it loads again once the secrets are filled
+/// in.
 ///
-/// What is set outside of the configuration follows as comments: it is no key of ours.
+/// Variables of libraries follow as comments, because they are no keys of ours.
 pub(super) fn toml(entries: &[Entry], outside: &[Entry]) -> String {
     let comments = outside.iter().map(|entry| format!("# {}", line(entry)));
     entries.iter().map(line).chain(comments).collect()

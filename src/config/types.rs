@@ -14,42 +14,42 @@ use crate::domain::{Language, Limit, MasterKey};
 pub struct Config {
     /// The two listeners.
     pub http: HttpConfig,
-    /// The database.
+    /// The PostgreSQL database.
     pub database: DatabaseConfig,
-    /// What must not be known.
+    /// The secrets of this server.
     pub secrets: SecretsConfig,
-    /// Tokens and sessions.
+    /// Tokens and the lifetimes of sessions.
     pub tokens: TokensConfig,
-    /// The second factor.
+    /// The challenge of the second factor.
     pub two_factor: TwoFactorConfig,
-    /// Password hashing.
+    /// The hashing of passwords.
     pub passwords: PasswordsConfig,
-    /// How much is too much.
+    /// Limits on requests, failures and mails.
     pub limits: LimitsConfig,
-    /// How codes leave.
+    /// How mails leave.
     pub mail: MailConfig,
-    /// Who may introspect.
+    /// The services that may introspect.
     pub introspection: IntrospectionConfig,
-    /// The signing keys.
+    /// The rotation of signing keys.
     pub keys: KeysConfig,
-    /// The audit log.
+    /// The retention of the audit log.
     pub audit: AuditConfig,
-    /// What is written to standard error.
+    /// The log on standard error.
     pub log: LogConfig,
-    /// What is sent to others about requests.
+    /// The traces of requests.
     pub telemetry: TelemetryConfig,
 }
 
 /// `http`: the two listeners.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
-    /// For browsers and services.
+    /// The listener for browsers and services.
     pub listen: SocketAddr,
-    /// For probes and scrapers.
+    /// The listener for probes and scrapers.
     pub management_listen: SocketAddr,
-    /// Whose forwarding headers count.
+    /// The proxies whose forwarding headers count.
     pub trusted_proxies: Vec<IpNet>,
-    /// Which of their headers counts.
+    /// The header of theirs that counts.
     pub forwarded_header: ForwardedHeader,
     /// Browser origins that may call, each `scheme://host[:port]` in lower case.
     pub allowed_origins: Vec<String>,
@@ -68,15 +68,15 @@ pub struct HttpConfig {
 /// Which header of a trusted proxy tells where a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardedHeader {
-    /// Whichever there is; where both are, they must agree.
+    /// The one that there is; if there are both, they must agree.
     Either,
-    /// `X-Forwarded-For`.
+    /// `X-Forwarded-For` alone.
     XForwardedFor,
     /// `Forwarded` (RFC 7239).
     Forwarded,
 }
 
-/// `database`.
+/// `database`: PostgreSQL, and who migrates it.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
     /// `postgres://…`; holds a password, hence secret.
@@ -91,14 +91,14 @@ pub struct DatabaseConfig {
     pub transaction_pooling: bool,
 }
 
-/// `secrets`.
+/// `secrets`: the master key.
 #[derive(Debug, Clone)]
 pub struct SecretsConfig {
-    /// What all server-side keys follow from.
+    /// The key from which all server-side keys are derived.
     pub master_key: MasterKey,
 }
 
-/// `tokens`.
+/// `tokens`: names in tokens, and lifetimes.
 #[derive(Debug, Clone)]
 pub struct TokensConfig {
     /// `iss`, and the `aud` of refresh tokens: an `http` or `https` URL without query or fragment,
@@ -106,13 +106,13 @@ pub struct TokensConfig {
     pub issuer: String,
     /// `aud` and `client_id` of access tokens.
     pub audience: String,
-    /// Life of an access token.
+    /// The lifetime of an access token.
     pub access_ttl: Duration,
-    /// Life of a refresh token, and of a session that is not refreshed.
+    /// The lifetime of a refresh token, and of a session that is not refreshed.
     pub refresh_idle_ttl: Duration,
-    /// Life of a session.
+    /// The lifetime of a session.
     pub session_ttl: Duration,
-    /// For how long after a rotation the token before it gets the same answer.
+    /// How long after a rotation the token before it gets the same answer.
     pub refresh_grace: Duration,
     /// Live sessions that a user may have.
     pub max_sessions_per_user: u32,
@@ -120,10 +120,10 @@ pub struct TokensConfig {
     pub legacy_ttl: Duration,
 }
 
-/// `two_factor`.
+/// `two_factor`: the challenge.
 #[derive(Debug, Clone)]
 pub struct TwoFactorConfig {
-    /// Life of a challenge and its code.
+    /// The lifetime of a challenge and its code.
     pub ttl: Duration,
 }
 
@@ -132,17 +132,17 @@ pub struct TwoFactorConfig {
 pub struct PasswordsConfig {
     /// Memory per hash, in KiB.
     pub memory_kib: u32,
-    /// Passes over it.
+    /// Passes over the memory.
     pub iterations: u32,
-    /// Lanes.
+    /// Lanes of a hash.
     pub parallelism: u32,
     /// Hashes at a time.
     pub workers: usize,
-    /// How many may wait for a worker, over all.
+    /// Requests that may wait for a worker, in total.
     pub queue: usize,
 }
 
-/// `limits`.
+/// `limits`: attempts, ceilings and bursts.
 #[derive(Debug, Clone, Copy)]
 pub struct LimitsConfig {
     /// Sign-ins per address and network.
@@ -164,29 +164,29 @@ pub struct LimitsConfig {
     /// Tokens that are not ours and challenges that do not exist that may be counted at once, over all
     /// networks.
     pub strangers_burst: u32,
-    /// The same, a second after that.
+    /// Those that may be counted per second after that.
     pub strangers_per_second: u32,
     /// Requests a second that a network may go on making, per method.
     pub flood_per_second: u32,
 }
 
-/// `mail`.
+/// `mail`: sender, language and transport.
 #[derive(Debug, Clone)]
 pub struct MailConfig {
     /// How mail leaves.
     pub transport: MailTransportConfig,
     /// The sender, as `Name <address>` or an address alone; checked when the mailer is built.
     pub from: String,
-    /// What mails are written in.
+    /// The language of mails.
     pub language: Language,
     /// A folder with the operator's own templates; read when the mailer is built.
     pub templates_dir: Option<PathBuf>,
 }
 
-/// `mail.transport`.
+/// `mail.transport`: the way that mails leave.
 #[derive(Debug, Clone)]
 pub enum MailTransportConfig {
-    /// Over SMTP.
+    /// Over SMTP, to one relay or two.
     Smtp {
         /// `mail.smtp`: the relay that is tried first.
         first: SmtpConfig,
@@ -200,45 +200,45 @@ pub enum MailTransportConfig {
 /// A relay: `mail.smtp` or `mail.fallback`.
 #[derive(Debug, Clone)]
 pub struct SmtpConfig {
-    /// The relay.
+    /// The host of the relay.
     pub host: String,
-    /// Its port.
+    /// The port of the relay.
     pub port: u16,
     /// How the connection is protected.
     pub tls: SmtpTls,
-    /// Who signs in to the relay, if anybody.
+    /// Name and password for the relay, if it wants them.
     pub credentials: Option<SmtpCredentials>,
-    /// The name by which we greet it, if it is not to follow from the machine and `mail.from`.
+    /// The name for the greeting; without it, the name follows from the machine and `mail.from`.
     pub hello_name: Option<String>,
     /// A file with the certificates to trust in place of the public ones; read when the mailer is
     /// built.
     pub ca_file: Option<PathBuf>,
 }
 
-/// How a relay is spoken to: `tls`.
+/// How the connection to a relay is protected: `tls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SmtpTls {
     /// TLS from the first byte (port 465).
     Required,
-    /// Upgraded by STARTTLS before anything is said, or given up (port 587).
+    /// Upgraded by STARTTLS before anything else is sent, or closed (port 587).
     StartTls,
     /// In the clear: for a relay on the same machine.
     None,
 }
 
-/// Who signs in to a relay: `username` and `password`.
+/// How this server signs in to a relay: `username` and `password`.
 #[derive(Debug, Clone)]
 pub struct SmtpCredentials {
-    /// The name.
+    /// The user name.
     pub username: String,
-    /// The password.
+    /// The password of that user.
     pub password: SecretString,
 }
 
-/// `introspection`.
+/// `introspection`: the services that may ask about tokens.
 #[derive(Debug, Clone)]
 pub struct IntrospectionConfig {
-    /// Who may ask.
+    /// The services that may ask.
     pub clients: Vec<IntrospectionClient>,
     /// Requests that may wait at a time for a session to end.
     pub max_waiting: usize,
@@ -247,54 +247,54 @@ pub struct IntrospectionConfig {
 /// A service that may introspect tokens and read the feed of ended sessions.
 #[derive(Debug, Clone)]
 pub struct IntrospectionClient {
-    /// The name it signs in with.
+    /// The name in HTTP Basic.
     pub id: String,
-    /// SHA-256 of its secret.
+    /// The SHA-256 of its secret.
     pub secret_sha256: [u8; 32],
 }
 
-/// `keys`.
+/// `keys`: the signing keys.
 #[derive(Debug, Clone)]
 pub struct KeysConfig {
     /// RSA modulus of a new key: 2048, 3072 or 4096.
     pub bits: u32,
-    /// Age at which a key is replaced; zero: never by itself.
+    /// The age at which a key is replaced; zero: never automatically.
     pub rotate_after: Duration,
     /// How long a new key is published before it signs.
     pub publish_before: Duration,
 }
 
-/// `audit`.
+/// `audit`: the audit log.
 #[derive(Debug, Clone, Copy)]
 pub struct AuditConfig {
     /// How long an event is kept; zero: for ever.
     pub retention: Duration,
 }
 
-/// `log`.
+/// `log`: the log on standard error.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
-    /// How a line looks.
+    /// The form of a line.
     pub format: LogFormat,
-    /// What is logged, in the syntax of `RUST_LOG`.
+    /// The filter, in the syntax of `RUST_LOG`.
     pub filter: String,
 }
 
-/// `log.format`.
+/// `log.format`: the form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For eyes.
+    /// Text for people.
     Text,
 }
 
-/// `telemetry`.
+/// `telemetry`: traces for a collector.
 #[derive(Debug, Clone)]
 pub struct TelemetryConfig {
-    /// Where traces go: an `http` or `https` URL. `None`: nowhere. Without the feature `otlp` it is
-    /// always `None`.
+    /// The `http` or `https` URL that traces go to. `None`: nowhere. Without the feature `otlp` it is always
+    /// `None`.
     pub otlp_endpoint: Option<String>,
-    /// Of a hundred requests that belong to no trace of a caller's, how many are traced.
+    /// How many of a hundred requests are traced, if they belong to no trace of the caller.
     pub sample_percent: u32,
 }

@@ -1,4 +1,4 @@
-//! What is legal but weak. A server that starts with one of these says so.
+//! Settings that are legal but weak. A server that starts with one of them says so.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::types::{
     Config, ForwardedHeader, HttpConfig, MailTransportConfig, PasswordsConfig, SmtpConfig, SmtpTls,
 };
 
-/// Memory in KiB and passes that are equally strong with one lane: the least that the OWASP
+/// Pairs of memory in KiB and passes that are equally strong with one lane: the minima that the OWASP
 /// Password Storage Cheat Sheet recommends for Argon2id.
 const OWASP_MINIMA: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9216, 4), (7168, 5)];
 
@@ -31,7 +31,7 @@ pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, String>) 
         .collect()
 }
 
-/// A network of all addresses takes every client for a proxy.
+/// A network of all addresses makes every client a proxy.
 fn everybody_is_a_proxy(trusted: &[IpNet]) -> Option<String> {
     let all = trusted.iter().find(|network| network.prefix_len() == 0)?;
     Some(format!(
@@ -40,8 +40,8 @@ fn everybody_is_a_proxy(trusted: &[IpNet]) -> Option<String> {
     ))
 }
 
-/// Without `verify-full` the driver takes any certificate, or the certificate of any host, or none: who is
-/// in between reads and writes what they like. Not on this machine, where nobody is.
+/// Without `verify-full` the driver accepts any certificate, or the certificate of any host, or none: a
+/// machine in between can read and change what passes. On this machine there is nothing in between.
 fn unverified_database(url: &str, environment: &BTreeMap<String, String>) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let said = |names: &[&str]| {
@@ -116,7 +116,7 @@ fn in_the_clear(section: &str, relay: &SmtpConfig) -> Option<String> {
     })
 }
 
-/// Parameters of a database's URL that the driver takes, besides `options[…]`.
+/// Parameters of a database's URL that the driver knows, besides `options[…]`.
 const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
@@ -138,8 +138,8 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// Parameters that other programs take. Only these are named: what else stands in a query may be a part
-/// of a password.
+/// Parameters that other programs know. Only these are named: other words in a query may be a part of a
+/// password.
 const OF_OTHERS: [&str; 16] = [
     "channel_binding",
     "connect_timeout",
@@ -159,7 +159,8 @@ const OF_OTHERS: [&str; 16] = [
     "tcp_user_timeout",
 ];
 
-/// The driver ignores what it does not know; what it says of that is not logged, for it tells the value.
+/// The driver ignores a parameter that it does not know. Its own message is not logged, because it repeats
+/// the value.
 fn unknown_parameters(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");

@@ -1,5 +1,5 @@
-//! The demo: a private PostgreSQL, a mailbox, keys, two users, the server and a page to sign in on,
-//! from nothing.
+//! The demo: a private PostgreSQL, a mailbox, keys, two users, the server and a page to sign in on. It
+//! needs nothing set up.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -24,7 +24,7 @@ use crate::limits::AttemptKeys;
 use crate::password::HashingPool;
 use crate::store::Store;
 
-/// The page's own example, for both users. It would be refused for anybody else.
+/// The password of both users, as in the page's example. The rules would refuse it for any other user.
 const PASSWORD: &str = "Secret123";
 
 const USERS: [(&str, TwoFactor); 2] = [
@@ -32,25 +32,24 @@ const USERS: [(&str, TwoFactor); 2] = [
     ("ops@bar.com", TwoFactor::Off),
 ];
 
-/// Where the mailbox page is, unless something else is there.
+/// The port of the mailbox page, unless another program has it.
 const MAILBOX_PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
 
 const LISTEN_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__LISTEN";
 const MANAGEMENT_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN";
 
-/// What a first run needs, minus the server: a database, a mailbox, and a configuration for them.
+/// What a first run needs besides the server: a database, a mailbox, and a configuration for them.
 #[derive(Debug)]
 pub struct Workshop {
     cluster: Cluster,
     mailbox: Mailbox,
     page: SigninPage,
-    /// What was written to `config.toml`, with the environment on top, and with the sign-in page
-    /// allowed to call.
+    /// The settings in `config.toml`, overridden by the environment; the sign-in page may call.
     pub config: Config,
     folder: PathBuf,
 }
 
-/// Everything, running.
+/// The server, the mailbox, the database and the page, all running.
 #[derive(Debug)]
 pub struct Demo {
     app: App,
@@ -63,7 +62,7 @@ pub struct Demo {
 
 impl Workshop {
     /// Starts PostgreSQL and the mailbox, and writes `config.toml` into `folder`, where all state
-    /// lives. The environment overrides that file, but for `DATABASE_URL`: the demo has a database
+    /// lives. The environment overrides that file, except for `DATABASE_URL`: the demo has a database
     /// of its own.
     pub async fn open(
         folder: &Path,
@@ -120,9 +119,9 @@ impl Workshop {
 }
 
 impl Demo {
-    /// Starts the server on what the workshop holds, and makes the demo users.
+    /// Starts the server on the workshop's database, and makes the demo users.
     pub async fn start(workshop: Workshop) -> anyhow::Result<Self> {
-        // First, so that they can sign in as soon as the server is ready.
+        // The users come first, so that they can sign in as soon as the server is ready.
         make_users(&workshop.config).await?;
         let http = &workshop.config.http;
         let app = match App::start(&workshop.config, Clock::system()).await {
@@ -154,13 +153,13 @@ impl Demo {
         })
     }
 
-    /// Mails as they arrive.
+    /// Every mail from now on, as it arrives.
     #[must_use]
     pub fn mails(&self) -> broadcast::Receiver<Arc<Mail>> {
         self.mailbox.subscribe()
     }
 
-    /// What runs where, and the lines to try.
+    /// The addresses of what runs, and the calls to try.
     #[must_use]
     pub fn welcome(&self) -> String {
         let mailbox = self.mailbox.page_addr().map(|page| page.to_string());
@@ -174,7 +173,7 @@ impl Demo {
             .replace("{database}", &self.database_folder())
     }
 
-    /// Where the database is, and why, if it is not where everything else is.
+    /// A note with the folder of the database and the reason, if it is not in the folder of the demo.
     fn database_folder(&self) -> String {
         let folder = self.cluster.folder();
         let outside = if folder.starts_with(&self.folder) {
@@ -206,7 +205,7 @@ async fn start_mailbox() -> io::Result<Mailbox> {
     }
 }
 
-/// The file is TOML, and a basic TOML string is a JSON one.
+/// Quotes a text for TOML: a JSON string is a basic TOML string.
 fn config_text(
     folder: &Path,
     [listen, management]: [&str; 2],
@@ -238,7 +237,7 @@ fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }
 
-/// Writes a file that nobody else can read, all of it or nothing.
+/// Writes a file that no other user can read, all of it or nothing.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let part = path.with_extension("part");
     let _ = fs::remove_file(&part);

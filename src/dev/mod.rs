@@ -1,6 +1,6 @@
-//! What a first run and the tests need and production does not: a private PostgreSQL and a mailbox
-//! in place of a mail server; and, for the demo, a page to sign in on. All listen on loopback alone
-//! and leave nothing running behind.
+//! A private PostgreSQL, a mailbox in place of a mail server and, for the demo, a page to sign in on. A first
+//! run and the tests need them, and production does not: they are behind the feature `dev`. All of them
+//! listen on loopback alone and leave nothing running.
 
 mod cluster;
 mod demo;

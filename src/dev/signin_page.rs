@@ -1,5 +1,5 @@
 //! The reference sign-in page of `docs/browser`, in the demo alone. It has an origin of its own, as the
-//! page of a real Back Office would have, so that what it does goes through CORS.
+//! page of a real Back Office has, so that its calls go through CORS.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,12 +20,12 @@ const SCRIPT: &str = include_str!("../../docs/browser/page.js");
 const MODULE: &str = include_str!("../../docs/browser/backoffice-auth.js");
 const STYLE: &str = include_str!("../../docs/browser/page.css");
 
-/// What the page holds where a server of one's own is to be named.
+/// The placeholder in the page for the address of the server.
 const SERVER: &str = r#"content="http://127.0.0.1:8080""#;
-/// Where the demo says what only the demo has.
+/// The placeholder in the page for a note about the demo.
 const PLACE: &str = "<!-- demo -->";
 
-/// Where the page is, unless something else is there.
+/// The port of the page, unless another program has it.
 const PORT: u16 = 8081;
 
 /// The page's listener. Browsers that come before it is served wait in its queue.
@@ -36,7 +36,7 @@ pub(super) struct SigninPage {
 }
 
 impl SigninPage {
-    /// Takes a port, on loopback alone.
+    /// Takes a port on loopback.
     pub(super) async fn bind() -> io::Result<Self> {
         let listen = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let listener = match listen(PORT).await {
@@ -47,7 +47,7 @@ impl SigninPage {
         Ok(Self { listener, port })
     }
 
-    /// The origins that a browser may call it by; the first is the one to tell people.
+    /// The origins under which a browser may open the page; the first is the one to show.
     pub(super) fn origins(&self) -> [String; 2] {
         ["127.0.0.1", "localhost"].map(|host| format!("http://{host}:{}", self.port))
     }
@@ -63,8 +63,8 @@ impl SigninPage {
 }
 
 fn router(server: SocketAddr, mailbox: Option<SocketAddr>) -> Router {
-    // The page may run its own scripts, and talk to the server; nothing else, and no text becomes
-    // markup or code in it.
+    // The page may run its own scripts and talk to the server, and nothing else. No text becomes markup
+    // or code in it.
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
          connect-src http://{server}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
@@ -99,7 +99,7 @@ fn answer(kind: &'static str, policy: HeaderValue, text: String) -> Response {
     (fixed, own, policy, text).into_response()
 }
 
-/// The page, told where its server is and what the demo has.
+/// The page with the address of its server and the note about the demo filled in.
 fn page(server: SocketAddr, mailbox: Option<SocketAddr>) -> String {
     let mailbox = mailbox.map_or_else(String::new, |mailbox| {
         format!(r#" Mails arrive in the <a href="http://{mailbox}">mailbox</a>."#)

@@ -1,11 +1,11 @@
-//! Remembers that a relay does not work, so that not every mail has to find out.
+//! A circuit breaker for each relay: a relay that failed is tried last for a while.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// For how long a relay that failed is tried last.
+/// A relay that failed is tried last for this long.
 const COOL_OFF: Duration = Duration::from_secs(30);
 
 /// The state of one relay.
@@ -16,8 +16,8 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
-    /// Whether the relay is known not to work. When it has been for a while, one caller is told
-    /// that it does, and so tries it for all; the others go on as before until that one knows.
+    /// Whether the relay is known not to work. After a while one caller gets `false` and so tries the relay
+    /// for all; the others get `true` until that caller reports the outcome.
     pub(super) fn is_open(&self) -> bool {
         let now = Instant::now();
         match &mut *self.down_until() {
@@ -30,12 +30,12 @@ impl Breaker {
         }
     }
 
-    /// The relay does not work. Tells whether that is news.
+    /// Notes that the relay does not work; whether that is news.
     pub(super) fn open(&self) -> bool {
         (self.down_until().replace(Instant::now() + COOL_OFF)).is_none()
     }
 
-    /// The relay works. Tells whether that is news.
+    /// Notes that the relay works; whether that is news.
     pub(super) fn close(&self) -> bool {
         self.down_until().take().is_some()
     }

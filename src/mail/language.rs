@@ -28,7 +28,7 @@ pub(super) fn texts(kind: MailKind, language: Language) -> [&'static str; 3] {
 /// `24 November 2026, 08:46 UTC`, or the form that readers of the language expect.
 pub(super) fn in_words(language: Language, at: Timestamp) -> String {
     let (day, year, time) = (at.day(), at.year(), at.format("%H:%M"));
-    let month = months(language)[at.month0() as usize];
+    let month = month(language, at.month0());
     match language {
         Language::English => format!("{day} {month} {year}, {time} UTC"),
         Language::German => format!("{day}. {month} {year}, {time} Uhr UTC"),
@@ -41,65 +41,26 @@ pub(super) fn in_words(language: Language, at: Timestamp) -> String {
     }
 }
 
-fn months(language: Language) -> [&'static str; 12] {
-    match language {
-        Language::English => [
-            "January",
-            "February",
-            "March",
-            "April",
-            "May",
-            "June",
-            "July",
-            "August",
-            "September",
-            "October",
-            "November",
-            "December",
-        ],
-        Language::German => [
-            "Januar",
-            "Februar",
-            "März",
-            "April",
-            "Mai",
-            "Juni",
-            "Juli",
-            "August",
-            "September",
-            "Oktober",
-            "November",
-            "Dezember",
-        ],
-        Language::French => [
-            "janvier",
-            "février",
-            "mars",
-            "avril",
-            "mai",
-            "juin",
-            "juillet",
-            "août",
-            "septembre",
-            "octobre",
-            "novembre",
-            "décembre",
-        ],
-        Language::Spanish => [
-            "enero",
-            "febrero",
-            "marzo",
-            "abril",
-            "mayo",
-            "junio",
-            "julio",
-            "agosto",
-            "septiembre",
-            "octubre",
-            "noviembre",
-            "diciembre",
-        ],
-    }
+/// The name of a month, counted from zero.
+fn month(language: Language, number: u32) -> &'static str {
+    let months = match language {
+        Language::English => {
+            "January February March April May June July August September October November December"
+        }
+        Language::German => {
+            "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
+        }
+        Language::French => {
+            "janvier février mars avril mai juin juillet août septembre octobre novembre décembre"
+        }
+        Language::Spanish => {
+            "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre"
+        }
+    };
+    months
+        .split(' ')
+        .nth(number as usize)
+        .expect("a year has twelve months")
 }
 
 #[cfg(test)]

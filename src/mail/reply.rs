@@ -1,4 +1,4 @@
-//! What comes back from a relay, made fit for a log line or a column.
+//! The answer of a relay, cleaned for a log line and a column.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ impl SmtpReply {
         Self(format!("{said} ({relay})"))
     }
 
-    /// This, with what another relay had said before.
+    /// This reply, followed by the one that another relay gave before.
     pub(super) fn after(self, earlier: &Self) -> Self {
         if earlier.0.is_empty() {
             return self;
@@ -46,13 +46,13 @@ impl SmtpReply {
         Self(format!("{self}; before that {earlier}"))
     }
 
-    /// Cleans what was said about a mail.
+    /// Cleans a text about a mail.
     pub(super) fn new(mail: &Mail, said: &str) -> Self {
         let printable = |c: char| if c.is_ascii_graphic() { c } else { ' ' };
         let line: String = said.chars().map(printable).collect();
         let words: Vec<_> = line.split_whitespace().collect();
-        // Only now: what was taken out above could have stood between two halves of a code. And
-        // before the cut, so that no part of one is left at the end.
+        // After the step above, because a removed character could have stood between two halves of a
+        // code; and before the cut, so that no part of a code is left at the end.
         let mut line = words.join(" ").replace(mail.to.as_str(), "(address)");
         for (variable, secret) in mail.body.secrets() {
             line = line.replace(secret, &format!("({variable})"));
@@ -61,7 +61,7 @@ impl SmtpReply {
         Self(line)
     }
 
-    /// The line: a reply code and its text, or what went wrong before there was one.
+    /// The line: a reply code and its text, or the error if there was no reply.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

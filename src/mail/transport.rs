@@ -1,4 +1,4 @@
-//! The ways out: over one relay or another, or into the log.
+//! How mails leave: over one relay or another, or into the log.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use super::reply::{SendError, SmtpReply};
 use super::template::Content;
 use crate::config::MailTransportConfig;
 
-/// The ways out.
+/// The way that mails leave.
 pub(super) enum Transport {
-    /// To one of these relays: the first, then the fallback.
+    /// Over one of these relays: the first, then the fallback.
     Smtp(Vec<Relay>),
-    /// Into the log, code and all: for development.
+    /// Into the log, with the code: for development.
     Log,
 }
 
 impl Transport {
-    /// Prepares the relays; connects to nothing yet. `domain` is where mails come from. The error tells
-    /// all that is wrong.
+    /// Prepares the relays; connects to nothing yet. `domain` is the sender's. The error lists everything
+    /// that is wrong.
     pub(super) fn new(
         config: &MailTransportConfig,
         domain: &str,
@@ -67,8 +67,8 @@ impl Transport {
         }
     }
 
-    /// Sends a mail over each relay, whatever the other does and for so long each; over none if it would
-    /// be logged.
+    /// Sends a mail over each relay, independent of the other relay, for at most `patience` each; over none
+    /// if mails go to the log.
     pub(super) async fn try_each(
         &self,
         mail: &Mail,
@@ -103,9 +103,9 @@ impl Transport {
 /// Offers a mail to one relay after the other, until one takes it, may have taken it, or refuses its
 /// recipient for good.
 ///
-/// What was said of the recipient for good is as true at the next one. The answer would be a second
-/// refusal, or a relay that takes the mail and cannot deliver it, and nobody would learn of that. What
-/// one may have taken would arrive twice.
+/// A final refusal of the recipient is as true at the next relay. That relay would refuse, too, or take the
+/// mail and fail to deliver it, and nobody would learn of that. A mail that one relay may have taken would
+/// arrive twice.
 async fn offer<W: Future<Output = bool>>(
     relays: &[Relay],
     mail: &Mail,
@@ -148,21 +148,21 @@ async fn offer<W: Future<Output = bool>>(
     Err(SendError::Temporary(told))
 }
 
-/// The order in which relays are tried: one that is known not to work comes last. It is not left
-/// out, so that a mail which the other does not take has lost nothing.
+/// The order in which relays are tried: a relay that is known not to work comes last. It is not left out,
+/// so that a mail which the other relay does not take has lost nothing.
 fn in_turn(relays: &[Relay]) -> impl Iterator<Item = &Relay> {
     let (down, up): (Vec<_>, Vec<_>) = relays.iter().partition(|relay| relay.breaker.is_open());
     up.into_iter().chain(down)
 }
 
-/// Draws the conclusion from a failure: whether the relay is worth trying first.
+/// Decides by a failure whether the relay is tried first from now on.
 fn note(relay: &Relay, failure: &Failure, reply: &SmtpReply) {
     if failure.is_of_the_relay() {
         if relay.breaker.open() {
             tracing::warn!(section = relay.section, %reply, "a mail relay does not work");
         }
     } else {
-        // It answered, if only to refuse.
+        // The relay answered, even if it refused.
         relay.breaker.close();
     }
 }

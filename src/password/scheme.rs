@@ -1,4 +1,4 @@
-//! The hash formats: Argon2id as made here, and what older services left behind.
+//! The hash formats: Argon2id as it is made here, and the formats of older services.
 
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -10,13 +10,13 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crate::config::PasswordsConfig;
 use crate::domain::{PasswordHash, PlainPassword};
 
-/// What new hashes are made with.
+/// The algorithm of new hashes.
 const KIND: (Algorithm, Version) = (Algorithm::Argon2id, Version::V0x13);
 
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
 
-/// The dearest hash that is taken over: a sign-in must not cost more than a few seconds.
+/// The most expensive hash that can be imported: a sign-in must not cost more than a few seconds.
 const MAX_IMPORTED_MEMORY_KIB: u32 = 262_144;
 const MAX_IMPORTED_PASSES: u32 = 10;
 const MAX_IMPORTED_BCRYPT_COST: u32 = 13;
@@ -32,21 +32,21 @@ pub enum UnsupportedHash {
     TooExpensive,
 }
 
-/// What the time of a check depends on: the scheme and its parameters.
+/// The scheme of a hash and its parameters: the time of a check depends on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Cost {
-    /// `argon2id`, `bcrypt`.
+    /// The scheme: `argon2id` or `bcrypt`, say.
     pub(super) scheme: &'static str,
-    /// The work that is set, by which those of one scheme compare.
+    /// The work that the parameters ask for. It orders the hashes of one scheme.
     pub(super) work: u64,
-    /// What else is set.
+    /// The parameters.
     details: [u32; 3],
 }
 
 /// A stored hash, parsed.
 pub(super) enum Scheme<'a> {
     Argon2 {
-        /// The context does not tell it.
+        /// The context does not give it back.
         kind: (Algorithm, Version),
         context: Argon2<'static>,
         salt: Vec<u8>,
@@ -88,15 +88,15 @@ impl<'a> Scheme<'a> {
         })
     }
 
-    /// Whether a match of these bytes leaves open whether they are all of the password: bcrypt ignores
-    /// what comes after 72 bytes, of which the last can be the zero that ends a shorter password, and
-    /// repeats what is shorter with that zero behind it. What was typed is not known to be right then,
-    /// and must not be made to count.
+    /// Whether a match of these bytes leaves open whether they are the whole password. Bcrypt ignores
+    /// everything after 72 bytes, of which the last can be the zero that ends a shorter password, and
+    /// repeats a shorter password with that zero behind it. Then the typed text is not known to be the
+    /// password, and must not become the password.
     pub(super) fn cuts(&self, password: &[u8]) -> bool {
         matches!(self, Self::Bcrypt { .. }) && (password.len() >= 72 || password.contains(&0))
     }
 
-    /// Whether this is not what [`make`] would make today.
+    /// Whether this is weaker than, or another format than, what [`make`] makes today.
     pub(super) fn is_outdated(&self, config: &PasswordsConfig) -> bool {
         let Self::Argon2 {
             kind,
@@ -161,8 +161,8 @@ impl<'a> Scheme<'a> {
 #[derive(Debug)]
 pub(super) struct OutOfMemory;
 
-/// Computes in the slot's memory; a hash that needs more than the slot has gets its own for once, if there
-/// is any. Tells whether there is a hash of this kind at all.
+/// Computes in the slot's memory. A hash that needs more than the slot has gets memory of its own for this
+/// check, if there is any. `false` if there can be no hash with these parameters.
 fn fill(
     context: &Argon2<'_>,
     password: &[u8],
@@ -182,7 +182,7 @@ fn fill(
     }
 }
 
-/// What checking a hash that is made with `context` today costs.
+/// The cost of checking a hash that is made with `context` today.
 pub(super) fn todays_cost(context: &Argon2<'_>) -> Cost {
     cost_of(KIND, context)
 }
@@ -196,7 +196,8 @@ fn cost_of((algorithm, version): (Algorithm, Version), context: &Argon2<'_>) -> 
     }
 }
 
-/// A hash of a kind that is told by what stands before its salt: costs what those of the kind cost.
+/// A hash of a kind, which is given as the text before the salt. A check of it costs what a check of any
+/// hash of the kind costs.
 pub(super) fn sample(kind: &str) -> PasswordHash {
     let tail = if kind.starts_with("$argon2") {
         "$c29tZXNhbHRzb21lc2FsdA$PGnVoCdKU3NrS0rdJ4bQkAFYR6pk1CuiXvOvIJ+gJFs"
@@ -227,7 +228,7 @@ pub(super) fn make(
     make_of(context, password.expose(), memory)
 }
 
-/// The same for bytes.
+/// Makes the hash of bytes, as a PHC string.
 pub(super) fn make_of(context: &Argon2<'_>, password: &[u8], memory: &mut [Block]) -> PasswordHash {
     let (mut salt, mut hash) = ([0; SALT_BYTES], [0; HASH_BYTES]);
     rand::fill(&mut salt).expect("the operating system gives randomness");
@@ -247,7 +248,7 @@ pub(super) fn make_of(context: &Argon2<'_>, password: &[u8], memory: &mut [Block
     ))
 }
 
-/// Whether a hash of another service can be taken over: a known format of bounded cost.
+/// Checks that a hash of another service can be imported: a known format of bounded cost.
 pub fn check_importable(stored: &PasswordHash) -> Result<(), UnsupportedHash> {
     let is_cheap_enough = match Scheme::parse(stored)? {
         Scheme::Argon2 { context, .. } => {
@@ -263,7 +264,7 @@ pub fn check_importable(stored: &PasswordHash) -> Result<(), UnsupportedHash> {
     }
 }
 
-/// The same of all hashes of a kind, which is told by what stands before the salt.
+/// Whether all hashes of a kind need more memory than a worker has; the kind is the text before the salt.
 #[must_use]
 pub fn kind_outgrows_worker(kind: &str, config: &PasswordsConfig) -> bool {
     outgrows_worker(&sample(kind), config)

@@ -11,7 +11,7 @@ use super::run::Run as _;
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, UserId};
 
-/// Guesses at one challenge's code, however the limits are set.
+/// Guesses at the code of one challenge, whatever the limits are.
 const MAX_ATTEMPTS: i32 = 10;
 
 /// A challenge to be made.
@@ -19,22 +19,22 @@ const MAX_ATTEMPTS: i32 = 10;
 pub struct NewChallenge {
     /// Its id, which is the 2FA token.
     pub challenge_id: ChallengeId,
-    /// Who is signing in.
+    /// The user who is signing in.
     pub user_id: UserId,
-    /// What its code follows from.
+    /// The random bytes that its code follows from.
     pub nonce: CodeNonce,
-    /// The user's credentials when the password was checked.
+    /// The version of the user's credentials when the password was checked.
     pub credential_version: i32,
-    /// How long it lives.
+    /// Its lifetime.
     pub ttl: Duration,
-    /// Where it was asked for.
+    /// The network of the sign-in.
     pub network: ClientNetwork,
 }
 
 /// An attempt at a code, counted before the code is looked at.
 #[derive(Debug)]
 pub struct SpentAttempt {
-    /// What the right code follows from.
+    /// The random bytes that the right code follows from.
     pub nonce: CodeNonce,
     /// Whether the challenge had attempts left.
     pub is_within_challenge: bool,
@@ -42,19 +42,38 @@ pub struct SpentAttempt {
     pub is_within_account: bool,
 }
 
-/// A challenge that this caller, and nobody else, has used up.
+/// A spent attempt as it is read.
+struct SpentRow {
+    nonce: Vec<u8>,
+    is_within_challenge: bool,
+    is_within_account: bool,
+}
+
+impl TryFrom<SpentRow> for SpentAttempt {
+    type Error = StoreError;
+
+    fn try_from(row: SpentRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            nonce: nonce(&row.nonce)?,
+            is_within_challenge: row.is_within_challenge,
+            is_within_account: row.is_within_account,
+        })
+    }
+}
+
+/// A challenge that this caller, and no other one, has used up.
 #[derive(Debug)]
 pub struct ConsumedChallenge {
-    /// Who is in.
+    /// The user who is signed in.
     pub user_id: UserId,
-    /// Their address.
+    /// The address of that user.
     pub email: EmailAddress,
     /// The user's credentials, unchanged since the password was checked.
     pub credential_version: i32,
 }
 
 impl Store {
-    /// Whose challenge this is, whatever its state.
+    /// The owner of a challenge, whatever its state.
     pub async fn find_challenge_owner(
         &self,
         challenge_id: ChallengeId,
@@ -74,15 +93,16 @@ impl Store {
     /// Counts an attempt at a live challenge, against the challenge and against the account, in one
     /// committed statement; `None` if the challenge is unknown, used or expired.
     ///
-    /// Both counts go up before the code is compared: whatever dies after this, the guess was paid
-    /// for. A right code then takes the account's count back to zero. A guess that is committed when
-    /// nobody waits for it any more is taken back.
+    /// Both counts go up before the code is compared: if anything fails after this, the guess is counted. A
+    /// right code then sets the account's count back to zero. A guess whose commit comes after its caller
+    /// has left is taken back.
     pub async fn spend_confirm_attempt(
         &self,
         challenge_id: ChallengeId,
         max_account_failures: u32,
     ) -> Result<Option<SpentAttempt>, StoreError> {
-        let query = sqlx::query!(
+        let query = sqlx::query_as!(
+            SpentRow,
             r#"
             WITH spent AS (
                 UPDATE challenges
@@ -107,41 +127,22 @@ impl Store {
         );
         let store = self.clone();
         let spent = self.run_late(
-            move |c| {
+            move |c| Box::pin(query.fetch_optional(c)),
+            move |spent: Option<SpentRow>| {
                 Box::pin(async move {
-                    let row = query.fetch_optional(c).await?;
-                    Ok(row.map(|row| {
-                        let is_within = (row.is_within_challenge, row.is_within_account);
-                        (row.nonce, is_within)
-                    }))
-                })
-            },
-            move |spent| {
-                Box::pin(async move {
-                    let Some((_, (_, is_within_account))) = spent else {
-                        return Ok(());
-                    };
+                    let Some(spent) = spent else { return Ok(()) };
                     store
-                        .release_confirm_attempt(challenge_id, is_within_account)
+                        .release_confirm_attempt(challenge_id, spent.is_within_account)
                         .await
                 })
             },
         );
-        let spent = spent.await?;
-        spent
-            .map(|(stored, (is_within_challenge, is_within_account))| {
-                Ok(SpentAttempt {
-                    nonce: nonce(&stored)?,
-                    is_within_challenge,
-                    is_within_account,
-                })
-            })
-            .transpose()
+        spent.await?.map(SpentAttempt::try_from).transpose()
     }
 
-    /// Takes an attempt at a challenge back whose answer is 503: from the challenge, and from the
-    /// account if it counted there; as soon as it can be done. One that has begun goes on by itself, and
-    /// is not begun again.
+    /// Takes back an attempt whose answer is 503: from the challenge, and from the account if it counted
+    /// there. It is tried until it can be done. A statement that has begun goes on by itself, and is not
+    /// begun again.
     pub async fn release_confirm_attempt(
         &self,
         challenge_id: ChallengeId,

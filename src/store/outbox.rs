@@ -74,21 +74,21 @@ impl MailSource {
 /// One attempt at a mail, by which its lease is known: the mail, and how often it was tried.
 pub type MailLease = (MailId, i32);
 
-/// Which of the mails that are due.
+/// Which of the due mails to lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Those that nobody has tried to send.
+    /// Mails that were not tried yet.
     New,
-    /// The others.
+    /// Mails that were tried before.
     Again,
 }
 
-/// Mails that are over and that nobody will send any more.
+/// Mails that were given up, because nobody wants them any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GivenUp {
-    /// All of them.
+    /// How many mails were given up.
     pub mails: u64,
-    /// Those among them that surely did not leave and were still waited for.
+    /// How many of them certainly did not leave, and were still wanted.
     pub expired: u64,
 }
 
@@ -103,9 +103,9 @@ pub struct MailRecord {
     pub consumed_at: Option<Timestamp>,
     /// The request that asked for it.
     pub request_id: String,
-    /// How often sending it was tried.
+    /// How many attempts were made to send it.
     pub attempts: i32,
-    /// Copies that may have arrived, whether the mail server said so or not.
+    /// Copies that may have arrived, with or without an answer of the mail server.
     pub copies: i32,
     /// When the mail server took it.
     pub sent_at: Option<Timestamp>,
@@ -164,7 +164,7 @@ impl Store {
         Ok(())
     }
 
-    /// Gives leases back. What cannot have arrived is due at once, and the rest after `delay`.
+    /// Gives leases back. A mail that cannot have arrived is due at once, and the others after `delay`.
     pub async fn release_mail_leases(
         &self,
         leases: &[MailLease],
@@ -406,8 +406,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Marks a mail as taken by the mail server, which is so whoever has leased it since, and tells
-    /// whether that is news.
+    /// Marks a mail as taken by the mail server, also if another instance has leased it since; whether that
+    /// is news.
     pub async fn settle_sent_mail(
         &mut self,
         mail_id: MailId,
@@ -425,8 +425,8 @@ impl Tx {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Marks a mail as one that will never be taken, and tells whether it did: another may have
-    /// leased it since, or have had it taken.
+    /// Marks a mail as refused for good; whether it did, because another instance may have leased it since,
+    /// or the mail server may have taken it.
     pub async fn settle_refused_mail(
         &mut self,
         mail: &DueMail,

@@ -1,4 +1,5 @@
-//! As whom PostgreSQL runs: ourselves, or, since it refuses root, a user that root hands it to.
+//! The user that PostgreSQL runs as: the user of this process or, because PostgreSQL refuses root, another
+//! one.
 
 use std::fs;
 use std::io;
@@ -9,28 +10,28 @@ use std::process::{Command, Stdio};
 
 use super::error::ClusterError;
 
-/// Users that PostgreSQL is handed to, best first. `nobody` exists everywhere.
+/// Users that root runs PostgreSQL as, best first. `nobody` exists everywhere.
 const NAMES: [&str; 3] = ["postgres", "_postgres", "nobody"];
 
 /// The user that PostgreSQL runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Account {
-    /// The one we run as.
+    /// The user of this process.
     Ours,
-    /// Another one, because we are root.
+    /// Another user, because this process runs as root.
     Other { uid: u32, gid: u32 },
 }
 
 impl Account {
-    /// The account for root to use: of `/etc/passwd`, which is read as it is, because asking the
-    /// system's own functions would take `unsafe`.
+    /// The account for root to use. It is read from `/etc/passwd`, because the system's own functions
+    /// would need `unsafe`.
     pub(super) fn for_root() -> Result<Self, ClusterError> {
         let passwd = Path::new("/etc/passwd");
         let text = fs::read_to_string(passwd).map_err(ClusterError::at(passwd))?;
         find(&text).ok_or(ClusterError::NoAccount)
     }
 
-    /// A command that runs as this user, in `/`, without input, and speaks English.
+    /// A command that runs as this user, in `/`, without input, with messages in English.
     ///
     /// The standard library also drops root's supplementary groups when it changes the user.
     pub(super) fn command(self, program: &Path) -> Command {
@@ -53,8 +54,8 @@ impl Account {
         }
     }
 
-    /// Whether this user can enter a folder. Tried rather than computed from modes, so that access
-    /// lists and other systems' rules count too.
+    /// Whether this user can enter a folder. It is tried and not computed from modes, so that access lists
+    /// and the rules of other systems count, too.
     pub(super) fn can_enter(self, folder: &Path) -> bool {
         let entered = self
             .command(Path::new("/bin/sh"))
@@ -65,7 +66,7 @@ impl Account {
     }
 }
 
-/// Looks for the best account in the text of `/etc/passwd`.
+/// Finds the best account in the text of `/etc/passwd`.
 fn find(passwd: &str) -> Option<Account> {
     NAMES
         .iter()
@@ -82,7 +83,7 @@ fn read_line(line: &str, name: &str) -> Option<Account> {
     (found == name && uid != 0).then_some(Account::Other { uid, gid })
 }
 
-/// Reads an id; macOS writes that of `nobody` as -2.
+/// Reads an id; macOS writes the id of `nobody` as -2.
 fn read_id(text: &str) -> Option<u32> {
     let signed = || text.parse::<i32>().ok().map(i32::cast_unsigned);
     text.parse().ok().or_else(signed)

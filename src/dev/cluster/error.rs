@@ -8,19 +8,19 @@ use super::Version;
 /// Why a private cluster does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// PostgreSQL's programs are nowhere to be found.
+    /// PostgreSQL's programs were not found.
     #[error(
         "PostgreSQL 15 or newer is needed and was not found; install it: \
          Debian, Ubuntu `apt install postgresql`, Fedora `dnf install postgresql-server`, \
          Alpine `apk add postgresql`, macOS `brew install postgresql`"
     )]
     NotInstalled,
-    /// The newest that was found is too old.
+    /// The newest version that was found is too old.
     #[error("PostgreSQL 15 or newer is needed, and the newest found is {version} in {}", bin_dir.display())]
     TooOld {
-        /// What was found.
+        /// The version that was found.
         version: Version,
-        /// Where.
+        /// The folder of its programs.
         bin_dir: PathBuf,
     },
     /// The data was written by a major version that is not installed.
@@ -42,13 +42,13 @@ pub enum ClusterError {
         /// The owner's id, as it wrote it down.
         process: String,
     },
-    /// The owner before died, and its PostgreSQL does not end.
+    /// The former owner died, and its PostgreSQL does not end.
     #[error("a PostgreSQL of an earlier run is still stopping in {}; try again", folder.display())]
     StillStopping {
         /// The cluster's folder.
         folder: PathBuf,
     },
-    /// Root has nobody to hand PostgreSQL to.
+    /// There is no user that root could run PostgreSQL as.
     #[error(
         "PostgreSQL refuses to run as root, and /etc/passwd has no user `postgres` or `nobody`"
     )]
@@ -62,10 +62,10 @@ pub enum ClusterError {
         /// The folder asked for.
         folder: PathBuf,
     },
-    /// Somebody else made the folder of our name among the temporary ones.
+    /// Another user made the temporary folder with our name.
     #[error("{} belongs to somebody else or can be written by others: remove it", folder.display())]
     Foreign {
-        /// The folder.
+        /// The folder of that name.
         folder: PathBuf,
     },
     /// There is data, but not the password to it.
@@ -77,7 +77,7 @@ pub enum ClusterError {
     /// `initdb` failed.
     #[error("initdb failed: {log}")]
     Initdb {
-        /// The end of what it said.
+        /// The end of its messages.
         log: String,
     },
     /// PostgreSQL ended while it was starting.
@@ -97,7 +97,7 @@ pub enum ClusterError {
     /// PostgreSQL was told to stop, and did not within the time it was given.
     #[error("PostgreSQL does not stop; its log is {}", log.display())]
     DoesNotStop {
-        /// Its log.
+        /// The path of its log.
         log: PathBuf,
     },
     /// The operating system refused something.
@@ -105,7 +105,7 @@ pub enum ClusterError {
     Io {
         /// The file, folder or program concerned.
         path: PathBuf,
-        /// What it said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

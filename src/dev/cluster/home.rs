@@ -1,7 +1,7 @@
-//! The folder of a cluster: whose it is, who owns it at the moment, and what lies in it.
+//! The folder of a cluster: its user, the process that owns it at the moment, and its files.
 //!
 //! `data` belongs to the user that PostgreSQL runs as; `password`, `log` and `owner` lie beside it
-//! and belong to us, so that nothing we write can be redirected by that user.
+//! and belong to the user of this process, so that the other user cannot redirect what is written.
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -21,10 +21,10 @@ use super::account::Account;
 use super::error::ClusterError;
 use super::{Durability, poll};
 
-/// Others may pass through, because PostgreSQL may be another user, but not look around.
+/// Other users may pass through, because PostgreSQL may run as another user, but not list the folder.
 const PASSABLE: u32 = 0o711;
 
-/// For how long the PostgreSQL of an owner that died may take to stop.
+/// How long the PostgreSQL of a dead owner may take to stop.
 const STOPPING: Duration = Duration::from_secs(30);
 
 /// The folder of a cluster, owned by this process until it is dropped.
@@ -59,7 +59,7 @@ impl Home {
         self.account
     }
 
-    /// Where PostgreSQL keeps its files.
+    /// The folder with PostgreSQL's files.
     pub(super) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
@@ -70,7 +70,7 @@ impl Home {
         version.trim_end().parse().ok()
     }
 
-    /// The password of the cluster's only role: made for new data, read for what exists.
+    /// The password of the cluster's only role: made for new data, read for existing data.
     pub(super) fn password(&self) -> Result<SecretString, ClusterError> {
         let file = self.folder.join("password");
         if self.written_by().is_none() {
@@ -103,12 +103,12 @@ impl Home {
         Ok(lock)
     }
 
-    /// Where the programs' complaints go.
+    /// The path of the log with the programs' messages.
     pub(super) fn log_path(&self) -> PathBuf {
         self.folder.join("log")
     }
 
-    /// The log, emptied: one that grew over runs would be about all but this one.
+    /// The log, emptied: otherwise it would mostly tell of earlier runs.
     pub(super) fn new_log(&self) -> Result<File, ClusterError> {
         let path = self.log_path();
         let open = || {
@@ -128,8 +128,8 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Closing is not enough: a process that another thread is starting this instant may still
-        // have a copy. An error is without remedy, and closing comes next.
+        // Closing is not enough: a process that another thread is just starting may still have a copy. An
+        // error cannot be handled, and closing comes next.
         let _ = self.owner.unlock();
     }
 }
@@ -149,7 +149,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(PASSABLE))
 }
 
-/// Our user, seen by a file just made: the way to ask that is neither `unsafe` nor Linux alone.
+/// The user of this process, read from a file that it has just made: this needs no `unsafe` and is not
+/// limited to Linux.
 fn our_uid(folder: &Path) -> io::Result<u32> {
     let probe = folder.join(format!("probe-{}", random_text()));
     let file = private().create_new(true).write(true).open(&probe)?;
@@ -164,7 +165,7 @@ fn random_text() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Decides where the cluster lies and as whom it runs.
+/// Decides in which folder the cluster lives and as which user it runs.
 fn place(
     folder: &Path,
     us: u32,
@@ -180,7 +181,7 @@ fn place(
     stand_in(folder, durability)
 }
 
-/// The user that root runs the cluster in `folder` as: whoever owns its data already.
+/// The user that root runs the cluster in `folder` as: the owner of its data, if there is data.
 fn account_of(folder: &Path) -> Result<Account, ClusterError> {
     match fs::symlink_metadata(folder.join("data")) {
         Ok(data) if data.uid() != 0 => Ok(Account::Other {
@@ -201,7 +202,7 @@ fn stand_in(folder: &Path, durability: Durability) -> Result<(PathBuf, Account),
     );
     let mut parents = [env::temp_dir(), PathBuf::from("/var/tmp")];
     if durability == Durability::Kept {
-        // What lies in `/tmp` may be gone after a restart of the machine.
+        // Files in `/tmp` may be gone after a restart of the machine.
         parents.reverse();
     }
     let account = Account::for_root()?;
@@ -215,8 +216,8 @@ fn stand_in(folder: &Path, durability: Durability) -> Result<(PathBuf, Account),
     Ok((stand_in, account))
 }
 
-/// Makes a folder where anybody can write, or finds it made by us: another user may have put a
-/// folder or a link of that name there to get at what we write.
+/// Makes a folder in a place where any user can write, or accepts it if this user made it: another user may
+/// have put a folder or a link of that name there to read what is written.
 fn make_ours(folder: &Path) -> Result<(), ClusterError> {
     match DirBuilder::new().mode(PASSABLE).create(folder) {
         // The file mode mask may have taken bits away.
@@ -237,7 +238,7 @@ fn check_ours(folder: &Path) -> Result<(), ClusterError> {
     })
 }
 
-/// Takes possession of a folder: a lock that dies with this process, and our id to tell others.
+/// Takes possession of a folder: by a lock that ends with this process, and the process id for messages.
 fn own(folder: &Path) -> Result<File, ClusterError> {
     let path = folder.join("owner");
     let at_path = || ClusterError::at(&path);
@@ -258,7 +259,7 @@ fn own(folder: &Path) -> Result<File, ClusterError> {
 
 fn busy(folder: &Path, owner: &mut File) -> ClusterError {
     let mut process = String::new();
-    // The owner may be about to write its id; not knowing it makes the error no less true.
+    // The owner may not have written its id yet; the error is right without it.
     if owner.read_to_string(&mut process).is_err() || process.is_empty() {
         process.push_str("of unknown id");
     }
@@ -268,7 +269,7 @@ fn busy(folder: &Path, owner: &mut File) -> ClusterError {
     }
 }
 
-/// Writes a new password where only we can read it.
+/// Writes a new password to a file that only this user can read.
 fn make_password(file: &Path) -> io::Result<SecretString> {
     let password = random_text();
     // Written beside and renamed: never half a password, never one with an older file's mode.
@@ -307,7 +308,7 @@ mod tests {
         let us = our_uid(folder.path()).unwrap();
         let [fine, open, link] = ["fine", "open", "link"].map(|name| folder.path().join(name));
         make_ours(&fine).unwrap();
-        // Only root has use for a stand-in, so the rule is that it is root's.
+        // Only root needs a stand-in, so it must belong to root.
         assert_eq!(make_ours(&fine).is_ok(), us == 0);
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();

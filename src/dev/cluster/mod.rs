@@ -2,8 +2,8 @@
 //!
 //! A [`Cluster`] finds PostgreSQL's programs, makes a data folder on first use, runs the server on
 //! a free port of 127.0.0.1 behind a random password, and stops it when it is dropped. If its
-//! owner dies without a word, by `kill -9` included, the server stops as well. It works for root,
-//! whom PostgreSQL refuses, by running as another user. A folder runs one server at a time.
+//! owner is killed, the server stops as well. PostgreSQL refuses to run as root, so for root it runs as
+//! another user. A folder runs one server at a time.
 //!
 //! All calls block, for seconds at worst: async callers use `spawn_blocking`.
 
@@ -25,15 +25,15 @@ use postmaster::Postmaster;
 pub use error::ClusterError;
 pub use programs::{Programs, Version};
 
-/// The cluster's only role, its superuser.
+/// The only role of the cluster, a superuser.
 const ROLE: &str = "backoffice";
 
-/// What becomes of data when the machine, not only the server, stops without warning.
+/// Whether data survives when the machine, and not only the server, stops without warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// It is kept, as in production.
+    /// Data survives, as in production.
     Kept,
-    /// It may be lost, and nothing waits for a disk: for tests.
+    /// Data may be lost, and nothing waits for a disk: for tests.
     Throwaway,
 }
 
@@ -59,7 +59,7 @@ impl Cluster {
         Self::start_with(folder, durability, &[])
     }
 
-    /// The same, with settings (`name=value`) that count before its own.
+    /// Starts the cluster with settings (`name=value`) that override its own.
     pub fn start_with(
         folder: &Path,
         durability: Durability,
@@ -83,7 +83,7 @@ impl Cluster {
         })
     }
 
-    /// How to connect to one of its databases, password included. A new cluster has `postgres`.
+    /// The connection URL of one of its databases, with the password. A new cluster has `postgres`.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let (password, port) = (self.password.expose_secret(), self.port);
@@ -96,13 +96,13 @@ impl Cluster {
         self.port
     }
 
-    /// Where its data, log and password lie.
+    /// The folder with its data, log and password.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.home.folder()
     }
 
-    /// The programs that it runs with.
+    /// The PostgreSQL programs that it runs with.
     #[must_use]
     pub fn programs(&self) -> &Programs {
         &self.programs
@@ -134,13 +134,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops the server for good, and tells if it would not.
+    /// Stops the server for good; an error if it does not stop.
     pub fn stop(mut self) -> Result<(), ClusterError> {
         self.halt()
     }
 }
 
-/// Asks every 10 ms, at most for `bound`, until there is an answer.
+/// Calls `ask` every 10 ms, at most for `bound`, until it returns an answer.
 fn poll<T>(bound: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     const PAUSE: Duration = Duration::from_millis(10);
     for _ in 0..bound.as_millis() / PAUSE.as_millis() {
@@ -250,7 +250,7 @@ mod tests {
         cluster.resume().unwrap();
     }
 
-    /// The owner that the next test kills; nothing on its own.
+    /// The owner that the next test kills. It tests nothing by itself.
     #[test]
     #[ignore = "started by the test below"]
     fn an_owner() {
@@ -283,7 +283,7 @@ mod tests {
 
         owner.kill().unwrap();
         owner.wait().unwrap();
-        // Takes its place at once, which means waiting until the server before has ended.
+        // The next owner starts at once, which means that it waits until the former server has ended.
         let heir = Cluster::start(folder.path(), Durability::Throwaway).unwrap();
         assert!(!is_running(process));
         assert_eq!(run(&heir, "SELECT 1::bigint").unwrap(), 1);

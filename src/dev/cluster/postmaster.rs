@@ -22,11 +22,11 @@ const STARTING: Duration = Duration::from_secs(30);
 /// How long a stop may take: longer than the watchdog's patience before it insists.
 const STOPPING: Duration = Duration::from_secs(20);
 
-/// How many ports are tried: each may be taken between our look and PostgreSQL's.
+/// How many ports are tried: another program may take a port before PostgreSQL does.
 const PORTS: usize = 5;
 
-/// Runs PostgreSQL (`"$@"`) for as long as we hold the other end of standard input: however we die,
-/// the system closes that end, and PostgreSQL is told to stop, fast at first and then at once.
+/// Runs PostgreSQL (`"$@"`) for as long as this process holds the other end of standard input. However this
+/// process dies, the system closes that end, and PostgreSQL is told to stop, first fast and then at once.
 ///
 /// Standard output is the cluster's lock, which PostgreSQL's processes hold on to. Signals for the
 /// whole group must not end the shell before PostgreSQL.
@@ -48,8 +48,8 @@ kill -KILL "$watcher"
 exit "$status"
 "#;
 
-/// Feeds `initdb` the password, which is thus in no file but ours, and keeps the lock (standard
-/// output) open for as long as it runs.
+/// Feeds `initdb` the password, so that it is in no other file, and keeps the lock (standard output) open
+/// for as long as `initdb` runs.
 const INITDB: &str = r#"exec 3>&1 >/dev/null; cat | "$@" --pwfile=/dev/stdin"#;
 
 /// A running PostgreSQL. Dropping it stops it.
@@ -87,7 +87,7 @@ impl Postmaster {
         port: u16,
     ) -> Result<Self, ClusterError> {
         let lock = home.lock()?;
-        // A crash leaves the file behind, and then it says "ready" of a process that is no more.
+        // A crash leaves the file behind, and then it says "ready" of a process that has ended.
         let stale = fs::read_to_string(home.data().join("postmaster.pid")).ok();
         let mut command = shell(home.account(), WATCHDOG);
         command
@@ -113,7 +113,7 @@ impl Postmaster {
         self.port
     }
 
-    /// Waits for PostgreSQL's own word, in its lock file, that it takes connections.
+    /// Waits until PostgreSQL's lock file says that it takes connections.
     fn wait_until_ready(&mut self, home: &Home, stale: Option<&str>) -> Result<(), ClusterError> {
         let file = home.data().join("postmaster.pid");
         let ready = poll(STARTING, || {
@@ -135,11 +135,11 @@ impl Postmaster {
     }
 
     fn has_ended(&mut self) -> bool {
-        // What cannot be waited for is not there.
+        // A process that cannot be waited for does not exist.
         !matches!(self.watchdog.try_wait(), Ok(None))
     }
 
-    /// Stops PostgreSQL and tells whether it did stop.
+    /// Stops PostgreSQL; whether it stopped.
     pub(super) fn stop(&mut self) -> bool {
         self.pipe = None;
         poll(STOPPING, || self.has_ended().then_some(())).is_some()
@@ -158,7 +158,7 @@ pub(super) fn process_id(data: &Path) -> Option<u32> {
     status.lines().next()?.trim().parse().ok()
 }
 
-/// Makes the data, whole or not at all: what a killed `initdb` left is swept away first.
+/// Makes the data, all of it or nothing: the remains of a killed `initdb` are removed first.
 pub(super) fn init(
     home: &Home,
     programs: &Programs,
@@ -202,7 +202,7 @@ fn run_initdb(
         .stderr(home.new_log()?);
     let mut child = command.spawn().map_err(ClusterError::at(&initdb))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // If nobody reads, `initdb` has failed, and that is what is told.
+        // If nothing reads this, `initdb` has failed, and its failure is reported.
         let _ = stdin.write_all(password.expose_secret().as_bytes());
     }
     let status = child.wait().map_err(ClusterError::at(&initdb))?;
@@ -214,8 +214,8 @@ fn run_initdb(
     })
 }
 
-/// A shell that runs `script`, its input held by us, in a process group of its own: what is typed
-/// on a terminal must reach us and not PostgreSQL.
+/// A shell that runs `script`, in a process group of its own, with its input held by this process: a signal
+/// from the terminal must reach this process and not PostgreSQL.
 fn shell(account: Account, script: &str) -> Command {
     let mut command = account.command(Path::new("/bin/sh"));
     command
@@ -225,7 +225,7 @@ fn shell(account: Account, script: &str) -> Command {
     command
 }
 
-/// What PostgreSQL runs with. Of what is set twice, the later counts.
+/// The settings of PostgreSQL. Of a setting that is given twice, the later one counts.
 ///
 /// There is no Unix socket: its path would have to be short, and TCP with a password is as private.
 pub(super) fn settings(durability: Durability, extra: &[&str]) -> Vec<String> {
@@ -254,7 +254,7 @@ fn free_port() -> io::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// Whether the start that just failed did so because somebody has the port.
+/// Whether the start that has just failed did so because another program has the port.
 pub(super) fn lost_its_port(home: &Home) -> bool {
     home.log().contains("could not create any TCP/IP sockets")
 }

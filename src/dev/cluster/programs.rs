@@ -1,5 +1,5 @@
-//! Where PostgreSQL's programs are: distributions and package managers agree on nothing, and most
-//! keep `initdb` and `postgres` out of `PATH`.
+//! Finding PostgreSQL's programs: each distribution and package manager puts them elsewhere, and most keep
+//! `initdb` and `postgres` out of `PATH`.
 
 use std::env;
 use std::fmt;
@@ -29,7 +29,7 @@ const USUAL_FOLDERS: [&str; 9] = [
 /// A version of PostgreSQL; newer ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// What data files are tied to.
+    /// The major version, which data files are tied to.
     pub major: u32,
     /// The bug-fix release; zero for a beta.
     pub minor: u32,
@@ -57,9 +57,9 @@ impl fmt::Display for Version {
 /// One installation of PostgreSQL's programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
-    /// The folder with `initdb`, `postgres` and their kin.
+    /// The folder with `initdb`, `postgres` and the other programs.
     pub bin_dir: PathBuf,
-    /// Their version.
+    /// The version of these programs.
     pub version: Version,
 }
 
@@ -84,9 +84,9 @@ impl Programs {
         self.bin_dir.join(program)
     }
 
-    /// Takes a folder for an installation if both programs are there and run.
+    /// The installation in a folder, if both programs are there and run.
     fn inspect(dir: &Path, account: Account) -> Option<Self> {
-        // Links lead to the installation, where the shared files are and which names the version.
+        // Links lead to the installation, which has the shared files and names the version.
         let real = fs::canonicalize(dir.join("postgres")).ok()?;
         let bin_dir = [real.parent()?, dir]
             .into_iter()
@@ -104,7 +104,7 @@ impl Programs {
     }
 }
 
-/// Chooses among installations, listed in order of preference between equals.
+/// Chooses among installations; of equal ones the first counts.
 fn choose(
     installed: Vec<Programs>,
     folder: &Path,
@@ -159,7 +159,7 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     })
 }
 
-/// What in `folder` has a name with these ends.
+/// The entries of `folder` whose name has this beginning and end.
 fn entries(folder: &Path, (prefix, suffix): (&str, &str)) -> Vec<PathBuf> {
     let Ok(found) = fs::read_dir(folder) else {
         return Vec::new();

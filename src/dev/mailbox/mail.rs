@@ -1,4 +1,4 @@
-//! A mail as it came and as a person reads it.
+//! A mail as it arrived, and its decoded parts.
 
 use mail_parser::{Message, MessageParser, PartType};
 
@@ -21,13 +21,13 @@ pub struct Mail {
     pub subject: String,
     /// The text part, decoded, with `\n` at line ends; made from the HTML part if there is none.
     pub text: String,
-    /// The HTML part, decoded. It is whatever the sender wrote.
+    /// The HTML part, decoded. It can hold anything.
     pub html: Option<String>,
     /// The code: the text's run of exactly six digits, if there is one and only one.
     pub code: Option<String>,
 }
 
-/// Who sends to whom, as SMTP has it; headers may say otherwise.
+/// Sender and recipients as SMTP names them; the headers may differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Envelope {
     pub(super) from: Option<String>,
@@ -35,7 +35,7 @@ pub(super) struct Envelope {
 }
 
 impl Mail {
-    /// Reads a message. One that makes no sense is kept all the same, with nothing decoded.
+    /// Reads a message. A message that cannot be parsed is kept, too, with nothing decoded.
     pub(super) fn read(id: u64, envelope: Envelope, raw: Vec<u8>, received_at: Timestamp) -> Self {
         let message = MessageParser::default().parse(&raw);
         let Content {
@@ -63,7 +63,7 @@ impl Mail {
     }
 }
 
-/// What a person reads of a message.
+/// The parts of a message that a person reads.
 #[derive(Default)]
 struct Content {
     subject: String,
@@ -74,7 +74,7 @@ struct Content {
 impl Content {
     fn of(message: &Message<'_>) -> Self {
         let text = message.body_text(0).unwrap_or_default();
-        // The parser's own `body_html` would make some up from text.
+        // The parser's own `body_html` would make HTML out of text.
         let html = message.html_bodies().find_map(|part| match &part.body {
             PartType::Html(html) => Some(html.replace("\r\n", "\n")),
             _ => None,
@@ -87,7 +87,7 @@ impl Content {
     }
 }
 
-/// The only word of exactly six digits. Two of them, and neither is it.
+/// The only word of exactly six digits; `None` if there are two.
 fn find_code(text: &str) -> Option<String> {
     let mut codes = text
         .split(|c: char| !c.is_alphanumeric() && c != '_')

@@ -1,8 +1,8 @@
-//! A mailbox instead of a mail server: mail sent to it goes nowhere, but can be read.
+//! A mailbox in place of a mail server: mail sent to it goes no further, but can be read.
 //!
 //! It speaks real SMTP on loopback, keeps the last mails in memory, finds the code in each, and
-//! shows them on a page. [`Behaviour`] makes it fail the way mail servers do. It refuses to listen
-//! on anything but loopback, because whoever reads it can sign in.
+//! shows them on a page. [`Behaviour`] makes it fail the way mail servers do. It listens on loopback
+//! alone, because a reader of its mails can sign in.
 
 mod mail;
 mod page;
@@ -22,8 +22,8 @@ use shelf::Shelf;
 
 pub use mail::Mail;
 
-/// What the mailbox does with whoever wants to deliver. Switched at run time; connections that are
-/// open follow at their next command.
+/// How the mailbox treats deliveries. It can be changed at run time; open connections follow at their next
+/// command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Behaviour {
     /// Takes every mail.
@@ -33,19 +33,19 @@ pub enum Behaviour {
     Defer(Recipients),
     /// Refuses these recipients for good: 550.
     Refuse(Recipients),
-    /// Takes the mails of these recipients and does not say so until the behaviour changes, like a
-    /// relay that dies before its last word.
+    /// Takes the mails of these recipients and does not answer until the behaviour changes, like a relay
+    /// that dies before its last word.
     Stall(Recipients),
-    /// Lets people connect and says nothing; what it owes, it says when the behaviour changes.
+    /// Accepts connections and says nothing; the answers follow when the behaviour changes.
     Hang,
-    /// Hangs up on everybody, at once.
+    /// Closes every connection at once.
     Down,
 }
 
-/// Whom a behaviour is about.
+/// The recipients that a behaviour applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recipients {
-    /// Everybody.
+    /// All recipients.
     All,
     /// These addresses, in any case.
     Only(Vec<String>),
@@ -108,19 +108,19 @@ impl Mailbox {
         })
     }
 
-    /// Where mail is delivered.
+    /// The address for deliveries.
     #[must_use]
     pub fn smtp_addr(&self) -> SocketAddr {
         self.smtp_addr
     }
 
-    /// Where the page is, if there is one.
+    /// The address of the page, if there is one.
     #[must_use]
     pub fn page_addr(&self) -> Option<SocketAddr> {
         self.page_addr
     }
 
-    /// Changes what becomes of deliveries from now on.
+    /// Changes how deliveries are treated from now on.
     pub fn set_behaviour(&self, behaviour: Behaviour) {
         self.behaviour.send_replace(behaviour);
     }
@@ -137,8 +137,8 @@ impl Mailbox {
         self.shelf.mails_to(recipient)
     }
 
-    /// The oldest mail to `recipient` that this was not answered with before; waits for one,
-    /// without end: callers bound it. Cancelling it loses no mail.
+    /// The oldest mail to `recipient` that this has not returned before. It waits for a mail without
+    /// end, so callers bound it. Cancelling it loses no mail.
     pub async fn next_for(&self, recipient: &str) -> Arc<Mail> {
         self.shelf.next_for(recipient).await
     }
@@ -149,7 +149,7 @@ impl Mailbox {
         self.shelf.subscribe()
     }
 
-    /// Forgets all mails.
+    /// Removes all mails.
     pub fn clear(&self) {
         self.shelf.clear();
     }

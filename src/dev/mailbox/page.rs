@@ -1,5 +1,5 @@
-//! The mailbox's page. Mail is whatever somebody sent: it is escaped, its HTML shown in a sandbox,
-//! and nothing that it names is loaded.
+//! The mailbox's page. A mail can hold anything: it is escaped, its HTML is shown in a sandbox, and nothing
+//! that it names is loaded.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use crate::domain::Timestamp;
 /// The template, whose name ends in `.html` to have values escaped.
 const TEMPLATE: (&str, &str) = ("page.html", include_str!("page.html"));
 
-/// Headers of every answer. Styles may be inline because those of mails are, and a mail's frame
-/// obeys this policy as well; scripts may not, and images only if they are in the mail itself.
+/// Headers of every answer. The frame of a mail obeys this policy as well: styles may be inline, because
+/// the styles of mails are, scripts may not, and an image must be in the mail itself.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -68,8 +68,8 @@ fn router(shelf: Arc<Shelf>) -> Router {
         .layer(middleware::from_fn(guard))
 }
 
-/// Answers only to names of this machine: another site's name, made to point at 127.0.0.1, would
-/// let that site's scripts read the mails.
+/// Answers only under names of this machine. Otherwise a site could make its own name point at 127.0.0.1,
+/// and its scripts could read the mails.
 async fn guard(request: Request, next: Next) -> Response {
     let mut response = if is_for_us(request.headers(), request.uri()) {
         next.run(request).await
@@ -102,7 +102,7 @@ fn on_the_wire(at: Timestamp) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A mail in JSON.
+/// A mail as JSON shows it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MailBody<'a> {
@@ -149,7 +149,7 @@ fn in_template(mail: &Mail) -> Value {
     }
 }
 
-/// `GET /mailbox.js`: what keeps the page up to date.
+/// `GET /mailbox.js`: the script that keeps the page up to date.
 async fn script() -> impl IntoResponse {
     let javascript = "text/javascript; charset=utf-8";
     (

@@ -1,4 +1,4 @@
-//! The mails in memory: the newest, with who has been told of them.
+//! The newest mails, in memory, and which recipients have been given theirs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::domain::Clock;
 /// How many mails are kept.
 const KEPT: usize = 200;
 
-/// Keeps mails and wakes who waits for them.
+/// Keeps mails and wakes the callers that wait for them.
 #[derive(Debug)]
 pub(super) struct Shelf {
     clock: Clock,
@@ -44,7 +44,7 @@ impl Shelf {
         }
     }
 
-    /// Takes in a mail; the oldest one makes room.
+    /// Adds a mail, and drops the oldest one if there is no room.
     pub(super) fn put(&self, envelope: Envelope, raw: Vec<u8>) {
         let mut state = self.state();
         state.last_id += 1;
@@ -57,8 +57,8 @@ impl Shelf {
             mail: Arc::clone(&mail),
             waiting,
         });
-        // Nobody may be listening, and that is no failure. Told before the lock is given up, so
-        // that mails are announced in the order of their ids.
+        // It is no failure if nobody listens. The lock is held, so that mails are announced in the
+        // order of their ids.
         let _ = self.announcements.send(mail);
         drop(state);
         self.arrivals.send_replace(());
@@ -106,7 +106,7 @@ impl Shelf {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A list of mails is whole at every step: a panic elsewhere does not spoil it.
+        // A list of mails is valid at every step, so a panic elsewhere does no harm to it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! SMTP's receiving side (RFC 5321), as far as a sender on the same machine needs it: no TLS, no
-//! authentication, and PIPELINING, 8BITMIME and SIZE of the extensions.
+//! The receiving side of SMTP (RFC 5321), as far as a sender on the same machine needs it: no TLS, no
+//! authentication, and of the extensions PIPELINING, 8BITMIME and SIZE.
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const MAX_RECIPIENTS: usize = 100;
 /// How long a client may keep silent: RFC 5321, section 4.5.3.2.7.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) shelf: Arc<Shelf>,
@@ -72,13 +72,13 @@ impl Server {
             biased;
             () = self.stop.cancelled() => {}
             _ = behaviour.wait_for(|now| *now == Behaviour::Down) => {}
-            // However it ended, the connection is over.
+            // The connection has ended, whatever the outcome.
             _ = session.run() => {}
         }
     }
 }
 
-/// One connection.
+/// One connection of a sender.
 struct Session<S> {
     stream: BufReader<S>,
     shelf: Arc<Shelf>,
@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Does what a command without content asks, and says what to answer.
+    /// Carries out a command without content, and returns the answer.
     fn answer(&mut self, command: Command) -> &'static str {
         match command {
             Command::Hello { extended } => {
@@ -159,17 +159,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(message) = message else {
             return self.reply("552 5.3.4 message too big").await;
         };
-        // It has the mail now, and may be a while in saying so.
+        // The mailbox has the mail now, and may answer late.
         let recipients = envelope.to.clone();
         self.shelf.put(envelope, message);
         self.until_it_does_not_stall(&recipients).await;
         self.reply("250 2.0.0 kept").await
     }
 
-    /// Reads up to the lone dot and undoes dot-stuffing (RFC 5321, section 4.5.2). A message that is
-    /// too big is read to its end and is none.
+    /// Reads up to the lone dot and undoes dot-stuffing (RFC 5321, section 4.5.2). A message that is too
+    /// big is read to its end and dropped.
     ///
-    /// Only CR LF ends a line here: taking a bare LF for one is how mails are smuggled into mails.
+    /// Only CR LF ends a line here: to accept a bare LF is how a mail is smuggled into another one.
     async fn read_message(&mut self) -> io::Result<Option<Vec<u8>>> {
         let (mut message, mut is_too_big) = (Vec::new(), false);
         let mut starts_a_line = true;
@@ -189,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Reads a line with its end, or `limit` bytes of it; nothing at the end of the connection.
+    /// Reads a line with its end, or `limit` bytes of it; empty at the end of the connection.
     async fn read(&mut self, limit: u64) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         let mut limited = (&mut self.stream).take(limit);
@@ -214,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn until_it_answers(&mut self) {
-        // An error says that the mailbox is gone, and the connection goes with it.
+        // An error means that the mailbox has ended, and the connection ends with it.
         let _ = self.behaviour.wait_for(|now| *now != Behaviour::Hang).await;
     }
 }
@@ -261,7 +261,7 @@ impl Command {
     }
 }
 
-/// The address in `FROM:<address> PARAMETERS`. Parameters ask for nothing that is not given anyway.
+/// The address in `FROM:<address> PARAMETERS`. The parameters change nothing here.
 fn path(argument: &str, keyword: &str) -> Option<String> {
     let (found, rest) = argument.split_at_checked(keyword.len())?;
     let (address, _) = rest.trim_start().strip_prefix('<')?.split_once('>')?;
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use crate::domain::Clock;
 
-    /// Sends all of `input` at once, hangs up, and gives back what was answered.
+    /// Sends all of `input` at once, hangs up, and returns the answers.
     async fn talk(shelf: &Arc<Shelf>, input: &[u8]) -> String {
         let (mut client, server) = tokio::io::duplex(4 * MAX_MESSAGE);
         let (_behaviour, receiver) = watch::channel(Behaviour::Accept);
