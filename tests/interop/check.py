@@ -185,6 +185,7 @@ def not_impersonated(c, proxy, pair):
         "in capitals": str.upper,
         "with underscores": lambda name: name.replace("-", "_"),
         "with some underscores": lambda name: name.replace("-", "_", 1),
+        "with later underscores": lambda name: "X-" + name[2:].replace("-", "_"),
         "with dots": lambda name: name.replace("-", "."),
         "with tildes": lambda name: name.replace("-", "~"),
     }
