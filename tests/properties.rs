@@ -1,12 +1,12 @@
 //! What must hold whatever arrives, on one input of each shape and on random changes to them.
 //!
-//! The properties and their corpora are those of `fuzz`, which says how to look further than the
+//! The properties and their corpora are those of `tests/fuzz`, which says how to look further than the
 //! few thousand inputs of a test.
 
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
-#[path = "../fuzz/src/lib.rs"]
+#[path = "fuzz/src/lib.rs"]
 mod properties;
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ use proptest::test_runner::{Config, TestRunner};
 use properties::{PROPERTIES, Property};
 
 fn fuzz() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz")
 }
 
 /// The names of what is in a folder.
