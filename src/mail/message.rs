@@ -9,7 +9,7 @@ use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 use lettre::{Address, error};
 use uuid::Uuid;
 
-use super::template::Content;
+use super::content::Content;
 use crate::domain::{ChallengeId, ClientNetwork, EmailAddress, MailKind, OneTimeCode, Timestamp};
 
 /// A mail, before it is put into words.

@@ -14,6 +14,7 @@
 //! template names and what their variables are (`kind.rs`), and the texts in each language.
 
 mod breaker;
+mod content;
 mod kind;
 mod language;
 mod message;
@@ -31,7 +32,8 @@ use tokio::time::Instant;
 
 use crate::config::MailConfig;
 use crate::domain::{EmailAddress, MailKind, Timestamp};
-use template::{Content, Templates};
+use content::Content;
+use template::Templates;
 use transport::Transport;
 
 pub use message::{Mail, MailBody, SignInCode};

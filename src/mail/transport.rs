@@ -6,11 +6,11 @@ use lettre::Message;
 use tokio::time::Instant;
 
 use super::Trial;
+use super::content::Content;
 use super::message::Mail;
 use super::problem::MailProblem;
 use super::relay::{Failure, NotSent, Relay};
 use super::reply::{SendError, SmtpReply};
-use super::template::Content;
 use crate::config::MailTransportConfig;
 
 /// The way that mails leave.

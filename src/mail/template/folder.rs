@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::MAX_BYTES;
+use super::set::MAX_BYTES;
 use crate::mail::problem::MailProblem;
 
 /// The names in a folder, sorted. Hidden files are left out: Kubernetes and editors keep theirs there.

@@ -4,58 +4,20 @@
 //! that cannot be put into words would be a person who cannot sign in.
 
 mod folder;
+mod set;
 mod trial;
 
 use std::path::Path;
 
-use minijinja::{Environment, Error, UndefinedBehavior};
-
 use self::folder::{files, read};
 use self::trial::in_line;
-use super::kind::{Part, TemplateId};
-use super::language::texts;
-use super::message::Mail;
+use super::kind::TemplateId;
 use super::problem::MailProblem;
-use crate::domain::{Language, MailKind};
+use crate::domain::Language;
 
-/// Bytes of a template, and of the text that it makes.
-const MAX_BYTES: usize = 65_536;
-
-/// Steps that filling a template may take: a loop without an end is an error.
-const FUEL: u64 = 20_000;
-
-/// A mail in words.
-pub(super) struct Content {
-    pub(super) subject: String,
-    pub(super) text: String,
-    pub(super) html: String,
-}
-
-/// The templates of all kinds, in one language.
-pub(super) struct Templates {
-    environment: Environment<'static>,
-    language: Language,
-}
+pub(super) use self::set::Templates;
 
 impl Templates {
-    /// The templates that come with the program.
-    pub(super) fn built_in(language: Language) -> Self {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL));
-        for kind in MailKind::ALL.iter().copied() {
-            for (part, source) in Part::ALL.into_iter().zip(texts(kind, language)) {
-                environment
-                    .add_template(TemplateId { kind, part }.file(), source)
-                    .expect("a test reads what is built in");
-            }
-        }
-        Self {
-            environment,
-            language,
-        }
-    }
-
     /// The templates in an operator's folder, and the built-in ones for the rest; or everything that is
     /// wrong with that folder.
     pub(super) fn in_folder(language: Language, folder: &Path) -> Result<Self, Vec<MailProblem>> {
@@ -97,24 +59,6 @@ impl Templates {
             })
         });
         problems.collect()
-    }
-
-    /// Puts a mail into words.
-    pub(super) fn render(&self, mail: &Mail) -> Result<Content, Error> {
-        let kind = mail.body.kind();
-        let fill = |part| self.fill(TemplateId { kind, part }, mail);
-        let subject = fill(Part::Subject)?;
-        Ok(Content {
-            // A header is one line, whatever the template's last line ends with.
-            subject: subject.split_whitespace().collect::<Vec<_>>().join(" "),
-            text: fill(Part::Text)?,
-            html: fill(Part::Html)?,
-        })
-    }
-
-    fn fill(&self, id: TemplateId, mail: &Mail) -> Result<String, Error> {
-        let template = self.environment.get_template(id.file())?;
-        template.render(id.values(self.language, mail))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use minijinja::Error;
 
-use super::{MAX_BYTES, Templates};
+use super::set::{MAX_BYTES, Templates};
 use crate::mail::kind::{Part, TemplateId, sample};
 use crate::mail::message::Mail;
 
