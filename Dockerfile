@@ -39,7 +39,7 @@ RUN case "$TARGETARCH" in \
 # anew: they are compiled with nothing of ours but empty crates in the place of the real ones.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/interop/rust; \
-    touch src/lib.rs; \
+    touch src/lib.rs tests/traces.rs; \
     echo 'fn main() {}' | tee src/main.rs > tests/interop/rust/main.rs; \
     sed -n '/^\[\[bench\]\]$/{n;s/^name = "\(.*\)"$/\1/p}' Cargo.toml | while read -r bench; do \
         mkdir -p "benches/$bench"; \
