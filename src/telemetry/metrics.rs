@@ -15,6 +15,7 @@ use std::time::Duration;
 use metrics::{Key, KeyName, Label, Level, Metadata, SharedString, Unit, with_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use super::description::Description;
 use super::process;
 
 /// A label's value: a constant, or text that is shared.
@@ -27,19 +28,6 @@ const BUCKETS: [f64; 13] = [
 ];
 
 const METADATA: Metadata<'static> = Metadata::new("backoffice_auth", Level::INFO, None);
-
-/// What a metric is, for a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Description {
-    /// Its name.
-    pub name: &'static str,
-    /// `counter`, `gauge` or `histogram`.
-    pub kind: &'static str,
-    /// The names of its labels.
-    pub labels: &'static [&'static str],
-    /// What it means, in a sentence.
-    pub help: &'static str,
-}
 
 /// Something that is counted and only grows.
 #[derive(Debug)]

@@ -3,12 +3,14 @@
 //! Anybody may count ([`metrics`]) and log; what is told must never hold a secret.
 
 mod causes;
+mod description;
 pub mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod process;
 mod queue;
 pub mod trace;
+mod trace_parent;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;

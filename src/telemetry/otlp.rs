@@ -21,7 +21,7 @@ use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::TelemetryError;
-use super::trace::TraceParent;
+use super::trace_parent::TraceParent;
 use crate::config::TelemetryConfig;
 
 /// How long a batch may take to be taken.
@@ -40,7 +40,7 @@ impl Exporter {
         let Some(endpoint) = &config.otlp_endpoint else {
             return Ok(None);
         };
-        let client = Client {
+        let client = OnRuntime {
             inner: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .timeout(TIMEOUT)
@@ -97,15 +97,15 @@ impl Exporter {
     }
 }
 
-/// Sends on the server's runtime: the SDK asks from a thread that has none.
+/// An HTTP client that sends on the server's runtime: the SDK calls it from a thread without one.
 #[derive(Debug)]
-struct Client {
+struct OnRuntime {
     inner: reqwest::Client,
     runtime: Handle,
 }
 
 #[async_trait::async_trait]
-impl HttpClient for Client {
+impl HttpClient for OnRuntime {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let request = reqwest::Request::try_from(request)?;
         let client = self.inner.clone();

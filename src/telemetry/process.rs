@@ -1,10 +1,12 @@
-//! What the system says of this process, under the names that every Prometheus client gives it.
-//! Elsewhere than on Linux nothing is said.
+//! The metrics of this process that the system keeps, under the names that every Prometheus client
+//! gives them. They are read from `/proc`, so there are none on other systems than Linux.
 
 use std::fmt::Write as _;
 use std::fs;
 
-use super::metrics::Description;
+use rustix::param::{clock_ticks_per_second, page_size};
+
+use super::description::Description;
 
 const fn described(name: &'static str, kind: &'static str, help: &'static str) -> Description {
     Description {
@@ -36,12 +38,6 @@ pub(super) const METRICS: [Description; 6] = [
     ),
 ];
 
-/// Ticks a second in `/proc`: the kernel's `USER_HZ`, which is 100 wherever this is built for.
-const TICKS: f64 = 100.0;
-
-/// Bytes that the kernel counts memory in.
-const PAGE: f64 = 4096.0;
-
 /// Writes the metrics of this process onto `text`, if they can be read.
 pub(super) fn render_onto(text: &mut String) {
     for (metric, value) in METRICS.iter().zip(read().into_iter().flatten()) {
@@ -70,7 +66,22 @@ fn read() -> Option<[f64; 6]> {
     ])
 }
 
-/// What is of use in `/proc/self/stat` (proc(5)).
+/// The units in which the kernel counts. Pages have 4, 16 or 64 KiB, by architecture and kernel.
+struct Units {
+    ticks_per_second: f64,
+    page_bytes: f64,
+}
+
+impl Units {
+    fn of_this_system() -> Option<Self> {
+        Some(Self {
+            ticks_per_second: f64::from(u32::try_from(clock_ticks_per_second()).ok()?),
+            page_bytes: f64::from(u32::try_from(page_size()).ok()?),
+        })
+    }
+}
+
+/// The part of `/proc/self/stat` (proc(5)) that becomes metrics.
 struct Stat {
     cpu_seconds: f64,
     threads: f64,
@@ -80,20 +91,21 @@ struct Stat {
 
 impl Stat {
     fn read() -> Option<Self> {
-        Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        Self::parse(&stat, &Units::of_this_system()?)
     }
 
-    fn parse(stat: &str) -> Option<Self> {
+    fn parse(stat: &str, units: &Units) -> Option<Self> {
         // The second field is the program's name, and may hold anything, spaces and brackets too.
         let (_, rest) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         // Counted from 1 in the manual, and the third is the first here.
         let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
         Some(Self {
-            cpu_seconds: (field(14)? + field(15)?) / TICKS,
+            cpu_seconds: (field(14)? + field(15)?) / units.ticks_per_second,
             threads: field(20)?,
-            started_after_boot: field(22)? / TICKS,
-            resident_bytes: field(24)? * PAGE,
+            started_after_boot: field(22)? / units.ticks_per_second,
+            resident_bytes: field(24)? * units.page_bytes,
         })
     }
 }
@@ -106,7 +118,7 @@ fn max_descriptors() -> Option<f64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// When the machine started, in seconds since the epoch.
+/// The start of the machine, in seconds since the epoch.
 fn booted_at() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     stat.lines()
@@ -119,13 +131,32 @@ fn booted_at() -> Option<f64> {
 mod tests {
     use super::*;
 
+    const UNITS: Units = Units {
+        ticks_per_second: 100.0,
+        page_bytes: 4096.0,
+    };
+
     #[test]
     fn a_program_whose_name_holds_brackets_and_spaces_is_read_all_the_same() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 10 0 0 0 150 50 0 0 20 0 9 0 1234 1000000 2 18446744073709551615";
-        let stat = Stat::parse(stat).unwrap();
+        let stat = Stat::parse(stat, &UNITS).unwrap();
         assert!((stat.cpu_seconds - 2.0).abs() < 1e-9);
         assert!((stat.threads - 9.0).abs() < 1e-9);
         assert!((stat.started_after_boot - 12.34).abs() < 1e-9);
         assert!((stat.resident_bytes - 8192.0).abs() < 1e-9);
+    }
+
+    /// The kernel tells the same in kilobytes elsewhere, whatever its pages are.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn resident_memory_is_what_the_kernel_tells_in_kilobytes() {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.unwrap().trim().trim_end_matches(" kB");
+        let expected = kilobytes.parse::<f64>().unwrap() * 1024.0;
+        let read = Stat::read().unwrap().resident_bytes;
+        // Other tests allocate meanwhile. Pages of another size would be off by a factor of four.
+        let factor = read / expected;
+        assert!((0.5..2.0).contains(&factor), "{read} {expected}");
     }
 }
