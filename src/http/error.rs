@@ -10,7 +10,6 @@ use crate::auth::{
 };
 use crate::password::HashingError;
 use crate::store::StoreError;
-use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::token::{InvalidToken, MissingKey};
 
 impl From<SigninError> for Problem {
@@ -128,8 +127,9 @@ impl From<Limited> for Problem {
     fn from(limited: Limited) -> Self {
         let reason = limited.reason.as_str();
         let limit = reason.strip_prefix("limited_").unwrap_or(reason);
-        LIMIT_REFUSALS.add(1, [limit.into()]);
-        Self::too_many_attempts(limited.retry_after).because(reason)
+        Self::too_many_attempts(limited.retry_after)
+            .by_limit(limit)
+            .because(reason)
     }
 }
 

@@ -202,6 +202,7 @@ pub struct Problem {
     errors: Vec<FieldError>,
     retry_after: Option<u64>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    limit: Option<&'static str>,
     cause: Option<Cause>,
 }
 
@@ -215,6 +216,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: code.says_when_to_retry().then_some(1),
             headers: code.header().into_iter().collect(),
+            limit: None,
             cause: None,
         }
     }
@@ -232,6 +234,13 @@ impl Problem {
     #[must_use]
     pub fn too_many_attempts(wait: Duration) -> Self {
         Self::new(Code::TooManyAttempts).retry_after(wait)
+    }
+
+    /// Names the limit that refuses, for the metrics.
+    #[must_use]
+    pub fn by_limit(mut self, limit: &'static str) -> Self {
+        self.limit = Some(limit);
+        self
     }
 
     /// 500: a defect of ours, for this cause.
@@ -273,6 +282,12 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// The limit that refuses, if one does.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        self.limit
     }
 
     /// The cause and what lies beneath it, in one line, for the log.

@@ -24,7 +24,7 @@ use crate::domain::{Client, ClientNetwork};
 use crate::http::problem::Problem;
 use crate::limits::AuditThrottle;
 use crate::telemetry::metrics::{
-    REFUSALS_LEFT_OUT, REQUEST_DURATION, REQUESTS, REQUESTS_ABANDONED, Value,
+    LIMIT_REFUSALS, REFUSALS_LEFT_OUT, REQUEST_DURATION, REQUESTS, REQUESTS_ABANDONED, Value,
 };
 use crate::telemetry::trace::{self, TraceParent};
 
@@ -136,6 +136,9 @@ impl Entry {
         let code = problem.map(|problem| problem.code().as_str());
         let cause = problem.and_then(Problem::cause);
         self.count(status, code.unwrap_or("ok"));
+        if let Some(limit) = problem.and_then(Problem::limit) {
+            LIMIT_REFUSALS.add(1, [limit.into()]);
+        }
         if !self.has_line(status) {
             return;
         }

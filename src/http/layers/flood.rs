@@ -9,14 +9,13 @@ use axum::response::{IntoResponse as _, Response};
 use crate::domain::Client;
 use crate::http::problem::Problem;
 use crate::limits::Flood;
-use crate::telemetry::metrics::LIMIT_REFUSALS;
 
 /// The limiter, and the method that a route counts for.
 #[derive(Debug, Clone)]
 pub struct FloodGate {
     /// Shared by all methods.
     pub flood: Arc<Flood>,
-    /// What is counted apart.
+    /// The name under which the requests are counted.
     pub method: &'static str,
 }
 
@@ -29,11 +28,9 @@ pub async fn refuse_floods(
 ) -> Response {
     match gate.flood.check(gate.method, client.network) {
         Ok(()) => next.run(request).await,
-        Err(wait) => {
-            LIMIT_REFUSALS.add(1, ["flood".into()]);
-            Problem::too_many_attempts(wait)
-                .because("flood")
-                .into_response()
-        }
+        Err(wait) => Problem::too_many_attempts(wait)
+            .by_limit("flood")
+            .because("flood")
+            .into_response(),
     }
 }
