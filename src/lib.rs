@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A module uses what stands to its right and never what stands to its left. Modules in braces do
-//! not know each other. [`telemetry`] stands beside [`config`], for all to the left of it: whatever
-//! does something may count it. [`cli`], [`app`] and [`dev`] put things together and may use everything.
+//! not know each other. [`telemetry`] stands beside [`config`]: every module to the left of it may
+//! log and count. [`cli`], [`app`] and [`dev`] put things together and may use everything.
 //! `tests/policy` reads the sources and keeps this true.
 //!
 //! | module | what it is for | the library that lives there and nowhere else |
@@ -18,15 +18,15 @@
 //! | [`cli`] | one file per family of commands: parse, call, print | `clap` |
 //! | [`app`] | from a configuration to a running server, and back to nothing | |
 //! | [`dev`] | a private PostgreSQL, a mailbox and demo users, for a first run and for tests | |
-//! | [`http`] | the wire: routes, layers, refusals; a file per endpoint | `axum`, `tower` |
+//! | [`http`] | routes, layers, refusals; a file per endpoint | `axum`, `tower` |
 //! | [`workers`] | loops beside the requests: mail, ended sessions, keys, kinds of hashes, the heartbeat, measuring, purging | |
 //! | [`serve`] | connections and sockets: accepting, clocks, draining; no route | `hyper` |
 //! | [`auth`] | the use cases; they know neither HTTP nor SQL | |
 //! | [`store`] | the database: a file per table, a statement per function | `sqlx` |
-//! | [`mail`] | what a mail says and how it leaves | `lettre` |
+//! | [`mail`] | the text of a mail, and its delivery | `lettre` |
 //! | [`token`] | issuing and verifying tokens, the key ring | `jsonwebtoken` |
 //! | [`password`] | the hashing pool and the hash formats | `argon2` |
-//! | [`limits`] | what attempts are counted by, the flood layer | `governor` |
+//! | [`limits`] | the keys by which attempts are counted, the flood limiter | `governor` |
 //! | [`config`] | reading and checking the settings | |
 //! | [`domain`] | the vocabulary: types and rules without input, output or waiting | |
 //! | [`telemetry`] | log lines, metrics and traces | `metrics`, `opentelemetry` |
@@ -35,12 +35,12 @@
 //!
 //! 1. [`serve`] accepts a connection, and makes room for it if all places are taken. The
 //!    clocks of that connection (head, idle, write, answer) are in the same room.
-//! 2. [`http::stack`] is what every request passes. From the outside in: the client is recognised
+//! 2. [`http::stack`] has the layers that every request passes. From the outside in: the client is recognised
 //!    and the request gets its id ([`http::extract::client`]), the answer's headers are hardened, the line
 //!    for the log is opened ([`http::layers::access_log`]), panics are caught, a request without exactly one
 //!    host is refused, and its time with the database is bounded. All routes but `/auth/verify` also
 //!    pass CORS, the look at the origin of a page ([`http::layers::origin`]) and the bound on bodies.
-//! 3. The router of [`http::public_router`] picks the endpoint. What a stranger can call has a flood
+//! 3. The router of [`http::public_router`] picks the endpoint. A route that needs no token has a flood
 //!    gate in front ([`http::layers::flood`]); it refuses before the body is read.
 //! 4. The endpoint's handler extracts ([`http::extract::body`], [`http::extract::bearer`]), calls one method of
 //!    [`auth::Auth`], and converts what comes back. That is all that a handler does.

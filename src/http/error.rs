@@ -1,7 +1,8 @@
 //! The one place where a reason becomes a status.
 //!
-//! Each match is exhaustive and has no `_` arm, so that a new reason asks here, at compile time,
-//! what the world may learn of it. The reason itself goes into the log alone.
+//! Each match is exhaustive and has no `_` arm. A new reason does not compile until it is decided here
+//! how much the caller may learn of it. The reason itself goes into the log alone. The conversions
+//! only convert: the access log counts refusals.
 
 use super::problem::{Code, Problem};
 use crate::auth::{
@@ -37,7 +38,7 @@ impl From<ConfirmError> for Problem {
     fn from(error: ConfirmError) -> Self {
         let refused = |reason: &'static str| Self::new(Code::InvalidTwoFactor).because(reason);
         match error {
-            // One answer for all: a guess must not tell a dead challenge from a wrong code.
+            // One answer for all: a guess must not tell an ended challenge from a wrong code.
             ConfirmError::Unknown => refused("unknown challenge"),
             ConfirmError::ChallengeEnded => refused("challenge used or expired"),
             ConfirmError::Exhausted => refused("challenge exhausted"),
@@ -116,7 +117,7 @@ impl From<RevocationsError> for Problem {
     }
 }
 
-/// An access token that does not hold. A refresh token never comes this way.
+/// An access token that is not valid. Refresh tokens are refused by `RefreshError::Invalid`.
 impl From<InvalidToken> for Problem {
     fn from(reason: InvalidToken) -> Self {
         Self::new(Code::InvalidAccessToken).because(reason)
@@ -133,7 +134,7 @@ impl From<Limited> for Problem {
     }
 }
 
-/// Nothing was decided, so nothing is refused: never a 401 because the database is away.
+/// Never a 401 because the database cannot be reached: nothing was decided about the credentials.
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_unavailable() {
@@ -144,7 +145,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// The session was opened under a key that this instance will know in a moment.
+/// The session was opened under a key that this instance has not loaded yet. It will in a moment.
 impl From<MissingKey> for Problem {
     fn from(error: MissingKey) -> Self {
         Self::new(Code::Unavailable).because(error)

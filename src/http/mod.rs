@@ -1,4 +1,4 @@
-//! The wire: what arrives, what leaves, and the rules that hold for every request.
+//! HTTP: routes, requests, answers, and the rules that hold for every request.
 //!
 //! [`public_router`] makes the table of routes and says what each passes. [`problem`] is the one shape
 //! of a refusal, and `error` the one place where a reason becomes one. [`extract`] has what a
@@ -44,7 +44,7 @@ use layers::{access_log, bounds, cors, fallback, harden, identify};
 /// The base path of the methods.
 pub const API: &str = "/api/v2";
 
-/// All that browsers and services reach.
+/// The routes that browsers and services reach.
 pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Router {
     let (callers, described) = callers(flood).split_for_parts();
     let description = Rendered::new(described, auth.issuer());
@@ -56,8 +56,8 @@ pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Rou
         config.allows_loopback_pages,
     );
     let mut router = for_callers(callers, origins, config)
-        // A proxy asks here about requests of every kind, so nothing of them is looked at but the
-        // token: no CORS, which would let preflights in, no limit on bodies, and no look at origins.
+        // A proxy asks here about requests of every kind, so only the token is checked: no CORS, which
+        // would let preflights in, no limit on bodies, and no check of origins.
         .merge(verify::router());
     if config.docs {
         router = router.merge(docs::router());
@@ -65,7 +65,7 @@ pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Rou
     stack(router.with_state(auth), config)
 }
 
-/// The routes that callers reach, each at the path that its handler names, under what it passes.
+/// The routes that callers reach, each at the path that its handler names, inside its layers.
 fn callers(flood: &Arc<Flood>) -> OpenApiRouter<Auth> {
     let gate = |method| {
         let flood = Arc::clone(flood);
@@ -80,7 +80,7 @@ fn callers(flood: &Arc<Flood>) -> OpenApiRouter<Auth> {
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end))
         .route_layer(gate("sessions"));
-    // Services ask these often and from one address: a token check is no attempt at anything.
+    // No gate: services call these often and from one address, and a token check is no attempt.
     let checks = OpenApiRouter::new()
         .routes(routes!(session::show))
         .routes(routes!(revocations::list));
@@ -100,7 +100,7 @@ pub fn printed_description() -> String {
     description::printed(described_routes())
 }
 
-/// What the routes that callers reach say of themselves.
+/// The description of the routes that callers reach.
 fn described_routes() -> OpenApi {
     let unused = FloodLimit {
         burst: 1,
@@ -109,7 +109,7 @@ fn described_routes() -> OpenApi {
     callers(&Arc::new(Flood::new(unused))).into_openapi()
 }
 
-/// What probes and scrapers reach.
+/// The routes that probes and scrapers reach.
 pub fn management_router(sources: MetricsSources) -> Router {
     let health = Arc::clone(&sources.health);
     Router::new()
@@ -122,7 +122,7 @@ pub fn management_router(sources: MetricsSources) -> Router {
         )
 }
 
-/// The same while the server starts: it lives, and is not ready.
+/// The same routes while the server starts: it is alive and not ready.
 pub fn starting_router() -> Router {
     Router::new()
         .route("/health/live", get(health::live))
@@ -130,16 +130,16 @@ pub fn starting_router() -> Router {
         .route("/metrics", get(endpoints::metrics::show_recorded))
 }
 
-/// Puts what every request passes around a router with all its routes. From the outside in:
+/// Puts the layers that every request passes around a router with all its routes. From the outside in:
 ///
-/// 1. `identify`: all that follows needs the client and the request's id, and whatever comes
-///    back, from wherever, must carry the id.
+/// 1. `identify`: everything inside needs the client and the request's id, and every answer, wherever
+///    it was made, must carry the id.
 /// 2. `harden`: sees every response, also those that layers below it make.
-/// 3. `access_log`: outside of whatever refuses, so that each refusal has its line.
+/// 3. `access_log`: outside of everything that refuses, so that each refusal has its line.
 /// 4. catch a panic: inside the log, so that it is logged with its request.
-/// 5. refuse a request that does not say for whom it is.
+/// 5. refuse a request without exactly one host.
 /// 6. bound the time that the request may wait for the database.
-/// 7. the routes, each with what it alone needs, and the answer where there is none.
+/// 7. the routes, each with the layers that it alone needs, and the answer where there is no route.
 pub fn stack(router: Router, config: &HttpConfig) -> Router {
     let proxies = Arc::new(Proxies {
         networks: config.trusted_proxies.clone(),
@@ -158,11 +158,11 @@ pub fn stack(router: Router, config: &HttpConfig) -> Router {
     router.fallback(fallback::not_found).layer(layers)
 }
 
-/// Puts around routes what callers of them pass. From the outside in:
+/// Puts the layers that callers pass around their routes. From the outside in:
 ///
 /// 1. `cors`: answers preflights, which carry no token and must not count as attempts; outside
-///    of what refuses, because a page may read refusals too.
-/// 2. refuse what a page of a foreign origin asks, before it counts.
+///    of the layers that refuse, because a page may read refusals too.
+/// 2. refuse the requests of pages of foreign origins, before they count.
 /// 3. refuse large bodies: before a route does anything. The limit for axum's own extractors goes
 ///    with it.
 /// 4. the routes, and 405 where a route has no such method.

@@ -1,12 +1,12 @@
 //! How a request is refused: one shape for every refusal (RFC 9457).
 //!
-//! A [`Problem`] names what the caller may know: a fixed [`Code`], a fixed English sentence, which
-//! fields were bad, when to come back. What only we may know, the cause, rides along in the
-//! response's extensions, where the access log finds it and nobody else.
+//! A [`Problem`] holds all that the caller may know: a fixed [`Code`], a fixed English sentence, the
+//! fields that were bad, the time to wait. The cause is for the operator alone. It travels in the
+//! response's extensions, where only the access log reads it.
 //!
-//! The body also carries the request's id, which a handler does not have at hand. So a problem
-//! travels as a response without a body, and the outermost layer, which made the id, has
-//! [`render`] write the body: it cannot differ from the `X-Request-Id` header.
+//! The body also carries the request's id, which a handler does not have. So a problem leaves the
+//! handler as a response without a body, and the outermost layer, which made the id, lets [`render`]
+//! write it. The id in the body therefore always equals the `X-Request-Id` header.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub enum Code {
     InvalidCredentials,
     /// 401: token and code do not answer a challenge.
     InvalidTwoFactor,
-    /// 401: not the refresh token of a live session.
+    /// 401: not the refresh token of a session that can be refreshed.
     InvalidRefreshToken,
     /// 401: no access token where one is needed.
     MissingAccessToken,
@@ -46,9 +46,9 @@ pub enum Code {
     InvalidAccessToken,
     /// 401: a service that is not known, or whose secret is wrong.
     InvalidClient,
-    /// 403: a page of an origin that may not ask this.
+    /// 403: the page's origin is not allowed to send this request.
     ForbiddenOrigin,
-    /// 404: nothing lives at this path.
+    /// 404: there is no route at this path.
     NotFound,
     /// 405: the path does not know this method.
     MethodNotAllowed,
@@ -64,16 +64,16 @@ pub enum Code {
     TooManyAttempts,
     /// 431: the head is larger than any request needs.
     HeadTooLarge,
-    /// 500: a defect of ours.
+    /// 500: a defect of this program.
     Internal,
     /// 503: the database cannot be reached.
     Unavailable,
-    /// 503: a queue is full: of passwords to be checked, or of those who wait for news.
+    /// 503: a queue is full, of passwords to be checked or of requests that wait for a revocation.
     Overloaded,
 }
 
 impl Code {
-    /// The status that goes with it.
+    /// The status of an answer with this code.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -124,7 +124,7 @@ impl Code {
         }
     }
 
-    /// The sentence for people. It never depends on the request.
+    /// The English sentence. It never depends on the request.
     #[must_use]
     pub fn detail(self) -> &'static str {
         match self {
@@ -162,7 +162,7 @@ impl Code {
         }
     }
 
-    /// What an answer with this code carries besides its body.
+    /// The header that an answer with this code carries besides its body.
     fn header(self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             // RFC 6750, section 3.1: no error code where no token was sent.
@@ -192,10 +192,10 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// What a problem is due to. For the log alone.
+/// The cause of a problem, for the log alone.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
-/// A refusal on its way out.
+/// A refusal on its way to the caller.
 #[derive(Debug, Clone)]
 pub struct Problem {
     code: Code,
@@ -207,8 +207,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A refusal for `code`. One that says when to retry says "in a second" until
-    /// [told otherwise](Self::retry_after).
+    /// A refusal with this code. A 429 or 503 asks to retry after a second, unless
+    /// [another time](Self::retry_after) is set.
     #[must_use]
     pub fn new(code: Code) -> Self {
         Self {
@@ -221,7 +221,7 @@ impl Problem {
         }
     }
 
-    /// 422, for these fields.
+    /// 422: these fields are missing or bad.
     #[must_use]
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         Self {
@@ -243,21 +243,21 @@ impl Problem {
         self
     }
 
-    /// 500: a defect of ours, for this cause.
+    /// 500: a defect of this program, with its cause.
     #[must_use]
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Code::Internal).because(cause)
     }
 
-    /// Remembers the cause for the log: an error, or a plain sentence.
+    /// Adds the cause for the log: an error, or a plain sentence.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.cause = Some(Arc::from(cause.into()));
         self
     }
 
-    /// Says when to come back, in whole seconds, rounded up and at least one. Only 429 and 503
-    /// say it; for others nothing happens.
+    /// Sets the time to wait, in whole seconds, rounded up and at least one. Only 429 and 503 have one;
+    /// for other codes nothing happens.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -265,20 +265,20 @@ impl Problem {
         self
     }
 
-    /// Adds a header, or replaces the one that the code brings.
+    /// Adds a header, or replaces the one of the code.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// What its answer carries besides the body, but for `Retry-After`.
+    /// The headers of the answer, except `Retry-After`.
     #[must_use]
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
 
-    /// Why it is a refusal.
+    /// The code, which programs rely on.
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
@@ -290,14 +290,14 @@ impl Problem {
         self.limit
     }
 
-    /// The cause and what lies beneath it, in one line, for the log.
+    /// The cause and its sources in one line, for the log.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         let first: &(dyn Error + 'static) = self.cause.as_deref()?;
         Some(causes(first))
     }
 
-    /// What it looks like on the wire.
+    /// The body of the answer.
     #[must_use]
     pub fn body<'a>(&'a self, request_id: &'a RequestId) -> ProblemBody<'a> {
         let status = self.code.status();
@@ -368,7 +368,7 @@ fn insert_all(headers: &mut HeaderMap, more: &[(HeaderName, HeaderValue)]) {
     }
 }
 
-/// Writes the body of a response that is a [`Problem`]; leaves every other as it is.
+/// Writes the body of a response that is a [`Problem`]. Every other response stays as it is.
 #[must_use]
 pub fn render(mut response: Response, request_id: &RequestId) -> Response {
     let Some(problem) = response.extensions().get::<Problem>() else {

@@ -8,8 +8,8 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 /// Networks are counted in this many buckets, so that a million networks take no more memory than
-/// these. Two that share one share its allowance; which ones do is random per process, so that
-/// nobody can choose to share a victim's.
+/// these. Two networks that share a bucket share its quota. The buckets are assigned at random in
+/// each process, so that an attacker cannot choose to share a victim's.
 pub(super) const BUCKETS: u64 = 1 << 17;
 
 /// A `governor` limiter keyed by buckets.
@@ -20,7 +20,7 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    /// All of them full.
+    /// Buckets with their whole quota left.
     pub(super) fn new(quota: Quota) -> Self {
         Self {
             limiter: RateLimiter::dashmap(quota),
@@ -29,7 +29,7 @@ impl Buckets {
         }
     }
 
-    /// Takes one from the bucket of `key`; an error says after how long there is one.
+    /// Counts one in the bucket of `key`. An error says how long to wait until the quota allows it.
     pub(super) fn check(&self, key: impl Hash) -> Result<(), Duration> {
         let bucket = self.hasher.hash_one(key) % BUCKETS;
         let bucket = u32::try_from(bucket).unwrap_or_default();
@@ -38,7 +38,7 @@ impl Buckets {
             .map_err(|full| full.wait_time_from(self.clock.now()))
     }
 
-    /// Buckets that somebody has taken from.
+    /// The number of buckets that have counted something.
     pub(super) fn len(&self) -> usize {
         self.limiter.len()
     }

@@ -9,12 +9,12 @@ use governor::Quota;
 use super::buckets::Buckets;
 use crate::domain::ClientNetwork;
 
-/// How much of what kind of request a network may send.
+/// How many requests a network may send, for each method by itself.
 #[derive(Debug, Clone, Copy)]
 pub struct FloodLimit {
-    /// Requests at once.
+    /// Requests that may come at once.
     pub burst: u32,
-    /// Requests a second after that.
+    /// Requests a second, once the burst is used up.
     pub per_second: u32,
 }
 
@@ -25,17 +25,17 @@ impl FloodLimit {
     }
 }
 
-/// Refuses what no person sends.
+/// Refuses more requests of a network than any person sends.
 pub struct Flood(Buckets);
 
 impl Flood {
-    /// A limiter that has seen nothing yet.
+    /// A limiter that has counted nothing yet.
     #[must_use]
     pub fn new(limit: FloodLimit) -> Self {
         Self(Buckets::new(limit.quota()))
     }
 
-    /// Counts a request for `method` from a network; an error says after how long there is room.
+    /// Counts a request for `method` from a network. An error says how long to wait.
     pub fn check(&self, method: &str, network: ClientNetwork) -> Result<(), Duration> {
         self.0.check((method, network))
     }

@@ -1,17 +1,17 @@
-//! What attempts are counted by.
+//! The keys by which attempts are counted.
 
 use crate::domain::{
     AttemptKey, ClientNetwork, DerivedKey, EmailAddress, LimitScope, MasterKey, Purpose, SessionId,
     UserId,
 };
 
-/// Makes the keys of the table of attempts: hashes under a key that the database does not hold, so
-/// that a copy of it does not tell who tried to sign in from where.
+/// Makes the keys of the table of attempts. They are keyed hashes, and the database does not hold the
+/// key: a copy of the table does not tell which address was tried from which network.
 #[derive(Debug, Clone)]
 pub struct AttemptKeys(DerivedKey);
 
 impl AttemptKeys {
-    /// The keys of a master key.
+    /// Derives the key of the hashes from the master key.
     #[must_use]
     pub fn new(master_key: &MasterKey) -> Self {
         Self(master_key.derive(Purpose::AttemptKeys))
@@ -24,13 +24,13 @@ impl AttemptKeys {
         self.key(LimitScope::Signin, &[email.as_str(), &network], Some(email))
     }
 
-    /// Sign-ins from a network.
+    /// Sign-ins from a network, over all addresses.
     #[must_use]
     pub fn signin_network(&self, network: ClientNetwork) -> AttemptKey {
         self.key(LimitScope::SigninNetwork, &[&network.to_string()], None)
     }
 
-    /// Failed sign-ins to an address.
+    /// Failed sign-ins to an address, over all networks.
     #[must_use]
     pub fn signin_failures(&self, email: &EmailAddress) -> AttemptKey {
         self.key(LimitScope::SigninFailures, &[email.as_str()], Some(email))
@@ -48,7 +48,7 @@ impl AttemptKeys {
         self.key(LimitScope::SigninFailures, &of, Some(email))
     }
 
-    /// Confirmations of a user.
+    /// Confirmations by a user, over all challenges.
     #[must_use]
     pub fn confirm(&self, user_id: UserId, email: &EmailAddress) -> AttemptKey {
         self.key(LimitScope::Confirm, &[&user_id.to_string()], Some(email))
@@ -60,26 +60,26 @@ impl AttemptKeys {
         self.key(LimitScope::ConfirmUnknown, &[&network.to_string()], None)
     }
 
-    /// Refreshes with tokens that are not ours, from a network.
+    /// Refreshes with tokens that this service did not issue, from a network.
     #[must_use]
     pub fn refresh_unknown(&self, network: ClientNetwork) -> AttemptKey {
         self.key(LimitScope::RefreshUnknown, &[&network.to_string()], None)
     }
 
-    /// Refreshes with tokens of a session that is no more.
+    /// Refreshes with tokens of a session that has ended.
     #[must_use]
     pub fn refresh_ended(&self, session_id: SessionId) -> AttemptKey {
         let of = ["session", &session_id.to_string()];
         self.key(LimitScope::RefreshUnknown, &of, None)
     }
 
-    /// Code mails to a user.
+    /// Code mails that are sent to a user.
     #[must_use]
     pub fn mail(&self, user_id: UserId, email: &EmailAddress) -> AttemptKey {
         self.key(LimitScope::Mail, &[&user_id.to_string()], Some(email))
     }
 
-    /// What all limits of an address have in common.
+    /// The hash that the keys of all limits of an address share.
     #[must_use]
     pub fn account(&self, email: &EmailAddress) -> [u8; 32] {
         self.0.mac(&[b"account", email.as_str().as_bytes()])

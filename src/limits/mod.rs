@@ -1,10 +1,11 @@
-//! How much is too much: what attempts are counted by, and the flood layer in front.
+//! The limits on attempts: the keys by which they are counted, and the flood limiter in front.
 //!
 //! The limits that users are promised are counted in the database, so that they hold over all
-//! instances together. In front of them a [`Flood`] limiter in this process throws out what no
-//! person sends, before a body is read, the database asked or a password hashed. It only ever
-//! refuses more; and so do [`Strangers`], who have networks without number. What is written down of
-//! refusals that cost their senders nothing has a [`AuditThrottle`].
+//! instances together. In front of them a [`Flood`] limiter in this process refuses more
+//! requests than any person sends, before a body is read, the database asked or a password hashed.
+//! [`Strangers`] bounds clients that can use any number of networks. Neither lets anything through
+//! that the database would refuse. An [`AuditThrottle`] bounds how many refusals are written down,
+//! since a refusal costs its sender nothing.
 
 mod buckets;
 mod flood;

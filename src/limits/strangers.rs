@@ -1,4 +1,4 @@
-//! How much strangers together may have counted, whichever networks they come from.
+//! The bound on what clients without a token of this service can have counted, over all networks.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use governor::{DefaultDirectRateLimiter, RateLimiter};
 
 use super::FloodLimit;
 
-/// Bounds what is counted by network for tokens that are not ours and challenges that do not exist.
+/// Bounds what is counted by network for foreign tokens and for challenges that do not exist.
 ///
-/// Each of them makes a row of the network that it comes from, and a stranger has as many IPv6 networks
-/// as they like. Past this, one is refused before it makes a row. Nobody with a token of ours is
-/// concerned: that it is one is known before this is asked.
+/// Each such attempt makes a row for its network, and one client may have any number of IPv6 networks.
+/// Past this bound, an attempt is refused before it makes a row. A client with a token that this
+/// service issued is never refused here: its token is verified before.
 pub struct Strangers {
     all: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
 
 impl Strangers {
-    /// None has come yet.
+    /// A bound that has counted nothing yet.
     #[must_use]
     pub fn new(limit: FloodLimit) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl Strangers {
         }
     }
 
-    /// Lets one more be counted; an error says after how long there is room.
+    /// Lets one more be counted. An error says how long to wait.
     pub fn check(&self) -> Result<(), Duration> {
         let full = self.all.check();
         full.map_err(|full| full.wait_time_from(self.clock.now()))

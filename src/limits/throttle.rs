@@ -1,4 +1,4 @@
-//! How many refusals are written down one by one, and how many were not.
+//! The throttle on how many refusals are written down one by one.
 
 use std::fmt;
 use std::hash::Hash;
@@ -10,7 +10,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::buckets::Buckets;
 
-/// So many at once, and then one in each `every`.
+/// A rate: so many at once, and then one in each `every`.
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     at_once: u32,
@@ -25,11 +25,11 @@ impl Rate {
     }
 }
 
-/// Says for which refusals there is room, and counts the others.
+/// Decides which refusals are written down, and counts the others.
 ///
-/// What costs its sender nothing must cost no more than so much of a disk: each network's first
-/// refusals are written down, and then one now and then; and those of all networks together, since
-/// whoever has one IPv6 address has as many networks as they like.
+/// A refusal costs its sender nothing, so refusals must not fill the disk. Each network's first
+/// refusals are written down, and then one now and then. All networks together have a rate too, since
+/// a client with IPv6 may have any number of networks.
 pub struct AuditThrottle {
     networks: Buckets,
     all: DefaultDirectRateLimiter,
@@ -37,8 +37,8 @@ pub struct AuditThrottle {
 }
 
 impl AuditThrottle {
-    /// The budget of the audit log: of a network enough for a person who tries again and again, and
-    /// of all networks 86 400 lines a day.
+    /// The throttle of the audit log. The rate of a network is enough for a person who tries again and
+    /// again; that of all networks is 86 400 lines a day.
     #[must_use]
     pub fn of_audit() -> Self {
         let of_a_network = Rate {
@@ -52,8 +52,8 @@ impl AuditThrottle {
         Self::new(of_a_network, of_all)
     }
 
-    /// The budget of the log: of a network twice as many as the limits let through, and of all networks
-    /// some 150 KB a second.
+    /// The throttle of the log. The rate of a network is twice as high as the limits let through; that
+    /// of all networks is some 150 KB a second.
     #[must_use]
     pub fn of_lines() -> Self {
         let of_a_network = Rate {
@@ -75,8 +75,8 @@ impl AuditThrottle {
         }
     }
 
-    /// Takes the room for one refusal of a network (or of what else has room of its own), if there is any.
-    /// If not, it counts as left out.
+    /// Whether a refusal is written down. If not, it is counted as left out. `of` is its network, or
+    /// another subject with a rate of its own.
     #[must_use]
     pub fn take(&self, of: impl Hash) -> bool {
         let has_room = self.networks.check(of).is_ok() && self.all.check().is_ok();
@@ -91,13 +91,13 @@ impl AuditThrottle {
         self.left_out.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// How many were left out since they were last taken.
+    /// The number of refusals left out since it was last taken.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// The same, and begins anew.
+    /// The same number, which then starts at zero again.
     #[must_use]
     pub fn take_left_out(&self) -> u64 {
         self.left_out.swap(0, Ordering::Relaxed)

@@ -1,8 +1,8 @@
-//! Why something failed, in one line.
+//! The causes of a failure, in one line.
 
 use std::error::Error;
 
-/// An error and what lies beneath it. Many an error says what its source says too: that is said once.
+/// An error and its sources. Many errors repeat the text of their source: it is written once.
 #[must_use]
 pub fn causes(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source());

@@ -3,12 +3,12 @@
 /// A metric as scrapers and the documentation describe it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Description {
-    /// Its name.
+    /// The name of the metric.
     pub name: &'static str,
     /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
-    /// The names of its labels.
+    /// The names of its labels, in order.
     pub labels: &'static [&'static str],
-    /// What it means, in a sentence.
+    /// The meaning, in a sentence.
     pub help: &'static str,
 }

@@ -1,13 +1,13 @@
-//! The metrics: the catalogue of all there are, and how each is written.
+//! The metrics: the catalogue of all of them, and how each is recorded.
 //!
-//! A metric is counted where the thing happens, through its constant here, so that its name, its
-//! labels and its meaning stand in one place; `docs/monitoring/README.md` lists the same, which a
-//! test compares. Every label has few values, none of a client's choice: a route is its template, a
-//! method one of ours or `other`.
+//! An event is counted where it happens, through a constant here, so that the metric's name, labels
+//! and meaning stand in one place. `docs/monitoring/README.md` lists the same metrics, which a test
+//! compares. Every label has few values, and a client cannot choose them: a route is its template, a
+//! method one of a list or `other`.
 //!
-//! Counters are this process's own, from zero at its start. Of gauges, those that cost nothing are
-//! set when somebody scrapes; those that need the database are set by a worker, so that a scrape
-//! never waits for it.
+//! Counters are this process's own, from zero at its start. Gauges that cost nothing are set
+//! at each scrape. Gauges that need the database are set by a worker, so that a scrape never waits for
+//! it.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -29,15 +29,15 @@ const BUCKETS: [f64; 13] = [
 
 const METADATA: Metadata<'static> = Metadata::new("backoffice_auth", Level::INFO, None);
 
-/// Something that is counted and only grows.
+/// A count that only grows.
 #[derive(Debug)]
 pub struct Counter<const N: usize>(&'static str, [&'static str; N]);
 
-/// Something that goes up and down.
+/// A value that goes up and down.
 #[derive(Debug)]
 pub struct Gauge<const N: usize>(&'static str, [&'static str; N]);
 
-/// How long something takes.
+/// A distribution of durations.
 #[derive(Debug)]
 pub struct Histogram<const N: usize>(&'static str, [&'static str; N]);
 
@@ -50,7 +50,7 @@ fn key<const N: usize>(name: &'static str, labels: [&'static str; N], values: [V
 }
 
 impl<const N: usize> Counter<N> {
-    /// Counts `count` more. None more lets the series begin, so that its first event is a rise.
+    /// Adds `count`. Adding 0 lets the series begin, so that its first event shows as a rise.
     pub fn add(&self, count: u64, values: [Value; N]) {
         let key = key(self.0, self.1, values);
         with_recorder(|to| to.register_counter(&key, &METADATA).increment(count));
@@ -58,19 +58,19 @@ impl<const N: usize> Counter<N> {
 }
 
 impl<const N: usize> Gauge<N> {
-    /// Says what it is now.
+    /// Sets the present value.
     pub fn set(&self, value: f64, values: [Value; N]) {
         let key = key(self.0, self.1, values);
         with_recorder(|to| to.register_gauge(&key, &METADATA).set(value));
     }
 
-    /// The same of a number of things.
+    /// Sets the present value to a number of things.
     #[expect(clippy::cast_precision_loss, reason = "nothing here comes near 2^52")]
     pub fn count(&self, value: usize, values: [Value; N]) {
         self.set(value as f64, values);
     }
 
-    /// Moves it by so much.
+    /// Adds to the value; a negative number subtracts.
     pub fn shift(&self, by: f64, values: [Value; N]) {
         let key = key(self.0, self.1, values);
         with_recorder(|to| to.register_gauge(&key, &METADATA).increment(by));
@@ -78,7 +78,7 @@ impl<const N: usize> Gauge<N> {
 }
 
 impl<const N: usize> Histogram<N> {
-    /// Notes that it took so long.
+    /// Records a duration.
     pub fn observe(&self, took: Duration, values: [Value; N]) {
         let key = key(self.0, self.1, values);
         with_recorder(|to| {
@@ -199,7 +199,7 @@ catalogue! {
     Gauge DRAINING = "backoffice_auth_draining" [];
 }
 
-/// Every metric there is.
+/// All metrics, those of this process included.
 pub fn catalogue() -> impl Iterator<Item = Description> {
     let recorded = RECORDED.iter().map(|metric| Description {
         kind: match metric.kind {
@@ -239,14 +239,13 @@ fn describe() {
     }
 }
 
-/// Starts recording; what was counted before is lost. For the server's start.
+/// Starts recording, for the server's start. Events that were counted before are lost.
 pub fn start() {
     recorder();
     BUILD_INFO.set(1.0, [env!("CARGO_PKG_VERSION").into()]);
 }
 
-/// Everything recorded so far, and what the system says of this process, in the text format of
-/// Prometheus.
+/// All metrics recorded so far, and those of this process, in the text format of Prometheus.
 #[must_use]
 pub fn render() -> String {
     let mut text = recorder().render();
@@ -254,8 +253,8 @@ pub fn render() -> String {
     text
 }
 
-/// Puts the samples of histograms into their buckets. Rendering does so too, but nobody may ever
-/// scrape, and until then every sample is kept.
+/// Puts the samples of histograms into their buckets. Rendering does so too, but without a scrape
+/// every sample would be kept.
 pub fn upkeep() {
     recorder().run_upkeep();
 }

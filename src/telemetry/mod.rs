@@ -1,6 +1,6 @@
-//! What the program tells of itself: log lines on standard error, metrics, and traces.
+//! Telemetry: log lines on standard error, metrics, and traces.
 //!
-//! Anybody may count ([`metrics`]) and log; what is told must never hold a secret.
+//! Every module may count ([`metrics`]) and log. Neither lines nor metrics nor spans may hold a secret.
 
 mod causes;
 mod description;
@@ -30,10 +30,10 @@ use queue::Queue;
 
 pub use causes::causes;
 
-/// Why nothing can be told.
+/// Why telemetry cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// Somebody else logs already.
+    /// Another logger is installed already.
     #[error("logging cannot be started")]
     Log(#[from] TryInitError),
     /// The filter cannot be read.
@@ -47,7 +47,7 @@ pub enum TelemetryError {
     Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What still has to be told when the program ends.
+/// The telemetry that still has to be written when the program ends.
 #[derive(Debug)]
 pub struct Telemetry {
     log: Queue,
@@ -76,8 +76,8 @@ fn tells_no_secret(metadata: &Metadata<'_>) -> bool {
     expect(unused_variables, reason = "without it, nothing of this is configured")
 )]
 pub fn start(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
-    // One filter for all layers, and not one for each: with those, sqlx's asking whether it is to
-    // log a statement can swallow the next line of somebody else's (see `otlp::Exporter::layer`).
+    // One filter for all layers, and not one for each: with those, sqlx's question whether it is to
+    // log a statement can swallow the next line of another module (see `otlp::Exporter::layer`).
     let filter = EnvFilter::try_new(&log.filter)?;
     let registry = tracing_subscriber::registry()
         .with(filter)
@@ -96,7 +96,7 @@ pub fn start(log: &LogConfig, telemetry: &TelemetryConfig) -> Result<Telemetry, 
     })
 }
 
-/// The log.
+/// The layer that writes the log.
 fn lines<S>(format: LogFormat, to: Queue) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -115,7 +115,7 @@ where
     }
 }
 
-/// A panic is a line of the log like any other: what the standard library prints goes past the queue.
+/// Logs a panic as any other line. The output of the standard library's hook would bypass the queue.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let is_captured = backtrace.status() == BacktraceStatus::Captured;
@@ -128,7 +128,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 impl Telemetry {
-    /// Tells what is still to be told; takes three seconds at most.
+    /// Writes the last lines and sends the last spans. Takes three seconds at most.
     #[cfg_attr(
         not(feature = "otlp"),
         expect(clippy::unused_async, reason = "without it, all is told already")
@@ -142,7 +142,7 @@ impl Telemetry {
     }
 }
 
-/// Writes into the current request's line whose request it is.
+/// Writes the user's id into the line of the current request.
 pub fn note_user(user_id: impl fmt::Display) {
     tracing::Span::current().record("user_id", tracing::field::display(user_id));
 }

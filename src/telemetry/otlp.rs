@@ -1,7 +1,7 @@
 //! Traces to an OpenTelemetry collector: OTLP over HTTP, in protobuf.
 //!
-//! Spans are handed over in batches by a thread of the SDK's own. What does not fit into its queue
-//! (2048 spans) is dropped, so a collector that is away costs neither memory nor time.
+//! A thread of the SDK sends the spans in batches. Spans that do not fit into its queue (2048) are
+//! dropped, so a collector that does not answer costs neither memory nor time.
 
 use std::time::Duration;
 
@@ -24,18 +24,18 @@ use super::TelemetryError;
 use super::trace_parent::TraceParent;
 use crate::config::TelemetryConfig;
 
-/// How long a batch may take to be taken.
+/// How long the collector may take to accept a batch.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the last spans get at the server's end.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// The way to the collector. Dropped without [`flush`](Self::flush), it loses what is queued.
+/// The exporter to the collector. Dropped without [`flush`](Self::flush), it loses the queued spans.
 #[derive(Debug)]
 pub(super) struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// Opens the way that is configured, if one is. Needs a tokio runtime.
+    /// Opens the exporter, if a collector is configured. Needs a tokio runtime.
     pub(super) fn open(config: &TelemetryConfig) -> Result<Option<Self>, TelemetryError> {
         let Some(endpoint) = &config.otlp_endpoint else {
             return Ok(None);
@@ -55,7 +55,7 @@ impl Exporter {
             .with_timeout(TIMEOUT)
             .build()
             .map_err(|error| TelemetryError::Traces(error.into()))?;
-        // A caller that records a trace wants our part of it; of the rest, a share.
+        // A caller that records a trace gets this part of it. Of the other requests, a share is sampled.
         let sampler = Sampler::TraceIdRatioBased(f64::from(config.sample_percent) / 100.0);
         let resource = Resource::builder()
             .with_service_name("backoffice-auth")
@@ -69,10 +69,10 @@ impl Exporter {
         Ok(Some(Self(provider)))
     }
 
-    /// What hands our own spans to it. Libraries' spans are not for others to read.
+    /// The layer that hands this program's spans to the exporter. The spans of libraries are not sent.
     ///
-    /// The filter is one that is asked each time. One whose answer is remembered would go by the
-    /// answer to whatever was asked last on the thread, such as sqlx's `enabled!`.
+    /// The filter is asked each time. A filter whose answer is cached would reuse the answer to the
+    /// last question on the thread, such as sqlx's `enabled!`.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -86,7 +86,7 @@ impl Exporter {
             }))
     }
 
-    /// Sends what is queued, and no more after that.
+    /// Sends the queued spans, and none after that.
     pub(super) async fn flush(self) {
         let shutdown = move || self.0.shutdown_with_timeout(FLUSH);
         match tokio::task::spawn_blocking(shutdown).await {
@@ -119,7 +119,7 @@ impl HttpClient for OnRuntime {
     }
 }
 
-/// Makes a span a part of its caller's trace, and tells the id of the trace that it is in.
+/// Makes a span a part of its caller's trace. Returns the id of the trace that it is in.
 pub(super) fn join(span: &Span, parent: Option<TraceParent>) -> Option<u128> {
     if let Some(parent) = parent {
         let flags = if parent.is_sampled {

@@ -1,11 +1,12 @@
 //! The way of the log to standard error: a bounded queue, and a thread of its own that empties it.
 //!
-//! Whoever logs never waits for whoever reads. A pipe whose reader hangs takes 64 KiB, and from
-//! then on a write to it holds its thread for good: written in place, the log would stop request by
-//! request, and with them probes and the way to stop. What finds no room here is dropped and counted.
+//! Logging never waits for the reader of the log. A pipe whose reader hangs takes 64 KiB, and then a
+//! write to it blocks its thread for good. Without the queue, the log would stop one request after
+//! the other, and probes and the shutdown with them. Lines that find no room here are dropped and
+//! counted.
 //!
-//! Written by hand, since `tracing-appender` bounds lines and not bytes, counts for nobody but its
-//! owner, and prints to standard output when it ends while its queue is full: where that is the same
+//! It is written by hand, since `tracing-appender` bounds lines and not bytes, keeps its count to
+//! itself, and prints to standard output when it ends while its queue is full: where that is the same
 //! pipe, as under systemd, the program would not end.
 
 use std::io::{self, Write};
@@ -18,7 +19,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::metrics::LOG_LINES_DROPPED;
 
-/// Bytes that may wait, some 3000 lines: what a reader may be late by.
+/// Bytes that may wait: some 3000 lines.
 const ROOM: usize = 1 << 20;
 
 /// Bytes that are written at once. A pipe takes so many whole or not at all (`PIPE_BUF`), so that the
@@ -35,15 +36,15 @@ pub(super) struct Queue(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// Rung when there is something to write.
+    /// Notified when there is something to write.
     filled: Condvar,
-    /// Rung when all is written.
+    /// Notified when all is written.
     emptied: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Whole lines.
+    /// The lines that wait, each of them whole.
     text: Vec<u8>,
     /// Lines that found no room since the last time that some were taken.
     dropped: u64,
@@ -94,7 +95,7 @@ impl Shared {
         loop {
             let dropped = self.take(&mut batch);
             for lines in whole_lines(&batch) {
-                // Closed, or full and told not to wait: there is nobody to tell but the metric.
+                // The output is closed, or full and non-blocking. Only the metric can still show it.
                 if out.write_all(lines).is_err() {
                     let lost = lines.split_inclusive(|byte| *byte == b'\n').count();
                     LOG_LINES_DROPPED.add(lost as u64, []);
@@ -109,7 +110,7 @@ impl Shared {
         }
     }
 
-    /// Waits for lines and takes them all; tells how many found no room meanwhile.
+    /// Waits for lines and takes them all. Returns how many were dropped meanwhile.
     fn take(&self, batch: &mut Vec<u8>) -> u64 {
         batch.clear();
         let mut waiting = self.lock();
@@ -142,7 +143,7 @@ fn whole_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What one event is written to: its line arrives in one piece.
+/// The writer of one event, whose line arrives in one piece.
 #[derive(Debug)]
 pub(super) struct LineWriter<'a>(&'a Shared);
 

@@ -1,6 +1,6 @@
 //! The `traceparent` header (W3C Trace Context).
 
-/// Where a request stands in a trace of its caller's: a `traceparent` header, read strictly
+/// The position of a request in its caller's trace: a `traceparent` header, read strictly
 /// (W3C Trace Context, section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
@@ -13,7 +13,7 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
-    /// Reads a header's value. One of a later version counts for what of it is known today.
+    /// Reads a header's value. Of a later version, the fields of version 0 are read.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
         let mut parts = value.split('-');
@@ -33,7 +33,7 @@ impl TraceParent {
     }
 }
 
-/// So many digits, in lower case.
+/// Reads so many hexadecimal digits, in lower case.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     // `from_str_radix` would take a sign and capitals.

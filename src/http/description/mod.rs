@@ -1,8 +1,8 @@
 //! The interface described for programs: OpenAPI 3.1, from the code.
 //!
-//! A handler says what is its own in `#[utoipa::path]`, right above it: path, body, the good
-//! answer. What follows from rules that hold for many is added here, to each operation alike: how
-//! it refuses (`refusals`), and the headers that every answer has. The examples are made by the
+//! A handler describes its own part in `#[utoipa::path]`, right above it: path, body, the good answer.
+//! The parts that follow from rules for many operations are added here: the refusals, and the headers
+//! that every answer has. The examples are made by the
 //! types and conversions that make real answers. `backoffice-auth openapi` prints the description,
 //! `docs/openapi.json` keeps it, and [`show`] serves it.
 
@@ -28,7 +28,7 @@ const REQUEST_ID: &str = "X-Request-Id";
 const CACHE_CONTROL: &str = "Cache-Control";
 const CONTENT_TYPE_OPTIONS: &str = "X-Content-Type-Options";
 
-/// What stands above the operations.
+/// The head of the description, above the operations.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
@@ -59,7 +59,7 @@ struct Frame;
 #[openapi(paths(verify::verify, show))]
 struct Apart;
 
-/// The description of `routes` and of those apart from them, for who reaches them at `server`.
+/// The description of `routes` and of those apart from them, under the address `server`.
 fn describe(routes: OpenApi, server: &str) -> OpenApi {
     let mut api = Frame::openapi()
         .merge_from(routes)
@@ -114,7 +114,7 @@ pub async fn show(
     ([(CONTENT_TYPE, json)], text)
 }
 
-/// Adds what operations refer to: how callers say who they are, and the headers of every answer.
+/// Adds the parts that operations refer to: how callers authenticate, and the headers of every answer.
 fn add_shared(components: &mut Components) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)

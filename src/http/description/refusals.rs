@@ -1,4 +1,4 @@
-//! How operations refuse: which codes each knows, and what such an answer looks like.
+//! The refusals of the operations: the codes of each, and the answer of each code.
 //!
 //! A response is made from the [`Problem`]s that it stands for, so its headers and examples are
 //! theirs. Operations that refuse alike share it, as a component.
@@ -24,27 +24,27 @@ use crate::http::problem::{Code, FieldError, Problem};
 /// How long a block is, by default.
 const BLOCK: Duration = Duration::from_mins(5);
 
-/// Of what reads JSON.
+/// The codes of operations that read JSON.
 const JSON: &[Code] = &[
     Code::MalformedRequest,
     Code::RequestTimeout,
     Code::UnsupportedMediaType,
     Code::InvalidRequest,
 ];
-/// Of what needs an access token.
+/// The codes of operations that need an access token.
 const BEARER: &[Code] = &[Code::MissingAccessToken, Code::InvalidAccessToken];
-/// Of what stands behind the flood layer.
+/// The codes of operations behind the flood layer.
 const FLOOD: &[Code] = &[Code::TooManyAttempts];
-/// Of what changes or counts something.
+/// The codes of operations that change or count something.
 const PAGES: &[Code] = &[Code::ForbiddenOrigin];
-/// Of what may ask the database.
+/// The codes of operations that may ask the database.
 const STORE: &[Code] = &[Code::Unavailable];
-/// Of all that answers.
+/// The codes that every operation has.
 const ALL: &[Code] = &[Code::HeadTooLarge, Code::Internal];
-/// Of all that callers reach, rather than a proxy.
+/// The codes of operations for callers, rather than for a proxy.
 const CALLERS: &[Code] = &[Code::MethodNotAllowed, Code::BodyTooLarge];
 
-/// What an operation refuses with, besides [`ALL`]. `None` for one that is not known here.
+/// The codes of an operation, besides [`ALL`]. `None` for an operation that is not listed here.
 pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
     Some(match operation {
         "signin" => &[
@@ -144,7 +144,7 @@ fn problem(code: Code, operation: &str) -> Problem {
     }
 }
 
-/// What is wrong with a field.
+/// The message for a bad field.
 fn message(field: &str) -> &'static str {
     match field {
         "since" => "must be a cursor of an earlier answer",
@@ -160,7 +160,8 @@ fn body(problem: &Problem) -> Value {
         .unwrap_or_default()
 }
 
-/// The name of what refuses alike. Two refusals depend on the operation, so it is in their names.
+/// The name of the component for these refusals. Two of them depend on the operation, so their names
+/// hold it.
 fn component(codes: &[Code], operation: &str) -> String {
     let names: Vec<String> = codes.iter().map(|code| format!("{code:?}")).collect();
     let name = names.join("Or");
@@ -198,7 +199,7 @@ fn response(problems: &[Problem]) -> Response {
     response
 }
 
-/// The problem schema, narrowed to what these are.
+/// The problem schema, narrowed to these problems.
 fn schema(bodies: &[Value]) -> AllOfBuilder {
     let all_of = |key: &str| {
         let mut values: Vec<Value> = bodies.iter().map(|body| body[key].clone()).collect();

@@ -15,15 +15,15 @@ use crate::domain::Clock;
 use crate::serve::Shutdown;
 use crate::store::{Fitness, Store, StoreError};
 
-/// For how long an answer is given again: however many probes there are, one statement at a time
-/// is under way for them, and that rarely.
+/// How long an answer is repeated. However many probes there are, at most one statement at a time runs
+/// for them.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// How long a probe waits for its answer. Longer than the database's deadline: it is reached by a
-/// probe that waited for another one which gave up.
+/// How long a probe waits for its answer. It is longer than the database's deadline, since a probe may
+/// first wait for another one that runs into that deadline.
 const PATIENCE: Duration = Duration::from_millis(1_800);
 
-/// What the probes ask.
+/// The state behind the probes.
 #[derive(Debug)]
 pub struct Health {
     store: Store,
@@ -37,7 +37,7 @@ pub struct Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
-    /// Yes.
+    /// It should.
     Ready,
     /// It waits for its database, or migrates it.
     Starting,
@@ -85,7 +85,7 @@ impl Health {
         }
     }
 
-    /// Whether it was told to stop.
+    /// Whether the server was told to stop.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.shutdown.is_draining()
@@ -113,7 +113,7 @@ impl Health {
     }
 }
 
-/// What this instance knows without asking, and waiting for the database would not change.
+/// The answer that this instance knows without the database, and that the database could not change.
 fn known(shutdown: &Shutdown, misses_worker: &CancellationToken) -> Option<Readiness> {
     if shutdown.is_draining() {
         Some(Readiness::Draining)
@@ -137,12 +137,12 @@ fn judge(fitness: &Result<Fitness, StoreError>) -> Readiness {
     }
 }
 
-/// 200 while the process runs; asks nothing.
+/// 200 while the process runs. Checks nothing else.
 pub(in crate::http) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// 200 or 503, and in one word why.
+/// 200 or 503, with the reason in one word.
 pub(in crate::http) async fn ready(
     State(health): State<Arc<Health>>,
 ) -> (StatusCode, Json<Answer>) {
@@ -163,7 +163,7 @@ pub(in crate::http) async fn ready(
     (code, Json(Answer { status }))
 }
 
-/// The answer of a server that is not there yet.
+/// The answer while the server starts.
 pub(in crate::http) async fn starting() -> (StatusCode, Json<Answer>) {
     let status = Readiness::Starting;
     (StatusCode::SERVICE_UNAVAILABLE, Json(Answer { status }))

@@ -1,4 +1,4 @@
-//! `GET /metrics`: what the process has counted, for Prometheus.
+//! `GET /metrics`: the metrics of this process, for Prometheus.
 
 use std::sync::Arc;
 
@@ -15,18 +15,18 @@ use crate::telemetry::metrics::DRAINING;
 /// The text format of Prometheus.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a scrape reads. None of it asks the database.
+/// The sources of gauges that are read at each scrape. None of them asks the database.
 #[derive(Debug, Clone)]
 pub struct MetricsSources {
-    /// For the hashing pool and the view of ended sessions.
+    /// For the hashing pool and the cache of revocations.
     pub auth: Auth,
-    /// For the pool of connections.
+    /// For the pool of database connections.
     pub store: Store,
-    /// For whether it is about to stop.
+    /// For whether the server is about to stop.
     pub health: Arc<Health>,
 }
 
-/// Records what is read at the moment of a scrape, and shows it with all that was counted.
+/// Records the gauges of the moment, and shows all metrics.
 pub(in crate::http) async fn show(
     State(sources): State<MetricsSources>,
 ) -> ([(HeaderName, &'static str); 1], String) {
@@ -36,7 +36,7 @@ pub(in crate::http) async fn show(
     show_recorded().await
 }
 
-/// Shows all that was counted.
+/// Shows all metrics as they were last recorded.
 pub(in crate::http) async fn show_recorded() -> ([(HeaderName, &'static str); 1], String) {
     ([(CONTENT_TYPE, TEXT)], telemetry::metrics::render())
 }

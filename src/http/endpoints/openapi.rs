@@ -2,13 +2,13 @@
 
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-/// The tag of the four methods.
+/// The tag of the four methods to sign in and out.
 pub const SIGN_IN: &str = "Sign in";
-/// The tag of what a user asks about their own sessions.
+/// The tag of the operations on a user's own sessions.
 pub const SESSIONS: &str = "Sessions";
-/// The tag of what other services ask.
+/// The tag of the operations for other services.
 pub const SERVICES: &str = "Services";
-/// The tag of what reverse proxies ask.
+/// The tag of the operation for reverse proxies.
 pub const PROXIES: &str = "Proxies";
 /// The tag of the description itself.
 pub const DESCRIPTION: &str = "Description";

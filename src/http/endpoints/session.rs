@@ -1,4 +1,4 @@
-//! `GET /session`: what an access token stands for.
+//! `GET /session`: the user and the session of an access token.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! `GET /sessions`, `DELETE /sessions/{id}`, `DELETE /sessions`: what a user sees and ends.
+//! `GET /sessions`, `DELETE /sessions/{id}`, `DELETE /sessions`: a user's own sessions.
 
 use std::net::Ipv4Addr;
 
@@ -122,7 +122,7 @@ pub async fn end(
     token: BearerToken,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
-    // What is no id is no session either.
+    // A text that is no id names no session.
     let id = id.ok().and_then(|Path(id)| SessionId::parse(&id));
     let id = id.ok_or(Code::NotFound)?;
     auth.end_own_session(&client, token.expose(), id).await?;

@@ -1,4 +1,4 @@
-//! What answers have in common: tokens and times as they stand on the wire.
+//! Tokens and times as the answers write them.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! What verifiers find under `/.well-known`: the public keys (RFC 7517) and where things are
-//! (RFC 8414).
+//! The documents under `/.well-known`, for verifiers: the public keys (RFC 7517) and the metadata of
+//! the server (RFC 8414).
 
 use axum::Json;
 use axum::body::Body;
@@ -38,7 +38,7 @@ pub struct MetadataResponse {
 }
 
 impl MetadataResponse {
-    /// What there is at an issuer.
+    /// The metadata of an issuer.
     #[must_use]
     pub fn new(issuer: &str) -> Self {
         Self {
@@ -253,7 +253,7 @@ pub async fn pem_of(
     Ok(cached(&auth, &headers, &etag, PEM, pem))
 }
 
-/// What caches may keep for half the time for which a new key is published before it signs.
+/// An answer that caches may keep for half the time for which a new key is published before it signs.
 fn cached(
     auth: &Auth,
     headers: &HeaderMap,

@@ -1,4 +1,4 @@
-//! HTTP Basic (RFC 7617), by which services say who they are.
+//! HTTP Basic (RFC 7617), by which services authenticate.
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::auth::Auth;
 use crate::http::problem::{Code, Problem};
 
-/// A service that proved that it is one of those in the configuration.
+/// A service of the configuration, authenticated by its secret.
 #[derive(Debug)]
 pub struct ServiceClient;
 
@@ -28,7 +28,7 @@ impl FromRequestParts<Auth> for ServiceClient {
     }
 }
 
-/// `id:secret`, from exactly one header.
+/// The text `id:secret`, from exactly one header.
 #[must_use]
 pub fn credentials(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     let mut values = headers.get_all(AUTHORIZATION).iter();

@@ -25,7 +25,7 @@ impl BearerToken {
 
     /// Reads the one token of a request's headers.
     ///
-    /// Another scheme counts as no token; whatever cannot be one token counts as a bad one.
+    /// Another scheme counts as no token; a text that cannot be one token counts as a bad one.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, Code> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         match (values.next(), values.next()) {
@@ -42,7 +42,7 @@ impl BearerToken {
         if !scheme.eq_ignore_ascii_case(b"bearer") {
             return Err(Code::MissingAccessToken);
         }
-        // Spaces alone lead to it (RFC 9110, section 11.4); a tab would be a second spelling.
+        // Only spaces may separate it (RFC 9110, section 11.4); a tab would be a second spelling.
         let spaces = rest.iter().take_while(|b| **b == b' ').count();
         let token = &rest[spaces..];
         std::str::from_utf8(token)

@@ -1,10 +1,10 @@
 //! The bodies of requests: read within bounds, parsed strictly, with every bad field named.
 //!
-//! Two parsers that read one text differently are a hole, so what is ambiguous is refused: a key
-//! given twice (at any depth, however spelled), trailing text, a lone surrogate, a byte order mark.
-//! The content type, on the other hand, is taken lightly: curl calls whatever `-d` sends a form,
-//! and the documented calls do just that. A page on another origin could have a browser send such a
-//! "form" without asking first; `origin.rs` refuses it.
+//! Two parsers that read one text differently are a security hole, so ambiguous texts are refused: a
+//! key given twice (at any depth, in any spelling), trailing text, a lone surrogate, a byte order mark.
+//! The content type is not checked as strictly: curl labels the data of `-d` as a form, and the
+//! documented calls use `-d`. A page on another origin could make a browser send such a "form" without
+//! a preflight; `layers/origin.rs` refuses it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -22,16 +22,16 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::http::problem::{Code, FieldError, Problem};
 
-/// The largest body that is read; the largest honest one is well under 8 KiB.
+/// The largest body that is read. The largest body of a real client is well under 8 KiB.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// The content type of a form, and what curl calls whatever `-d` sends.
+/// The content type of a form, which curl also gives to the data of `-d`.
 pub(in crate::http) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// How long a body may take to arrive, counted from when its head is in.
 const MAX_BODY_TIME: Duration = Duration::from_secs(10);
 
-/// A request body of type `T`, or the [`Problem`] that it is.
+/// A request body of type `T`. A body that is not one is refused with a [`Problem`].
 #[derive(Debug, Clone, Copy)]
 pub struct ApiJson<T>(pub T);
 
@@ -47,7 +47,7 @@ impl<T: FromBody, S: Sync> FromRequest<S> for ApiJson<T> {
 
 /// A type that can be read from a body's fields.
 pub trait FromBody: Sized {
-    /// Reads it. `None` where a field is missing or bad; `fields` remembers which.
+    /// Reads the value. `None` where a field is missing or bad; `fields` remembers which.
     ///
     /// Read every field before giving up on one, so that all bad ones are named:
     ///
@@ -59,15 +59,15 @@ pub trait FromBody: Sized {
     fn from_body(fields: &mut BodyFields) -> Option<Self>;
 }
 
-/// The fields of a body while they are read. Its strings are wiped when it goes.
+/// The fields of a body while they are read. The strings are wiped when it is dropped.
 pub struct BodyFields {
     map: Map<String, Value>,
     errors: Vec<FieldError>,
 }
 
 impl BodyFields {
-    /// Reads a text that must be there, and remembers what `parse` has against it. The error's
-    /// text goes to the caller, so it must not repeat the value.
+    /// Reads a required text, and remembers the error of `parse`. The error's text goes to the caller,
+    /// so it must not repeat the value.
     pub fn required<T, E: fmt::Display>(
         &mut self,
         field: &'static str,
@@ -83,7 +83,7 @@ impl BodyFields {
             .ok()
     }
 
-    /// Reads a text that must be there, whatever it says.
+    /// Reads a required text without checking it.
     pub fn text(&mut self, field: &'static str) -> Option<String> {
         self.required(field, |text| Ok::<_, Infallible>(text.to_owned()))
     }
@@ -122,7 +122,7 @@ fn is_accepted_type(value: &HeaderValue) -> bool {
     is_of_type(value, "application/json") || is_of_type(value, FORM)
 }
 
-/// Whether a `Content-Type` is this one, with whatever parameters.
+/// Whether a `Content-Type` is this one, with any parameters.
 pub(in crate::http) fn is_of_type(value: &HeaderValue, essence: &str) -> bool {
     let given = value.as_bytes().split(|b| *b == b';').next();
     let given = given.unwrap_or_default().trim_ascii();
@@ -153,8 +153,8 @@ async fn read(mut body: Body) -> Result<Zeroizing<Vec<u8>>, Problem> {
     Ok(bytes.0)
 }
 
-/// Bytes that take up room as they arrive: many bodies are announced and never come. They leave no
-/// copy behind when they move, as a plain vector would.
+/// Bytes whose memory grows as they arrive, since many bodies are announced and never arrive. When it
+/// grows, the old copy is wiped, which a plain vector would not do.
 #[derive(Default)]
 struct Growing(Zeroizing<Vec<u8>>);
 

@@ -1,14 +1,14 @@
-//! Who is asking, as far as it can be known: the peer, or whom a trusted proxy names.
+//! The client of a request: the peer, or the address that a trusted proxy names.
 //!
-//! Headers are only words. They count when the peer is a proxy that we were told to trust, and
-//! then only as far back as trusted hops reach: the list is walked from its right end, where our
-//! own proxy wrote, to the first address that we do not trust. What lies further left is what the
-//! client says of itself. What cannot be understood on the way means the peer's own address, so
-//! that a limit may fall on too many but never on nobody.
+//! A client can send any header. Forwarding headers count only if the peer is a proxy that the
+//! configuration trusts, and only as far back as trusted hops reach. The list is read from its right
+//! end, where the operator's proxy wrote, to the first address that is not trusted. Everything further
+//! left is the client's own claim. If an entry on the way cannot be understood, the peer's address
+//! counts: a limit may then apply to too many clients, but never to none.
 //!
 //! A proxy sets `X-Forwarded-For` or `Forwarded` and passes the other on as the client sent it. So
-//! one of them can be named as the one that counts. Where none is named, both are present and they
-//! disagree, neither is believed.
+//! the configuration can name the one that counts. If it names none, and both are present and
+//! disagree, neither counts.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -26,15 +26,15 @@ use crate::telemetry::trace::TraceParent;
 /// The header that carries a request's id, in and out.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The header that says where a request stands in a trace (W3C Trace Context).
+/// The header with a request's position in a trace (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies whose word counts, and which of their words.
+/// The proxies whose headers count, and the header that does.
 #[derive(Debug, Clone)]
 pub struct Proxies {
-    /// Where they are.
+    /// The networks in which they are.
     pub networks: Vec<IpNet>,
     /// The header that names the client.
     pub header: ForwardedHeader,
@@ -45,7 +45,7 @@ impl Proxies {
         self.networks.iter().any(|net| net.contains(&address))
     }
 
-    /// Which of the two headers are looked at.
+    /// Which of the two headers are read.
     fn reads(&self, headers: &HeaderMap) -> (bool, bool) {
         let names_hops = |name, other| headers.contains_key(name) && self.header != other;
         (
@@ -132,7 +132,7 @@ fn forwarded_line(line: &str) -> Option<Hops> {
     Some(elements.into_iter().map(forwarded_for).collect())
 }
 
-/// The one `for` of an element.
+/// The address of an element's one `for`.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let pairs = split_unquoted(element, b';')?;
     let mut nodes = pairs.iter().filter_map(|pair| {
@@ -171,7 +171,7 @@ fn unquote(value: &str) -> Option<String> {
         return (!value.contains('"')).then(|| value.to_owned());
     };
     let inner = rest.strip_suffix('"')?;
-    // An address needs no escapes; whoever sends them is playing games.
+    // An address needs no escapes, so no honest proxy sends them.
     (!inner.contains(['"', '\\'])).then(|| inner.to_owned())
 }
 
@@ -218,9 +218,9 @@ fn request_id(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> RequestId
     .unwrap_or_else(RequestId::random)
 }
 
-/// Where a trusted proxy says that the request stands in a trace. From anyone else it means
-/// nothing, as the request's id does: a stranger could put requests into other people's traces, and
-/// choose what is recorded. (A proxy that passes on what browsers send lets them do so.)
+/// The position in a trace that a trusted proxy gives. From other peers the header is ignored, as the
+/// request's id is: a stranger could put requests into other people's traces, and choose which are
+/// recorded. (A proxy that passes on the header of browsers lets them do so.)
 #[must_use]
 pub fn trace_parent(request: &Request, proxies: &Proxies) -> Option<TraceParent> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;

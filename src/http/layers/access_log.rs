@@ -1,13 +1,12 @@
-//! One line a request, and its count: what was asked, what came of it, how long it took, and why
-//! it was refused.
+//! The line of the log for each request, and the count of requests and refusals: route, status,
+//! duration, and the reason of a refusal.
 //!
-//! A flood of refusals does not fill the disk: past so many a second of a network, and of all networks, the
-//! lines of what was not served are left out, and their count is logged.
+//! A flood of refusals does not fill the disk. Past a rate for each network, and for all networks
+//! together, the lines of refused requests are left out, and their number is logged.
 //!
-//! Everything logged while a request is worked on happens inside its span, which carries the
-//! request's id, and whose request it is once that is known. The route is logged as the template,
-//! never as the path that was asked for, and the method as one of those that we know: either can
-//! hold anything, a token too.
+//! Everything that is logged during a request belongs to its span, which carries the request's id and,
+//! once it is known, the user's. The route is logged as its template and never as the requested path,
+//! and the method as one of a list: a path or a method could hold anything, a token too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,10 +27,10 @@ use crate::telemetry::metrics::{
 };
 use crate::telemetry::trace::{self, TraceParent};
 
-/// How often at most the count of the lines that were left out is logged.
+/// The shortest time between two lines that say how many were left out.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The room that there is for lines of what was not served.
+/// The throttle on the lines of refused requests.
 #[derive(Debug)]
 pub struct Lines {
     budget: AuditThrottle,
@@ -39,7 +38,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Nothing was logged yet.
+    /// A throttle that has let no line through yet.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -48,12 +47,12 @@ impl Lines {
         }
     }
 
-    /// Whether what was not served has a line of its own. Requests without a client are of tests.
+    /// Whether a refused request gets a line of its own. Only tests have requests without a client.
     fn has_room(&self, network: Option<ClientNetwork>) -> bool {
         network.is_none_or(|network| self.budget.take(network))
     }
 
-    /// Logs how many lines were left out, now and then.
+    /// Logs how many lines were left out, at most once in [`PAUSE`].
     fn tell_left_out(&self) {
         if self.budget.left_out() == 0 {
             return;
@@ -93,7 +92,7 @@ struct Entry {
     span: Span,
     lines: Arc<Lines>,
     network: Option<ClientNetwork>,
-    /// One of few values, whatever is asked for.
+    /// The method, as one of few values.
     method: &'static str,
     route: Arc<str>,
     started: Instant,
@@ -150,7 +149,7 @@ impl Entry {
         });
     }
 
-    /// What was served and what is our fault is logged whatever comes.
+    /// Served requests and defects are always logged.
     fn has_line(&self, status: StatusCode) -> bool {
         let is_refused = status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE;
         !is_refused || self.lines.has_room(self.network)
@@ -172,7 +171,7 @@ impl Entry {
     }
 }
 
-/// Answers are timed by class: a refusal comes sooner than what was asked for.
+/// The class by which answers are timed: a refusal takes less time than a success.
 fn class(status: StatusCode) -> &'static str {
     match status.as_u16() / 100 {
         2 => "2xx",
@@ -182,7 +181,7 @@ fn class(status: StatusCode) -> &'static str {
     }
 }
 
-/// A method by a name of ours: what clients make up must become neither labels nor lines.
+/// The name of a known method: text that clients make up must become neither a label nor a line.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -194,7 +193,7 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// Dropped without an answer: the client, or the server's end, cut the request short.
+/// Dropped without an answer: the client, or the end of the server, cut the request short.
 impl Drop for Entry {
     fn drop(&mut self) {
         if !self.answered {
@@ -207,7 +206,7 @@ impl Drop for Entry {
     }
 }
 
-/// A defect of ours is an error; that we cannot serve now is a warning; a refusal is business.
+/// A defect is an error, unavailability a warning. A refusal is normal operation.
 fn level(status: StatusCode) -> Level {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => Level::WARN,

@@ -10,8 +10,8 @@ use crate::http::extract::body::MAX_BODY_BYTES;
 use crate::http::problem::{Code, Problem};
 use crate::store::on_a_budget;
 
-/// Refuses an HTTP/1.1 request that does not say once for whom it is (RFC 9112, section 3.2): two
-/// servers on its way could take it for two different ones.
+/// Refuses an HTTP/1.1 request without exactly one `Host` (RFC 9112, section 3.2): two servers on its
+/// way could read two different hosts.
 pub async fn refuse_ambiguous_host(request: Request, next: Next) -> Response {
     let hosts = request.headers().get_all(HOST).iter().count();
     if request.version() == Version::HTTP_11 && hosts != 1 {
@@ -22,14 +22,14 @@ pub async fn refuse_ambiguous_host(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// A database in trouble must not keep anybody waiting: within two seconds the answer is there, and
-/// be it 503.
+/// Bounds the time that a request waits for the database. Within two seconds it has its answer, which
+/// may be 503.
 pub async fn bound_database_time(request: Request, next: Next) -> Response {
     on_a_budget(next.run(request)).await
 }
 
-/// Refuses a body that declares itself too long, on routes that read none too: otherwise the
-/// connection would have to swallow it.
+/// Refuses a request that declares too long a body, on routes that read no body too: otherwise the
+/// connection would have to read it all.
 pub async fn refuse_large_bodies(request: Request, next: Next) -> Response {
     let declared = request.headers().get(CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

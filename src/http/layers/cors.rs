@@ -1,4 +1,4 @@
-//! What browsers are told about pages of other origins (CORS).
+//! CORS: which pages of other origins may call, and read the answers.
 
 use std::time::Duration;
 
@@ -10,13 +10,12 @@ use super::origin::is_loopback_page;
 use crate::config::HttpConfig;
 use crate::http::extract::client::X_REQUEST_ID;
 
-/// Lets pages of the allowed origins call us, with the headers that they need, and read what they
-/// need of the answers. `None` where no origin may: then nothing is said, and browsers refuse by
+/// Lets pages of the allowed origins call, with the headers that they need, and read the answer's
+/// headers that they need. `None` where no origin is allowed: without CORS headers, browsers refuse by
 /// themselves.
 ///
-/// `Date` tells a page with a wrong clock how old an answer is that was repeated. Credentials are
-/// not allowed: tokens travel in headers that a page sets on purpose, so there is
-/// no cookie to misuse.
+/// From `Date`, a page with a wrong clock learns the age of a repeated answer. Credentials are not
+/// allowed: tokens travel in headers that a page sets on purpose, so there is no cookie to misuse.
 #[must_use]
 pub fn cors(config: &HttpConfig) -> Option<CorsLayer> {
     let own = (config.allowed_headers.iter()).filter_map(|name| name.parse().ok());

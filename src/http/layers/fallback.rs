@@ -16,7 +16,7 @@ pub async fn method_not_allowed() -> Problem {
     Problem::new(Code::MethodNotAllowed)
 }
 
-/// Turns a panic into a 500: the caller learns nothing of it, the log everything.
+/// Turns a panic into a 500. Its text goes into the log alone.
 #[must_use]
 #[expect(
     clippy::needless_pass_by_value,

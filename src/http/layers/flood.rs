@@ -1,4 +1,5 @@
-//! The flood layer of a method, as tower middleware: in front of body, database and hash.
+//! The flood layer of a method: it refuses before a body is read, the database asked or a password
+//! hashed.
 
 use std::sync::Arc;
 
@@ -13,13 +14,13 @@ use crate::limits::Flood;
 /// The limiter, and the method that a route counts for.
 #[derive(Debug, Clone)]
 pub struct FloodGate {
-    /// Shared by all methods.
+    /// The limiter, which all methods share.
     pub flood: Arc<Flood>,
     /// The name under which the requests are counted.
     pub method: &'static str,
 }
 
-/// Lets a request through, or answers 429 without having looked at it.
+/// Lets a request through, or answers 429 without reading its body.
 pub async fn refuse_floods(
     State(gate): State<FloodGate>,
     client: Client,

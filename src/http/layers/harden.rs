@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// Tells browsers and caches to keep nothing, guess nothing, load nothing and frame nothing,
-/// unless the handler knows better; and does not tell what is running here.
+/// Tells browsers and caches not to store, sniff, load or frame anything, unless the handler sets its
+/// own policy. Removes `Server`, which would name the software.
 pub async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     harden_headers(response.headers_mut());

@@ -1,15 +1,16 @@
-//! Which pages may have a browser ask for what changes or counts something.
+//! The pages that may send requests which change or count something.
 //!
-//! A browser sends a simple `POST` of any page to any server without asking first, and keeps only
-//! the answer from the page. The answer is no use to such a page, but the attempt is: it counts
-//! for the visitor's network, so a page could lock its visitors out. Browsers say where a request
-//! comes from, in headers that no page can set, so it is refused before anything is counted.
+//! A browser sends a simple `POST` of any page to any server without a preflight, and only hides the
+//! answer from the page. Such a page has no use for the answer, but it has one for the attempt: the
+//! attempt counts for the visitor's network, so a page could lock its visitors out. Browsers name the
+//! origin of a request in headers that no page can set. Foreign origins are refused before anything is
+//! counted.
 //!
-//! The order is the one of Go's `http.CrossOriginProtection`. An origin that is known is let in. Then
-//! `Sec-Fetch-Site` decides, by which the browser itself compares the page's origin with ours: that
-//! holds behind a proxy that changes `Host`, too. Browsers send it to https and to loopback; to the
-//! others, and from older ones, comes `Origin` alone, which is then compared with `Host`. Services
-//! and curl send neither, and are let in.
+//! The order is the one of Go's `http.CrossOriginProtection`. A known origin is let in. Then
+//! `Sec-Fetch-Site` decides, in which the browser itself compares the page's origin with the server's.
+//! That also works behind a proxy that changes `Host`. Browsers send it over https and to loopback
+//! addresses. Otherwise, and from older browsers, there is only `Origin`, which is then compared with
+//! `Host`. Services and curl send neither, and are let in.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::http::problem::{Code, Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The origins that are let in whatever `Host` says.
+/// The origins that are let in, regardless of `Host`.
 #[derive(Debug, Clone)]
 pub struct KnownOrigins {
     named: Arc<[String]>,
@@ -32,8 +33,8 @@ pub struct KnownOrigins {
 }
 
 impl KnownOrigins {
-    /// The server's own, from the URL under which the world reaches it, and those that may call; the pages
-    /// of this machine, too, if asked for.
+    /// The server's own origin, taken from its public URL, and the allowed ones. `with_loopback` adds
+    /// the pages of this machine.
     #[must_use]
     pub fn new(issuer: &str, allowed: &[String], with_loopback: bool) -> Self {
         // An issuer is a canonical URL: scheme, nothing, authority, then the path if any.
@@ -71,8 +72,8 @@ impl KnownOrigins {
     }
 }
 
-/// Whether a page comes from this very machine, on whatever port. The names are compared as a whole:
-/// `localhost.example` is somebody else's.
+/// Whether a page comes from this machine, on any port. The names are compared as a whole:
+/// `localhost.example` is another machine.
 pub(in crate::http) fn is_loopback_page(origin: &HeaderValue) -> bool {
     let Some((_, authority)) = (origin.to_str().ok())
         .and_then(|origin| origin.split_once("://"))
@@ -88,8 +89,8 @@ pub(in crate::http) fn is_loopback_page(origin: &HeaderValue) -> bool {
     ["localhost", "127.0.0.1", "[::1]"].contains(&host)
 }
 
-/// Whether an origin is the host that was asked for. Its scheme is not known here behind a proxy
-/// that ends TLS.
+/// Whether an origin is the host of the request. The scheme is not compared: behind a proxy that ends
+/// TLS it is not known.
 fn is_of_host(origin: &HeaderValue, request: &Request) -> bool {
     let host = request.headers().get(HOST).map(HeaderValue::to_str);
     // HTTP/2 has it in the target.
@@ -106,7 +107,7 @@ fn is_of_host(origin: &HeaderValue, request: &Request) -> bool {
     host.eq_ignore_ascii_case(authority)
 }
 
-/// Refuses what a page of a foreign origin had a browser ask.
+/// Refuses the requests that pages of foreign origins make a browser send.
 pub async fn refuse_foreign_pages(
     State(known): State<KnownOrigins>,
     request: Request,

@@ -1,10 +1,10 @@
-//! What is said to a request that hyper cannot read.
+//! The answer to a request that hyper cannot read.
 //!
-//! hyper answers such a request by itself, before any layer of ours: a status line and no body. It has
-//! no hook for that. But its answer is one fixed text in one write, and none of ours looks like it,
-//! because each of ours has an id. So it is told by its text, and replaced on its way out by the
-//! problem that every other refusal is. Where the text comes together with the end of an answer
-//! before it, it leaves as it is: that answer is right, and the connection ends anyway.
+//! hyper answers such a request by itself, before any layer sees it: a status line and no body. It has
+//! no hook for that. But its answer is one fixed text in one write, and no answer of the layers looks
+//! like it, because each of those has an id. So the answer is recognised by its text, and replaced by
+//! a problem as every other refusal is. If the text is written together with the end of the answer
+//! before it, it stays as it is: that answer is right, and the connection ends anyway.
 
 use std::net::IpAddr;
 

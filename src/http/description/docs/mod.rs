@@ -14,8 +14,8 @@ use axum::routing::get;
 use crate::http::layers::fallback;
 use crate::http::problem::{Code, Problem};
 
-/// Scripts and styles are files of ours, nothing is inline, and nothing is asked of or sent to
-/// anybody else. Pictures may be written into the style sheet.
+/// Scripts and styles are files of this server, nothing is inline, and the page contacts no other
+/// server. Pictures may be written into the style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
