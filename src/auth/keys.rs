@@ -13,7 +13,7 @@ use crate::domain::{
     MasterKey, Outcome, Revocation, RevocationRefused, SigningKeyRecord, Timestamp, active_key,
     is_rotation_due, pending_key, plan_revocation, stage_of, states, whole_seconds,
 };
-use crate::store::{NewSigningKey, Store, StoreError, Tx};
+use crate::store::{NewSigningKey, Store, StoreError, Tx, Unique};
 use crate::telemetry::metrics::SESSIONS_ENDED;
 use crate::token::{ImportedKey, KeyRingError, Ring, SealedKey, Sealer};
 
@@ -91,7 +91,7 @@ pub enum KeysError {
 impl From<StoreError> for KeysError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Constraint(name) if name == "signing_keys_pkey" => Self::Known,
+            StoreError::Taken(Unique::SigningKey) => Self::Known,
             _ => Self::Store(error),
         }
     }

@@ -9,7 +9,7 @@ use crate::domain::{
 };
 use crate::limits::AttemptKeys;
 use crate::password::{HashingError, HashingPool};
-use crate::store::{NewUser, SessionRecord, Store, StoreError, Tx};
+use crate::store::{NewUser, SessionRecord, Store, StoreError, Tx, Unique};
 
 /// Why a change to a user was not made.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +37,8 @@ pub enum UserError {
 impl From<StoreError> for UserError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Constraint(name) if name == "users_email_key" => Self::AddressTaken,
-            StoreError::Constraint(name) if name == "users_pkey" => Self::NumberTaken,
+            StoreError::Taken(Unique::Email) => Self::AddressTaken,
+            StoreError::Taken(Unique::UserId) => Self::NumberTaken,
             _ => Self::Store(error),
         }
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::late::{Undo, insist};
+use super::run::{Rows, Run as _};
 use super::users::UserRow;
 use super::{Store, StoreError, Tx, seconds};
 use crate::domain::{
@@ -45,285 +46,114 @@ pub struct AttemptRecord {
     pub blocked_until: Option<Timestamp>,
 }
 
-/// Hands the text of a reservation to `$statement`, in two parts: between them goes which of the `rules`
-/// it is about. A macro, since `query!` takes literals and no constants.
-///
-/// It reserves an attempt, or refuses without writing. The conflict clause runs on the locked, newest
-/// version of the row, so that attempts made at the same instant on any number of instances take
-/// turns. A row comes back if the attempt was granted (`blocked_until` is then null) or started a
-/// block; none comes back if it was refused.
-///
-/// A block starts if what counts, and what is young enough to be expected to, takes up all the room.
-/// Where older attempts in flight do, which may never count, the attempt is refused and no more.
-///
-/// An attempt's instant is its name, so no two in flight have the same. When a row means nothing any
-/// more is rounded up, so that the next attempt mostly changes no indexed column: the row's new version
-/// stays on its page, and the indexes are left alone.
-macro_rules! reserve {
-    ($statement:ident!($($argument:expr),*)) => {
-        $statement!(
-            r#"
-            INSERT INTO attempts AS a (attempt_key, scope, account_key, hits, in_flight, stale_at)
-            SELECT r.attempt_key, r.scope, r.account_key, '{}', ARRAY[c.now],
-                   date_bin('10 minutes', c.now + r.counted_for, 'epoch') + INTERVAL '10 minutes'
-              FROM rules AS r, (SELECT clock_timestamp() AS now) AS c
-             WHERE r.scope =
-            "#,
-            r#"
-            ON CONFLICT ON CONSTRAINT attempts_pkey DO UPDATE
-               SET (hits, in_flight, blocked_until, stale_at) = (
-                   SELECT l.hits,
-                          CASE WHEN l.is_full THEN l.in_flight
-                               ELSE l.in_flight
-                                    || GREATEST(c.now, l.in_flight[cardinality(l.in_flight)]
-                                                       + INTERVAL '1 microsecond')
-                               END,
-                          CASE WHEN l.is_full THEN c.now + r.blocked_for END,
-                          date_bin('10 minutes', c.now + GREATEST(r.counted_for, r.blocked_for),
-                                   'epoch') + INTERVAL '10 minutes'
-                     FROM rules AS r, flight AS f, (SELECT clock_timestamp() AS now) AS c,
-                          LATERAL (SELECT ARRAY(SELECT hit FROM unnest(a.hits) AS hit
-                                                 WHERE a.blocked_until IS NULL
-                                                   AND hit > c.now - r.counted_for
-                                                 ORDER BY hit) AS hits,
-                                          ARRAY(SELECT hit FROM unnest(a.in_flight) AS hit
-                                                 WHERE hit > c.now - f.longest
-                                                 ORDER BY hit) AS in_flight) AS k,
-                          LATERAL (SELECT k.*, cardinality(k.hits) + cardinality(k.in_flight)
-                                               >= r.attempts AS is_full) AS l
-                    WHERE r.scope = a.scope)
-             WHERE (SELECT COALESCE(a.blocked_until <= c.now, TRUE)
-                           AND (l.counted + l.in_flight < r.attempts
-                                OR r.blocked_for IS NOT NULL
-                                   AND l.counted + l.expected >= r.attempts)
-                      FROM rules AS r, flight AS f, (SELECT clock_timestamp() AS now) AS c,
-                           LATERAL (SELECT (SELECT count(*) FROM unnest(a.hits) AS hit
-                                             WHERE a.blocked_until IS NULL
-                                               AND hit > c.now - r.counted_for) AS counted,
-                                           count(*) AS in_flight,
-                                           count(*) FILTER (WHERE hit > c.now - f.usual) AS expected
-                                      FROM unnest(a.in_flight) AS hit
-                                     WHERE hit > c.now - f.longest) AS l
-                     WHERE r.scope = a.scope)
-            RETURNING in_flight[cardinality(in_flight)] AS newest, blocked_until
-            "#
-            $(, $argument)*
-        )
-    };
+/// What a reservation under up to three limits answers with.
+struct ReservedRow {
+    first_at: Option<Timestamp>,
+    blocked_until: Option<Timestamp>,
+    second_at: Option<Timestamp>,
+    third_at: Option<Timestamp>,
+    user_id: Option<i64>,
+    email: Option<String>,
+    password_hash: Option<String>,
+    two_factor: Option<String>,
+    credential_version: Option<i32>,
+    second_factor_failures: Option<i32>,
+    created_at: Option<Timestamp>,
+    disabled_at: Option<Timestamp>,
+    password_changed_at: Option<Timestamp>,
 }
 
-/// The statement that reserves one attempt under one limit.
-macro_rules! reserve_one {
-    ($insert:literal, $resolve:literal, $key:expr, $limit:expr) => {
-        sqlx::query!(
-            r#"
-            WITH flight (longest, usual) AS (
-                VALUES (make_interval(secs => $7), make_interval(secs => $8))
-            ), rules (scope, attempt_key, account_key, attempts, counted_for, blocked_for) AS (
-                VALUES ($1::TEXT, $2::BYTEA, $3::BYTEA, $4::BIGINT,
-                        make_interval(secs => $5), make_interval(secs => $6))
-            ), reserved AS (
-            "#
-                + $insert
-                + "$1"
-                + $resolve
-                + r#"
-            )
-            SELECT newest, blocked_until FROM reserved
-            "#,
-            $key.scope.as_str(),
-            &$key.hash,
-            $key.account.as_ref().map(<[u8; 32]>::as_slice),
-            i64::from($limit.attempts),
-            seconds($limit.window),
-            $limit.block.map(seconds),
-            seconds(MAX_FLIGHT),
-            seconds(USUAL_FLIGHT),
-        )
-    };
+impl ReservedRow {
+    /// What was granted, if no block was started.
+    fn granted(&self, limits: &[(AttemptKey, Limit)]) -> Vec<AttemptInFlight> {
+        if self.blocked_until.is_some() {
+            return Vec::new();
+        }
+        let granted_at = [self.first_at, self.second_at, self.third_at];
+        (limits.iter().zip(granted_at))
+            .map_while(|((key, _), at)| Some(AttemptInFlight { key: *key, at: at? }))
+            .collect()
+    }
+
+    fn into_user(self) -> Option<UserRow> {
+        Some(UserRow {
+            user_id: self.user_id?,
+            email: self.email?,
+            password_hash: self.password_hash,
+            two_factor: self.two_factor?,
+            credential_version: self.credential_version?,
+            second_factor_failures: self.second_factor_failures?,
+            created_at: self.created_at?,
+            disabled_at: self.disabled_at,
+            password_changed_at: self.password_changed_at,
+        })
+    }
 }
 
-/// The statement that reserves a sign-in under its three limits, one after the other. The second and the
-/// third are ceilings, which start no blocks.
-macro_rules! reserve_three {
-    ($insert:literal, $resolve:literal, $signin:expr, $network:expr, $failures:expr, $email:expr) => {
-        sqlx::query!(
-            r#"
-            WITH flight (longest, usual) AS (
-                VALUES (make_interval(secs => $16), make_interval(secs => $17))
-            ), rules (scope, attempt_key, account_key, attempts, counted_for, blocked_for) AS (
-                VALUES ($1::TEXT, $2::BYTEA, $3::BYTEA, $4::BIGINT,
-                        make_interval(secs => $5), make_interval(secs => $6)),
-                       ($7, $8, NULL, $9, make_interval(secs => $10), NULL),
-                       ($11, $12, $3, $13, make_interval(secs => $14), NULL)
-            ), signin AS (
-            "#
-                + $insert
-                + "$1"
-                + $resolve
-                + r#"
-            ), network AS (
-            "#
-                + $insert
-                + "$7 AND EXISTS (SELECT FROM signin WHERE blocked_until IS NULL)"
-                + $resolve
-                + r#"
-            ), failure AS (
-            "#
-                + $insert
-                + "$11 AND EXISTS (SELECT FROM network)"
-                + $resolve
-                + r#"
-            )
-            SELECT s.newest AS "signin_at?", s.blocked_until,
-                   n.newest AS "network_at?", f.newest AS "failure_at?",
-                   u.user_id AS "user_id?", u.email AS "email?", u.password_hash,
-                   u.two_factor AS "two_factor?", u.credential_version AS "credential_version?",
-                   u.second_factor_failures AS "second_factor_failures?",
-                   u.created_at AS "created_at?", u.disabled_at, u.password_changed_at
-              FROM (SELECT) AS one
-              LEFT JOIN signin AS s ON TRUE
-              LEFT JOIN network AS n ON TRUE
-              LEFT JOIN failure AS f ON TRUE
-              LEFT JOIN users AS u ON u.email = (SELECT $15::TEXT FROM network)
-            "#,
-            $signin.0.scope.as_str(),
-            &$signin.0.hash,
-            $signin.0.account.as_ref().map(<[u8; 32]>::as_slice),
-            i64::from($signin.1.attempts),
-            seconds($signin.1.window),
-            $signin.1.block.map(seconds),
-            $network.0.scope.as_str(),
-            &$network.0.hash,
-            i64::from($network.1.attempts),
-            seconds($network.1.window),
-            $failures.0.scope.as_str(),
-            &$failures.0.hash,
-            i64::from($failures.1.attempts),
-            seconds($failures.1.window),
-            $email.as_str(),
-            seconds(MAX_FLIGHT),
-            seconds(USUAL_FLIGHT),
-        )
-    };
+/// Reserves an attempt under up to three limits, one after the other, until one refuses; and finds the user
+/// with an address, if the first two did not.
+fn reserve(
+    limits: &[(AttemptKey, Limit)],
+    email: Option<&EmailAddress>,
+) -> impl Rows<ReservedRow> + use<> {
+    let column = |key: &AttemptKey| key.scope.as_str().to_owned();
+    let scopes: Vec<String> = limits.iter().map(|(key, _)| column(key)).collect();
+    let keys: Vec<Vec<u8>> = limits.iter().map(|(key, _)| key.hash.to_vec()).collect();
+    let accounts: Vec<Option<Vec<u8>>> = (limits.iter())
+        .map(|(key, _)| key.account.map(|account| account.to_vec()))
+        .collect();
+    let attempts: Vec<i64> = (limits.iter())
+        .map(|(_, limit)| i64::from(limit.attempts))
+        .collect();
+    let windows: Vec<f64> = (limits.iter())
+        .map(|(_, limit)| seconds(limit.window))
+        .collect();
+    let blocks: Vec<Option<f64>> = (limits.iter())
+        .map(|(_, limit)| limit.block.map(seconds))
+        .collect();
+    sqlx::query_file_as!(
+        ReservedRow,
+        "src/store/sql/reserve_attempts.sql",
+        &scopes,
+        &keys,
+        &accounts as &[Option<Vec<u8>>],
+        &attempts,
+        &windows,
+        &blocks as &[Option<f64>],
+        email.map(EmailAddress::as_str),
+        seconds(MAX_FLIGHT),
+        seconds(USUAL_FLIGHT),
+    )
 }
 
-/// Hands the text that settles attempts to `$statement`: the steps `locked` and `settled` of a `WITH`, whose
-/// parameters `$1` to `$3` are an [`Settlement`]'s arrays. All of them are settled if both have as many rows.
-///
-/// It locks the rows in the order in which they were reserved, so that nobody waits in a circle.
-macro_rules! settle {
-    ($statement:ident!($($argument:expr),*)) => {
-        $statement!(
-            r#"
-            WITH locked AS MATERIALIZED (
-                SELECT a.attempt_key, o.reserved_at, o.counts
-                  FROM unnest($1::BYTEA[], $2::TIMESTAMPTZ[], $3::BOOLEAN[])
-                           WITH ORDINALITY AS o (attempt_key, reserved_at, counts, place)
-                  JOIN attempts AS a ON a.attempt_key = o.attempt_key
-                 ORDER BY o.place
-                   FOR UPDATE OF a
-            ), settled AS (
-                UPDATE attempts AS a
-                   SET hits = CASE WHEN l.counts
-                                   THEN ARRAY(SELECT hit FROM unnest(a.hits || l.reserved_at) AS hit
-                                               ORDER BY hit)
-                                   ELSE a.hits END,
-                       in_flight = array_remove(a.in_flight, l.reserved_at)
-                  FROM locked AS l
-                 WHERE a.attempt_key = l.attempt_key AND l.reserved_at = ANY (a.in_flight)
-                RETURNING a.attempt_key
-            )
-            "#
-            $(, $argument)*
-        )
-    };
+/// Settles attempts, and records an event if there is one.
+fn settle(settlement: &Settlement, event: Option<&AuditEvent>) -> impl Rows<bool> + use<> {
+    sqlx::query_file_scalar!(
+        "src/store/sql/settle_attempts.sql",
+        &settlement.hashes,
+        &settlement.reserved_at,
+        &settlement.counts,
+        event.map(|event| event.kind.as_str()),
+        event.map(|event| event.outcome.as_str()),
+        event.map(|event| event.reason.as_str()),
+        event.and_then(|event| event.user_id).map(|id| id.0),
+        event
+            .and_then(|event| event.email.as_ref())
+            .map(EmailAddress::as_str),
+        event.and_then(|event| event.session_id).map(|id| id.0),
+        event.and_then(|event| event.challenge_id).map(|id| id.0),
+        event
+            .and_then(|event| event.network)
+            .map(|network| network.as_net()) as Option<IpNet>,
+        event
+            .and_then(|event| event.request_id.as_ref())
+            .map(RequestId::as_str),
+        event.and_then(|event| event.actor.as_deref()),
+        event.and_then(|event| event.detail.as_deref()),
+    )
 }
 
-pub(super) use settle;
-
-/// The statement that tells how long a limit refuses, and settles what others granted.
-macro_rules! refusal {
-    ($settle:literal, $key:expr, $limit:expr, $settlement:expr) => {
-        sqlx::query!(
-            $settle + r#"
-            SELECT COALESCE(
-                       a.blocked_until,
-                       (SELECT hit + make_interval(secs => $5)
-                          FROM (SELECT unnest(a.hits)
-                                 UNION ALL
-                                SELECT expected FROM unnest(a.in_flight) AS expected
-                                 WHERE $8 AND expected > c.now - make_interval(secs => $9)) AS h (hit)
-                         WHERE hit > c.now - make_interval(secs => $5)
-                         ORDER BY hit DESC
-                        OFFSET $6 LIMIT 1),
-                       (SELECT min(hit) + make_interval(secs => $7)
-                          FROM unnest(a.in_flight) AS hit
-                         WHERE hit > c.now - make_interval(secs => $7)),
-                       c.now) AS "until!",
-                   c.now AS "now!",
-                   (SELECT count(*) FROM settled) = (SELECT count(*) FROM locked) AS "is_settled!"
-              FROM (SELECT clock_timestamp() AS now) AS c
-              LEFT JOIN attempts AS a ON a.attempt_key = $4
-            "#,
-            &$settlement.hashes,
-            &$settlement.reserved_at,
-            &$settlement.counts,
-            &$key.hash,
-            seconds($limit.window),
-            i64::from($limit.attempts) - 1,
-            seconds(MAX_FLIGHT),
-            $key.scope != LimitScope::SigninFailures,
-            seconds(USUAL_FLIGHT),
-        )
-    };
-}
-
-/// The statement that settles attempts and does nothing else.
-macro_rules! settle_alone {
-    ($settle:literal, $settlement:expr) => {
-        sqlx::query_scalar!(
-            $settle + r#"
-            SELECT (SELECT count(*) FROM settled) = (SELECT count(*) FROM locked) AS "is_settled!"
-            "#,
-            &$settlement.hashes,
-            &$settlement.reserved_at,
-            &$settlement.counts,
-        )
-    };
-}
-
-/// The statement that settles attempts and writes an event down.
-macro_rules! settle_and_record {
-    ($settle:literal, $settlement:expr, $event:expr) => {
-        sqlx::query_scalar!(
-            $settle + r#"
-            , recorded AS (
-                INSERT INTO audit_events (kind, outcome, reason, user_id, email, session_id,
-                                          challenge_id, network, request_id, actor, detail)
-                VALUES ($4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-            )
-            SELECT (SELECT count(*) FROM settled) = (SELECT count(*) FROM locked) AS "is_settled!"
-            "#,
-            &$settlement.hashes,
-            &$settlement.reserved_at,
-            &$settlement.counts,
-            $event.kind.as_str(),
-            $event.outcome.as_str(),
-            $event.reason.as_str(),
-            $event.user_id.map(|id| id.0),
-            $event.email.as_ref().map(EmailAddress::as_str),
-            $event.session_id.map(|id| id.0),
-            $event.challenge_id.map(|id| id.0),
-            $event.network.map(|network| network.as_net()) as Option<IpNet>,
-            $event.request_id.as_ref().map(RequestId::as_str),
-            $event.actor,
-            $event.detail,
-        )
-    };
-}
-
-/// What became of attempts, as [`settle!`] takes it.
+/// What became of attempts, in the columns of the statements that settle them.
 #[derive(Debug, Default)]
 pub(super) struct Settlement {
     pub(super) hashes: Vec<Vec<u8>>,
@@ -365,24 +195,6 @@ pub struct ReservedSignin {
     pub user: Option<User>,
 }
 
-/// The row that a sign-in's reservation answers with.
-struct SigninRow {
-    at: [Option<Timestamp>; 3],
-    blocked_until: Option<Timestamp>,
-    user: Option<UserRow>,
-}
-
-impl SigninRow {
-    fn granted(&self, limits: &[(AttemptKey, Limit); 3]) -> Vec<AttemptInFlight> {
-        if self.blocked_until.is_some() {
-            return Vec::new();
-        }
-        (limits.iter().zip(self.at))
-            .map_while(|((key, _), at)| Some(AttemptInFlight { key: *key, at: at? }))
-            .collect()
-    }
-}
-
 impl Store {
     /// Reserves an attempt under a limit; committed before anything else happens. What is committed
     /// when nobody waits for it any more is taken back.
@@ -391,33 +203,31 @@ impl Store {
         key: &AttemptKey,
         limit: &Limit,
     ) -> Result<Reservation, StoreError> {
-        let (key, limit) = (*key, *limit);
-        let query = reserve!(reserve_one!(key, limit));
-        let store = self.clone();
-        let reserved = self.run_late(
-            move |c| {
-                Box::pin(async move {
-                    let row = query.fetch_optional(c).await?;
-                    Ok(row.map_or((None, None), |row| (row.newest, row.blocked_until)))
-                })
-            },
-            move |row| match row {
-                (_, Some(until)) => store.undo_block(key, until),
-                (at, None) => store.undo(
-                    at.map(|at| AttemptInFlight { key, at })
-                        .into_iter()
-                        .collect(),
-                ),
-            },
-        );
-        match reserved.await? {
-            (_, Some(until)) => Ok(Reservation::Refused(started(&limit, until))),
-            (Some(at), None) => Ok(Reservation::Granted { at }),
-            (None, None) => {
-                let refusal = self.refuse_by(&key, &limit, &[], Arc::default()).await?;
-                Ok(Reservation::Refused(refusal))
-            }
+        let limits = [(*key, *limit)];
+        let row = self.reserve_late(limits, None).await?;
+        if let Some(until) = row.blocked_until {
+            return Ok(Reservation::Refused(started(limit, until)));
         }
+        if let Some(at) = row.first_at {
+            return Ok(Reservation::Granted { at });
+        }
+        let refusal = self.refuse_by(key, limit, &[], Arc::default()).await?;
+        Ok(Reservation::Refused(refusal))
+    }
+
+    /// Reserves, and takes back what is committed when nobody waits for it any more.
+    async fn reserve_late<const N: usize>(
+        &self,
+        limits: [(AttemptKey, Limit); N],
+        email: Option<&EmailAddress>,
+    ) -> Result<ReservedRow, StoreError> {
+        let rows = reserve(&limits, email);
+        let store = self.clone();
+        let undo = move |row: ReservedRow| match row.blocked_until {
+            Some(until) => store.undo_block(limits[0].0, until),
+            None => store.undo(row.granted(&limits)),
+        };
+        self.run_late(|c| rows.one(c), undo).await
     }
 
     /// Reserves a sign-in under each of its limits until one refuses, and, if the first two did not,
@@ -428,48 +238,13 @@ impl Store {
         limits: &[(AttemptKey, Limit); 3],
         email: &EmailAddress,
     ) -> Result<ReservedSignin, StoreError> {
-        let limits = *limits;
-        let [signin, network, failures] = &limits;
-        let query = reserve!(reserve_three!(signin, network, failures, email));
-        let store = self.clone();
-        let reserved = self.run_late(
-            move |c| {
-                Box::pin(async move {
-                    let row = query.fetch_one(c).await?;
-                    let at = [row.signin_at, row.network_at, row.failure_at];
-                    let blocked_until = row.blocked_until;
-                    let user = move || {
-                        Some(UserRow {
-                            user_id: row.user_id?,
-                            email: row.email?,
-                            password_hash: row.password_hash,
-                            two_factor: row.two_factor?,
-                            credential_version: row.credential_version?,
-                            second_factor_failures: row.second_factor_failures?,
-                            created_at: row.created_at?,
-                            disabled_at: row.disabled_at,
-                            password_changed_at: row.password_changed_at,
-                        })
-                    };
-                    Ok(SigninRow {
-                        at,
-                        blocked_until,
-                        user: user(),
-                    })
-                })
-            },
-            move |row| match row.blocked_until {
-                Some(until) => store.undo_block(limits[0].0, until),
-                None => store.undo(row.granted(&limits)),
-            },
-        );
-        let row = reserved.await?;
-        let granted = row.granted(&limits);
+        let row = self.reserve_late(*limits, Some(email)).await?;
+        let granted = row.granted(limits);
         Ok(ReservedSignin {
             refused: limits.get(granted.len()).copied(),
             block: (row.blocked_until).map(|until| started(&limits[0].1, until)),
             granted,
-            user: row.user.map(User::try_from).transpose()?,
+            user: row.into_user().map(User::try_from).transpose()?,
         })
     }
 
@@ -488,7 +263,18 @@ impl Store {
         unanswered: Arc<AtomicBool>,
     ) -> Result<LimitRefusal, StoreError> {
         let settlement = Settlement::of(granted, true);
-        let query = settle!(refusal!(key, limit, settlement));
+        let query = sqlx::query_file!(
+            "src/store/sql/refuse_attempt.sql",
+            &settlement.hashes,
+            &settlement.reserved_at,
+            &settlement.counts,
+            &key.hash,
+            seconds(limit.window),
+            i64::from(limit.attempts) - 1,
+            seconds(MAX_FLIGHT),
+            key.scope != LimitScope::SigninFailures,
+            seconds(USUAL_FLIGHT),
+        );
         let (store, granted) = (self.clone(), granted.to_vec());
         let refused = self.run_late(
             move |c| {
@@ -520,15 +306,8 @@ impl Store {
         let settlement = Settlement::of(attempts, is_failure);
         let (store, attempts) = (self.clone(), attempts.to_vec());
         let undo = move |_| store.undo_if(&unanswered, attempts);
-        let is_settled = if let Some(event) = event {
-            let query = settle!(settle_and_record!(settlement, event));
-            self.run_late(move |c| Box::pin(query.fetch_one(c)), undo)
-                .await?
-        } else {
-            let query = settle!(settle_alone!(settlement));
-            self.run_late(move |c| Box::pin(query.fetch_one(c)), undo)
-                .await?
-        };
+        let rows = settle(&settlement, event);
+        let is_settled = self.run_late(|c| rows.one(c), undo).await?;
         Settlement::settled(is_settled)
     }
 
@@ -548,8 +327,7 @@ impl Store {
 
     async fn count_attempts(&self, attempts: &[AttemptInFlight]) -> Result<(), StoreError> {
         let settlement = Settlement::of(attempts, true);
-        let query = settle!(settle_alone!(settlement));
-        self.run(|c| Box::pin(query.fetch_one(c))).await?;
+        self.fetch_one(settle(&settlement, None)).await?;
         Ok(())
     }
 
@@ -619,7 +397,7 @@ impl Store {
             &key.hash,
             until,
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -637,7 +415,7 @@ impl Store {
             "#,
             account,
         );
-        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.fetch_all(query).await?;
         Ok(rows.into_iter().map(|row| (row.scope, row.until)).collect())
     }
 
@@ -659,7 +437,7 @@ impl Store {
             account.as_ref().map(<[u8; 32]>::as_slice),
             &hashes,
         );
-        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.fetch_all(query).await?;
         let now = rows.first().map(|row| row.now);
         let now = now.ok_or(StoreError::Unreadable("attempts"))?;
         let records = rows.into_iter().filter_map(|row| {
@@ -692,12 +470,8 @@ impl Tx {
         limit: &Limit,
     ) -> Result<Option<AttemptInFlight>, StoreError> {
         debug_assert_eq!(key.scope, LimitScope::Mail);
-        let query = reserve!(reserve_one!(key, limit));
-        let row = self
-            .guard
-            .watch(query.fetch_optional(&mut *self.inner))
-            .await?;
-        let at = row.and_then(|row| row.newest.filter(|_| row.blocked_until.is_none()));
+        let row = self.fetch_one(reserve(&[(*key, *limit)], None)).await?;
+        let at = row.first_at.filter(|_| row.blocked_until.is_none());
         Ok(at.map(|at| AttemptInFlight { key: *key, at }))
     }
 
@@ -717,8 +491,7 @@ impl Tx {
         attempts: &[AttemptInFlight],
     ) -> Result<(), StoreError> {
         let settlement = Settlement::of(attempts, false);
-        let query = settle!(settle_alone!(settlement));
-        let is_settled = self.guard.watch(query.fetch_one(&mut *self.inner)).await?;
+        let is_settled = self.fetch_one(settle(&settlement, None)).await?;
         Settlement::settled(is_settled)
     }
 
@@ -737,7 +510,7 @@ impl Tx {
             "#,
             account,
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong with the database, told apart by whose fault it is.
 
+use std::fmt;
+
 use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
@@ -19,6 +21,9 @@ pub enum StoreError {
     /// What answered is not the primary but a standby, which may be behind.
     #[error("the database is a standby, which may be behind its primary")]
     Standby,
+    /// Another row has what can be had once.
+    #[error("another row has the same {0}")]
+    Taken(Unique),
     /// A constraint refused the change.
     #[error("the constraint {0} was violated")]
     Constraint(String),
@@ -34,6 +39,39 @@ pub enum StoreError {
     /// A defect of this program.
     #[error("a statement failed: {}", said(.0))]
     Defect(sqlx::Error),
+}
+
+/// What can be had once, and is asked for by an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unique {
+    /// A user's address.
+    Email,
+    /// A user's number.
+    UserId,
+    /// A signing key.
+    SigningKey,
+}
+
+impl Unique {
+    /// What the constraint of this name keeps unique.
+    fn of(constraint: &str) -> Option<Self> {
+        match constraint {
+            "users_email_key" => Some(Self::Email),
+            "users_pkey" => Some(Self::UserId),
+            "signing_keys_pkey" => Some(Self::SigningKey),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Unique {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Email => "address",
+            Self::UserId => "number",
+            Self::SigningKey => "signing key",
+        })
+    }
 }
 
 /// What the driver says. Of an error that the server reported, its words and its SQLSTATE: the driver's
@@ -138,7 +176,7 @@ impl StoreError {
             Self::Standby => Some("wrong_server"),
             Self::Unavailable(_) if self.is_wrong_server() => Some("wrong_server"),
             Self::Unavailable(_) => Some("unavailable"),
-            Self::Constraint(_) => None,
+            Self::Taken(_) | Self::Constraint(_) => None,
             Self::Unreadable(_) | Self::Migration(_) | Self::Denied(_) | Self::Defect(_) => {
                 Some("defect")
             }
@@ -215,7 +253,8 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Database(database) => {
                 if let Some(constraint) = database.constraint() {
-                    Self::Constraint(constraint.to_owned())
+                    let taken = Unique::of(constraint).map(Self::Taken);
+                    taken.unwrap_or_else(|| Self::Constraint(constraint.to_owned()))
                 } else if speaks_of_the_server(&sqlstate(&**database))
                     || ends_the_connection(&error)
                 {

@@ -61,7 +61,7 @@ pub use audit::AuditRecord;
 pub use budget::on_a_budget;
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use ended_sessions::{EndsByDate, ReadEnd, UnseenEnds};
-pub use error::StoreError;
+pub use error::{StoreError, Unique};
 pub use fitness::{Backlog, CLOCK_TOLERANCE, Fitness, TableSize};
 pub use inspection::{EXTRA_CONNECTIONS, ServerState};
 pub use known_networks::KnownNetwork;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use uuid::Uuid;
 
-use super::attempts::{Settlement, settle};
+use super::attempts::Settlement;
 use super::run::{Rows, Run as _};
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
@@ -441,46 +441,6 @@ impl Store {
     }
 }
 
-/// The statement that ends surplus sessions, and settles the attempts that led to a new one.
-macro_rules! end_surplus {
-    ($settle:literal, $opened:expr, $client:expr, $count:expr, $settlement:expr) => {
-        sqlx::query!(
-            $settle
-                + r#"
-            , ended AS (
-                UPDATE sessions
-                   SET ended_at = clock_timestamp(), end_reason = $7
-                 WHERE session_id = ANY (ARRAY(
-                       SELECT session_id FROM sessions
-                        WHERE user_id = $4 AND ended_at IS NULL AND session_id <> $5
-                        ORDER BY rotated_at DESC
-                       OFFSET $6 LIMIT $8))
-                   AND ended_at IS NULL
-                RETURNING session_id
-            ), recorded AS (
-                INSERT INTO audit_events (kind, outcome, reason, user_id, session_id, network,
-                                          request_id)
-                SELECT $9, $10, $7, $4, session_id, $11, $12 FROM ended
-            )
-            SELECT (SELECT count(*) FROM ended) AS "ended!",
-                   (SELECT count(*) FROM settled) = (SELECT count(*) FROM locked) AS "is_settled!"
-            "#,
-            &$settlement.hashes,
-            &$settlement.reserved_at,
-            &$settlement.counts,
-            $opened.user_id.0,
-            $opened.session_id.0,
-            i64::from($count) - 1,
-            EndReason::TooManySessions.as_str(),
-            SURPLUS_AT_ONCE,
-            AuditKind::SessionEnded.as_str(),
-            Outcome::Granted.as_str(),
-            $client.network.as_net() as IpNet,
-            $client.request_id.as_str(),
-        )
-    };
-}
-
 impl Tx {
     /// Opens a session, unless the user was disabled, the password changed or a key was revoked
     /// meanwhile; remembers the network that it comes from, and records it. One statement, since each of
@@ -655,7 +615,21 @@ impl Tx {
         attempts: &[AttemptInFlight],
     ) -> Result<u64, StoreError> {
         let settlement = Settlement::of(attempts, false);
-        let query = settle!(end_surplus!(opened, client, count, settlement));
+        let query = sqlx::query_file!(
+            "src/store/sql/settle_and_end_surplus_sessions.sql",
+            &settlement.hashes,
+            &settlement.reserved_at,
+            &settlement.counts,
+            opened.user_id.0,
+            opened.session_id.0,
+            i64::from(count) - 1,
+            EndReason::TooManySessions.as_str(),
+            SURPLUS_AT_ONCE,
+            AuditKind::SessionEnded.as_str(),
+            Outcome::Granted.as_str(),
+            client.network.as_net() as IpNet,
+            client.request_id.as_str(),
+        );
         let row = self.fetch_one(query).await?;
         Settlement::settled(row.is_settled)?;
         Ok(row.ended.unsigned_abs())

@@ -12,6 +12,7 @@
 mod support;
 
 mod abuse;
+mod agreement;
 mod ceilings;
 mod cli;
 mod confirm;
