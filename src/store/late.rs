@@ -2,7 +2,7 @@
 //!
 //! A commit that waits (for a standby, for a disk) goes through in the end, long after its caller was
 //! told 503 or has hung up, and nothing can call it back. So it is waited for: the connection that it
-//! runs on stays on loan, and what it did is then undone.
+//! runs on is not released, and what it did is then undone.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -87,7 +87,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Makes it so, as [`commit`](Self::commit) does; what is committed when nobody waits for it any
+    /// Commits, as [`commit`](Self::commit) does; what is committed when nobody waits for it any
     /// more is undone by `late`.
     pub(super) async fn commit_or(
         self,

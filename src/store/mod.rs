@@ -120,7 +120,7 @@ pub struct Store {
     heartbeat: Heartbeat,
 }
 
-/// A transaction. Dropping it undoes it.
+/// A transaction. Dropping it rolls it back.
 #[derive(Debug)]
 pub struct Tx {
     inner: PooledConnection,
@@ -229,7 +229,7 @@ impl Store {
         })
     }
 
-    /// Says how the pool is used, for a scrape. Asks nobody.
+    /// Records how the pool is used. Asks the database nothing.
     pub fn record_metrics(&self) {
         let usage = self.pool.usage();
         DATABASE_CONNECTIONS.count(usage.idle, ["idle".into()]);
@@ -248,14 +248,14 @@ impl Store {
 }
 
 impl Tx {
-    /// Makes it so.
+    /// Commits it.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.guard.watch(self.inner.commit()).await?;
         self.inner.release();
         Ok(())
     }
 
-    /// Undoes it. Its locks are free afterwards, while those of one that is dropped are free soon.
+    /// Rolls it back. Its locks are free afterwards; those of a transaction that is dropped are free soon.
     pub async fn rollback(mut self) -> Result<(), StoreError> {
         self.guard.watch(self.inner.rollback()).await?;
         self.inner.release();
@@ -263,8 +263,8 @@ impl Tx {
     }
 }
 
-/// Borrows a connection, in a transaction where that is asked for or a pooler makes it necessary, and
-/// notes for how long it was waited for, whether it came or not.
+/// Acquires a connection, in a transaction where the caller asks for one or a pooler makes it necessary, and
+/// records how long that took, whether it succeeded or not.
 async fn acquire(
     pool: &ConnectionPool,
     in_transaction: bool,

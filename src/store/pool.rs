@@ -188,7 +188,7 @@ impl ConnectionPool {
         }))
     }
 
-    /// Lends a connection, for which there is a place and which is fit to be used.
+    /// Acquires a connection that is fit to be used, once there is a place for it.
     ///
     /// Where PostgreSQL has no more for us, be it that the role may have fewer than the pool, this waits
     /// for one to come back.
@@ -280,7 +280,7 @@ fn begin_behind_pooler(bounds: Bounds) -> String {
     )
 }
 
-/// A connection on loan. Whoever is done says so with [`release`](PooledConnection::release); one that is
+/// An acquired connection. [`release`](PooledConnection::release) returns it to the pool; one that is
 /// dropped was left in the middle of something, which comes to its end, and is undone if it can be,
 /// before anybody else gets it.
 pub(super) struct PooledConnection {
@@ -412,14 +412,14 @@ impl PooledConnection {
         Ok(())
     }
 
-    /// Makes the transaction so.
+    /// Commits the transaction.
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         (**self).execute("COMMIT").await?;
         self.is_in_transaction = false;
         Ok(())
     }
 
-    /// The same, for as long as its answer may come.
+    /// Commits the transaction without a deadline, for as long as its answer may come.
     pub(super) async fn commit_without_deadline(&mut self) -> Result<(), sqlx::Error> {
         self.without_deadline(|c| Box::pin(async move { c.execute("COMMIT").await.map(drop) }))
             .await?;
@@ -427,7 +427,7 @@ impl PooledConnection {
         Ok(())
     }
 
-    /// Undoes the transaction.
+    /// Rolls the transaction back.
     pub(super) async fn rollback(&mut self) -> Result<(), sqlx::Error> {
         (**self).execute("ROLLBACK").await?;
         self.is_in_transaction = false;
@@ -454,7 +454,7 @@ impl PooledConnection {
         })
     }
 
-    /// Gives it back to whoever is next: everything that was asked of it has been answered.
+    /// Returns it to the pool: everything that was asked of it has been answered.
     pub(super) fn release(mut self) {
         if !self.is_in_transaction
             && let Some(held) = self.held.take()
