@@ -25,7 +25,7 @@ const TABLES: [&str; 10] = [
 /// A database, as the statements of requests meet it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerState {
-    /// Whom we are there.
+    /// The role that the connections have.
     pub role: String,
     /// The database's name.
     pub database: String,

@@ -45,15 +45,15 @@ pub struct SessionGeneration {
 /// A session to be opened.
 #[derive(Debug)]
 pub struct NewSession<'a> {
-    /// Whose.
+    /// The user who signs in.
     pub user_id: UserId,
-    /// Their address.
+    /// The user's address.
     pub email: &'a EmailAddress,
     /// Their credentials' version when the password was checked.
     pub credential_version: i32,
-    /// How they proved who they are.
+    /// How the user signed in.
     pub methods: AuthenticationMethods,
-    /// Where they came from.
+    /// Where the request comes from.
     pub client: &'a Client,
 }
 
@@ -150,9 +150,9 @@ pub struct SessionRecord {
     pub created_at: Timestamp,
     /// When it was opened or last refreshed.
     pub last_used_at: Timestamp,
-    /// When it dies unless it is refreshed.
+    /// When it expires unless it is refreshed.
     pub idle_expires_at: Timestamp,
-    /// When it dies at the latest.
+    /// When it expires, however often it is refreshed.
     pub expires_at: Timestamp,
     /// The network that opened it.
     pub network: ClientNetwork,
@@ -173,9 +173,9 @@ pub struct SessionHistory {
     pub created_at: Timestamp,
     /// When it was opened or last refreshed.
     pub last_used_at: Timestamp,
-    /// When it dies, or died, unless it is refreshed.
+    /// When it expires, or expired, unless it is refreshed.
     pub idle_expires_at: Timestamp,
-    /// When it dies, or died, at the latest.
+    /// When it expires, or expired, however often it is refreshed.
     pub expires_at: Timestamp,
     /// When it was ended.
     pub ended_at: Option<Timestamp>,
@@ -191,10 +191,10 @@ pub struct SessionHistory {
     pub last_user_agent: Option<String>,
 }
 
-/// A session that is over while tokens of it may still look good.
+/// A session that has ended while tokens of it may still look good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndedSession {
-    /// Which.
+    /// The session's id.
     pub session_id: SessionId,
     /// When it ended.
     pub ended_at: Timestamp,
