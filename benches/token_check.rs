@@ -23,12 +23,15 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::routing::get;
-use backoffice_auth::auth::{Auth, SignedIn, SigningKeys, Users};
+use backoffice_auth::admin::Admin;
+use backoffice_auth::auth::{Auth, SignedIn, SigningKeys};
 use backoffice_auth::config::Config;
 use backoffice_auth::dev::{Cluster, Durability};
-use backoffice_auth::domain::{Client, ClientNetwork, Clock, PlainPassword, RequestId, TwoFactor};
+use backoffice_auth::domain::{
+    Client, ClientNetwork, Clock, Operator, PlainPassword, RequestId, TwoFactor,
+};
 use backoffice_auth::http::public_router;
-use backoffice_auth::limits::{AttemptKeys, Flood, FloodLimit};
+use backoffice_auth::limits::{Flood, FloodLimit};
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
 use backoffice_auth::token::Tokens;
@@ -209,12 +212,11 @@ async fn sign_in(
     pool: &HashingPool,
     auth: &Auth,
 ) -> anyhow::Result<String> {
-    let attempt_keys = AttemptKeys::new(&config.secrets.master_key);
-    let users = Users::new(store, attempt_keys, "bench".to_owned());
+    let (admin, operator) = (Admin::new(store, config), Operator::named("bench"));
     let email = "bench@example.com".parse()?;
     let password = PlainPassword::parse("violet-anvil-67")?;
-    users
-        .create(pool, &email, password.clone(), TwoFactor::Off)
+    admin
+        .create_user(&operator, pool, &email, password.clone(), TwoFactor::Off)
         .await?;
     let client = Client {
         network: ClientNetwork::of([127, 0, 0, 1].into()),

@@ -5,7 +5,7 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> app -> { http  workers } -> { auth  serve } -> { store  mail  token  password  limits } -> config -> domain
+//! main -> cli -> app -> { http  workers } -> { admin  serve } -> auth -> { store  mail  token  password  limits } -> config -> domain
 //! ```
 //!
 //! A module uses what stands to its right and never what stands to its left. Modules in braces do
@@ -21,7 +21,8 @@
 //! | [`http`] | routes, layers, refusals; a file per endpoint | `axum`, `tower` |
 //! | [`workers`] | loops beside the requests: mail, ended sessions, keys, kinds of hashes, the heartbeat, measuring, purging | |
 //! | [`serve`] | connections and sockets: accepting, clocks, draining; no route | `hyper` |
-//! | [`auth`] | the use cases; they know neither HTTP nor SQL | |
+//! | [`admin`] | what operators do: users, imports, keys, explanations; one facade, the actor in each call | |
+//! | [`auth`] | what people do: the use cases; they know neither HTTP nor SQL | |
 //! | [`store`] | the database: a file per table, a statement per function | `sqlx` |
 //! | [`mail`] | the text of a mail, and its delivery | `lettre` |
 //! | [`token`] | issuing and verifying tokens, the key ring | `jsonwebtoken` |
@@ -60,7 +61,7 @@
 //! 2. The data: a migration (forward only) and one function per statement in the table's file in
 //!    [`store`]. Run `.ci/sqlx` and commit what it writes into `.sqlx`.
 //! 3. The use case: a file in [`auth`] with a method on [`auth::Auth`] and an error enum whose
-//!    variants name reasons, not statuses.
+//!    variants name reasons, not statuses. An operator's act is a method on [`admin::Admin`] instead.
 //! 4. The wire: a file in [`http::endpoints`] with request, response and handler, and the route in
 //!    [`http::public_router`], with a flood gate if a stranger can call it.
 //! 5. The refusals: a `From<…Error> for Problem` in `http/error.rs`. It has no `_` arm: each reason
@@ -69,6 +70,7 @@
 //! 7. The words for others: the API reference in `README.md`, and `docs/security.md` if something
 //!    new is promised. Then `.ci/run`.
 
+pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod cli;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backoffice_auth::auth::Explain;
+use backoffice_auth::admin::Admin;
 use backoffice_auth::domain::{FeedCursor, UserId};
 use backoffice_auth::store::{Due, PurgedTable, Store};
 use serde_json::json;
@@ -109,7 +109,7 @@ pub struct Side {
     setting: Setting,
     server: Option<Server>,
     store: Store,
-    explain: Explain,
+    admin: Admin,
     refreshes: Vec<String>,
     signins: Vec<String>,
     users: Vec<UserId>,
@@ -150,7 +150,7 @@ impl Side {
             sessions,
             database,
             server: Some(setting.start()?),
-            explain: Explain::new(store.clone(), &config),
+            admin: Admin::new(store.clone(), &config),
             store,
             refreshes: (tokens.iter().enumerate())
                 .map(|(number, token)| refresh(token, number))
@@ -170,7 +170,7 @@ impl Side {
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         let config = self.setting.config()?;
         self.store = Store::connect(&config.database).await?;
-        self.explain = Explain::new(self.store.clone(), &config);
+        self.admin = Admin::new(self.store.clone(), &config);
         // Both listen on the same address.
         self.server = None;
         self.server = Some(self.setting.start()?);
@@ -252,8 +252,8 @@ impl Side {
                 self.store.list_users(self.users[number], 100).await?;
             }
             Operation::Explain => {
-                self.explain
-                    .address(&self.addresses[number].parse()?)
+                self.admin
+                    .explain_address(&self.addresses[number].parse()?)
                     .await?;
             }
         }

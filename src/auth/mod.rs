@@ -5,10 +5,8 @@
 
 mod confirm;
 mod delivery;
-mod explain;
 mod feed;
 mod hashes;
-mod import;
 mod keys;
 mod refresh;
 mod reserve;
@@ -20,7 +18,6 @@ mod sessions;
 mod signin;
 mod signout;
 mod unanswered;
-mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,14 +39,10 @@ use unanswered::Unanswered;
 
 pub use confirm::ConfirmError;
 pub use delivery::{Delivery, LeasedMail, Unfinished};
-pub use explain::{Explain, Explanation, MailState, Obstacle};
 pub use feed::RevocationsError;
 pub use hashes::HashKindsError;
-pub use import::{Clash, Conflict, ImportError};
-pub use keys::{
-    Activation, Imported, KeyRefresh, KeysError, ListedKey, Revoked, Rotated, SigningKeys,
-    Successor,
-};
+pub use keys::{KeyRefresh, KeysError, SigningKeys, Successor};
+pub(crate) use keys::{LockedKeys, NewKey, about};
 pub use refresh::RefreshError;
 pub use reserve::Limited;
 pub use revocation_cache::Revocations;
@@ -57,7 +50,6 @@ pub use services::{Introspection, UnknownClient};
 pub use sessions::{AuthenticateError, Caller, EndSessionError, LegacyCaller};
 pub use signin::{SignedIn, SigninError, SigninRefusal};
 pub use signout::SignoutError;
-pub use users::{UserError, Users};
 
 /// The use cases with all they need; cheap to clone.
 #[derive(Debug, Clone)]

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::output::{self, say};
 use super::relays;
-use crate::auth::{KeysError, SigningKeys};
+use crate::admin::Admin;
+use crate::auth::KeysError;
 use crate::config::{Config, Loaded, PasswordsConfig, process_environment};
 use crate::domain::{Clock, EmailAddress};
 use crate::mail::Mailer;
@@ -223,7 +224,7 @@ async fn database(config: &Config) -> Vec<Finding> {
         found.push(hashes(kinds, config.passwords));
     }
     if is_migrated {
-        found.push(master_key(&SigningKeys::new(store, config)).await);
+        found.push(master_key(&Admin::new(store, config)).await);
     }
     found
 }
@@ -405,9 +406,9 @@ fn rights(state: &ServerState, missing: Result<Vec<String>, StoreError>) -> Find
 }
 
 /// Whether a server with this master key would start.
-async fn master_key(keys: &SigningKeys) -> Finding {
+async fn master_key(admin: &Admin) -> Finding {
     const SUBJECT: &str = "master key";
-    let listed = match keys.list().await {
+    let listed = match admin.list_keys().await {
         Ok(listed) => listed,
         Err(error) => return Finding::problem(SUBJECT, causes(&error)),
     };
@@ -434,8 +435,8 @@ async fn master_key(keys: &SigningKeys) -> Finding {
             "there are no signing keys yet; `serve` makes the first",
         );
     }
-    match keys.open_ring().await {
-        Ok(_) => Finding::good(
+    match admin.open_keys().await {
+        Ok(()) => Finding::good(
             SUBJECT,
             format!("it opens the signing keys ({})", good.len()),
         ),

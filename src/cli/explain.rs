@@ -11,7 +11,7 @@ use super::words::{
     end_sentence, kind_name, mail_sentence, obstacle_code, obstacle_text, reason_sentence,
 };
 use super::{Access, connect_migrated, output, user};
-use crate::auth::{Explain, Explanation, MailState, Obstacle};
+use crate::admin::{Admin, Explanation, MailState, Obstacle};
 use crate::config::Config;
 use crate::domain::{
     AuditKind, AuditReason, ClientNetwork, EmailAddress, EndReason, Outcome, RequestId, Timestamp,
@@ -49,11 +49,11 @@ impl FromStr for Subject {
 }
 
 pub(super) async fn run(args: &ExplainArgs, config: &Config) -> anyhow::Result<()> {
-    let explain = Explain::new(connect_migrated(config, Access::Reads).await?, config);
+    let admin = Admin::new(connect_migrated(config, Access::Reads).await?, config);
     let found = match &args.subject {
-        Subject::Address(email) => explain.address(email).await?,
+        Subject::Address(email) => admin.explain_address(email).await?,
         Subject::Request(request_id) => {
-            let found = explain.request(request_id).await?;
+            let found = admin.explain_request(request_id).await?;
             ensure!(
                 !found.events.is_empty(),
                 "nothing is on record for this request; what is not: a refresh that was granted to a \

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::output::{self, say};
-use crate::auth::{Conflict, ImportError, Users};
+use crate::admin::{Admin, Conflict, ImportError};
 use crate::config::Config;
-use crate::domain::{EmailAddress, PasswordHash, TwoFactor, UserId};
+use crate::domain::{EmailAddress, Operator, PasswordHash, TwoFactor, UserId};
 use crate::password::{check_importable, outgrows_worker};
 use crate::store::NewUser;
 
@@ -24,7 +24,8 @@ const MAX_TOLD: usize = 20;
 const MAX_NUMBER: i64 = (1 << 53) - 1;
 
 pub(super) async fn run(
-    users: &Users,
+    admin: &Admin,
+    actor: &Operator,
     config: &Config,
     file: &Path,
     as_json: bool,
@@ -42,7 +43,7 @@ pub(super) async fn run(
         bail!("nothing was imported: {count} bad lines; correct them and try again");
     }
     let (numbers, new): (Vec<usize>, Vec<NewUser>) = good.into_iter().unzip();
-    match users.import(&new).await {
+    match admin.import_users(actor, &new).await {
         Ok(()) => {}
         Err(ImportError::Taken { count, clashes }) => {
             let told = clashes.iter().map(|clash| BadLine {

@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 
 use super::output::{self, say};
 use super::{Access, connect_migrated, help};
-use crate::auth::{Activation, Imported, ListedKey, Revoked, Rotated, SigningKeys, Successor};
+use crate::admin::{Activation, Admin, Imported, ListedKey, Revoked, Rotated};
+use crate::auth::Successor;
 use crate::config::Config;
-use crate::domain::{KeyId, KeyPurpose, KeyStage, MasterKey, Revocation, Timestamp};
+use crate::domain::{KeyId, KeyPurpose, KeyStage, MasterKey, Operator, Revocation, Timestamp};
 use crate::token::public_key_pem;
 
 #[derive(Debug, Subcommand)]
@@ -95,23 +96,27 @@ pub(super) enum KeyCommand {
     },
 }
 
-pub(super) async fn run(command: KeyCommand, config: &Config, actor: &str) -> anyhow::Result<()> {
+pub(super) async fn run(
+    command: KeyCommand,
+    config: &Config,
+    actor: &Operator,
+) -> anyhow::Result<()> {
     let access = match command {
         KeyCommand::List { .. } => Access::Reads,
         _ => Access::Writes,
     };
     let store = connect_migrated(config, access).await?;
-    let keys = SigningKeys::new(store, config);
+    let admin = Admin::new(store, config);
     match command {
-        KeyCommand::List { pem: true, .. } => list_pem(&keys.list().await?),
-        KeyCommand::List { json, .. } => list(&keys.list().await?, json),
+        KeyCommand::List { pem: true, .. } => list_pem(&admin.list_keys().await?),
+        KeyCommand::List { json, .. } => list(&admin.list_keys().await?, json),
         KeyCommand::Rotate { now, purpose, json } => {
             let activation = if now {
                 Activation::Now
             } else {
                 Activation::AfterPublishing
             };
-            let rotated = keys.rotate(activation, purpose, actor).await?;
+            let rotated = admin.rotate_keys(actor, activation, purpose).await?;
             tell_rotated(&rotated, json);
         }
         KeyCommand::Import {
@@ -123,11 +128,11 @@ pub(super) async fn run(command: KeyCommand, config: &Config, actor: &str) -> an
             let pem = std::fs::read(&file).map(Zeroizing::new);
             let pem = pem.with_context(|| format!("cannot read {}", file.display()))?;
             if purpose == KeyPurpose::Refresh {
-                let successor = keys.import_refresh_key(&pem, until, actor).await?;
+                let successor = admin.import_refresh_key(actor, &pem, until).await?;
                 tell_successor(&successor, KeyPurpose::Refresh, json);
                 return Ok(());
             }
-            match keys.import(&pem, until, actor).await? {
+            match admin.import_key(actor, &pem, until).await? {
                 Imported::Private(successor) => {
                     tell_successor(&successor, KeyPurpose::Access, json);
                 }
@@ -139,11 +144,11 @@ pub(super) async fn run(command: KeyCommand, config: &Config, actor: &str) -> an
             json,
         } => {
             let master_key = read_master_key(&new_master_key_file)?;
-            tell_resealed(keys.reseal(&master_key, actor).await?, json);
+            tell_resealed(admin.reseal_keys(actor, &master_key).await?, json);
         }
         KeyCommand::Revoke { key_id, json } => {
             let key_id = KeyId(key_id);
-            tell_revoked(&key_id, &keys.revoke(&key_id, actor).await?, json);
+            tell_revoked(&key_id, &admin.revoke_key(actor, &key_id).await?, json);
         }
     }
     Ok(())

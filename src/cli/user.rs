@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 
 use super::output::{self, say};
 use super::{Access, connect_migrated, help, import, secret_input};
-use crate::auth::Users;
+use crate::admin::Admin;
 use crate::config::{Config, PasswordsConfig};
 use crate::domain::{
-    EmailAddress, InvalidEmailAddress, PlainPassword, TwoFactor, User, UserAgent, UserId,
+    EmailAddress, InvalidEmailAddress, Operator, PlainPassword, TwoFactor, User, UserAgent, UserId,
 };
-use crate::limits::AttemptKeys;
 use crate::password::HashingPool;
 use crate::store::SessionRecord;
 
@@ -124,57 +123,61 @@ impl OneUser {
 pub(super) async fn run(
     command: UserCommand,
     config: &Config,
-    actor: String,
+    actor: &Operator,
 ) -> anyhow::Result<()> {
     let store = connect_migrated(config, access(&command)).await?;
-    let users = Users::new(store, AttemptKeys::new(&config.secrets.master_key), actor);
+    let admin = Admin::new(store, config);
     match command {
         UserCommand::Create {
             user,
             password_stdin,
             two_factor,
         } => {
-            create(&users, config, &user, password_stdin, two_factor).await?;
+            create(&admin, actor, config, &user, password_stdin, two_factor).await?;
         }
-        UserCommand::List { json } => list(&users, json).await?,
-        UserCommand::Show(user) => show(&users, &user).await?,
+        UserCommand::List { json } => list(&admin, json).await?,
+        UserCommand::Show(user) => show(&admin, &user).await?,
         UserCommand::Password {
             user,
             password_stdin,
         } => {
-            users.find(&user.email).await?;
+            admin.find_user(&user.email).await?;
             let password = new_password(password_stdin)?;
-            users
-                .change_password(&single_pool(config), &user.email, password)
+            admin
+                .change_password(actor, &single_pool(config), &user.email, password)
                 .await?;
             user.say("password changed, sessions ended");
         }
         UserCommand::TwoFactor { user, two_factor } => {
-            users.change_two_factor(&user.email, two_factor).await?;
+            admin
+                .change_two_factor(actor, &user.email, two_factor)
+                .await?;
             user.say(&format!("second factor is {two_factor}"));
         }
         UserCommand::Disable(user) => {
-            users.disable(&user.email).await?;
+            admin.disable_user(actor, &user.email).await?;
             user.say("disabled, sessions ended");
         }
         UserCommand::Enable(user) => {
-            users.enable(&user.email).await?;
+            admin.enable_user(actor, &user.email).await?;
             user.say("enabled");
         }
         UserCommand::Unlock(user) => {
-            users.unlock(&user.email).await?;
+            admin.unlock_user(actor, &user.email).await?;
             user.say("unlocked");
         }
-        UserCommand::Sessions(user) => sessions(&users, &user).await?,
+        UserCommand::Sessions(user) => sessions(&admin, &user).await?,
         UserCommand::Signout(user) => {
-            let ended = users.sign_out(&user.email).await?;
+            let ended = admin.sign_user_out(actor, &user.email).await?;
             user.say(&format!("{ended} sessions ended"));
         }
         UserCommand::Delete(user) => {
-            users.delete(&user.email).await?;
+            admin.delete_user(actor, &user.email).await?;
             user.say("deleted, sessions ended");
         }
-        UserCommand::Import { file, json } => import::run(&users, config, &file, json).await?,
+        UserCommand::Import { file, json } => {
+            import::run(&admin, actor, config, &file, json).await?;
+        }
     }
     Ok(())
 }
@@ -196,7 +199,8 @@ fn single_pool(config: &Config) -> HashingPool {
 }
 
 async fn create(
-    users: &Users,
+    admin: &Admin,
+    actor: &Operator,
     config: &Config,
     user: &NewUser,
     password_stdin: bool,
@@ -218,8 +222,8 @@ async fn create(
         }
     };
     let pool = single_pool(config);
-    let user_id = users
-        .create(&pool, &user.email, password, two_factor)
+    let user_id = admin
+        .create_user(actor, &pool, &user.email, password, two_factor)
         .await?;
     if user.json {
         let mut created =
@@ -251,11 +255,11 @@ fn new_password(password_stdin: bool) -> anyhow::Result<PlainPassword> {
     secret_input::from_prompt()?.context("no password was typed")
 }
 
-async fn list(users: &Users, as_json: bool) -> anyhow::Result<()> {
+async fn list(admin: &Admin, as_json: bool) -> anyhow::Result<()> {
     let mut all = Vec::new();
     let mut after = UserId(i64::MIN);
     loop {
-        let page = users.list(after, PAGE).await?;
+        let page = admin.list_users(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.user_id;
         all.extend(page);
@@ -269,8 +273,8 @@ async fn list(users: &Users, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show(users: &Users, user: &OneUser) -> anyhow::Result<()> {
-    let found = users.find(&user.email).await?;
+async fn show(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
+    let found = admin.find_user(&user.email).await?;
     if user.json {
         output::json(&user_json(&found));
         return Ok(());
@@ -280,7 +284,7 @@ async fn show(users: &Users, user: &OneUser) -> anyhow::Result<()> {
         (Some(_), Some(at)) => format!("set {}", output::instant(at)),
         (Some(_), None) => "set".to_owned(),
     };
-    let blocks = users.blocks(&user.email).await?;
+    let blocks = admin.list_blocks(&user.email).await?;
     say!("number:          {}", found.user_id);
     say!("email:           {}", found.email);
     say!("state:           {}", state(&found));
@@ -294,8 +298,8 @@ async fn show(users: &Users, user: &OneUser) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn sessions(users: &Users, user: &OneUser) -> anyhow::Result<()> {
-    let sessions = users.sessions(&user.email).await?;
+async fn sessions(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
+    let sessions = admin.list_sessions(&user.email).await?;
     if user.json {
         output::json(&Value::Array(sessions.iter().map(session_json).collect()));
     } else {

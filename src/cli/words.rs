@@ -2,7 +2,7 @@
 //! a `_` arm, so that a new one asks for its words at compile time.
 
 use super::output;
-use crate::auth::{MailState, Obstacle};
+use crate::admin::{MailState, Obstacle};
 use crate::domain::{AuditKind, AuditReason, ClientNetwork, EndReason, LimitScope};
 
 /// What stands in the way, and what an operator can do about it.

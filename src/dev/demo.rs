@@ -16,11 +16,10 @@ use tokio_util::sync::DropGuard;
 
 use super::signin_page::SigninPage;
 use super::{Cluster, Durability, Mail, Mailbox};
+use crate::admin::{Admin, UserError};
 use crate::app::{App, StartError};
-use crate::auth::{UserError, Users};
 use crate::config::Config;
-use crate::domain::{Clock, PlainPassword, TwoFactor};
-use crate::limits::AttemptKeys;
+use crate::domain::{Clock, Operator, PlainPassword, TwoFactor};
 use crate::password::HashingPool;
 use crate::store::Store;
 
@@ -254,14 +253,13 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 async fn make_users(config: &Config) -> anyhow::Result<()> {
     let store = Store::connect(&config.database).await?;
     store.migrate().await?;
-    let attempt_keys = AttemptKeys::new(&config.secrets.master_key);
-    let users = Users::new(store.clone(), attempt_keys, "dev".to_owned());
+    let (admin, actor) = (Admin::new(store.clone(), config), Operator::named("dev"));
     let pool = HashingPool::new(config.passwords);
     for (email, two_factor) in USERS {
         let email = email.parse().context("a demo address")?;
-        if matches!(users.find(&email).await, Err(UserError::Unknown)) {
+        if matches!(admin.find_user(&email).await, Err(UserError::Unknown)) {
             let hash = pool.hash(PlainPassword::parse(PASSWORD)?).await?;
-            users.insert(&email, hash, two_factor).await?;
+            admin.insert_user(&actor, &email, hash, two_factor).await?;
         }
     }
     store.close();

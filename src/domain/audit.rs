@@ -2,8 +2,8 @@
 
 use super::words::words;
 use super::{
-    ChallengeId, Client, ClientNetwork, EmailAddress, EndReason, LimitScope, RequestId, SessionId,
-    UserId,
+    ChallengeId, Client, ClientNetwork, EmailAddress, EndReason, LimitScope, Operator, RequestId,
+    SessionId, UserId,
 };
 
 words! {
@@ -239,9 +239,9 @@ impl AuditEvent {
 
     /// An event of an operator's making.
     #[must_use]
-    pub fn by_operator(kind: AuditKind, reason: AuditReason, actor: &str) -> Self {
+    pub fn by_operator(kind: AuditKind, reason: AuditReason, actor: &Operator) -> Self {
         Self {
-            actor: Some(actor.to_owned()),
+            actor: Some(actor.to_string()),
             ..Self::bare(kind, Outcome::Granted, reason)
         }
     }

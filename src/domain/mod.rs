@@ -15,6 +15,7 @@ mod language;
 mod limit;
 mod mail;
 mod master_key;
+mod operator;
 mod password;
 mod session;
 mod signing_key;
@@ -35,6 +36,7 @@ pub use limit::{
 };
 pub use mail::MailKind;
 pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
+pub use operator::Operator;
 pub use password::{InvalidPassword, PasswordHash, PlainPassword, WeakPassword};
 pub use session::{EndReason, Rotation, RotationFacts, RotationRule, Session, decide_rotation};
 pub use signing_key::{

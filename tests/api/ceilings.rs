@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::{
-    Answer, Held, PASSWORD, Person, TestApp, other_than, post, race, secs, until,
+    Answer, Held, OPERATOR, PASSWORD, Person, TestApp, other_than, post, race, secs, until,
 };
 
 /// As long as an attempt can be in flight, in seconds.
@@ -175,8 +175,8 @@ async fn an_unlocking_waits_for_a_sign_in_without_holding_what_that_needs() {
         sqlx::query(next).execute(&mut *signin).await.unwrap();
         signin.commit().await.unwrap();
     };
-    let (users, email) = (app.users().await, alice.email.parse().unwrap());
-    let (unlocked, ()) = tokio::join!(users.unlock(&email), go_on);
+    let (admin, email) = (app.admin().await, alice.email.parse().unwrap());
+    let (unlocked, ()) = tokio::join!(admin.unlock_user(&OPERATOR, &email), go_on);
     unlocked.unwrap();
     assert_eq!(
         app.count("SELECT count(*) FROM attempts WHERE account_key IS NOT NULL")

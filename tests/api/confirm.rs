@@ -6,7 +6,7 @@ use insta::assert_json_snapshot;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Answer, Jwt, TestApp, assert_keys, other_than, secs, until};
+use crate::support::{Answer, Jwt, OPERATOR, TestApp, assert_keys, other_than, secs, until};
 
 #[tokio::test]
 async fn the_mailed_code_confirms_a_sign_in_and_the_answer_is_a_pair_and_nothing_else() {
@@ -102,9 +102,9 @@ async fn every_reason_to_refuse_gets_the_same_answer_byte_for_byte() {
 
     // The user was disabled meanwhile.
     let (token, code) = bob.challenge_and_code().await;
-    app.users()
+    app.admin()
         .await
-        .disable(&bob.email.parse().unwrap())
+        .disable_user(&OPERATOR, &bob.email.parse().unwrap())
         .await
         .unwrap();
     answers.push(bob.confirm(&token, &code).await);
@@ -133,9 +133,9 @@ async fn a_challenge_of_a_deleted_user_is_void() {
     let app = TestApp::start().await;
     let alice = app.user_with_code("alice@example.com").await;
     let (token, code) = alice.challenge_and_code().await;
-    app.users()
+    app.admin()
         .await
-        .delete(&alice.email.parse().unwrap())
+        .delete_user(&OPERATOR, &alice.email.parse().unwrap())
         .await
         .unwrap();
     alice.fails_to_confirm(&token, &code).await;

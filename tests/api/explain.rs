@@ -3,7 +3,9 @@
 use backoffice_auth::dev::{Behaviour, Recipients};
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Program, TestApp, assert_keys, other_than, seconds, secs, until};
+use crate::support::{
+    OPERATOR, PASSWORD, Program, TestApp, assert_keys, other_than, seconds, secs, until,
+};
 
 const ALICE: &str = "alice@example.com";
 
@@ -83,8 +85,11 @@ async fn a_block_is_told_with_its_end_and_gone_when_it_is_over() {
 async fn a_disabled_user_is_told_with_what_lets_them_in_again() {
     let app = TestApp::start().await;
     let alice = app.user(ALICE).await;
-    let users = app.users().await;
-    users.disable(&ALICE.parse().unwrap()).await.unwrap();
+    let admin = app.admin().await;
+    admin
+        .disable_user(&OPERATOR, &ALICE.parse().unwrap())
+        .await
+        .unwrap();
     alice.signin().await.problem(401, "invalid_credentials");
     let found = explained(&app, ALICE).await;
     assert_eq!(words(&found["obstacles"], "code"), ["disabled"]);
@@ -220,8 +225,11 @@ async fn an_address_that_nobody_has_is_told_with_who_tried_it() {
 async fn whoever_was_deleted_is_explained_by_what_is_on_record() {
     let app = TestApp::start().await;
     app.user(ALICE).await;
-    let users = app.users().await;
-    users.delete(&ALICE.parse().unwrap()).await.unwrap();
+    let admin = app.admin().await;
+    admin
+        .delete_user(&OPERATOR, &ALICE.parse().unwrap())
+        .await
+        .unwrap();
     let found = explained(&app, ALICE).await;
     assert_eq!(words(&found["obstacles"], "code"), ["no_user"]);
     assert_eq!(words(&found["events"], "reason"), ["created", "deleted"]);

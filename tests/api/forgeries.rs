@@ -14,14 +14,14 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
     RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding,
 };
-use backoffice_auth::auth::{Imported, SigningKeys};
+use backoffice_auth::admin::{Admin, Imported};
 use backoffice_auth::domain::{KeyId, KeyPurpose, SessionId};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Jwt, Pair, Person, TestApp, but, decode, pem};
+use crate::support::{Answer, Jwt, OPERATOR, Pair, Person, TestApp, but, decode, pem};
 
 /// SHA-256 of `s3cret`.
 const CLIENT: &str = "orders:1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
@@ -52,19 +52,20 @@ struct Forger {
 impl Forger {
     /// Makes keys for some kind of token and has the server take them over; one of them is revoked again.
     async fn new(app: &TestApp, purpose: KeyPurpose) -> Self {
-        let keys = SigningKeys::new(app.store().await, &app.config);
+        let admin = Admin::new(app.store().await, &app.config);
         let active_kid = app.jwks().await["keys"][0]["kid"]
             .as_str()
             .unwrap()
             .to_owned();
         let make = || KeyPair::generate(KeySize::Rsa2048).unwrap();
         let revoked = make();
-        let revoked_id = import(&keys, &revoked, purpose).await;
-        keys.revoke(&KeyId(revoked_id.clone()), "tests")
+        let revoked_id = import(&admin, &revoked, purpose).await;
+        admin
+            .revoke_key(&OPERATOR, &KeyId(revoked_id.clone()))
             .await
             .unwrap();
         let trusted = make();
-        let kid = import(&keys, &trusted, purpose).await;
+        let kid = import(&admin, &trusted, purpose).await;
         Self {
             trusted,
             foreign: make(),
@@ -103,14 +104,20 @@ impl Forger {
     }
 }
 
-async fn import(keys: &SigningKeys, key: &KeyPair, purpose: KeyPurpose) -> String {
+async fn import(admin: &Admin, key: &KeyPair, purpose: KeyPurpose) -> String {
     let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
     let pem = pem("PRIVATE KEY", der.as_ref());
     if purpose == KeyPurpose::Refresh {
-        let imported = keys.import_refresh_key(pem.as_bytes(), None, "tests").await;
+        let imported = admin
+            .import_refresh_key(&OPERATOR, pem.as_bytes(), None)
+            .await;
         return imported.unwrap().key_id.0;
     }
-    match keys.import(pem.as_bytes(), None, "tests").await.unwrap() {
+    match admin
+        .import_key(&OPERATOR, pem.as_bytes(), None)
+        .await
+        .unwrap()
+    {
         Imported::Private(successor) => successor.key_id.0,
         Imported::Legacy { .. } => panic!("a private key was imported"),
     }

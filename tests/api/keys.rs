@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 
+use backoffice_auth::admin::{Activation, Admin, Imported, KeyChangeError};
 use backoffice_auth::app::StartError;
-use backoffice_auth::auth::{Activation, Imported, KeysError, SigningKeys};
+use backoffice_auth::auth::SigningKeys;
 use backoffice_auth::domain::{Clock, KeyId, KeyPurpose};
 use futures_util::future::join_all;
 use jsonwebtoken::DecodingKey;
@@ -13,7 +14,9 @@ use sqlx::{Connection as _, PgConnection};
 use tempfile::NamedTempFile;
 use tokio::time::Instant;
 
-use crate::support::{Answer, Jwt, Pair, Person, Program, Run, Signer, TestApp, but, secs, until};
+use crate::support::{
+    Answer, Jwt, OPERATOR, Pair, Person, Program, Run, Signer, TestApp, but, secs, until,
+};
 
 const ALICE: &str = "alice@example.com";
 
@@ -26,12 +29,15 @@ const PUBLISHED: u64 = 600;
 const DAY: u64 = 86_400;
 
 /// The keys as an operator has them.
-async fn keys_of(app: &TestApp) -> SigningKeys {
-    SigningKeys::new(app.store().await, &app.config)
+async fn admin_of(app: &TestApp) -> Admin {
+    Admin::new(app.store().await, &app.config)
 }
 
 async fn rotate(app: &TestApp, activation: Activation) -> KeyId {
-    let rotated = keys_of(app).await.rotate(activation, None, "tests").await;
+    let rotated = admin_of(app)
+        .await
+        .rotate_keys(&OPERATOR, activation, None)
+        .await;
     rotated.unwrap().access.unwrap().key_id
 }
 
@@ -166,16 +172,16 @@ async fn a_repeat_across_a_takeover_gets_the_same_pair_byte_for_byte() {
 async fn while_a_key_waits_to_take_over_there_is_no_second_one() {
     let app = TestApp::start().await;
     let pending = rotate(&app, Activation::AfterPublishing).await;
-    let keys = keys_of(&app).await;
-    let again = keys
-        .rotate(Activation::AfterPublishing, None, "tests")
+    let admin = admin_of(&app).await;
+    let again = admin
+        .rotate_keys(&OPERATOR, Activation::AfterPublishing, None)
         .await;
     let told = again.unwrap_err().to_string();
     let start = format!("the key {pending} is published already and signs from ");
     assert!(told.starts_with(&start), "{told}");
     let pem = Signer::new().private_pem();
-    let imported = keys.import(pem.as_bytes(), None, "tests").await;
-    assert!(matches!(imported, Err(KeysError::Pending { .. })));
+    let imported = admin.import_key(&OPERATOR, pem.as_bytes(), None).await;
+    assert!(matches!(imported, Err(KeyChangeError::Pending { .. })));
     assert_eq!(count(&app).await, 2);
 }
 
@@ -213,9 +219,9 @@ async fn an_imported_key_is_published_and_then_signs() {
     let app = TestApp::start().await;
     let (alice, before) = app.signed_in(ALICE).await;
     let pem = Signer::new().private_pem();
-    let imported = keys_of(&app)
+    let imported = admin_of(&app)
         .await
-        .import(pem.as_bytes(), None, "tests")
+        .import_key(&OPERATOR, pem.as_bytes(), None)
         .await;
     let Ok(Imported::Private(new)) = imported else {
         panic!("{imported:?}");
@@ -228,15 +234,15 @@ async fn an_imported_key_is_published_and_then_signs() {
 #[tokio::test]
 async fn a_key_is_taken_over_once_even_if_it_was_revoked_since() {
     let app = TestApp::start().await;
-    let keys = keys_of(&app).await;
+    let admin = admin_of(&app).await;
     let pem = Signer::new().private_pem();
-    let imported = keys.import(pem.as_bytes(), None, "tests").await;
+    let imported = admin.import_key(&OPERATOR, pem.as_bytes(), None).await;
     let Ok(Imported::Private(key)) = imported else {
         panic!("{imported:?}");
     };
-    keys.revoke(&key.key_id, "tests").await.unwrap();
-    let again = keys.import(pem.as_bytes(), None, "tests").await;
-    assert!(matches!(again, Err(KeysError::Known)), "{again:?}");
+    admin.revoke_key(&OPERATOR, &key.key_id).await.unwrap();
+    let again = admin.import_key(&OPERATOR, pem.as_bytes(), None).await;
+    assert!(matches!(again, Err(KeyChangeError::Known)), "{again:?}");
 }
 
 #[tokio::test]
@@ -245,7 +251,7 @@ async fn the_tokens_of_a_revoked_key_are_refused_on_every_instance() {
     let other = app.second_instance().await;
     let (alice, pair) = app.signed_in(ALICE).await;
     let revoked = signer(&pair);
-    let done = keys_of(&app).await.revoke(&revoked, "tests").await;
+    let done = admin_of(&app).await.revoke_key(&OPERATOR, &revoked).await;
     let new = done.unwrap().made.unwrap();
     for instance in [&app, &other] {
         until_published(instance, &[&new]).await;
@@ -288,7 +294,11 @@ async fn the_sessions_of_a_revoked_key_end_and_no_others() {
     let new = rotate(&app, Activation::Now).await;
     until_signs(&alice, &app, &new).await;
     let stays = alice.signin().await.pair();
-    let revoked = keys_of(&app).await.revoke(&old, "tests").await.unwrap();
+    let revoked = admin_of(&app)
+        .await
+        .revoke_key(&OPERATOR, &old)
+        .await
+        .unwrap();
     assert_eq!(revoked.made, None);
     assert_eq!(
         i64::try_from(revoked.ended_sessions).unwrap(),
@@ -304,11 +314,12 @@ async fn the_sessions_of_a_revoked_key_end_and_no_others() {
 async fn what_a_revocation_left_behind_is_ended_later() {
     let app = TestApp::start().await;
     let (_, pair) = app.signed_in(ALICE).await;
-    let keys = keys_of(&app).await;
-    keys.revoke(&signer(&pair), "tests").await.unwrap();
+    let admin = admin_of(&app).await;
+    admin.revoke_key(&OPERATOR, &signer(&pair)).await.unwrap();
     // As if an instance had refreshed it before it learned of the revocation.
     app.execute("UPDATE sessions SET ended_at = NULL, end_reason = NULL")
         .await;
+    let keys = SigningKeys::new(app.store().await, &app.config);
     keys.end_sessions_of_revoked().await.unwrap();
     assert_eq!(ended_with_key(&app).await, 1);
 }
@@ -318,8 +329,8 @@ async fn when_the_signing_key_is_revoked_its_successor_signs_at_once() {
     let app = TestApp::start().await;
     let (alice, before) = app.signed_in(ALICE).await;
     let pending = rotate(&app, Activation::AfterPublishing).await;
-    let keys = keys_of(&app).await;
-    let revoked = keys.revoke(&signer(&before), "tests").await.unwrap();
+    let admin = admin_of(&app).await;
+    let revoked = admin.revoke_key(&OPERATOR, &signer(&before)).await.unwrap();
     assert_eq!(revoked.made, None);
     until_published(&app, &[&pending]).await;
     assert_eq!(signer(&alice.signin().await.pair()), pending);
@@ -335,7 +346,11 @@ async fn when_a_successor_is_revoked_the_signing_key_stays_without_an_end() {
     let with_an_end = "SELECT count(*) FROM signing_keys
                          WHERE expires_at IS NOT NULL AND purpose = 'access'";
     assert_eq!(app.count(with_an_end).await, 1);
-    let revoked = keys_of(&app).await.revoke(&pending, "tests").await.unwrap();
+    let revoked = admin_of(&app)
+        .await
+        .revoke_key(&OPERATOR, &pending)
+        .await
+        .unwrap();
     assert_eq!((revoked.made, revoked.ended_sessions), (None, 0));
     assert_eq!(app.count(with_an_end).await, 0);
     until_published(&app, &[&active]).await;
@@ -348,9 +363,9 @@ async fn when_a_successor_is_revoked_the_signing_key_stays_without_an_end() {
 #[tokio::test]
 async fn neither_an_unknown_key_nor_a_revoked_one_can_be_revoked() {
     let app = TestApp::start().await;
-    let keys = keys_of(&app).await;
+    let admin = admin_of(&app).await;
     let told = async |key_id: &KeyId| {
-        let refused = keys.revoke(key_id, "tests").await;
+        let refused = admin.revoke_key(&OPERATOR, key_id).await;
         refused.unwrap_err().to_string()
     };
     assert_eq!(
@@ -358,7 +373,7 @@ async fn neither_an_unknown_key_nor_a_revoked_one_can_be_revoked() {
         "there is no key with this id; `key list` shows those that there are"
     );
     let revoked = published(&app).await.remove(0);
-    keys.revoke(&revoked, "tests").await.unwrap();
+    admin.revoke_key(&OPERATOR, &revoked).await.unwrap();
     let again = told(&revoked).await;
     let start = "this key was revoked already, on ";
     assert!(again.starts_with(start), "{again}");
@@ -460,8 +475,12 @@ async fn an_instance_with_the_master_key_from_before_makes_no_key() {
     let keys = SigningKeys::new(app.store().await, &config);
     let refused = keys.rotate_if_due().await.unwrap_err();
     assert!(refused.to_string().contains("master key"), "{refused}");
+    let admin = Admin::new(app.store().await, &config);
     assert!(
-        keys.rotate(Activation::Now, None, "tests").await.is_err(),
+        admin
+            .rotate_keys(&OPERATOR, Activation::Now, None)
+            .await
+            .is_err(),
         "nor does an operator with it"
     );
     assert_eq!((count(&app).await, count_refresh_keys(&app).await), (1, 1));
@@ -523,7 +542,11 @@ async fn revoked_keys_are_removed_a_week_after_that_and_those_that_sign_never() 
     let app = TestApp::with(&[("keys.rotate_days", "0")]).await;
     let store = app.store().await;
     let revoked = published(&app).await.remove(0);
-    let made = keys_of(&app).await.revoke(&revoked, "tests").await.unwrap();
+    let made = admin_of(&app)
+        .await
+        .revoke_key(&OPERATOR, &revoked)
+        .await
+        .unwrap();
     app.age_keys(secs(7 * DAY - 60)).await;
     assert_eq!(store.purge_signing_keys().await.unwrap(), 0);
     app.age_keys(secs(3650 * DAY)).await;
@@ -642,7 +665,11 @@ async fn no_instance_answers_with_a_pair_of_a_key_whose_revocation_has_ended() {
         for instance in [&app, &other] {
             reads_keys(&alice, instance, &stays.access).await;
         }
-        let new = keys_of(&app).await.revoke(&dying, "tests").await.unwrap();
+        let new = admin_of(&app)
+            .await
+            .revoke_key(&OPERATOR, &dying)
+            .await
+            .unwrap();
         let new = new.made.unwrap();
         for instance in [&other, &app] {
             let pair = alice.elsewhere().at(instance).signin().await.pair();
@@ -660,9 +687,10 @@ async fn a_revocation_ends_also_what_was_being_opened_when_it_came() {
     let app = TestApp::start().await;
     let (alice, pair) = app.signed_in(ALICE).await;
     let dying = signer(&pair);
-    let keys = keys_of(&app).await;
+    let admin = admin_of(&app).await;
     // Its successor is there already: to make one may take longer than a sign-in waits for a lock.
-    keys.rotate(Activation::AfterPublishing, None, "tests")
+    admin
+        .rotate_keys(&OPERATOR, Activation::AfterPublishing, None)
         .await
         .unwrap();
     let lock = app.hold("SELECT FROM users FOR UPDATE").await;
@@ -672,7 +700,7 @@ async fn a_revocation_ends_also_what_was_being_opened_when_it_came() {
             app.waits_for_locks().await == 1
         })
         .await;
-        let (revoked, ()) = tokio::join!(keys.revoke(&dying, "tests"), async {
+        let (revoked, ()) = tokio::join!(admin.revoke_key(&OPERATOR, &dying), async {
             let revoked = "SELECT count(*) FROM signing_keys WHERE revoked_at IS NOT NULL";
             until("it is revoked", async || app.count(revoked).await == 1).await;
             lock.rollback().await.unwrap();
@@ -692,15 +720,17 @@ async fn a_revocation_ends_also_what_was_being_opened_when_it_came() {
 async fn neither_kind_of_token_is_good_under_a_key_of_the_other_kind() {
     let app = TestApp::start().await;
     let (alice, pair) = app.signed_in(ALICE).await;
-    let keys = keys_of(&app).await;
+    let admin = admin_of(&app).await;
     let [for_access, for_refresh] = [Signer::new(), Signer::new()];
     let pem = for_access.private_pem();
-    let imported = keys.import(pem.as_bytes(), None, "tests").await;
+    let imported = admin.import_key(&OPERATOR, pem.as_bytes(), None).await;
     let Ok(Imported::Private(access)) = imported else {
         panic!("{imported:?}");
     };
     let pem = for_refresh.private_pem();
-    let refresh = keys.import_refresh_key(pem.as_bytes(), None, "tests").await;
+    let refresh = admin
+        .import_refresh_key(&OPERATOR, pem.as_bytes(), None)
+        .await;
     let under = |token: &str, signer: &Signer, key_id: &KeyId| {
         let Jwt { header, claims, .. } = Jwt::read(token);
         signer.sign(&but(&header, "kid", Some(json!(key_id))), &claims)
@@ -791,9 +821,9 @@ async fn a_key_for_refresh_tokens_is_followed_at_once_and_what_it_signed_stays_g
     let app = TestApp::start().await;
     let other = app.second_instance().await;
     let (alice, before) = app.signed_in(ALICE).await;
-    let keys = keys_of(&app).await;
+    let admin = admin_of(&app).await;
     let purpose = Some(KeyPurpose::Refresh);
-    let rotated = keys.rotate(Activation::AfterPublishing, purpose, "tests");
+    let rotated = admin.rotate_keys(&OPERATOR, Activation::AfterPublishing, purpose);
     let rotated = rotated.await.unwrap();
     assert!(rotated.access.is_none());
     let new = rotated.refresh.unwrap();
@@ -810,8 +840,11 @@ async fn the_sessions_of_a_revoked_key_for_refresh_tokens_end_with_it() {
     let app = TestApp::start().await;
     let other = app.second_instance().await;
     let (alice, pair) = app.signed_in(ALICE).await;
-    let keys = keys_of(&app).await;
-    let revoked = keys.revoke(&refresh_signer(&pair), "tests").await.unwrap();
+    let admin = admin_of(&app).await;
+    let revoked = admin
+        .revoke_key(&OPERATOR, &refresh_signer(&pair))
+        .await
+        .unwrap();
     assert_eq!(revoked.ended_sessions, 1);
     alice.at(&other).fails_to_refresh(&pair.refresh).await;
     for instance in [&other, &app] {

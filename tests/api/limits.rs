@@ -5,8 +5,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::{
-    Answer, Held, Http2, PASSWORD, Person, TestApp, other_than, post, race, seconds, secs, send,
-    until,
+    Answer, Held, Http2, OPERATOR, PASSWORD, Person, TestApp, other_than, post, race, seconds,
+    secs, send, until,
 };
 
 /// The rest of a block that was set to `whole` seconds a moment ago.
@@ -531,9 +531,9 @@ mod confirm {
         there.fails_to_confirm(&token, &code).await;
         assert!(app.recorded("confirm refused second_factor_locked").await > 0);
 
-        app.users()
+        app.admin()
             .await
-            .unlock(&alice.email.parse().unwrap())
+            .unlock_user(&OPERATOR, &alice.email.parse().unwrap())
             .await
             .unwrap();
         alice.confirm(&token, &code).await.pair();
@@ -792,9 +792,9 @@ async fn unlocking_a_user_lifts_every_limit_that_is_on_for_them() {
     alice.elsewhere().signin().await.limited();
     bob.signin().await.limited();
 
-    app.users()
+    app.admin()
         .await
-        .unlock(&alice.email.parse().unwrap())
+        .unlock_user(&OPERATOR, &alice.email.parse().unwrap())
         .await
         .unwrap();
     alice.confirm(&token, &code).await.pair();

@@ -2,7 +2,7 @@
 
 use backoffice_auth::domain::{EmailAddress, PlainPassword, TwoFactor};
 
-use crate::support::{PASSWORD, Pair, Person, TestApp};
+use crate::support::{OPERATOR, PASSWORD, Pair, Person, TestApp};
 
 const ALICE: &str = "alice@example.com";
 
@@ -41,7 +41,11 @@ async fn assert_untouched(bob: &Person<'_>, his: &Pair) {
 async fn disabling_a_user_ends_their_sessions() {
     let app = TestApp::start().await;
     let (person, pairs, bob, his) = with_sessions(&app).await;
-    app.users().await.disable(&alice()).await.unwrap();
+    app.admin()
+        .await
+        .disable_user(&OPERATOR, &alice())
+        .await
+        .unwrap();
     assert_all_ended(&app, "user_disabled", (&person, &pairs)).await;
     person.signin().await.problem(401, "invalid_credentials");
     assert_untouched(&bob, &his).await;
@@ -62,7 +66,11 @@ async fn changing_a_password_ends_the_sessions_that_the_old_one_opened() {
 async fn deleting_a_user_ends_their_sessions_and_frees_the_address() {
     let app = TestApp::start().await;
     let (person, pairs, bob, his) = with_sessions(&app).await;
-    app.users().await.delete(&alice()).await.unwrap();
+    app.admin()
+        .await
+        .delete_user(&OPERATOR, &alice())
+        .await
+        .unwrap();
     assert_all_ended(&app, "user_deleted", (&person, &pairs)).await;
     person.signin().await.problem(401, "invalid_credentials");
     assert_untouched(&bob, &his).await;
@@ -79,7 +87,12 @@ async fn deleting_a_user_ends_their_sessions_and_frees_the_address() {
 async fn signing_a_user_out_ends_their_sessions_and_no_more() {
     let app = TestApp::start().await;
     let (person, pairs, bob, his) = with_sessions(&app).await;
-    let ended = app.users().await.sign_out(&alice()).await.unwrap();
+    let ended = app
+        .admin()
+        .await
+        .sign_user_out(&OPERATOR, &alice())
+        .await
+        .unwrap();
     assert_eq!(ended, 2);
     assert_all_ended(&app, "operator", (&person, &pairs)).await;
     person.signin().await.pair();
@@ -90,16 +103,16 @@ async fn signing_a_user_out_ends_their_sessions_and_no_more() {
 async fn changing_the_second_factor_ends_nothing_and_holds_from_the_next_sign_in() {
     let app = TestApp::start().await;
     let (person, pair) = app.signed_in(ALICE).await;
-    let users = app.users().await;
-    users
-        .change_two_factor(&alice(), TwoFactor::Email)
+    let admin = app.admin().await;
+    admin
+        .change_two_factor(&OPERATOR, &alice(), TwoFactor::Email)
         .await
         .unwrap();
     person.refresh(&pair.refresh).await.pair();
     let (token, code) = person.challenge_and_code().await;
     person.confirm(&token, &code).await.pair();
-    users
-        .change_two_factor(&alice(), TwoFactor::Off)
+    admin
+        .change_two_factor(&OPERATOR, &alice(), TwoFactor::Off)
         .await
         .unwrap();
     person.signin().await.pair();
@@ -112,9 +125,9 @@ async fn an_address_has_one_user_in_whatever_case() {
     let password = PlainPassword::parse(PASSWORD).unwrap();
     let email = "Alice@Example.com".parse().unwrap();
     let again = app
-        .users()
+        .admin()
         .await
-        .create(&app.pool(), &email, password, TwoFactor::Off)
+        .create_user(&OPERATOR, &app.pool(), &email, password, TwoFactor::Off)
         .await;
     assert_eq!(
         again.unwrap_err().to_string(),
@@ -126,12 +139,12 @@ async fn an_address_has_one_user_in_whatever_case() {
 async fn what_operators_do_is_in_the_audit_log_with_their_name() {
     let app = TestApp::start().await;
     app.user(ALICE).await;
-    let users = app.users().await;
-    users.disable(&alice()).await.unwrap();
-    users.enable(&alice()).await.unwrap();
-    users.unlock(&alice()).await.unwrap();
-    users.sign_out(&alice()).await.unwrap();
-    users.delete(&alice()).await.unwrap();
+    let admin = app.admin().await;
+    admin.disable_user(&OPERATOR, &alice()).await.unwrap();
+    admin.enable_user(&OPERATOR, &alice()).await.unwrap();
+    admin.unlock_user(&OPERATOR, &alice()).await.unwrap();
+    admin.sign_user_out(&OPERATOR, &alice()).await.unwrap();
+    admin.delete_user(&OPERATOR, &alice()).await.unwrap();
     let lines: Vec<String> = sqlx::query_scalar(
         "SELECT reason FROM audit_events
           WHERE kind = 'user_changed' AND actor = 'tests' AND email = 'alice@example.com'

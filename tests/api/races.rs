@@ -10,13 +10,13 @@ use std::collections::HashSet;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use backoffice_auth::auth::{Activation, ImportError, KeysError, SigningKeys, UserError, Users};
+use backoffice_auth::admin::{Activation, Admin, ImportError, KeyChangeError, UserError};
+use backoffice_auth::auth::SigningKeys;
 use backoffice_auth::config::Config;
 use backoffice_auth::domain::{
     ChallengeId, ClientNetwork, CodeNonce, EmailAddress, KeyId, OneTimeCode, PasswordHash,
     PlainPassword, Purpose, TwoFactor, UserId,
 };
-use backoffice_auth::limits::AttemptKeys;
 use backoffice_auth::store::{Due, DueMail, NewChallenge, NewUser, PurgedTable, Store};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -25,8 +25,8 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use crate::support::{
-    Answer, Database, Jwt, PASSWORD, Pair, Person, ROUNDS, TestApp, hold, other_than, post, race,
-    request, secs, settings, until,
+    Answer, Database, Jwt, OPERATOR, PASSWORD, Pair, Person, ROUNDS, TestApp, hold, other_than,
+    post, race, request, secs, settings, until,
 };
 
 const ALICE: &str = "alice@example.com";
@@ -196,18 +196,18 @@ async fn of_many_who_end_another_of_their_sessions_at_once_one_does() {
 async fn of_operators_who_sign_somebody_out_at_once_each_session_is_ended_by_one() {
     let (app, _) = two().await;
     let alice_there = app.user(ALICE).await;
-    let users = [operator(&app).await, operator(&app).await];
+    let admins = [operator(&app).await, operator(&app).await];
     let email = alice();
     for _ in 0..ROUNDS {
         for _ in 0..3 {
             alice_there.elsewhere().signin().await.pair();
         }
         let ended = join_all(
-            users
+            admins
                 .iter()
                 .cycle()
                 .take(6)
-                .map(|users| users.sign_out(&email)),
+                .map(|admin| admin.sign_user_out(&OPERATOR, &email)),
         )
         .await;
         assert_eq!(ended.into_iter().map(Result::unwrap).sum::<usize>(), 3);
@@ -308,7 +308,11 @@ async fn of_thirty_guesses_at_once_at_one_challenge_exactly_ten_are_looked_at() 
             app.recorded("confirm refused challenge_exhausted").await,
             20 * round
         );
-        app.users().await.unlock(&self::alice()).await.unwrap();
+        app.admin()
+            .await
+            .unlock_user(&OPERATOR, &self::alice())
+            .await
+            .unwrap();
     }
 }
 
@@ -339,7 +343,11 @@ async fn of_forty_guesses_at_once_at_four_challenges_exactly_so_many_are_looked_
             app.recorded("confirm refused second_factor_locked").await,
             20 * round
         );
-        app.users().await.unlock(&self::alice()).await.unwrap();
+        app.admin()
+            .await
+            .unlock_user(&OPERATOR, &self::alice())
+            .await
+            .unwrap();
     }
 }
 
@@ -356,13 +364,15 @@ enum Blow {
 impl Blow {
     const ALL: [Self; 3] = [Self::Disable, Self::Delete, Self::ChangePassword];
 
-    async fn fall(self, app: &TestApp, users: &Users) {
+    async fn fall(self, app: &TestApp, admin: &Admin) {
         let done = match self {
-            Self::Disable => users.disable(&alice()).await,
-            Self::Delete => users.delete(&alice()).await,
+            Self::Disable => admin.disable_user(&OPERATOR, &alice()).await,
+            Self::Delete => admin.delete_user(&OPERATOR, &alice()).await,
             Self::ChangePassword => {
                 let password = PlainPassword::parse("violet-anvil-68").unwrap();
-                users.change_password(&app.pool(), &alice(), password).await
+                admin
+                    .change_password(&OPERATOR, &app.pool(), &alice(), password)
+                    .await
             }
         };
         done.unwrap();
@@ -380,12 +390,12 @@ enum Way {
 /// Races a way in against every blow. Whatever was answered, nothing works once the blow has fallen.
 async fn race_against_operators(way: Way) {
     let (app, other) = two().await;
-    let users = operator(&app).await;
+    let admin = operator(&app).await;
     for round in 0..ROUNDS {
         let blow = Blow::ALL[round % Blow::ALL.len()];
         let (alice, request) = ready(&app, way).await;
         let held = hold(&[&app, &other], &request, 6).await;
-        let (answers, ()) = tokio::join!(race(held), blow.fall(&app, &users));
+        let (answers, ()) = tokio::join!(race(held), blow.fall(&app, &admin));
         let mut pairs = Vec::new();
         for answer in answers {
             match answer.status {
@@ -442,11 +452,11 @@ async fn no_session_is_refreshed_once_its_user_has_changed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_challenge_for_the_password_before_is_good_for_nothing() {
     let (app, other) = two().await;
-    let users = operator(&app).await;
+    let admin = operator(&app).await;
     for _ in 0..ROUNDS {
         let alice = app.user_with_code(ALICE).await;
         let held = hold(&[&app, &other], &signin(&alice.network), 4).await;
-        let change = Blow::ChangePassword.fall(&app, &users);
+        let change = Blow::ChangePassword.fall(&app, &admin);
         let (answers, ()) = tokio::join!(race(held), change);
         for answer in answers.iter().filter(|answer| answer.status == 200) {
             let token = answer.ok()["2faDetails"]["token"]
@@ -501,11 +511,9 @@ impl Idle {
         }
     }
 
-    fn users(&self) -> [Users; 2] {
-        self.stores.each_ref().map(|store| {
-            let keys = AttemptKeys::new(&self.config.secrets.master_key);
-            Users::new(store.clone(), keys, "tests".to_owned())
-        })
+    fn admins(&self) -> [Admin; 2] {
+        let stores = self.stores.each_ref();
+        stores.map(|store| Admin::new(store.clone(), &self.config))
     }
 
     fn keys(&self) -> [SigningKeys; 2] {
@@ -516,8 +524,8 @@ impl Idle {
     /// Somebody who needs a code.
     async fn user(&self) -> UserId {
         let hash = hash("some salt or other");
-        self.users()[0]
-            .insert(&alice(), hash, TwoFactor::Email)
+        self.admins()[0]
+            .insert_user(&OPERATOR, &alice(), hash, TwoFactor::Email)
             .await
             .unwrap()
     }
@@ -569,9 +577,8 @@ impl Idle {
 // Users
 
 /// What an operator uses, on a connection of their own.
-async fn operator(app: &TestApp) -> Users {
-    let keys = AttemptKeys::new(&app.config.secrets.master_key);
-    Users::new(app.store().await, keys, "tests".to_owned())
+async fn operator(app: &TestApp) -> Admin {
+    Admin::new(app.store().await, &app.config)
 }
 
 /// A hash that is none of anybody's password.
@@ -586,12 +593,13 @@ fn hash(text: &str) -> PasswordHash {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_address_that_is_given_to_many_at_once_has_one_user() {
     let idle = Idle::start().await;
-    let users = idle.users();
+    let admins = idle.admins();
     for round in 1..=ROUNDS {
         let email: EmailAddress = format!("user{round}@example.com").parse().unwrap();
         let hash = hash("some salt or other");
-        let makers = users.iter().cycle().take(6);
-        let made = makers.map(|users| users.insert(&email, hash.clone(), TwoFactor::Off));
+        let makers = admins.iter().cycle().take(6);
+        let made =
+            makers.map(|admin| admin.insert_user(&OPERATOR, &email, hash.clone(), TwoFactor::Off));
         let (made, refused): (Vec<_>, Vec<_>) =
             join_all(made).await.into_iter().partition(Result::is_ok);
         assert_eq!(made.len(), 1);
@@ -611,11 +619,14 @@ async fn an_address_that_is_given_to_many_at_once_has_one_user() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_files_with_the_same_people_that_are_imported_at_once_one_gets_in_whole() {
     let idle = Idle::start().await;
-    let users = idle.users();
+    let admins = idle.admins();
     for round in 1..=ROUNDS {
         let there: Vec<NewUser> = (0..200).map(|n| new_user(round * 1_000 + n)).collect();
         let back: Vec<NewUser> = there.iter().rev().cloned().collect();
-        let (one, other) = tokio::join!(users[0].import(&there), users[1].import(&back));
+        let (one, other) = tokio::join!(
+            admins[0].import_users(&OPERATOR, &there),
+            admins[1].import_users(&OPERATOR, &back)
+        );
         let made = [&one, &other]
             .iter()
             .filter(|result| result.is_ok())
@@ -644,17 +655,21 @@ fn new_user(number: usize) -> NewUser {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hash_that_is_upgraded_never_brings_an_old_password_back() {
     let (app, other) = two().await;
-    let users = operator(&app).await;
+    let admin = operator(&app).await;
     let stores = [app.store().await, other.store().await];
     app.user(ALICE).await;
     for round in 0..ROUNDS {
-        let user = users.find(&alice()).await.unwrap();
+        let user = admin.find_user(&alice()).await.unwrap();
         let old = user.password_hash.unwrap();
         let upgraded = hash(&format!("upgraded in round {round}"));
         let password = format!("violet-anvil-{round:03}");
         let pool = app.pool();
-        let change =
-            users.change_password(&pool, &user.email, PlainPassword::parse(&password).unwrap());
+        let change = admin.change_password(
+            &OPERATOR,
+            &pool,
+            &user.email,
+            PlainPassword::parse(&password).unwrap(),
+        );
         let rehashed = stores
             .iter()
             .cycle()
@@ -673,7 +688,10 @@ async fn a_hash_that_is_upgraded_never_brings_an_old_password_back() {
 
 /// Fails unless one of two got what only one can get; that there is now one more key is the proof.
 /// Tells what the other was told.
-fn one_of_two<T>(one: Result<T, KeysError>, other: Result<T, KeysError>) -> KeysError {
+fn one_of_two<T>(
+    one: Result<T, KeyChangeError>,
+    other: Result<T, KeyChangeError>,
+) -> KeyChangeError {
     match (one, other) {
         (Ok(_), Err(error)) | (Err(error), Ok(_)) => error,
         (Ok(_), Ok(_)) => panic!("both got it"),
@@ -700,12 +718,13 @@ async fn instances_that_find_no_key_at_once_make_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn operators_who_rotate_at_once_make_one_successor() {
     let idle = Idle::start().await;
-    let rings = idle.keys();
+    let admins = idle.admins();
     for _ in 0..ROUNDS {
-        let rotate = |ring: usize| rings[ring].rotate(Activation::AfterPublishing, None, "tests");
+        let rotate =
+            |ring: usize| admins[ring].rotate_keys(&OPERATOR, Activation::AfterPublishing, None);
         let (one, other) = tokio::join!(rotate(0), rotate(1));
         let error = one_of_two(one, other);
-        assert!(matches!(error, KeysError::Pending { .. }), "{error}");
+        assert!(matches!(error, KeyChangeError::Pending { .. }), "{error}");
         assert_eq!(idle.count_keys().await, 2);
         assert_eq!(idle.count_refresh_keys().await, 2);
         idle.back_to_one_key().await;
@@ -734,7 +753,7 @@ async fn of_those_who_find_a_key_old_at_once_one_makes_the_next() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_operators_who_revoke_a_key_at_once_one_does() {
     let idle = Idle::start().await;
-    let rings = idle.keys();
+    let admins = idle.admins();
     for _ in 0..ROUNDS {
         let key_id: String =
             sqlx::query_scalar("SELECT key_id FROM signing_keys WHERE purpose = 'access'")
@@ -742,7 +761,7 @@ async fn of_operators_who_revoke_a_key_at_once_one_does() {
                 .await
                 .unwrap();
         let key_id = KeyId(key_id);
-        let revoke = |ring: usize| rings[ring].revoke(&key_id, "tests");
+        let revoke = |ring: usize| admins[ring].revoke_key(&OPERATOR, &key_id);
         let (one, other) = tokio::join!(revoke(0), revoke(1));
         one_of_two(one, other);
         assert_eq!(idle.count_keys().await, 2);
@@ -754,7 +773,7 @@ async fn of_operators_who_revoke_a_key_at_once_one_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_keys_that_are_imported_at_once_one_is_taken() {
     let idle = Idle::start().await;
-    let rings = idle.keys();
+    let admins = idle.admins();
     let pems = [(); 2].map(|()| {
         let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
@@ -762,7 +781,7 @@ async fn of_two_keys_that_are_imported_at_once_one_is_taken() {
         format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
     });
     for _ in 0..ROUNDS {
-        let import = |n: usize| rings[n].import(pems[n].as_bytes(), None, "tests");
+        let import = |n: usize| admins[n].import_key(&OPERATOR, pems[n].as_bytes(), None);
         let (one, other) = tokio::join!(import(0), import(1));
         one_of_two(one, other);
         assert_eq!(idle.count_keys().await, 2);

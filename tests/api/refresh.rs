@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Jwt, Person, TestApp, assert_keys, secs};
+use crate::support::{Answer, Jwt, OPERATOR, Person, TestApp, assert_keys, secs};
 
 /// Refreshes until a session is in its grace no more, and its first token thus an old one.
 async fn outlive_grace(app: &TestApp) {
@@ -200,10 +200,16 @@ async fn anything_but_a_live_refresh_token_gets_the_same_answer_byte_for_byte() 
     let (bob, ended) = app.signed_in("bob@example.com").await;
     bob.signout(&ended.access).await.ok_and_empty();
     let (carol, disabled) = app.signed_in("carol@example.com").await;
-    let users = app.users().await;
-    users.disable(&carol.email.parse().unwrap()).await.unwrap();
+    let admin = app.admin().await;
+    admin
+        .disable_user(&OPERATOR, &carol.email.parse().unwrap())
+        .await
+        .unwrap();
     let (dave, deleted) = app.signed_in("dave@example.com").await;
-    users.delete(&dave.email.parse().unwrap()).await.unwrap();
+    admin
+        .delete_user(&OPERATOR, &dave.email.parse().unwrap())
+        .await
+        .unwrap();
 
     let (head, signature) = pair.refresh.rsplit_once('.').unwrap();
     let (header, _) = head.split_once('.').unwrap();
@@ -234,9 +240,9 @@ async fn anything_but_a_live_refresh_token_gets_the_same_answer_byte_for_byte() 
 async fn a_user_who_is_enabled_again_does_not_get_the_old_sessions_back() {
     let app = TestApp::start().await;
     let (alice, pair) = app.signed_in("alice@example.com").await;
-    let (users, email) = (app.users().await, alice.email.parse().unwrap());
-    users.disable(&email).await.unwrap();
-    users.enable(&email).await.unwrap();
+    let (admin, email) = (app.admin().await, alice.email.parse().unwrap());
+    admin.disable_user(&OPERATOR, &email).await.unwrap();
+    admin.enable_user(&OPERATOR, &email).await.unwrap();
     alice.fails_to_refresh(&pair.refresh).await;
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Answer, Person, Program, TestApp, other_than, secs, until};
+use crate::support::{Answer, OPERATOR, Person, Program, TestApp, other_than, secs, until};
 
 /// What became of a request, as `explain` tells it to programs.
 async fn explained(app: &TestApp, answer: &Answer) -> Value {
@@ -52,8 +52,11 @@ async fn every_sign_in_that_is_refused_is_on_record_once_with_its_cause() {
     let alice = app.user("alice@example.com").await;
     let wrong = alice.signin_with("wrong").await;
     on_record(&app, &wrong, "signin", "wrong_password").await;
-    let users = app.users().await;
-    users.disable(&alice.email.parse().unwrap()).await.unwrap();
+    let admin = app.admin().await;
+    admin
+        .disable_user(&OPERATOR, &alice.email.parse().unwrap())
+        .await
+        .unwrap();
     let disabled = alice.signin().await;
     on_record(&app, &disabled, "signin", "user_disabled").await;
     let bare = app.user("bare@example.com").await;

@@ -4,7 +4,7 @@
 use backoffice_auth::domain::EmailAddress;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Pair, Person, TestApp, assert_keys, seconds, until};
+use crate::support::{Answer, OPERATOR, Pair, Person, TestApp, assert_keys, seconds, until};
 
 /// SHA-256 of `s3cret`.
 const CLIENT: &str = "orders:1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
@@ -144,7 +144,7 @@ async fn an_end_is_known_on_every_instance_within_a_second() {
 async fn every_way_to_end_a_session_is_known_on_every_instance() {
     let app = TestApp::start().await;
     let other = app.second_instance().await;
-    let users = app.users().await;
+    let admin = app.admin().await;
     for (end, email) in [
         (0, "a@example.com"),
         (1, "b@example.com"),
@@ -153,8 +153,8 @@ async fn every_way_to_end_a_session_is_known_on_every_instance() {
         let (person, pair) = app.signed_in(email).await;
         let address: EmailAddress = email.parse().unwrap();
         match end {
-            0 => users.disable(&address).await.unwrap(),
-            1 => users.delete(&address).await.unwrap(),
+            0 => admin.disable_user(&OPERATOR, &address).await.unwrap(),
+            1 => admin.delete_user(&OPERATOR, &address).await.unwrap(),
             _ => app.change_password(email, "another-anvil-76").await,
         }
         let elsewhere = person.at(&other);

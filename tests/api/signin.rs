@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::support::{
-    Answer, Held, Jwt, PASSWORD, Person, Program, TestApp, assert_keys, post, race, seconds, secs,
-    until,
+    Answer, Held, Jwt, OPERATOR, PASSWORD, Person, Program, TestApp, assert_keys, post, race,
+    seconds, secs, until,
 };
 
 #[tokio::test]
@@ -117,9 +117,9 @@ async fn every_reason_to_refuse_gets_the_same_answer_byte_for_byte() {
     let unknown = app.stranger("nobody@example.com");
     let alice = app.user("alice@example.com").await;
     let disabled = app.user("disabled@example.com").await;
-    let users = app.users().await;
-    users
-        .disable(&disabled.email.parse().unwrap())
+    let admin = app.admin().await;
+    admin
+        .disable_user(&OPERATOR, &disabled.email.parse().unwrap())
         .await
         .unwrap();
     let bare = app.user_with_code("bare@example.com").await;
@@ -170,10 +170,10 @@ async fn every_reason_to_refuse_gets_the_same_answer_byte_for_byte() {
 async fn a_user_who_is_enabled_again_can_sign_in() {
     let app = TestApp::start().await;
     let alice = app.user("alice@example.com").await;
-    let (users, email) = (app.users().await, alice.email.parse().unwrap());
-    users.disable(&email).await.unwrap();
+    let (admin, email) = (app.admin().await, alice.email.parse().unwrap());
+    admin.disable_user(&OPERATOR, &email).await.unwrap();
     alice.signin().await.problem(401, "invalid_credentials");
-    users.enable(&email).await.unwrap();
+    admin.enable_user(&OPERATOR, &email).await.unwrap();
     alice.signin().await.pair();
 }
 

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use backoffice_auth::auth::{Activation, SigningKeys};
+use backoffice_auth::admin::{Activation, Admin};
 use backoffice_auth::config::Config;
+use backoffice_auth::domain::Operator;
 use backoffice_auth::store::Store;
 use sqlx::Connection as _;
 use tokio::time::{interval, sleep};
@@ -95,11 +96,14 @@ fn a_new_signing_key_every_second_refuses_no_good_token() {
         let config = Config::load(None, world.variables().to_vec());
         let config = config.unwrap().config;
         let store = Store::connect(&config.database).await.unwrap();
-        let keys = SigningKeys::new(store.clone(), &config);
+        let (admin, operator) = (Admin::new(store.clone(), &config), Operator::named("tests"));
         let mut tick = interval(Duration::from_secs(1));
         for _ in 0..of(4, 60) {
             tick.tick().await;
-            keys.rotate(Activation::Now, None, "tests").await.unwrap();
+            admin
+                .rotate_keys(&operator, Activation::Now, None)
+                .await
+                .unwrap();
         }
         store.close();
         world.goes_on(2).await;

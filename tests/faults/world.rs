@@ -5,11 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backoffice_auth::auth::Users;
+use backoffice_auth::admin::Admin;
 use backoffice_auth::config::Config;
 use backoffice_auth::dev::Mailbox;
-use backoffice_auth::domain::{Clock, PlainPassword, Timestamp, TwoFactor};
-use backoffice_auth::limits::AttemptKeys;
+use backoffice_auth::domain::{Clock, Operator, PlainPassword, Timestamp, TwoFactor};
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
 use tokio::task::JoinSet;
@@ -480,8 +479,7 @@ fn variables<'a>(settings: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<
 async fn people(config: &Config) {
     let store = Store::connect(&config.database).await.unwrap();
     store.migrate().await.unwrap();
-    let keys = AttemptKeys::new(&config.secrets.master_key);
-    let users = Users::new(store.clone(), keys, "tests".to_owned());
+    let (admin, operator) = (Admin::new(store.clone(), config), Operator::named("tests"));
     let password = PlainPassword::parse(PASSWORD).unwrap();
     let pool = HashingPool::new(config.passwords);
     for (role, count, has_code) in CAST {
@@ -493,7 +491,10 @@ async fn people(config: &Config) {
             } else {
                 TwoFactor::Off
             };
-            users.insert(&email, hash, two_factor).await.unwrap();
+            admin
+                .insert_user(&operator, &email, hash, two_factor)
+                .await
+                .unwrap();
         }
     }
     store.close();

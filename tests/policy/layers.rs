@@ -1,7 +1,7 @@
-//! `main -> cli -> app -> { http workers } -> { auth serve } -> { store mail token password limits } ->
-//! config -> domain`: a module uses what stands to its right, and never leftwards. `telemetry` stands
-//! beside `config`: whatever does something may count it. `serve` knows connections alone: of the
-//! modules to its right it uses `telemetry` only.
+//! `main -> cli -> app -> { http workers } -> { admin serve } -> auth -> { store mail token password
+//! limits } -> config -> domain`: a module uses what stands to its right, and never leftwards.
+//! `telemetry` stands beside `config`: a module that does something may count it. `serve` knows
+//! connections alone: of the modules to its right it uses `telemetry` only.
 
 use std::collections::BTreeSet;
 
@@ -26,9 +26,13 @@ fn allowed(module: &str) -> Option<Vec<&'static str>> {
         }
         "http" => {
             below.extend(MIDDLE);
-            below.extend(["auth", "serve", "telemetry"]);
+            below.extend(["admin", "auth", "serve", "telemetry"]);
         }
         "workers" => {
+            below.extend(MIDDLE);
+            below.extend(["admin", "auth", "telemetry"]);
+        }
+        "admin" => {
             below.extend(MIDDLE);
             below.extend(["auth", "telemetry"]);
         }
@@ -70,6 +74,8 @@ fn every_arrow_is_seen() {
         ("app", "serve"),
         ("http", "auth"),
         ("workers", "auth"),
+        ("cli", "admin"),
+        ("admin", "auth"),
         ("auth", "store"),
         ("store", "domain"),
         ("config", "domain"),

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
+use backoffice_auth::admin::Admin;
 use backoffice_auth::app::{App, StartError};
-use backoffice_auth::auth::Users;
 use backoffice_auth::config::Config;
 use backoffice_auth::dev::{Behaviour, Mail, Mailbox};
 use backoffice_auth::domain::{self, TwoFactor};
-use backoffice_auth::limits::AttemptKeys;
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
 use base64::Engine as _;
@@ -23,7 +22,7 @@ use sqlx::{ConnectOptions as _, PgPool, Postgres, Transaction};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::scanner::{self, Kind, Watch};
-use super::{Answer, Database, PASSWORD, Pair, Person, soon};
+use super::{Answer, Database, OPERATOR, PASSWORD, Pair, Person, soon};
 
 pub const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -122,7 +121,7 @@ struct World {
     clock: Clock,
     networks: AtomicU32,
     settings: Vec<(String, String)>,
-    users: OnceCell<Users>,
+    admin: OnceCell<Admin>,
     _database: Option<Database>,
     _place: SemaphorePermit<'static>,
     watch: Watch,
@@ -164,7 +163,7 @@ impl TestApp {
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
-            users: OnceCell::new(),
+            admin: OnceCell::new(),
             _database: database,
             _place: place,
             watch: Watch::start(),
@@ -257,9 +256,9 @@ impl TestApp {
         let password = domain::PlainPassword::parse(password).unwrap();
         let hash = self.pool().hash(password).await.unwrap();
         // By its hash: the rules for new passwords would refuse some that the tests need.
-        self.users()
+        self.admin()
             .await
-            .insert(&email.parse().unwrap(), hash, two_factor)
+            .insert_user(&OPERATOR, &email.parse().unwrap(), hash, two_factor)
             .await
             .unwrap();
     }
@@ -267,9 +266,9 @@ impl TestApp {
     /// Sets a user's password, with all that follows.
     pub async fn change_password(&self, email: &str, password: &str) {
         let password = domain::PlainPassword::parse(password).unwrap();
-        let users = self.users().await;
-        users
-            .change_password(&self.pool(), &email.parse().unwrap(), password)
+        let admin = self.admin().await;
+        admin
+            .change_password(&OPERATOR, &self.pool(), &email.parse().unwrap(), password)
             .await
             .unwrap();
     }
@@ -279,12 +278,10 @@ impl TestApp {
     }
 
     /// What operators use.
-    pub async fn users(&self) -> &Users {
-        let users = self.world.users.get_or_init(async || {
-            let keys = AttemptKeys::new(&self.config.secrets.master_key);
-            Users::new(self.store().await, keys, "tests".to_owned())
-        });
-        users.await
+    pub async fn admin(&self) -> &Admin {
+        let admin =
+            (self.world.admin).get_or_init(async || Admin::new(self.store().await, &self.config));
+        admin.await
     }
 
     /// A way to the database that is not the server's.

@@ -24,7 +24,13 @@ pub use raw::{Held, hold, parse, post, race, request, send};
 pub use signer::{Signer, but, pem};
 pub use stall::Stallable;
 
+use std::sync::LazyLock;
 use std::time::Duration;
+
+use backoffice_auth::domain::Operator;
+
+/// The operator in whose name tests act.
+pub static OPERATOR: LazyLock<Operator> = LazyLock::new(|| Operator::named("tests"));
 
 /// How long anything may take that is waited for. Far more than it takes: reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);

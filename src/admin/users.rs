@@ -1,15 +1,13 @@
-//! What operators do to users. Whatever takes a right away ends the sessions that used it, in the
+//! What operators do to users. A change that takes a right away ends the sessions that used it, in the
 //! same transaction.
 
-use std::fmt;
-
+use super::Admin;
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, EmailAddress, EndReason, PasswordHash, PlainPassword,
-    Timestamp, TwoFactor, User, UserId, WeakPassword,
+    AuditEvent, AuditKind, AuditReason, EmailAddress, EndReason, Operator, PasswordHash,
+    PlainPassword, Timestamp, TwoFactor, User, UserId, WeakPassword,
 };
-use crate::limits::AttemptKeys;
 use crate::password::{HashingError, HashingPool};
-use crate::store::{NewUser, SessionRecord, Store, StoreError, Tx, Unique};
+use crate::store::{NewUser, SessionRecord, StoreError, Tx, Unique};
 
 /// Why a change to a user was not made.
 #[derive(Debug, thiserror::Error)]
@@ -44,36 +42,11 @@ impl From<StoreError> for UserError {
     }
 }
 
-/// Managing users, in the name of an operator.
-pub struct Users {
-    pub(super) store: Store,
-    attempt_keys: AttemptKeys,
-    /// As the operating system knows them; goes into the audit log.
-    pub(super) actor: String,
-}
-
-impl fmt::Debug for Users {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Users")
-            .field("actor", &self.actor)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Users {
-    /// Manages the users of a database.
-    #[must_use]
-    pub fn new(store: Store, attempt_keys: AttemptKeys, actor: String) -> Self {
-        Self {
-            store,
-            attempt_keys,
-            actor,
-        }
-    }
-
+impl Admin {
     /// Makes a user whose password keeps the rules.
-    pub async fn create(
+    pub async fn create_user(
         &self,
+        actor: &Operator,
         pool: &HashingPool,
         email: &EmailAddress,
         password: PlainPassword,
@@ -81,12 +54,14 @@ impl Users {
     ) -> Result<UserId, UserError> {
         password.check_strength(email)?;
         let password_hash = pool.hash(password).await?;
-        self.insert(email, password_hash, two_factor).await
+        self.insert_user(actor, email, password_hash, two_factor)
+            .await
     }
 
     /// Makes a user from a hash, for which no rule can be checked.
-    pub async fn insert(
+    pub async fn insert_user(
         &self,
+        actor: &Operator,
         email: &EmailAddress,
         password_hash: PasswordHash,
         two_factor: TwoFactor,
@@ -100,24 +75,23 @@ impl Users {
             is_disabled: false,
         };
         let user_id = tx.insert_user(&new).await?;
-        self.record(&mut tx, user_id, email, AuditReason::Created)
-            .await?;
+        record(actor, &mut tx, user_id, email, AuditReason::Created).await?;
         tx.commit().await?;
         Ok(user_id)
     }
 
     /// The user with an address.
-    pub async fn find(&self, email: &EmailAddress) -> Result<User, UserError> {
+    pub async fn find_user(&self, email: &EmailAddress) -> Result<User, UserError> {
         self.store.find_user(email).await?.ok_or(UserError::Unknown)
     }
 
     /// Users in the order of their numbers, at most `count` after number `after`.
-    pub async fn list(&self, after: UserId, count: i64) -> Result<Vec<User>, UserError> {
+    pub async fn list_users(&self, after: UserId, count: i64) -> Result<Vec<User>, UserError> {
         Ok(self.store.list_users(after, count).await?)
     }
 
     /// The limits that block an address now, and until when.
-    pub async fn blocks(
+    pub async fn list_blocks(
         &self,
         email: &EmailAddress,
     ) -> Result<Vec<(String, Timestamp)>, UserError> {
@@ -126,98 +100,132 @@ impl Users {
     }
 
     /// A user's live sessions, newest first.
-    pub async fn sessions(&self, email: &EmailAddress) -> Result<Vec<SessionRecord>, UserError> {
-        let user = self.find(email).await?;
+    pub async fn list_sessions(
+        &self,
+        email: &EmailAddress,
+    ) -> Result<Vec<SessionRecord>, UserError> {
+        let user = self.find_user(email).await?;
         Ok(self.store.list_sessions(user.user_id).await?)
     }
 
     /// Sets a password that keeps the rules, and ends the sessions.
     pub async fn change_password(
         &self,
+        actor: &Operator,
         pool: &HashingPool,
         email: &EmailAddress,
         password: PlainPassword,
     ) -> Result<(), UserError> {
-        let user = self.find(email).await?;
+        let user = self.find_user(email).await?;
         password.check_strength(email)?;
         let hash = pool.hash(password).await?;
         let mut tx = self.store.begin().await?;
         tx.change_password(user.user_id, &hash).await?;
         tx.end_sessions_of(user.user_id, EndReason::PasswordChanged)
             .await?;
-        self.record(&mut tx, user.user_id, email, AuditReason::PasswordChanged)
-            .await?;
+        record(
+            actor,
+            &mut tx,
+            user.user_id,
+            email,
+            AuditReason::PasswordChanged,
+        )
+        .await?;
         Ok(tx.commit().await?)
     }
 
     /// Sets the second factor. Sessions stay.
     pub async fn change_two_factor(
         &self,
+        actor: &Operator,
         email: &EmailAddress,
         two_factor: TwoFactor,
     ) -> Result<(), UserError> {
-        let user = self.find(email).await?;
+        let user = self.find_user(email).await?;
         let mut tx = self.store.begin().await?;
         tx.change_two_factor(user.user_id, two_factor).await?;
         let reason = match two_factor {
             TwoFactor::Off => AuditReason::TwoFactorOff,
             TwoFactor::Email => AuditReason::TwoFactorEmail,
         };
-        self.record(&mut tx, user.user_id, email, reason).await?;
+        record(actor, &mut tx, user.user_id, email, reason).await?;
         Ok(tx.commit().await?)
     }
 
     /// Shuts a user out and ends the sessions.
-    pub async fn disable(&self, email: &EmailAddress) -> Result<(), UserError> {
-        let user = self.find(email).await?;
+    pub async fn disable_user(
+        &self,
+        actor: &Operator,
+        email: &EmailAddress,
+    ) -> Result<(), UserError> {
+        let user = self.find_user(email).await?;
         let mut tx = self.store.begin().await?;
         tx.disable_user(user.user_id).await?;
         tx.end_sessions_of(user.user_id, EndReason::UserDisabled)
             .await?;
-        self.record(&mut tx, user.user_id, email, AuditReason::Disabled)
-            .await?;
+        record(actor, &mut tx, user.user_id, email, AuditReason::Disabled).await?;
         Ok(tx.commit().await?)
     }
 
     /// Lets a user in again.
-    pub async fn enable(&self, email: &EmailAddress) -> Result<(), UserError> {
-        let user = self.find(email).await?;
+    pub async fn enable_user(
+        &self,
+        actor: &Operator,
+        email: &EmailAddress,
+    ) -> Result<(), UserError> {
+        let user = self.find_user(email).await?;
         let mut tx = self.store.begin().await?;
         tx.enable_user(user.user_id).await?;
-        self.record(&mut tx, user.user_id, email, AuditReason::Enabled)
-            .await?;
+        record(actor, &mut tx, user.user_id, email, AuditReason::Enabled).await?;
         Ok(tx.commit().await?)
     }
 
     /// Lifts every limit that is on for a user, the lock of the second factor included.
-    pub async fn unlock(&self, email: &EmailAddress) -> Result<(), UserError> {
-        let user = self.find(email).await?;
+    pub async fn unlock_user(
+        &self,
+        actor: &Operator,
+        email: &EmailAddress,
+    ) -> Result<(), UserError> {
+        let user = self.find_user(email).await?;
         let mut tx = self.store.begin().await?;
         tx.reset_second_factor_failures(user.user_id).await?;
         tx.lift_refresh_limits(user.user_id).await?;
         tx.delete_attempts_of(&self.attempt_keys.account(email))
             .await?;
-        self.record(&mut tx, user.user_id, email, AuditReason::Unlocked)
-            .await?;
+        record(actor, &mut tx, user.user_id, email, AuditReason::Unlocked).await?;
         Ok(tx.commit().await?)
     }
 
     /// Ends a user's sessions, and tells how many.
-    pub async fn sign_out(&self, email: &EmailAddress) -> Result<usize, UserError> {
-        let user = self.find(email).await?;
+    pub async fn sign_user_out(
+        &self,
+        actor: &Operator,
+        email: &EmailAddress,
+    ) -> Result<usize, UserError> {
+        let user = self.find_user(email).await?;
         let mut tx = self.store.begin().await?;
         let ended = tx
             .end_sessions_of(user.user_id, EndReason::Operator)
             .await?;
-        self.record(&mut tx, user.user_id, email, AuditReason::SessionsEnded)
-            .await?;
+        record(
+            actor,
+            &mut tx,
+            user.user_id,
+            email,
+            AuditReason::SessionsEnded,
+        )
+        .await?;
         tx.commit().await?;
         Ok(ended.len())
     }
 
     /// Removes a user, after ending the sessions.
-    pub async fn delete(&self, email: &EmailAddress) -> Result<(), UserError> {
-        let user = self.find(email).await?;
+    pub async fn delete_user(
+        &self,
+        actor: &Operator,
+        email: &EmailAddress,
+    ) -> Result<(), UserError> {
+        let user = self.find_user(email).await?;
         let mut tx = self.store.begin().await?;
         // In the order in which a confirmation locks, or the two could wait for each other.
         tx.delete_challenges_of(user.user_id).await?;
@@ -227,23 +235,22 @@ impl Users {
         tx.end_sessions_of(user.user_id, EndReason::UserDeleted)
             .await?;
         tx.delete_user(user.user_id).await?;
-        self.record(&mut tx, user.user_id, email, AuditReason::Deleted)
-            .await?;
+        record(actor, &mut tx, user.user_id, email, AuditReason::Deleted).await?;
         Ok(tx.commit().await?)
     }
+}
 
-    async fn record(
-        &self,
-        tx: &mut Tx,
-        user_id: UserId,
-        email: &EmailAddress,
-        reason: AuditReason,
-    ) -> Result<(), StoreError> {
-        tx.record(&AuditEvent {
-            user_id: Some(user_id),
-            email: Some(email.clone()),
-            ..AuditEvent::by_operator(AuditKind::UserChanged, reason, &self.actor)
-        })
-        .await
-    }
+async fn record(
+    actor: &Operator,
+    tx: &mut Tx,
+    user_id: UserId,
+    email: &EmailAddress,
+    reason: AuditReason,
+) -> Result<(), StoreError> {
+    tx.record(&AuditEvent {
+        user_id: Some(user_id),
+        email: Some(email.clone()),
+        ..AuditEvent::by_operator(AuditKind::UserChanged, reason, actor)
+    })
+    .await
 }

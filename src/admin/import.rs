@@ -1,16 +1,16 @@
-//! Taking over users from an older service: all of a file or nothing.
+//! Importing users from an older service: all of a file or nothing.
 
 use std::collections::HashSet;
 
-use crate::domain::{AuditEvent, AuditKind, AuditReason, EmailAddress, UserId};
+use crate::domain::{AuditEvent, AuditKind, AuditReason, EmailAddress, Operator, UserId};
 use crate::store::{NewUser, StoreError};
 
-use super::Users;
+use super::Admin;
 
 /// Users stored by one statement.
 const BATCH: usize = 1_000;
 
-/// Clashes that are looked into; the others are only counted.
+/// Clashes that are explained; the others are only counted.
 const MAX_EXPLAINED: usize = 20;
 
 /// Why users were not imported.
@@ -35,12 +35,12 @@ impl From<StoreError> for ImportError {
     }
 }
 
-/// A user who cannot be imported beside those that are there.
+/// A user who cannot be imported because of one who is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clash {
-    /// Its place among those to import.
+    /// The place among those to import.
     pub index: usize,
-    /// What somebody else has.
+    /// What somebody else has already.
     pub conflict: Conflict,
 }
 
@@ -53,12 +53,16 @@ pub enum Conflict {
     Number,
 }
 
-impl Users {
-    /// Makes all of `users`, or none if one of them clashes with somebody who is there already.
-    /// Among each other they must not clash.
+impl Admin {
+    /// Makes all of `users`, or none if one of them clashes with a user who is there already. Among
+    /// each other they must not clash.
     ///
     /// Numbers that are given from now on are beyond the imported ones.
-    pub async fn import(&self, users: &[NewUser]) -> Result<(), ImportError> {
+    pub async fn import_users(
+        &self,
+        actor: &Operator,
+        users: &[NewUser],
+    ) -> Result<(), ImportError> {
         let mut tx = self.store.begin().await?;
         if !tx.try_lock_imports().await? {
             return Err(ImportError::Busy);
@@ -66,8 +70,7 @@ impl Users {
         if let Some(highest) = users.iter().filter_map(|user| user.user_id).max() {
             tx.skip_user_numbers(highest).await?;
         }
-        let event =
-            AuditEvent::by_operator(AuditKind::UserChanged, AuditReason::Imported, &self.actor);
+        let event = AuditEvent::by_operator(AuditKind::UserChanged, AuditReason::Imported, actor);
         let mut left_out = Vec::new();
         for (batch, start) in users.chunks(BATCH).zip((0..).step_by(BATCH)) {
             let made = tx.insert_users(batch).await?;
@@ -78,7 +81,8 @@ impl Users {
         if left_out.is_empty() {
             return Ok(tx.commit().await?);
         }
-        // Before the answer: whoever mends the file and comes again is not to find an import under way.
+        // Before the answer: an operator who corrects the file and tries again must not find an import under
+        // way.
         tx.rollback().await?;
         Err(self.explain_clashes(users, &left_out).await?)
     }

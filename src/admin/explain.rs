@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use crate::config::{Config, LimitsConfig};
+use super::Admin;
 use crate::domain::{
     ClientNetwork, EmailAddress, Limit, LimitScope, RequestId, Timestamp, TwoFactor, User, UserId,
 };
-use crate::limits::{AttemptKeys, Ceilings};
-use crate::store::{AttemptRecord, AuditRecord, MailRecord, SessionHistory, Store, StoreError};
+use crate::limits::Ceilings;
+use crate::store::{AttemptRecord, AuditRecord, MailRecord, SessionHistory, StoreError};
 
 /// Events told at most.
 const MAX_EVENTS: u8 = 50;
@@ -96,27 +96,9 @@ impl MailState {
     }
 }
 
-/// Explains what is stored in a database.
-#[derive(Debug)]
-pub struct Explain {
-    store: Store,
-    attempt_keys: AttemptKeys,
-    limits: LimitsConfig,
-}
-
-impl Explain {
-    /// Explains by the limits of a configuration.
-    #[must_use]
-    pub fn new(store: Store, config: &Config) -> Self {
-        Self {
-            store,
-            attempt_keys: AttemptKeys::new(&config.secrets.master_key),
-            limits: config.limits,
-        }
-    }
-
+impl Admin {
     /// What is known of a person: what was written down, and what stands in their way now.
-    pub async fn address(&self, email: &EmailAddress) -> Result<Explanation, StoreError> {
+    pub async fn explain_address(&self, email: &EmailAddress) -> Result<Explanation, StoreError> {
         let user = self.store.find_user(email).await?;
         let user_id = user.as_ref().map(|user| user.user_id);
         let count = i64::from(MAX_EVENTS) + 1;
@@ -131,7 +113,7 @@ impl Explain {
     }
 
     /// What is known of a request, and of the person it was about.
-    pub async fn request(&self, request_id: &RequestId) -> Result<Explanation, StoreError> {
+    pub async fn explain_request(&self, request_id: &RequestId) -> Result<Explanation, StoreError> {
         let count = i64::from(MAX_EVENTS) + 1;
         let events = self.store.list_events_of_request(request_id, count).await?;
         let given = events.iter().find_map(|event| event.email.clone());

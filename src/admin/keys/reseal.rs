@@ -1,0 +1,37 @@
+//! Sealing the keys under another master key.
+
+use super::{KeyChangeError, changed};
+use crate::admin::Admin;
+use crate::domain::{AuditReason, MasterKey, Operator};
+use crate::token::{KeyRingError, Sealer};
+
+impl Admin {
+    /// Seals every private key under another master key, all of them or none, and tells how many.
+    ///
+    /// An instance with the master key from before goes on with the keys that it has in memory, and
+    /// makes none: it would have to open the one in force first.
+    pub async fn reseal_keys(
+        &self,
+        actor: &Operator,
+        master_key: &MasterKey,
+    ) -> Result<usize, KeyChangeError> {
+        let new = Sealer::new(master_key);
+        let mut tx = self.store.begin().await?;
+        tx.lock_signing_keys().await?;
+        let keys = tx.list_sealed_keys().await?;
+        for (key_id, sealed) in &keys {
+            if new.unseal(key_id, sealed).is_ok() {
+                return Err(KeyChangeError::SameMasterKey);
+            }
+            let private = self.keys.sealer().unseal(key_id, sealed);
+            let private = private.map_err(KeyRingError::from)?;
+            tx.reseal_signing_key(key_id, &new.seal(key_id, &private))
+                .await?;
+        }
+        let detail = format!("{} private keys", keys.len());
+        tx.record(&changed(AuditReason::KeysResealed, detail, actor))
+            .await?;
+        tx.commit().await?;
+        Ok(keys.len())
+    }
+}
