@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::domain::{AuditEvent, AuditKind, AuditReason, EmailAddress, Operator, UserId};
+use crate::domain::{AuditEvent, AuditKind, EmailAddress, Operator, UserChange, UserId};
 use crate::store::{NewUser, StoreError};
 
 use super::Admin;
@@ -70,7 +70,7 @@ impl Admin {
         if let Some(highest) = users.iter().filter_map(|user| user.user_id).max() {
             tx.skip_user_numbers(highest).await?;
         }
-        let event = AuditEvent::by_operator(AuditKind::UserChanged, AuditReason::Imported, actor);
+        let event = AuditEvent::by_operator(AuditKind::UserChanged, UserChange::Imported, actor);
         let mut left_out = Vec::new();
         for (batch, start) in users.chunks(BATCH).zip((0..).step_by(BATCH)) {
             let made = tx.insert_users(batch).await?;

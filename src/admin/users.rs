@@ -3,8 +3,8 @@
 
 use super::Admin;
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, EmailAddress, EndReason, Operator, PasswordHash,
-    PlainPassword, Timestamp, TwoFactor, User, UserId, WeakPassword,
+    AuditEvent, AuditKind, EmailAddress, EndReason, Operator, PasswordHash, PlainPassword,
+    Timestamp, TwoFactor, User, UserChange, UserId, WeakPassword,
 };
 use crate::password::{HashingError, HashingPool};
 use crate::store::{NewUser, SessionRecord, StoreError, Tx, Unique};
@@ -75,7 +75,7 @@ impl Admin {
             is_disabled: false,
         };
         let user_id = tx.insert_user(&new).await?;
-        record(actor, &mut tx, user_id, email, AuditReason::Created).await?;
+        record(actor, &mut tx, user_id, email, UserChange::Created).await?;
         tx.commit().await?;
         Ok(user_id)
     }
@@ -128,7 +128,7 @@ impl Admin {
             &mut tx,
             user.user_id,
             email,
-            AuditReason::PasswordChanged,
+            UserChange::PasswordChanged,
         )
         .await?;
         Ok(tx.commit().await?)
@@ -144,11 +144,11 @@ impl Admin {
         let user = self.find_user(email).await?;
         let mut tx = self.store.begin().await?;
         tx.change_two_factor(user.user_id, two_factor).await?;
-        let reason = match two_factor {
-            TwoFactor::Off => AuditReason::TwoFactorOff,
-            TwoFactor::Email => AuditReason::TwoFactorEmail,
+        let change = match two_factor {
+            TwoFactor::Off => UserChange::TwoFactorOff,
+            TwoFactor::Email => UserChange::TwoFactorEmail,
         };
-        record(actor, &mut tx, user.user_id, email, reason).await?;
+        record(actor, &mut tx, user.user_id, email, change).await?;
         Ok(tx.commit().await?)
     }
 
@@ -163,7 +163,7 @@ impl Admin {
         tx.disable_user(user.user_id).await?;
         tx.end_sessions_of(user.user_id, EndReason::UserDisabled)
             .await?;
-        record(actor, &mut tx, user.user_id, email, AuditReason::Disabled).await?;
+        record(actor, &mut tx, user.user_id, email, UserChange::Disabled).await?;
         Ok(tx.commit().await?)
     }
 
@@ -176,7 +176,7 @@ impl Admin {
         let user = self.find_user(email).await?;
         let mut tx = self.store.begin().await?;
         tx.enable_user(user.user_id).await?;
-        record(actor, &mut tx, user.user_id, email, AuditReason::Enabled).await?;
+        record(actor, &mut tx, user.user_id, email, UserChange::Enabled).await?;
         Ok(tx.commit().await?)
     }
 
@@ -192,7 +192,7 @@ impl Admin {
         tx.lift_refresh_limits(user.user_id).await?;
         tx.delete_attempts_of(&self.attempt_keys.account(email))
             .await?;
-        record(actor, &mut tx, user.user_id, email, AuditReason::Unlocked).await?;
+        record(actor, &mut tx, user.user_id, email, UserChange::Unlocked).await?;
         Ok(tx.commit().await?)
     }
 
@@ -212,7 +212,7 @@ impl Admin {
             &mut tx,
             user.user_id,
             email,
-            AuditReason::SessionsEnded,
+            UserChange::SessionsEnded,
         )
         .await?;
         tx.commit().await?;
@@ -235,7 +235,7 @@ impl Admin {
         tx.end_sessions_of(user.user_id, EndReason::UserDeleted)
             .await?;
         tx.delete_user(user.user_id).await?;
-        record(actor, &mut tx, user.user_id, email, AuditReason::Deleted).await?;
+        record(actor, &mut tx, user.user_id, email, UserChange::Deleted).await?;
         Ok(tx.commit().await?)
     }
 }
@@ -245,12 +245,12 @@ async fn record(
     tx: &mut Tx,
     user_id: UserId,
     email: &EmailAddress,
-    reason: AuditReason,
+    change: UserChange,
 ) -> Result<(), StoreError> {
     tx.record(&AuditEvent {
         user_id: Some(user_id),
         email: Some(email.clone()),
-        ..AuditEvent::by_operator(AuditKind::UserChanged, reason, actor)
+        ..AuditEvent::by_operator(AuditKind::UserChanged, change, actor)
     })
     .await
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, AuthenticationMethods, ChallengeId, Client, EmailAddress,
-    OneTimeCode, Outcome, UserId,
+    AuditEvent, AuditKind, AuditReason, AuthenticationMethods, ChallengeId, ChallengeRefusal,
+    Client, EmailAddress, LimitReached, OneTimeCode, Outcome, UserId,
 };
 use crate::store::{NewSession, SpentAttempt, StoreError};
 use crate::telemetry::note_user;
@@ -15,19 +15,8 @@ use super::{Auth, Limited, NotReserved, Pending};
 /// Why a confirmation got nothing.
 #[derive(Debug)]
 pub enum ConfirmError {
-    /// There is no such challenge, or what was sent is no challenge's id.
-    Unknown,
-    /// The challenge was used or has expired.
-    ChallengeEnded,
-    /// The challenge has had all its guesses.
-    Exhausted,
-    /// The account has had all its wrong codes; an operator must unlock it.
-    SecondFactorLocked,
-    /// The code is wrong.
-    WrongCode,
-    /// The user was disabled or the password changed since the challenge was made, or another
-    /// request used it in this very moment.
-    ChangedMeanwhile,
+    /// The code does not confirm the challenge.
+    Refused(ChallengeRefusal),
     /// Too many attempts.
     Limited(Limited),
     /// The database failed.
@@ -37,28 +26,19 @@ pub enum ConfirmError {
 }
 
 impl ConfirmError {
-    /// The reason for it in the audit log, for refusals that are written there.
-    fn reason(&self) -> Option<AuditReason> {
+    /// Whether the answer is 503, so that nothing counts.
+    fn is_unavailable(&self) -> bool {
         match self {
-            Self::Unknown => Some(AuditReason::UnknownChallenge),
-            Self::ChallengeEnded => Some(AuditReason::ChallengeEnded),
-            Self::Exhausted => Some(AuditReason::ChallengeExhausted),
-            Self::SecondFactorLocked => Some(AuditReason::SecondFactorLocked),
-            Self::WrongCode => Some(AuditReason::WrongCode),
-            Self::ChangedMeanwhile => Some(AuditReason::ChangedMeanwhile),
-            Self::Limited(_) | Self::Store(_) | Self::MissingKey(_) => None,
+            Self::Refused(_) | Self::Limited(_) => false,
+            Self::Store(error) => error.is_unavailable(),
+            Self::MissingKey(_) => true,
         }
     }
 }
 
-impl ConfirmError {
-    /// Whether the answer is 503, so that nothing counts.
-    fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_unavailable(),
-            Self::MissingKey(_) => true,
-            _ => false,
-        }
+impl From<ChallengeRefusal> for ConfirmError {
+    fn from(refusal: ChallengeRefusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -101,11 +81,11 @@ impl Auth {
         };
         note_user(owner.user_id);
         let key = self.0.attempt_keys.confirm(owner.user_id, &owner.email);
-        let event = |reason| about(&owner, refused(client, reason));
-        let pending = self.reserve(&key, &self.0.rules.confirm, event).await?;
+        let limited = |reason: LimitReached| about(&owner, refused(client, reason));
+        let pending = self.reserve(&key, &self.0.rules.confirm, limited).await?;
         let max = self.0.rules.max_wrong_codes;
-        let store = &self.0.store;
-        let spent = match store.spend_confirm_attempt(owner.challenge_id, max).await {
+        let spent = self.0.store.spend_confirm_attempt(owner.challenge_id, max);
+        let spent = match spent.await {
             Ok(spent) => spent,
             Err(error) => {
                 pending.release().await;
@@ -114,28 +94,34 @@ impl Auth {
         };
         let outcome = match self.check_code(owner.challenge_id, spent.as_ref(), code) {
             Ok(()) => self.open_confirmed(client, &owner, &pending).await,
-            Err(error) => Err(error),
+            Err(refusal) => Err(refusal.into()),
         };
-        let outcome = match outcome.as_ref().err().and_then(ConfirmError::reason) {
-            Some(reason) => {
-                let event = event(reason);
-                let unanswered = pending.is_unanswered();
-                let written = store.refuse(pending.attempts(), true, Some(&event), unanswered);
-                let written = written.await;
-                written.map_err(ConfirmError::from).and(outcome)
-            }
-            None => outcome,
-        };
+        let outcome = self.settle_confirm(client, &owner, pending, outcome).await;
+        if let (Err(error), Some(spent)) = (&outcome, spent)
+            && error.is_unavailable()
+        {
+            self.release_guess(owner.challenge_id, &spent);
+        }
+        outcome
+    }
+
+    /// Settles the attempt by its outcome, and writes a refusal down.
+    async fn settle_confirm(
+        &self,
+        client: &Client,
+        owner: &Owner,
+        pending: Pending,
+        outcome: Result<TokenPair, ConfirmError>,
+    ) -> Result<TokenPair, ConfirmError> {
         match &outcome {
-            Err(error) if error.is_unavailable() => {
-                pending.release().await;
-                if let Some(spent) = spent {
-                    self.release_guess(owner.challenge_id, &spent);
-                }
+            Ok(_) => pending.end(),
+            Err(ConfirmError::Refused(refusal)) => {
+                let event = about(owner, refused(client, *refusal));
+                self.refuse(pending, true, &event).await?;
             }
+            Err(error) if error.is_unavailable() => pending.release().await,
             // A defect is answered 500, which counts.
-            Err(ConfirmError::Store(_)) => drop(pending),
-            _ => pending.end(),
+            Err(_) => drop(pending),
         }
         outcome
     }
@@ -173,12 +159,13 @@ impl Auth {
     /// What is no challenge counts for the network it came from.
     async fn refuse_unknown(&self, client: &Client) -> Result<TokenPair, ConfirmError> {
         let key = self.0.attempt_keys.confirm_unknown(client.network);
-        let event = |reason| refused(client, reason);
+        let limited = |reason: LimitReached| refused(client, reason);
         let limit = &self.0.rules.confirm;
-        let pending = self.reserve_for_stranger(&key, limit, event).await?;
-        self.refuse(pending, true, &event(AuditReason::UnknownChallenge))
+        let pending = self.reserve_for_stranger(&key, limit, limited).await?;
+        let refusal = ChallengeRefusal::Unknown;
+        self.refuse(pending, true, &refused(client, refusal))
             .await?;
-        Err(ConfirmError::Unknown)
+        Err(refusal.into())
     }
 
     /// The code is right: uses the challenge up, and opens a session.
@@ -190,7 +177,7 @@ impl Auth {
     ) -> Result<TokenPair, ConfirmError> {
         let mut tx = self.0.store.begin().await?;
         let consumed = tx.consume_challenge(owner.challenge_id).await?;
-        let consumed = consumed.ok_or(ConfirmError::ChangedMeanwhile)?;
+        let consumed = consumed.ok_or(ChallengeRefusal::ChangedMeanwhile)?;
         tx.reset_second_factor_failures(consumed.user_id).await?;
         let new = NewSession {
             user_id: consumed.user_id,
@@ -200,7 +187,7 @@ impl Auth {
             client,
         };
         let opened = self.open_session(&mut tx, &new, pending.attempts());
-        let opened = opened.await?.ok_or(ConfirmError::ChangedMeanwhile)?;
+        let opened = opened.await?.ok_or(ChallengeRefusal::ChangedMeanwhile)?;
         let pair = self.0.tokens.issue(&opened.session);
         let pair = pair.map_err(ConfirmError::MissingKey)?;
         tx.commit_attempts(&self.0.store, pending.attempts())
@@ -214,23 +201,23 @@ impl Auth {
         challenge_id: ChallengeId,
         spent: Option<&SpentAttempt>,
         code: &str,
-    ) -> Result<(), ConfirmError> {
-        let spent = spent.ok_or(ConfirmError::ChallengeEnded)?;
+    ) -> Result<(), ChallengeRefusal> {
+        let spent = spent.ok_or(ChallengeRefusal::Ended)?;
         let right = OneTimeCode::derive(&self.0.code_key, challenge_id, spent.nonce);
         let is_right = right.matches(code);
         if !spent.is_within_account {
-            Err(ConfirmError::SecondFactorLocked)
+            Err(ChallengeRefusal::SecondFactorLocked)
         } else if !spent.is_within_challenge {
-            Err(ConfirmError::Exhausted)
+            Err(ChallengeRefusal::Exhausted)
         } else if !is_right {
-            Err(ConfirmError::WrongCode)
+            Err(ChallengeRefusal::WrongCode)
         } else {
             Ok(())
         }
     }
 }
 
-fn refused(client: &Client, reason: AuditReason) -> AuditEvent {
+fn refused(client: &Client, reason: impl Into<AuditReason>) -> AuditEvent {
     AuditEvent::by_client(AuditKind::Confirm, Outcome::Refused, reason, client)
 }
 

@@ -17,7 +17,6 @@ mod session;
 mod sessions;
 mod signin;
 mod signout;
-mod unanswered;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +34,6 @@ use feed::Feed;
 use reserve::{MAX_LATE, NotReserved, Pending, lasting};
 use revocation_cache::RevocationCache;
 use ring::RingReader;
-use unanswered::Unanswered;
 
 pub use confirm::ConfirmError;
 pub use delivery::{Delivery, LeasedMail, Unfinished};
@@ -44,11 +42,12 @@ pub use hashes::HashKindsError;
 pub use keys::{KeyRefresh, KeysError, SigningKeys, Successor};
 pub(crate) use keys::{LockedKeys, NewKey, about};
 pub use refresh::RefreshError;
+use refresh::Unanswered;
 pub use reserve::Limited;
 pub use revocation_cache::Revocations;
 pub use services::{Introspection, UnknownClient};
 pub use sessions::{AuthenticateError, Caller, EndSessionError, LegacyCaller};
-pub use signin::{SignedIn, SigninError, SigninRefusal};
+pub use signin::{SignedIn, SigninError};
 pub use signout::SignoutError;
 
 /// The use cases with all they need; cheap to clone.

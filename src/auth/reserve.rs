@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::domain::{
-    AttemptInFlight, AttemptKey, AuditEvent, AuditKind, AuditReason, EmailAddress, Limit,
-    LimitRefusal, LimitScope, Outcome, Reservation, Timestamp,
+    AttemptInFlight, AttemptKey, AuditEvent, AuditKind, EmailAddress, Limit, LimitReached,
+    LimitRefusal, LimitScope, Outcome, Overload, Reservation, Timestamp,
 };
 use crate::limits::AuditThrottle;
 use crate::store::StoreError;
@@ -27,7 +27,7 @@ pub(super) const MAX_LATE: usize = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
     /// Which limit refuses.
-    pub reason: AuditReason,
+    pub reason: LimitReached,
     /// The true rest of it.
     pub retry_after: Duration,
 }
@@ -126,7 +126,7 @@ impl Auth {
         &self,
         key: &AttemptKey,
         limit: &Limit,
-        event: impl FnOnce(AuditReason) -> AuditEvent,
+        event: impl FnOnce(LimitReached) -> AuditEvent,
     ) -> Result<Pending, NotReserved> {
         let reservation = self.0.store.reserve_attempt(key, limit).await?;
         tracing::debug!(limit = key.scope.as_str(), ?reservation, "asked a limit");
@@ -147,12 +147,12 @@ impl Auth {
         &self,
         key: &AttemptKey,
         limit: &Limit,
-        event: impl FnOnce(AuditReason) -> AuditEvent,
+        event: impl FnOnce(LimitReached) -> AuditEvent,
     ) -> Result<Pending, NotReserved> {
         if let Err(wait) = self.0.strangers.check() {
             self.0.foreign.leave_out(1);
             return Err(NotReserved::Limited(Limited {
-                reason: AuditReason::from(key.scope),
+                reason: LimitReached::from(key.scope),
                 // In whole seconds, like every wait that a client is told.
                 retry_after: Duration::from_secs(wait.as_secs() + 1),
             }));
@@ -191,9 +191,9 @@ impl Auth {
         &self,
         scope: LimitScope,
         refusal: LimitRefusal,
-        event: impl FnOnce(AuditReason) -> AuditEvent,
+        event: impl FnOnce(LimitReached) -> AuditEvent,
     ) -> Limited {
-        let reason = AuditReason::from(scope);
+        let reason = LimitReached::from(scope);
         let event = lasting(event(reason), refusal.until);
         if !refusal.started_now {
             self.record_if_room(&event).await;
@@ -269,7 +269,7 @@ impl Auth {
             }
             let event = AuditEvent {
                 detail: Some(format!("{left_out} refusals {which}")),
-                ..AuditEvent::bare(AuditKind::Refusals, Outcome::Refused, AuditReason::LeftOut)
+                ..AuditEvent::bare(AuditKind::Refusals, Outcome::Refused, Overload::LeftOut)
             };
             let written = self.0.store.record(&event).await;
             written.inspect_err(|_| budget.leave_out(left_out))?;

@@ -2,8 +2,8 @@
 
 use crate::domain::{
     AttemptInFlight, AttemptKey, AuditEvent, AuditKind, AuditReason, AuthenticationMethods,
-    Challenge, ChallengeId, Client, CodeNonce, EmailAddress, Limit, LimitScope, Outcome,
-    PasswordHash, PlainPassword, Reservation, TwoFactor, User, UserId,
+    Challenge, ChallengeId, Client, CodeNonce, EmailAddress, Limit, LimitScope, Outcome, Overload,
+    PasswordHash, PlainPassword, Reservation, SigninGrant, SigninRefusal, TwoFactor, User, UserId,
 };
 use crate::password::{HashingError, Verdict};
 use crate::store::{KnownNetwork, NewChallenge, NewSession, StoreError, Tx};
@@ -21,41 +21,6 @@ pub enum SignedIn {
     Session(TokenPair),
     /// A challenge; its code is on the way.
     Challenge(Challenge),
-}
-
-/// Why a sign-in was refused, when the answer to the client is that it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SigninRefusal {
-    /// Nobody has this address.
-    UnknownAddress,
-    /// The password is wrong.
-    WrongPassword,
-    /// An operator disabled the user.
-    UserDisabled,
-    /// The user has no password to sign in with.
-    NoPassword,
-    /// The user was disabled or the password changed while it was being checked.
-    ChangedMeanwhile,
-}
-
-impl SigninRefusal {
-    /// The word for it in logs and in the audit log.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        AuditReason::from(self).as_str()
-    }
-}
-
-impl From<SigninRefusal> for AuditReason {
-    fn from(refusal: SigninRefusal) -> Self {
-        match refusal {
-            SigninRefusal::UnknownAddress => Self::UnknownAddress,
-            SigninRefusal::WrongPassword => Self::WrongPassword,
-            SigninRefusal::UserDisabled => Self::UserDisabled,
-            SigninRefusal::NoPassword => Self::NoPassword,
-            SigninRefusal::ChangedMeanwhile => Self::ChangedMeanwhile,
-        }
-    }
 }
 
 /// Why a sign-in got nothing.
@@ -127,7 +92,7 @@ impl Auth {
                 if error.is_unavailable() {
                     pending.release().await;
                 }
-                self.record_if_room(&refused(client, email, None, AuditReason::Overloaded))
+                self.record_if_room(&refused(client, email, None, Overload::Overloaded))
                     .await;
                 return Err(SigninError::Hashing(error));
             }
@@ -388,9 +353,9 @@ impl Auth {
                 .await?;
         }
         let reason = if is_mailed {
-            AuditReason::Challenged
+            SigninGrant::Challenged
         } else {
-            AuditReason::ChallengedWithoutMail
+            SigninGrant::ChallengedWithoutMail
         };
         tx.record(&AuditEvent {
             challenge_id: Some(challenge.challenge_id),

@@ -3,7 +3,7 @@
 //! A token of the older service has no session. With it, all that service's tokens of the user end.
 
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, Client, EndReason, Outcome, SessionId, UserId,
+    AuditEvent, AuditKind, Client, EndReason, Outcome, SessionId, TokenRefusal, UserId,
 };
 use crate::store::StoreError;
 use crate::telemetry::note_user;
@@ -76,7 +76,7 @@ impl Auth {
             drop(tx);
             let event = AuditEvent {
                 user_id: Some(owner),
-                ..refused(client, AuditReason::SessionEnded)
+                ..refused(client, TokenRefusal::SessionEnded)
             };
             self.record_if_room(&event).await;
             return Err(SignoutError::SessionEnded);
@@ -106,14 +106,14 @@ impl Auth {
 
 fn foreign(client: &Client, invalid: InvalidToken) -> AuditEvent {
     let reason = match invalid {
-        InvalidToken::Expired => AuditReason::TokenExpired,
+        InvalidToken::Expired => TokenRefusal::Expired,
         InvalidToken::Malformed
         | InvalidToken::Header
         | InvalidToken::NotYet
         | InvalidToken::LivesTooLong
         | InvalidToken::UnknownKey
         | InvalidToken::Unverified
-        | InvalidToken::Claims => AuditReason::ForeignToken,
+        | InvalidToken::Claims => TokenRefusal::Foreign,
     };
     AuditEvent {
         detail: Some(invalid.to_string()),
@@ -125,10 +125,10 @@ fn of_ended_session(client: &Client, user_id: UserId, session_id: SessionId) -> 
     AuditEvent {
         user_id: Some(user_id),
         session_id: Some(session_id),
-        ..refused(client, AuditReason::SessionEnded)
+        ..refused(client, TokenRefusal::SessionEnded)
     }
 }
 
-fn refused(client: &Client, reason: AuditReason) -> AuditEvent {
+fn refused(client: &Client, reason: TokenRefusal) -> AuditEvent {
     AuditEvent::by_client(AuditKind::Signout, Outcome::Refused, reason, client)
 }

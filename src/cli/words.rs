@@ -1,9 +1,13 @@
-//! What `explain` says: a sentence for each reason, limit, state and obstacle there is. No match has
-//! a `_` arm, so that a new one asks for its words at compile time.
+//! The sentences of `explain`: one for each reason, limit, state and obstacle there is. No match has a
+//! `_` arm, so that a new one asks for its words at compile time.
 
 use super::output;
 use crate::admin::{MailState, Obstacle};
-use crate::domain::{AuditKind, AuditReason, ClientNetwork, EndReason, LimitScope};
+use crate::domain::{
+    AuditKind, AuditReason, ChallengeRefusal, ClientNetwork, EndReason, KeyChange, LimitReached,
+    LimitScope, MailOutcome, NewNetwork, Overload, SigninGrant, SigninRefusal, TokenRefusal,
+    UserChange,
+};
 
 /// What stands in the way, and what an operator can do about it.
 pub(super) fn obstacle_text(obstacle: &Obstacle) -> String {
@@ -131,69 +135,129 @@ pub(super) fn kind_name(kind: AuditKind) -> &'static str {
 
 /// What a reason in the audit log means.
 pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
-    use AuditReason as Why;
     match reason {
-        Why::SessionOpened => "a session was opened.",
-        Why::Challenged => "the password was right, and a code goes out by mail.",
-        Why::ChallengedWithoutMail => "the password was right, but no more codes are mailed now.",
-        Why::UnknownAddress => "nobody has this address.",
-        Why::WrongPassword => "the password was wrong.",
-        Why::UserDisabled => "the user was disabled.",
-        Why::NoPassword => "the user has no password.",
-        Why::ChangedMeanwhile => "user, password or challenge changed in that very moment.",
-        Why::Overloaded => "more sign-ins came at once than the server can check.",
-        Why::LeftOut => "too many came at once to write each down.",
-        Why::UnknownChallenge => "the 2FA token is none of ours, or is long gone.",
-        Why::ChallengeEnded => "the 2FA token had expired or had been used.",
-        Why::ChallengeExhausted => "too many codes were tried with this 2FA token.",
-        Why::SecondFactorLocked => "the second factor is locked: too many wrong codes in a row.",
-        Why::WrongCode => "the code was wrong.",
-        Why::LimitedSignin => "too many sign-ins to this address from this network.",
-        Why::LimitedSigninNetwork => "too many sign-ins from this network, whoever signs in.",
-        Why::LimitedSigninFailures => {
-            "too many failed sign-ins to this address, and this was not its owner's right password from a \
-             network that they are known from."
+        AuditReason::Granted(grant) => grant_sentence(grant),
+        AuditReason::Signin(refusal) => signin_sentence(refusal),
+        AuditReason::Challenge(refusal) => challenge_sentence(refusal),
+        AuditReason::Token(refusal) => token_sentence(refusal),
+        AuditReason::Network(network) => network_sentence(network),
+        AuditReason::Limited(limit) => limited_sentence(limit),
+        AuditReason::Overload(Overload::Overloaded) => {
+            "more sign-ins came at once than the server can check."
         }
-        Why::LimitedConfirm => "too many codes were tried by this user.",
-        Why::LimitedConfirmUnknown => "too many 2FA tokens that are not ours, from this network.",
-        Why::LimitedRefresh => "too many refreshes of this session.",
-        Why::LimitedRefreshUnknown => "too many refresh tokens that are not ours, or are over.",
-        Why::LimitedMail => "too many code mails to this user.",
-        Why::ForeignToken => "the token is none of ours, or not of the kind that belongs here.",
-        Why::OtherNetwork => "the session was used from this network for the first time.",
-        Why::RepeatedElsewhere => {
+        AuditReason::Overload(Overload::LeftOut) => "too many came at once to write each down.",
+        AuditReason::User(change) => user_sentence(change),
+        AuditReason::Keys(change) => keys_sentence(change),
+        AuditReason::Mail(outcome) => outcome_sentence(outcome),
+        AuditReason::Ended(EndReason::UserDeleted) => user_sentence(UserChange::Deleted),
+        AuditReason::Ended(reason) => end_sentence(reason),
+    }
+}
+
+fn grant_sentence(grant: SigninGrant) -> &'static str {
+    match grant {
+        SigninGrant::SessionOpened => "a session was opened.",
+        SigninGrant::Challenged => "the password was right, and a code goes out by mail.",
+        SigninGrant::ChallengedWithoutMail => {
+            "the password was right, but no more codes are mailed now."
+        }
+    }
+}
+
+fn signin_sentence(refusal: SigninRefusal) -> &'static str {
+    match refusal {
+        SigninRefusal::UnknownAddress => "nobody has this address.",
+        SigninRefusal::WrongPassword => "the password was wrong.",
+        SigninRefusal::UserDisabled => "the user was disabled.",
+        SigninRefusal::NoPassword => "the user has no password.",
+        SigninRefusal::ChangedMeanwhile => {
+            "user, password or challenge changed in that very moment."
+        }
+    }
+}
+
+fn challenge_sentence(refusal: ChallengeRefusal) -> &'static str {
+    match refusal {
+        ChallengeRefusal::Unknown => "the 2FA token is none of ours, or is long gone.",
+        ChallengeRefusal::Ended => "the 2FA token had expired or had been used.",
+        ChallengeRefusal::Exhausted => "too many codes were tried with this 2FA token.",
+        ChallengeRefusal::SecondFactorLocked => {
+            "the second factor is locked: too many wrong codes in a row."
+        }
+        ChallengeRefusal::WrongCode => "the code was wrong.",
+        ChallengeRefusal::ChangedMeanwhile => signin_sentence(SigninRefusal::ChangedMeanwhile),
+    }
+}
+
+fn token_sentence(refusal: TokenRefusal) -> &'static str {
+    match refusal {
+        TokenRefusal::Foreign => "the token is none of ours, or not of the kind that belongs here.",
+        TokenRefusal::Expired => "the token had expired.",
+        TokenRefusal::UnknownSession => "the session of the token is long gone.",
+        TokenRefusal::SessionEnded => "the session was over, or its user was disabled.",
+        TokenRefusal::Reuse => {
+            "the refresh token had been traded in before; the session was ended."
+        }
+    }
+}
+
+fn network_sentence(network: NewNetwork) -> &'static str {
+    match network {
+        NewNetwork::Current => "the session was used from this network for the first time.",
+        NewNetwork::Repeated => {
             "the token before the current one was used again in time, and from a network from which the \
              session had not been used before: a copy, perhaps."
         }
-        Why::TokenExpired => "the token had expired.",
-        Why::UnknownSession => "the session of the token is long gone.",
-        Why::SessionEnded => "the session was over, or its user was disabled.",
-        Why::Reuse => "the refresh token had been traded in before; the session was ended.",
-        Why::SignedOut => "its owner signed out.",
-        Why::Operator => "an operator ended it.",
-        Why::TooManySessions => {
-            "its owner opened another one and has as many as one may have; this was the one not \
-             used for longest."
+    }
+}
+
+fn limited_sentence(limit: LimitReached) -> &'static str {
+    match limit {
+        LimitReached::Signin => "too many sign-ins to this address from this network.",
+        LimitReached::SigninNetwork => "too many sign-ins from this network, whoever signs in.",
+        LimitReached::SigninFailures => {
+            "too many failed sign-ins to this address, and this was not its owner's right password from a \
+             network that they are known from."
         }
-        Why::Created => "the user was made.",
-        Why::Imported => "the user was imported.",
-        Why::PasswordChanged => "the password was set anew, and the sessions ended.",
-        Why::TwoFactorOff => "the second factor was switched off.",
-        Why::TwoFactorEmail => "the second factor was switched on.",
-        Why::Disabled => "the user was disabled, and the sessions ended.",
-        Why::Enabled => "the user was enabled.",
-        Why::Unlocked => "every limit and lock of the user was lifted.",
-        Why::SessionsEnded => "all sessions of the user were ended.",
-        Why::Deleted | Why::UserDeleted => "the user was deleted, and the sessions ended.",
-        Why::FirstKeyMade => "the first signing key was made.",
-        Why::KeyImported => "a key was imported.",
-        Why::KeyRotated => "a new signing key was made.",
-        Why::KeyActivated => "a published key was told to sign at once.",
-        Why::KeyRevoked => "a signing key was revoked.",
-        Why::KeysResealed => "the signing keys were sealed under another master key.",
-        Why::MailSent => "the mail server took the code mail.",
-        Why::MailRefused => "the mail server refused the code mail for good.",
-        Why::MailExpired => "the code expired before its mail could leave.",
+        LimitReached::Confirm => "too many codes were tried by this user.",
+        LimitReached::ConfirmUnknown => "too many 2FA tokens that are not ours, from this network.",
+        LimitReached::Refresh => "too many refreshes of this session.",
+        LimitReached::RefreshUnknown => "too many refresh tokens that are not ours, or are over.",
+        LimitReached::Mail => "too many code mails to this user.",
+    }
+}
+
+fn user_sentence(change: UserChange) -> &'static str {
+    match change {
+        UserChange::Created => "the user was made.",
+        UserChange::Imported => "the user was imported.",
+        UserChange::PasswordChanged => "the password was set anew, and the sessions ended.",
+        UserChange::TwoFactorOff => "the second factor was switched off.",
+        UserChange::TwoFactorEmail => "the second factor was switched on.",
+        UserChange::Disabled => "the user was disabled, and the sessions ended.",
+        UserChange::Enabled => "the user was enabled.",
+        UserChange::Unlocked => "every limit and lock of the user was lifted.",
+        UserChange::SessionsEnded => "all sessions of the user were ended.",
+        UserChange::Deleted => "the user was deleted, and the sessions ended.",
+    }
+}
+
+fn keys_sentence(change: KeyChange) -> &'static str {
+    match change {
+        KeyChange::FirstMade => "the first signing key was made.",
+        KeyChange::Imported => "a key was imported.",
+        KeyChange::Rotated => "a new signing key was made.",
+        KeyChange::Activated => "a published key was told to sign at once.",
+        KeyChange::Revoked => "a signing key was revoked.",
+        KeyChange::Resealed => "the signing keys were sealed under another master key.",
+    }
+}
+
+fn outcome_sentence(outcome: MailOutcome) -> &'static str {
+    match outcome {
+        MailOutcome::Sent => "the mail server took the code mail.",
+        MailOutcome::Refused => "the mail server refused the code mail for good.",
+        MailOutcome::Expired => "the code expired before its mail could leave.",
     }
 }
 
@@ -203,7 +267,7 @@ mod tests {
 
     #[test]
     fn everything_that_can_be_on_record_is_said_in_a_sentence() {
-        let reasons = AuditReason::ALL.iter().copied().map(reason_sentence);
+        let reasons = AuditReason::all().map(reason_sentence);
         let ends = EndReason::ALL.iter().copied().map(end_sentence);
         for sentence in reasons.chain(ends) {
             assert!(

@@ -17,12 +17,13 @@ mod mail;
 mod master_key;
 mod operator;
 mod password;
+mod reason;
 mod session;
 mod signing_key;
 mod user;
 mod words;
 
-pub use audit::{AuditEvent, AuditKind, AuditReason, Outcome};
+pub use audit::{AuditEvent, AuditKind, Outcome};
 pub use authentication::{AuthenticationMethod, AuthenticationMethods};
 pub use challenge::{Challenge, CodeNonce, OneTimeCode};
 pub use client::{Client, ClientNetwork, UserAgent};
@@ -38,7 +39,11 @@ pub use mail::MailKind;
 pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
 pub use operator::Operator;
 pub use password::{InvalidPassword, PasswordHash, PlainPassword, WeakPassword};
-pub use session::{EndReason, Rotation, RotationFacts, RotationRule, Session, decide_rotation};
+pub use reason::{
+    AuditReason, ChallengeRefusal, EndReason, KeyChange, LimitReached, MailOutcome, NewNetwork,
+    Overload, SigninGrant, SigninRefusal, TokenRefusal, UserChange,
+};
+pub use session::{Rotation, RotationFacts, RotationRule, Session, decide_rotation};
 pub use signing_key::{
     KeyPurpose, KeyStage, KeyState, PairKeys, Revocation, RevocationRefused, SigningKeyRecord,
     active_key, is_rotation_due, pending_key, plan_revocation, stage_of, states,

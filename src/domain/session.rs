@@ -4,32 +4,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::words::words;
 use super::{
     AuthenticationMethods, EmailAddress, Generation, KeyId, Limit, SessionId, Timestamp, UserId,
 };
-
-words! {
-    /// Why a session ended.
-    pub enum EndReason {
-        /// Its owner signed out, or ended it from a list of sessions.
-        SignedOut = "signed_out",
-        /// An old refresh token was used: somebody has a copy.
-        Reuse = "reuse",
-        /// An operator disabled the user.
-        UserDisabled = "user_disabled",
-        /// The password changed.
-        PasswordChanged = "password_changed",
-        /// An operator deleted the user.
-        UserDeleted = "user_deleted",
-        /// An operator ended it.
-        Operator = "operator",
-        /// The key that signed its tokens was revoked.
-        KeyRevoked = "key_revoked",
-        /// Its user opened another one, and it was the one not used for longest.
-        TooManySessions = "too_many_sessions",
-    }
-}
 
 /// All that a token pair follows from: signing the same values again gives the same bytes.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use crate::auth::{
     AuthenticateError, ConfirmError, EndSessionError, Limited, RefreshError, RevocationsError,
     SigninError, SignoutError,
 };
+use crate::domain::ChallengeRefusal;
 use crate::password::HashingError;
 use crate::store::StoreError;
 use crate::token::{InvalidToken, MissingKey};
@@ -36,19 +37,26 @@ impl From<SigninError> for Problem {
 
 impl From<ConfirmError> for Problem {
     fn from(error: ConfirmError) -> Self {
-        let refused = |reason: &'static str| Self::new(Code::InvalidTwoFactor).because(reason);
         match error {
-            // One answer for all: a guess must not tell an ended challenge from a wrong code.
-            ConfirmError::Unknown => refused("unknown challenge"),
-            ConfirmError::ChallengeEnded => refused("challenge used or expired"),
-            ConfirmError::Exhausted => refused("challenge exhausted"),
-            ConfirmError::SecondFactorLocked => refused("second factor locked"),
-            ConfirmError::WrongCode => refused("wrong code"),
-            ConfirmError::ChangedMeanwhile => refused("user or challenge changed meanwhile"),
+            ConfirmError::Refused(refusal) => refusal.into(),
             ConfirmError::Limited(limited) => limited.into(),
             ConfirmError::Store(error) => error.into(),
             ConfirmError::MissingKey(error) => error.into(),
         }
+    }
+}
+
+/// One answer for all: a guess must not tell a challenge that ended from a wrong code.
+impl From<ChallengeRefusal> for Problem {
+    fn from(refusal: ChallengeRefusal) -> Self {
+        Self::new(Code::InvalidTwoFactor).because(match refusal {
+            ChallengeRefusal::Unknown => "unknown challenge",
+            ChallengeRefusal::Ended => "challenge used or expired",
+            ChallengeRefusal::Exhausted => "challenge exhausted",
+            ChallengeRefusal::SecondFactorLocked => "second factor locked",
+            ChallengeRefusal::WrongCode => "wrong code",
+            ChallengeRefusal::ChangedMeanwhile => "user or challenge changed meanwhile",
+        })
     }
 }
 
@@ -126,11 +134,9 @@ impl From<InvalidToken> for Problem {
 
 impl From<Limited> for Problem {
     fn from(limited: Limited) -> Self {
-        let reason = limited.reason.as_str();
-        let limit = reason.strip_prefix("limited_").unwrap_or(reason);
         Self::too_many_attempts(limited.retry_after)
-            .by_limit(limit)
-            .because(reason)
+            .by_limit(limited.reason.limit())
+            .because(limited.reason.as_str())
     }
 }
 

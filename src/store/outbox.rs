@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, Tx, challenges, seconds, users};
 use crate::domain::{
-    AuditKind, AuditReason, Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, MailId,
-    MailKind, Outcome, Timestamp, UserId,
+    AuditKind, Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, MailId, MailKind,
+    MailOutcome, Outcome, Timestamp, UserId,
 };
 
 /// Copies of a mail that may arrive, at most.
@@ -232,7 +232,7 @@ impl Store {
             "src/store/sql/give_up_overdue_mails.sql",
             AuditKind::Mail.as_str(),
             Outcome::Refused.as_str(),
-            AuditReason::MailExpired.as_str(),
+            MailOutcome::Expired.as_str(),
             batch,
         );
         let row = self.guard.watch(query.fetch_one(&mut *tx.inner)).await?;

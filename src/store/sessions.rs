@@ -9,9 +9,9 @@ use super::attempts::Settlement;
 use super::run::{Rows, Run as _};
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{
-    AttemptInFlight, AuditKind, AuditReason, AuthenticationMethod, AuthenticationMethods, Client,
-    ClientNetwork, EmailAddress, EndReason, Generation, KeyId, Outcome, PairKeys, RotationFacts,
-    RotationRule, Session, SessionId, Timestamp, UserAgent, UserId,
+    AttemptInFlight, AuditKind, AuthenticationMethod, AuthenticationMethods, Client, ClientNetwork,
+    EmailAddress, EndReason, Generation, KeyId, Outcome, PairKeys, RotationFacts, RotationRule,
+    Session, SessionId, SigninGrant, Timestamp, UserAgent, UserId,
 };
 
 /// Sessions beyond a user's bound that are ended at once.
@@ -473,7 +473,7 @@ impl Tx {
             new.email.as_str(),
             opened_by(new.methods).as_str(),
             Outcome::Granted.as_str(),
-            AuditReason::SessionOpened.as_str(),
+            SigninGrant::SessionOpened.as_str(),
             new.client.request_id.as_str(),
             keys.refresh.as_ref().map(|key| key.0.as_str()),
         );

@@ -2,7 +2,7 @@
 
 use backoffice_auth::config::Config;
 use backoffice_auth::domain::{
-    AuditEvent, AuditKind, AuditReason, EmailAddress, Outcome, PasswordHash, TwoFactor,
+    AuditEvent, AuditKind, EmailAddress, MailOutcome, Outcome, PasswordHash, TwoFactor,
 };
 use backoffice_auth::store::{NewUser, Store, StoreError};
 use futures_util::FutureExt as _;
@@ -32,7 +32,7 @@ fn alice() -> EmailAddress {
 }
 
 fn event() -> AuditEvent {
-    AuditEvent::bare(AuditKind::Mail, Outcome::Granted, AuditReason::MailSent)
+    AuditEvent::bare(AuditKind::Mail, Outcome::Granted, MailOutcome::Sent)
 }
 
 async fn number(sql: &PgPool, statement: &'static str) -> i64 {

@@ -6,7 +6,7 @@ use super::{KeyChangeError, changed, refuse_second};
 use crate::admin::Admin;
 use crate::auth::{LockedKeys, NewKey, Successor};
 use crate::domain::{
-    AuditReason, KeyId, KeyPurpose, KeyStage, Operator, Timestamp, active_key, states,
+    KeyChange, KeyId, KeyPurpose, KeyStage, Operator, Timestamp, active_key, states,
 };
 use crate::store::NewSigningKey;
 use crate::token::{ImportedKey, SealedKey};
@@ -65,7 +65,7 @@ impl Admin {
         let key = NewKey::of(KeyPurpose::Refresh, sealed);
         let mut tx = self.keys.lock().await?.tx;
         let successor = self.keys.insert(&mut tx, &key, Duration::ZERO).await?;
-        tx.record(&changed(AuditReason::KeyImported, key.about(), actor))
+        tx.record(&changed(KeyChange::Imported, key.about(), actor))
             .await?;
         tx.commit().await?;
         Ok(successor)
@@ -84,7 +84,7 @@ impl Admin {
             None => Duration::ZERO,
         };
         let successor = self.keys.insert(&mut tx, &key, publish_before).await?;
-        tx.record(&changed(AuditReason::KeyImported, key.about(), actor))
+        tx.record(&changed(KeyChange::Imported, key.about(), actor))
             .await?;
         tx.commit().await?;
         Ok(Imported::Private(successor))
@@ -119,7 +119,7 @@ impl Admin {
             legacy_until: Some(until),
         })
         .await?;
-        tx.record(&changed(AuditReason::KeyImported, key.about(), actor))
+        tx.record(&changed(KeyChange::Imported, key.about(), actor))
             .await?;
         tx.commit().await?;
         let key_id = key.sealed.key_id;

@@ -9,7 +9,7 @@ mod rotate;
 use super::Admin;
 use crate::auth::{KeysError, Successor, about};
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, KeyId, KeyPurpose, Operator, RevocationRefused,
+    AuditEvent, AuditKind, KeyChange, KeyId, KeyPurpose, Operator, RevocationRefused,
     SigningKeyRecord, Timestamp, pending_key, whole_seconds,
 };
 use crate::store::{StoreError, Tx, Unique};
@@ -106,7 +106,7 @@ impl Admin {
     ) -> Result<Successor, StoreError> {
         let activates_at = tx.activate_signing_key(key_id).await?;
         let detail = about(key_id, purpose);
-        tx.record(&changed(AuditReason::KeyActivated, detail, actor))
+        tx.record(&changed(KeyChange::Activated, detail, actor))
             .await?;
         Ok(Successor {
             key_id: key_id.clone(),
@@ -128,9 +128,9 @@ fn refuse_second(keys: &[SigningKeyRecord], now: Timestamp) -> Result<(), KeyCha
 }
 
 /// The event that an operator changed the keys.
-fn changed(reason: AuditReason, detail: String, actor: &Operator) -> AuditEvent {
+fn changed(change: KeyChange, detail: String, actor: &Operator) -> AuditEvent {
     AuditEvent {
         detail: Some(detail),
-        ..AuditEvent::by_operator(AuditKind::KeysChanged, reason, actor)
+        ..AuditEvent::by_operator(AuditKind::KeysChanged, change, actor)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{KeyChangeError, changed};
 use crate::admin::Admin;
-use crate::domain::{AuditReason, MasterKey, Operator};
+use crate::domain::{KeyChange, MasterKey, Operator};
 use crate::token::{KeyRingError, Sealer};
 
 impl Admin {
@@ -29,7 +29,7 @@ impl Admin {
                 .await?;
         }
         let detail = format!("{} private keys", keys.len());
-        tx.record(&changed(AuditReason::KeysResealed, detail, actor))
+        tx.record(&changed(KeyChange::Resealed, detail, actor))
             .await?;
         tx.commit().await?;
         Ok(keys.len())

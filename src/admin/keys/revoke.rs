@@ -8,7 +8,7 @@ use super::{KeyChangeError, changed};
 use crate::admin::Admin;
 use crate::auth::{LockedKeys, NewKey, about};
 use crate::domain::{
-    AuditReason, KeyId, KeyPurpose, Operator, Revocation, SigningKeyRecord, plan_revocation,
+    KeyChange, KeyId, KeyPurpose, Operator, Revocation, SigningKeyRecord, plan_revocation,
 };
 use crate::store::{StoreError, Tx};
 
@@ -50,7 +50,7 @@ impl Admin {
         tx.revoke_signing_key(key_id).await?;
         let made = self.replace(actor, &mut tx, &plan, spare).await?;
         let detail = about(key_id, purpose_of(&keys, key_id));
-        tx.record(&changed(AuditReason::KeyRevoked, detail, actor))
+        tx.record(&changed(KeyChange::Revoked, detail, actor))
             .await?;
         tx.commit().await?;
         self.wait_for_readers().await?;

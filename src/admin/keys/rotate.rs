@@ -6,7 +6,7 @@ use super::{KeyChangeError, changed, refuse_second};
 use crate::admin::Admin;
 use crate::auth::{LockedKeys, NewKey, Successor};
 use crate::domain::{
-    AuditReason, KeyPurpose, Operator, SigningKeyRecord, Timestamp, active_key, pending_key,
+    KeyChange, KeyPurpose, Operator, SigningKeyRecord, Timestamp, active_key, pending_key,
 };
 use crate::store::Tx;
 
@@ -96,7 +96,7 @@ impl Admin {
         publish_before: Duration,
     ) -> Result<Successor, KeyChangeError> {
         let successor = self.keys.insert(tx, key, publish_before).await?;
-        tx.record(&changed(AuditReason::KeyRotated, key.about(), actor))
+        tx.record(&changed(KeyChange::Rotated, key.about(), actor))
             .await?;
         Ok(successor)
     }

@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, DerivedKey, MailId, OneTimeCode, Outcome, RequestId,
+    AuditEvent, AuditKind, DerivedKey, MailId, MailOutcome, OneTimeCode, Outcome, RequestId,
 };
 use crate::mail::{Mail, MailBody, Mailer, SendError, SignInCode, SmtpReply};
 use crate::store::{Due, DueMail, MailLease, MailSource, Store, StoreError};
@@ -228,7 +228,7 @@ impl Delivery {
         match outcome {
             Ok(reply) => {
                 tracing::debug!(request_id = due.request_id, %reply, "a code mail was taken");
-                let event = event(due, Outcome::Granted, AuditReason::MailSent, reply);
+                let event = event(due, Outcome::Granted, MailOutcome::Sent, reply);
                 let mut tx = self.0.store.begin().await?;
                 if tx.settle_sent_mail(due.mail_id, reply.as_str()).await? {
                     tx.record(&event).await?;
@@ -236,7 +236,7 @@ impl Delivery {
                 tx.commit().await
             }
             Err(SendError::Permanent(reply)) => {
-                let event = event(due, Outcome::Refused, AuditReason::MailRefused, reply);
+                let event = event(due, Outcome::Refused, MailOutcome::Refused, reply);
                 let mut tx = self.0.store.begin().await?;
                 if tx.settle_refused_mail(due, reply.as_str()).await? {
                     tx.record(&event).await?;
@@ -332,7 +332,7 @@ fn delay_after(attempts: i32) -> Duration {
     Duration::from_secs(1 << doublings).min(MAX_DELAY)
 }
 
-fn event(due: &DueMail, outcome: Outcome, reason: AuditReason, reply: &SmtpReply) -> AuditEvent {
+fn event(due: &DueMail, outcome: Outcome, reason: MailOutcome, reply: &SmtpReply) -> AuditEvent {
     AuditEvent {
         user_id: Some(due.recipient_id),
         email: Some(due.email.clone()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{KeysError, LockedKeys, NewKey, SigningKeys};
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, KeyId, KeyPurpose, Outcome, SigningKeyRecord, Timestamp,
+    AuditEvent, AuditKind, KeyChange, KeyId, KeyPurpose, Outcome, SigningKeyRecord, Timestamp,
     active_key, is_rotation_due,
 };
 
@@ -40,8 +40,7 @@ impl SigningKeys {
             return Ok(None);
         }
         self.insert(&mut tx, &key, Duration::ZERO).await?;
-        tx.record(&by_server(AuditReason::FirstKeyMade, &key))
-            .await?;
+        tx.record(&by_server(KeyChange::FirstMade, &key)).await?;
         tx.commit().await?;
         Ok(Some(key.sealed.key_id))
     }
@@ -82,7 +81,7 @@ impl SigningKeys {
             KeyPurpose::Refresh => Duration::ZERO,
         };
         self.insert(&mut tx, &key, publish_before).await?;
-        tx.record(&by_server(AuditReason::KeyRotated, &key)).await?;
+        tx.record(&by_server(KeyChange::Rotated, &key)).await?;
         tx.commit().await?;
         Ok(Some(key.sealed.key_id))
     }
@@ -98,9 +97,9 @@ impl SigningKeys {
     }
 }
 
-fn by_server(reason: AuditReason, key: &NewKey) -> AuditEvent {
+fn by_server(change: KeyChange, key: &NewKey) -> AuditEvent {
     AuditEvent {
         detail: Some(key.about()),
-        ..AuditEvent::bare(AuditKind::KeysChanged, Outcome::Granted, reason)
+        ..AuditEvent::bare(AuditKind::KeysChanged, Outcome::Granted, change)
     }
 }
