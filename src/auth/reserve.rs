@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::domain::{
     AttemptInFlight, AttemptKey, AuditEvent, AuditKind, EmailAddress, Limit, LimitReached,
-    LimitRefusal, LimitScope, Outcome, Overload, Reservation, Timestamp,
+    LimitRefusal, LimitScope, Outcome, Overload, Reservation, Timestamp, rfc3339,
 };
 use crate::limits::AuditThrottle;
 use crate::store::StoreError;
@@ -286,7 +286,7 @@ fn has_room(budget: &AuditThrottle, event: &AuditEvent) -> bool {
 /// An event that says until when a limit refuses.
 pub(super) fn lasting(event: AuditEvent, until: Timestamp) -> AuditEvent {
     AuditEvent {
-        detail: Some(until.format("until %Y-%m-%dT%H:%M:%S+00:00").to_string()),
+        detail: Some(format!("until {}", rfc3339(until))),
         ..event
     }
 }

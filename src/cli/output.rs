@@ -4,8 +4,7 @@ use std::fmt;
 use std::io::{ErrorKind, Write as _, stdout};
 use std::process::exit;
 
-use crate::domain::Timestamp;
-use crate::http::endpoints::tokens::WireTime;
+use crate::domain::{Timestamp, rfc3339};
 
 /// Prints a line, as `println!` does, which panics when its reader has gone away.
 macro_rules! say {
@@ -29,7 +28,7 @@ pub(super) fn line(text: fmt::Arguments<'_>) {
 
 /// An instant as it stands on the wire and on the terminal.
 pub(super) fn instant(at: Timestamp) -> String {
-    WireTime::from(at).to_string()
+    rfc3339(at)
 }
 
 /// Prints a value as JSON.

@@ -1,9 +1,9 @@
-//! The process clock, handed in so that tests can move it, and the form in which times are told.
+//! The process clock, handed in so that tests can move it, and the form of a time as text.
 
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 
 /// An instant in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -12,6 +12,13 @@ pub type Timestamp = DateTime<Utc>;
 #[must_use]
 pub fn whole_seconds(at: Timestamp) -> Timestamp {
     at.trunc_subsecs(0)
+}
+
+/// An instant as text: RFC 3339 in UTC and whole seconds, `2022-01-01T00:00:00+00:00`, never `Z`. The wire,
+/// the command line and the audit log all have this form.
+#[must_use]
+pub fn rfc3339(at: Timestamp) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, false)
 }
 
 /// Tells the time of this process.
@@ -47,5 +54,16 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Clock").field(&self.now()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_in_whole_seconds_with_an_offset() {
+        let at = Timestamp::from_timestamp_millis(1_640_995_200_999).unwrap();
+        assert_eq!(rfc3339(at), "2022-01-01T00:00:00+00:00");
     }
 }

@@ -27,7 +27,7 @@ pub use audit::{AuditEvent, AuditKind, Outcome};
 pub use authentication::{AuthenticationMethod, AuthenticationMethods};
 pub use challenge::{Challenge, CodeNonce, OneTimeCode};
 pub use client::{Client, ClientNetwork, UserAgent};
-pub use clock::{Clock, Timestamp, whole_seconds};
+pub use clock::{Clock, Timestamp, rfc3339, whole_seconds};
 pub use email::{EmailAddress, InvalidEmailAddress};
 pub use feed::{FeedCursor, FeedPosition, FeedStart, InvalidFeedCursor};
 pub use ids::{ChallengeId, Generation, KeyId, MailId, RequestId, SessionId, UserId};

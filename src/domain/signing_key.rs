@@ -219,7 +219,7 @@ pub enum RevocationRefused {
     #[error("there is no key with this id; `key list` shows those that there are")]
     Unknown,
     /// It was revoked before.
-    #[error("this key was revoked already, on {}", super::whole_seconds(*at).to_rfc3339())]
+    #[error("this key was revoked already, on {}", super::rfc3339(*at))]
     AlreadyRevoked {
         /// When.
         at: Timestamp,

@@ -10,7 +10,7 @@ use super::Admin;
 use crate::auth::{KeysError, Successor, about};
 use crate::domain::{
     AuditEvent, AuditKind, KeyChange, KeyId, KeyPurpose, Operator, RevocationRefused,
-    SigningKeyRecord, Timestamp, pending_key, whole_seconds,
+    SigningKeyRecord, Timestamp, pending_key, rfc3339,
 };
 use crate::store::{StoreError, Tx, Unique};
 use crate::token::KeyRingError;
@@ -50,7 +50,7 @@ pub enum KeyChangeError {
     #[error(
         "the key {key_id} is published already and signs from {}; wait for that, or let it sign \
          at once with `key rotate --now`",
-        whole_seconds(*activates_at).to_rfc3339()
+        rfc3339(*activates_at)
     )]
     Pending {
         /// The key.

@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::sample;
-use crate::domain::{Timestamp, whole_seconds};
+use crate::domain::{Timestamp, rfc3339, whole_seconds};
 use crate::token::{IssuedToken, TokenPair};
 
 /// A time as the wire knows it: UTC, whole seconds, `2022-01-01T00:00:00+00:00`, never `Z`.
@@ -29,7 +28,7 @@ impl From<Timestamp> for WireTime {
 
 impl fmt::Display for WireTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, false))
+        f.write_str(&rfc3339(self.0))
     }
 }
 
