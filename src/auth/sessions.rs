@@ -1,14 +1,13 @@
 //! Checking an access token, and what its owner may see and end.
 
 use super::Auth;
+use super::legacy::LegacyCaller;
 use super::revocation_cache::SessionStatus;
-use crate::domain::{
-    AuditEvent, AuditKind, Client, EmailAddress, EndReason, Outcome, SessionId, UserId,
-};
+use crate::domain::{AuditEvent, AuditKind, Client, EndReason, Outcome, SessionId, UserId};
 use crate::store::{EndedSession, SessionRecord, StoreError};
 use crate::telemetry::metrics::SESSIONS_ENDED;
 use crate::telemetry::note_user;
-use crate::token::{AccessClaims, InvalidToken, LegacyClaims};
+use crate::token::{AccessClaims, InvalidToken};
 
 /// Why an access token is not accepted.
 #[derive(Debug)]
@@ -37,15 +36,6 @@ pub enum Caller {
     OfSession(Box<AccessClaims>),
     /// A user with a token of the older service. It has no session.
     Legacy(LegacyCaller),
-}
-
-/// A user with a token of the older service.
-#[derive(Debug)]
-pub struct LegacyCaller {
-    /// What the token says.
-    pub claims: LegacyClaims,
-    /// The user's address, which the token does not know.
-    pub email: EmailAddress,
 }
 
 /// Why a session was not ended.
@@ -97,18 +87,10 @@ impl Auth {
         match self.authenticate(token).await {
             Ok(claims) => Ok(Caller::OfSession(Box::new(claims))),
             Err(AuthenticateError::Invalid(InvalidToken::Header)) => {
-                self.identify_legacy(token).await.map(Caller::Legacy)
+                self.identify_legacy(token).await
             }
             Err(error) => Err(error),
         }
-    }
-
-    async fn identify_legacy(&self, token: &str) -> Result<LegacyCaller, AuthenticateError> {
-        let claims = self.0.tokens.verify_legacy(token);
-        let claims = claims.map_err(AuthenticateError::Invalid)?;
-        let email = self.0.store.find_legacy_owner(claims.sub).await?;
-        let email = email.ok_or(AuthenticateError::NoLegacyOwner)?;
-        Ok(LegacyCaller { claims, email })
     }
 
     /// The live sessions of a token's owner, newest first, and which of them is the token's own.

@@ -1,6 +1,4 @@
 //! Signing out: the session ends, and all its tokens with it.
-//!
-//! A token of the older service has no session. With it, all that service's tokens of the user end.
 
 use crate::domain::{
     AuditEvent, AuditKind, Client, EndReason, Outcome, SessionId, TokenRefusal, UserId,
@@ -66,36 +64,11 @@ impl Auth {
         expiry.map_err(SignoutError::Invalid)
     }
 
-    async fn signout_legacy(&self, client: &Client, token: &str) -> Result<(), SignoutError> {
-        let owner = match self.0.tokens.verify_legacy(token) {
-            Ok(claims) => claims.sub,
-            Err(reason) => return Err(self.refuse_foreign_signout(client, reason).await),
-        };
-        let mut tx = self.0.store.begin().await?;
-        if !tx.refuse_legacy_tokens_of(owner).await? {
-            drop(tx);
-            let event = AuditEvent {
-                user_id: Some(owner),
-                ..refused(client, TokenRefusal::SessionEnded)
-            };
-            self.record_if_room(&event).await;
-            return Err(SignoutError::SessionEnded);
-        }
-        tx.record(&AuditEvent {
-            user_id: Some(owner),
-            detail: Some("tokens of the older service".to_owned()),
-            ..AuditEvent::by_client(
-                AuditKind::SessionEnded,
-                Outcome::Granted,
-                EndReason::SignedOut,
-                client,
-            )
-        })
-        .await?;
-        Ok(tx.commit().await?)
-    }
-
-    async fn refuse_foreign_signout(&self, client: &Client, reason: InvalidToken) -> SignoutError {
+    pub(super) async fn refuse_foreign_signout(
+        &self,
+        client: &Client,
+        reason: InvalidToken,
+    ) -> SignoutError {
         // It stands even if it cannot be written down.
         if let Err(error) = self.record_refusal(&foreign(client, reason)).await {
             tracing::warn!(%error, "a refusal could not be written down");
@@ -129,6 +102,6 @@ fn of_ended_session(client: &Client, user_id: UserId, session_id: SessionId) -> 
     }
 }
 
-fn refused(client: &Client, reason: TokenRefusal) -> AuditEvent {
+pub(super) fn refused(client: &Client, reason: TokenRefusal) -> AuditEvent {
     AuditEvent::by_client(AuditKind::Signout, Outcome::Refused, reason, client)
 }

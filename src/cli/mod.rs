@@ -17,7 +17,6 @@ mod help;
 mod import;
 mod key;
 mod output;
-mod relays;
 mod secret_input;
 mod serve;
 mod user;

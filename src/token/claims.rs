@@ -1,4 +1,4 @@
-//! What the two kinds of token say, and how strictly it is read back.
+//! The claims of the two kinds of token, and how strictly they are read back.
 
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -23,7 +23,7 @@ pub struct AccessClaims {
     pub client_id: String,
     /// When it was issued, in seconds since 1970.
     pub iat: i64,
-    /// When it dies.
+    /// When it expires.
     pub exp: i64,
     /// Its own id.
     #[serde(deserialize_with = "canonical_uuid")]
@@ -52,7 +52,7 @@ pub struct RefreshClaims {
     pub aud: String,
     /// When it was issued, in seconds since 1970.
     pub iat: i64,
-    /// When it dies.
+    /// When it expires.
     pub exp: i64,
     /// Its own id.
     #[serde(deserialize_with = "canonical_uuid")]
@@ -65,67 +65,39 @@ pub struct RefreshClaims {
     pub generation: Generation,
 }
 
-/// The claims of an access token of an older service: no more than every such token has.
-///
-/// What it has besides is not read, with two exceptions, which RFC 7519 has us heed where they are.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct LegacyClaims {
-    /// The issuer, which is ours.
-    pub iss: String,
-    /// The user's number, in decimal.
-    #[serde(with = "decimal")]
-    pub sub: UserId,
-    /// When it was issued, in seconds since 1970.
-    pub iat: i64,
-    /// When it dies.
-    pub exp: i64,
-    /// From when it is good, if it says so (RFC 7519, section 4.1.5).
-    pub nbf: Option<i64>,
-    /// Who it is for, if it says so (RFC 7519, section 4.1.3).
-    pub aud: Option<String>,
-}
-
-/// What is read of a token's header. All else in it is ignored.
+/// The members of a token's header that are read. All others are ignored.
 #[derive(Debug, Deserialize)]
 pub(super) struct TokenHeader {
     pub(super) alg: String,
     pub(super) typ: String,
     pub(super) kid: String,
-    /// RFC 7515, section 4.1.11: what we do not understand must be refused, and we understand none.
-    #[serde(default, rename = "crit", deserialize_with = "is_present")]
-    pub(super) has_crit: bool,
-}
-
-/// The header of a token of an older service. What we write always has a `kid`, so no token is of both
-/// kinds.
-#[derive(Debug, Deserialize)]
-pub(super) struct LegacyHeader {
-    pub(super) alg: String,
-    pub(super) typ: Option<String>,
-    #[serde(default, rename = "kid", deserialize_with = "is_present")]
-    pub(super) has_kid: bool,
+    /// RFC 7515, section 4.1.11: an extension that we do not understand must be refused, and we understand
+    /// none.
     #[serde(default, rename = "crit", deserialize_with = "is_present")]
     pub(super) has_crit: bool,
 }
 
 /// Even `null` is present.
-fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+pub(super) fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// A user's number as text, in the one spelling that we write.
-mod decimal {
+pub(super) mod decimal {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::domain::UserId;
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(id: &UserId, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::token) fn serialize<S: Serializer>(
+        id: &UserId,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(id)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(in crate::token) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<UserId, D::Error> {
         let text = String::deserialize(deserializer)?;

@@ -8,11 +8,14 @@
 //! alone, an explicit `typ` for each kind, every claim required and typed, no leeway.
 
 mod claims;
-mod keys;
+mod legacy;
+mod open_key;
+mod public_keys;
+mod ring;
 mod seal;
+mod sealed_key;
 
 use std::fmt;
-use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -27,15 +30,21 @@ use crate::domain::{
     Clock, Generation, KeyId, KeyPurpose, Session, SessionId, Timestamp, whole_seconds,
 };
 
-pub use claims::{AccessClaims, LegacyClaims, RefreshClaims};
-use claims::{LegacyHeader, TokenHeader};
-pub use keys::{ImportedKey, KeyRing, KeyRingError, PublicKeys, Ring, SealedKey, public_key_pem};
+use claims::TokenHeader;
+use legacy::LegacyTokens;
+
+pub use claims::{AccessClaims, RefreshClaims};
+pub use legacy::LegacyClaims;
+pub use open_key::public_key_pem;
+pub use public_keys::PublicKeys;
+pub use ring::{KeyRing, KeyRingError, Ring};
 pub use seal::{Sealer, UnsealError};
+pub use sealed_key::{ImportedKey, SealedKey};
 
 /// How far back, in seconds, the database's clock may step when another server takes over.
 const CLOCK_STEP: i64 = 5;
 
-/// No token of ours is longer; nothing longer is looked at.
+/// No token of ours is longer, and no longer one is read.
 const MAX_TOKEN_BYTES: usize = 4096;
 
 /// Why a token is refused. For logs: a client learns only that it is.
@@ -109,8 +118,7 @@ pub struct Tokens {
     clock: Clock,
     access_rules: Validation,
     refresh_rules: Validation,
-    legacy_rules: Validation,
-    legacy_ttl: Duration,
+    legacy: LegacyTokens,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,8 +166,7 @@ impl Tokens {
             access_rules: rules(&config.issuer, &config.audience),
             // A refresh token is for us alone.
             refresh_rules: rules(&config.issuer, &config.issuer),
-            legacy_rules: legacy_rules(&config.issuer),
-            legacy_ttl: config.legacy_ttl,
+            legacy: LegacyTokens::new(config),
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             clock,
@@ -289,48 +296,6 @@ impl Tokens {
         decode(token, key, rules)
     }
 
-    /// Checks an access token of the older service, if the settings have us take them: signature by a
-    /// key that was imported for that, header, issuer, claims, times. Whether its owner may still use
-    /// it is another question.
-    ///
-    /// That service marks neither its access tokens nor its refresh tokens, so what tells the two
-    /// apart is how long they live.
-    pub fn verify_legacy(&self, token: &str) -> Result<LegacyClaims, InvalidToken> {
-        if self.legacy_ttl.is_zero() {
-            return Err(InvalidToken::Header);
-        }
-        check_legacy_header(token)?;
-        let claims = self.decode_legacy(token)?;
-        if claims.aud.as_ref().is_some_and(|aud| *aud != self.audience) {
-            return Err(InvalidToken::Unverified);
-        }
-        self.check_expiry(claims.exp)?;
-        if claims
-            .nbf
-            .is_some_and(|nbf| nbf > self.clock.now().timestamp())
-        {
-            return Err(InvalidToken::NotYet);
-        }
-        let life = claims.exp.saturating_sub(claims.iat);
-        if u64::try_from(life).is_ok_and(|life| life > self.legacy_ttl.as_secs()) {
-            return Err(InvalidToken::LivesTooLong);
-        }
-        Ok(claims)
-    }
-
-    /// Tries each key of the older service: its tokens do not say which one signed them.
-    fn decode_legacy(&self, token: &str) -> Result<LegacyClaims, InvalidToken> {
-        let ring = self.ring.current();
-        let mut refusal = InvalidToken::UnknownKey;
-        for key in ring.legacy() {
-            match decode(token, key, &self.legacy_rules) {
-                Ok(claims) => return Ok(claims),
-                Err(reason) => refusal = reason,
-            }
-        }
-        Err(refusal)
-    }
-
     /// `exp` equal to now has passed (RFC 7519, section 4.1.4: "on or after").
     fn check_expiry(&self, exp: i64) -> Result<(), InvalidToken> {
         if exp <= self.clock.now().timestamp() {
@@ -355,14 +320,6 @@ fn rules(issuer: &str, audience: &str) -> Validation {
     rules
 }
 
-/// The same for tokens of the older service, which have no audience; one that has is looked at later.
-fn legacy_rules(issuer: &str) -> Validation {
-    let mut rules = rules(issuer, "");
-    rules.set_required_spec_claims(&["exp", "iss", "sub"]);
-    rules.validate_aud = false;
-    rules
-}
-
 fn decode<C: DeserializeOwned>(
     token: &str,
     key: &DecodingKey,
@@ -384,24 +341,14 @@ fn header(kind: Kind, key_id: &KeyId) -> Header {
     header
 }
 
-/// Looks at a header before anything is computed: all that is not what we write is refused, and
-/// `jku`, `x5u` and `jwk` are not even read.
+/// Checks a header before anything is computed. A header that we would not write is refused, and `jku`,
+/// `x5u` and `jwk` are not even read.
 fn check_header(token: &str, kind: Kind) -> Result<KeyId, InvalidToken> {
     let header: TokenHeader = read_header(token)?;
     if header.alg != "RS256" || header.typ != kind.typ() || header.has_crit {
         return Err(InvalidToken::Header);
     }
     Ok(KeyId(header.kid))
-}
-
-/// The same for a token of the older service: `JWT` or no type, and no name of a key.
-fn check_legacy_header(token: &str) -> Result<(), InvalidToken> {
-    let header: LegacyHeader = read_header(token)?;
-    let is_plain = header.typ.is_none_or(|typ| typ == "JWT");
-    if header.alg != "RS256" || !is_plain || header.has_kid || header.has_crit {
-        return Err(InvalidToken::Header);
-    }
-    Ok(())
 }
 
 fn read_header<H: DeserializeOwned>(token: &str) -> Result<H, InvalidToken> {
@@ -427,7 +374,7 @@ fn read_issued_at(token: &str) -> Result<i64, InvalidToken> {
     Ok(claims.iat)
 }
 
-/// A part of a token is text in UTF-8, also where nobody would look.
+/// A part of a token is text in UTF-8, even a part that is not read.
 fn decode_part(encoded: &str) -> Result<String, InvalidToken> {
     let bytes = URL_SAFE_NO_PAD
         .decode(encoded)

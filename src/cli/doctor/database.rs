@@ -1,19 +1,12 @@
-//! `config check` and `doctor`: everything that stands between a configuration and a server that works,
-//! told at once, each with what to do about it.
-
-use std::path::Path;
+//! The checks of the database.
 
 use chrono::TimeDelta;
-use clap::Args;
-use serde_json::{Value, json};
 
-use super::output::{self, say};
-use super::relays;
+use super::finding::{Finding, Verdict};
+use super::master_key;
 use crate::admin::Admin;
-use crate::auth::KeysError;
-use crate::config::{Config, Loaded, PasswordsConfig, process_environment};
-use crate::domain::{Clock, EmailAddress};
-use crate::mail::Mailer;
+use crate::config::{Config, PasswordsConfig};
+use crate::domain::Clock;
 use crate::password::kind_outgrows_worker;
 use crate::store::{CLOCK_TOLERANCE, EXTRA_CONNECTIONS, ServerState, Store, StoreError};
 use crate::telemetry::causes;
@@ -21,178 +14,12 @@ use crate::telemetry::causes;
 /// The oldest PostgreSQL that the statements are for, as it numbers itself.
 const OLDEST: i32 = 150_000;
 
-/// Kinds of password hashes that are looked at.
+/// Kinds of password hashes that are read.
 const MAX_KINDS: i64 = 100;
 
-#[derive(Debug, Clone, Args)]
-pub(super) struct CheckArgs {
-    /// Also connect to the database, and see whether the server could work with it
-    #[arg(long)]
-    database: bool,
-    /// Also send a test mail over each relay, to ADDRESS or to the sender itself
-    #[arg(long, value_name = "ADDRESS")]
-    #[expect(clippy::option_option, reason = "the option may stand alone")]
-    smtp: Option<Option<EmailAddress>>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl CheckArgs {
-    pub(super) fn with_database(self) -> Self {
-        Self {
-            database: true,
-            ..self
-        }
-    }
-}
-
-/// What a look at one thing found.
-#[derive(Debug)]
-pub(super) struct Finding {
-    subject: String,
-    verdict: Verdict,
-    text: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Good,
-    /// The server works, but something is weak.
-    Weak,
-    Problem,
-}
-
-impl Finding {
-    pub(super) fn good(subject: &str, text: impl Into<String>) -> Self {
-        Self::new(subject, Verdict::Good, text)
-    }
-
-    pub(super) fn problem(subject: &str, text: impl Into<String>) -> Self {
-        Self::new(subject, Verdict::Problem, text)
-    }
-
-    fn weak(subject: &str, text: impl Into<String>) -> Self {
-        Self::new(subject, Verdict::Weak, text)
-    }
-
-    fn new(subject: &str, verdict: Verdict, text: impl Into<String>) -> Self {
-        Self {
-            subject: subject.to_owned(),
-            verdict,
-            text: text.into(),
-        }
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "check": self.subject,
-            "status": self.verdict.word(),
-            "text": self.text,
-        })
-    }
-}
-
-impl Verdict {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Good => "ok",
-            Self::Weak => "warning",
-            Self::Problem => "problem",
-        }
-    }
-}
-
-pub(super) fn run(args: &CheckArgs, file: Option<&Path>) -> anyhow::Result<()> {
-    let loaded = match Config::load(file, process_environment()) {
-        Ok(loaded) => loaded,
-        Err(error) if args.json => {
-            let problems = error.problems().iter();
-            let found =
-                problems.map(|problem| Finding::problem("configuration", problem.to_string()));
-            return tell(&found.collect::<Vec<_>>(), true);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mailer = match Mailer::new(&loaded.config.mail) {
-        Ok(mailer) => mailer,
-        Err(error) if args.json => {
-            return tell(
-                &[Finding::problem("configuration", error.to_string())],
-                true,
-            );
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if !args.json {
-        for warning in &loaded.warnings {
-            eprintln!("warning: {warning}");
-        }
-    }
-    super::block_on(look(args, &loaded, &mailer))
-}
-
-async fn look(args: &CheckArgs, loaded: &Loaded, mailer: &Mailer) -> anyhow::Result<()> {
-    let mut found = vec![Finding::good("configuration", "the settings are good")];
-    if args.json {
-        let weak = |warning: &String| Finding::weak("configuration", warning.clone());
-        found.extend(loaded.warnings.iter().map(weak));
-    }
-    if args.database {
-        found.extend(database(&loaded.config).await);
-    }
-    if let Some(to) = &args.smtp {
-        found.extend(relays::try_all(mailer, to.clone()).await);
-    }
-    if args.database || args.json {
-        tell(&found, args.json)
-    } else {
-        tell_briefly(&found)
-    }
-}
-
-/// Prints what relays said, and that all is good if it is.
-fn tell_briefly(found: &[Finding]) -> anyhow::Result<()> {
-    let (problems, good): (Vec<_>, Vec<_>) =
-        (found.iter()).partition(|finding| finding.verdict == Verdict::Problem);
-    for Finding { subject, text, .. } in &good[1..] {
-        say!("{subject}: {text}");
-    }
-    let problems: Vec<_> = (problems.iter())
-        .map(|finding| format!("{} {}", finding.subject, finding.text))
-        .collect();
-    anyhow::ensure!(problems.is_empty(), problems.join("; and "));
-    say!("The configuration is good.");
-    Ok(())
-}
-
-/// Prints what was found, and fails if a problem is among it.
-fn tell(found: &[Finding], as_json: bool) -> anyhow::Result<()> {
-    let problems = (found.iter()).filter(|finding| finding.verdict == Verdict::Problem);
-    let problems = problems.count();
-    if as_json {
-        output::json(&json!({
-            "good": problems == 0,
-            "checks": found.iter().map(Finding::json).collect::<Vec<_>>(),
-        }));
-    } else {
-        let width = found.iter().map(|finding| finding.subject.len()).max();
-        for finding in found {
-            let (word, subject) = (finding.verdict.word(), &finding.subject);
-            let width = width.unwrap_or_default();
-            say!("{word:<7}  {subject:<width$}  {}", finding.text);
-        }
-    }
-    match problems {
-        0 => Ok(()),
-        1 => anyhow::bail!("there is a problem; its line says what to do"),
-        _ => anyhow::bail!("there are {problems} problems; their lines say what to do"),
-    }
-}
-
-/// Looks at everything that the server needs of its database. One problem hides no other that could be
-/// seen beside it.
-async fn database(config: &Config) -> Vec<Finding> {
+/// Checks all that the server needs of its database. One problem hides no other that could be seen beside
+/// it.
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let store = match Store::connect(&config.database).await {
         Ok(store) => store,
         Err(error) => return vec![unreachable(&error)],
@@ -224,7 +51,7 @@ async fn database(config: &Config) -> Vec<Finding> {
         found.push(hashes(kinds, config.passwords));
     }
     if is_migrated {
-        found.push(master_key(&Admin::new(store, config)).await);
+        found.push(master_key::check(&Admin::new(store, config)).await);
     }
     found
 }
@@ -402,51 +229,5 @@ fn rights(state: &ServerState, missing: Result<Vec<String>, StoreError>) -> Find
             ),
         ),
         Err(error) => Finding::problem("rights", causes(&error)),
-    }
-}
-
-/// Whether a server with this master key would start.
-async fn master_key(admin: &Admin) -> Finding {
-    const SUBJECT: &str = "master key";
-    let listed = match admin.list_keys().await {
-        Ok(listed) => listed,
-        Err(error) => return Finding::problem(SUBJECT, causes(&error)),
-    };
-    let in_use = listed.iter().filter(|key| key.stage.verifies());
-    let (lost, good): (Vec<_>, Vec<_>) = in_use.partition(|key| key.is_lost());
-    if !lost.is_empty() {
-        let ids: Vec<_> = lost
-            .iter()
-            .map(|key| key.record.key_id.0.as_str())
-            .collect();
-        return Finding::problem(
-            SUBJECT,
-            format!(
-                "secrets.master_key does not open the signing keys {}: set it to the one that this \
-                 database was set up with. If that is lost, see docs/operations.md, \"Back up and \
-                 restore\"",
-                ids.join(", ")
-            ),
-        );
-    }
-    if good.is_empty() {
-        return Finding::good(
-            SUBJECT,
-            "there are no signing keys yet; `serve` makes the first",
-        );
-    }
-    match admin.open_keys().await {
-        Ok(()) => Finding::good(
-            SUBJECT,
-            format!("it opens the signing keys ({})", good.len()),
-        ),
-        Err(error @ KeysError::Ring(_)) => Finding::problem(
-            SUBJECT,
-            format!(
-                "{}; see `key list`, and make keys with `key rotate --now`",
-                causes(&error)
-            ),
-        ),
-        Err(error) => Finding::problem(SUBJECT, causes(&error)),
     }
 }

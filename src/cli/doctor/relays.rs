@@ -1,6 +1,6 @@
 //! Test mails over the relays, sent the way codes are.
 
-use super::doctor::Finding;
+use super::finding::Finding;
 use crate::domain::{Clock, EmailAddress};
 use crate::mail::{Fault, Mailer};
 
