@@ -18,6 +18,7 @@ mod master_key;
 mod operator;
 mod password;
 mod reason;
+mod rotation;
 mod session;
 mod signing_key;
 mod user;
@@ -43,7 +44,8 @@ pub use reason::{
     AuditReason, ChallengeRefusal, EndReason, KeyChange, LimitReached, MailOutcome, NewNetwork,
     Overload, SigninGrant, SigninRefusal, TokenRefusal, UserChange,
 };
-pub use session::{Rotation, RotationFacts, RotationRule, Session, decide_rotation};
+pub use rotation::{Rotation, RotationFacts, RotationRule, decide_rotation};
+pub use session::Session;
 pub use signing_key::{
     KeyPurpose, KeyStage, KeyState, PairKeys, Revocation, RevocationRefused, SigningKeyRecord,
     active_key, is_rotation_due, pending_key, plan_revocation, stage_of, states,
