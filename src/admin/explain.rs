@@ -1,5 +1,5 @@
-//! Why somebody cannot sign in, or what became of a request: what the audit log, the limits, the
-//! outbox and the sessions tell together.
+//! Why a person cannot sign in, or how a request ended, from the audit log, the limits, the outbox and
+//! the sessions.
 
 use std::collections::HashMap;
 
@@ -16,16 +16,16 @@ const MAX_EVENTS: u8 = 50;
 /// Mails and sessions told at most, each.
 const MAX_ROWS: i64 = 20;
 
-/// What is known.
+/// An explanation of a person's or a request's case.
 #[derive(Debug)]
 pub struct Explanation {
     /// The address it is about, if one is known.
     pub email: Option<EmailAddress>,
     /// The user who has it now.
     pub user: Option<User>,
-    /// What stands in the way of a sign-in now.
+    /// The obstacles to a sign-in now.
     pub obstacles: Vec<Obstacle>,
-    /// What was written down, oldest first.
+    /// The recorded events, oldest first.
     pub events: Vec<AuditRecord>,
     /// Whether there are older events than these.
     pub has_older_events: bool,
@@ -37,37 +37,37 @@ pub struct Explanation {
     pub now: Timestamp,
 }
 
-/// Something that stands in the way of a sign-in.
+/// An obstacle to a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
     /// Nobody has the address.
     NoUser,
     /// An operator disabled the user.
     Disabled {
-        /// When.
+        /// When they did.
         since: Timestamp,
     },
     /// There is no password to sign in with.
     NoPassword,
     /// Too many wrong codes in a row.
     SecondFactorLocked {
-        /// How many.
+        /// The number of them.
         wrong_codes: i32,
     },
     /// A limit refuses.
     Limited {
-        /// Which.
+        /// Which limit.
         scope: LimitScope,
         /// The network that it refuses; all of them, if there is none, or one that is not known.
         network: Option<ClientNetwork>,
-        /// Until when.
+        /// The time from which it no longer refuses.
         until: Timestamp,
     },
     /// The last code mail has not left.
     MailStuck(MailState),
 }
 
-/// How far a mail has come.
+/// The state of a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailState {
     /// It is to be sent.
@@ -97,7 +97,7 @@ impl MailState {
 }
 
 impl Admin {
-    /// What is known of a person: what was written down, and what stands in their way now.
+    /// Explains a person's case: the recorded events, and the obstacles now.
     pub async fn explain_address(&self, email: &EmailAddress) -> Result<Explanation, StoreError> {
         let user = self.store.find_user(email).await?;
         let user_id = user.as_ref().map(|user| user.user_id);
@@ -106,13 +106,13 @@ impl Admin {
             .store
             .list_events_of_user(email, user_id, count)
             .await?;
-        // One who was deleted is known by what was written down alone.
+        // A user who was deleted is known from the recorded events alone.
         let earlier = events.iter().find_map(|event| event.user_id).map(UserId);
         let evidence = Evidence::new(Some(email.clone()), user, events);
         self.explain(evidence, user_id.or(earlier)).await
     }
 
-    /// What is known of a request, and of the person it was about.
+    /// Explains a request, and the case of the person it was about.
     pub async fn explain_request(&self, request_id: &RequestId) -> Result<Explanation, StoreError> {
         let count = i64::from(MAX_EVENTS) + 1;
         let events = self.store.list_events_of_request(request_id, count).await?;
@@ -142,7 +142,7 @@ impl Admin {
             .store
             .list_mails(&challenges, user_id, MAX_ROWS)
             .await?;
-        // What stands in the person's way is the last mail of theirs, whichever request this is about.
+        // The obstacle is the person's last mail, which may be of another request.
         let last_mail = match (&evidence.user, user_id) {
             (Some(user), None) => {
                 let last = self.store.list_mails(&[], Some(user.user_id), 1).await?;
@@ -216,7 +216,7 @@ impl Admin {
         }
     }
 
-    /// What is counted names no network; but what is counted for a known one can be found.
+    /// A counted attempt names no network, but the attempts of a known network can be found.
     fn hashes_of_networks(
         &self,
         email: Option<&EmailAddress>,
@@ -242,7 +242,7 @@ impl Admin {
     }
 }
 
-/// What the events tell by themselves.
+/// The facts that the events tell by themselves.
 struct Evidence {
     email: Option<EmailAddress>,
     user: Option<User>,
@@ -251,7 +251,7 @@ struct Evidence {
 }
 
 impl Evidence {
-    /// Takes events as they are read: newest first, one more than is told.
+    /// Takes events as they are read: newest first, and one more than is shown.
     fn new(email: Option<EmailAddress>, user: Option<User>, mut events: Vec<AuditRecord>) -> Self {
         let has_older_events = events.len() > usize::from(MAX_EVENTS);
         events.truncate(MAX_EVENTS.into());
@@ -265,7 +265,7 @@ impl Evidence {
     }
 }
 
-/// What stands in a user's way, limits apart.
+/// The obstacles to a user's sign-in other than limits.
 fn obstacles_of(
     user: &User,
     max_wrong_codes: i32,

@@ -18,7 +18,7 @@ const MAX_EXPLAINED: usize = 20;
 pub enum ImportError {
     /// Some of them have an address or a number that somebody has already.
     Taken {
-        /// How many.
+        /// The number of them.
         count: usize,
         /// The first ones.
         clashes: Vec<Clash>,
@@ -40,11 +40,11 @@ impl From<StoreError> for ImportError {
 pub struct Clash {
     /// The place among those to import.
     pub index: usize,
-    /// What somebody else has already.
+    /// The value that another user has already.
     pub conflict: Conflict,
 }
 
-/// What two users cannot share.
+/// A value that two users cannot share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conflict {
     /// The address.

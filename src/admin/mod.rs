@@ -1,7 +1,7 @@
-//! What operators do: users, imports of users, signing keys, and explanations.
+//! The acts of operators: on users, imports of users and signing keys, and explanations.
 //!
-//! [`Admin`] is the one way in. The command line stands on it, and whatever else acts for operators will.
-//! Each call that changes something names the operator, who goes into the audit log in the same
+//! [`Admin`] is the one way in, for the command line and for any other interface of operators. Each
+//! call that changes something names the operator, who goes into the audit log in the same
 //! transaction. Calls that only read are not recorded.
 
 mod explain;
@@ -21,7 +21,7 @@ pub use import::{Clash, Conflict, ImportError};
 pub use keys::{Activation, Imported, KeyChangeError, ListedKey, Revoked, Rotated};
 pub use users::UserError;
 
-/// What operators do to a database.
+/// The acts of operators on a database.
 #[derive(Debug)]
 pub struct Admin {
     store: Store,

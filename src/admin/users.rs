@@ -1,5 +1,5 @@
-//! What operators do to users. A change that takes a right away ends the sessions that used it, in the
-//! same transaction.
+//! The acts of operators on users. A change that takes a right away ends the sessions that used it, in
+//! the same transaction.
 
 use super::Admin;
 use crate::domain::{

@@ -57,7 +57,7 @@ impl From<NotReserved> for ConfirmError {
     }
 }
 
-/// Whose challenge it is.
+/// The owner of a challenge.
 struct Owner {
     challenge_id: ChallengeId,
     user_id: UserId,
@@ -67,9 +67,9 @@ struct Owner {
 impl Auth {
     /// Trades a challenge and its code for a session.
     ///
-    /// An attempt is counted against the user before the challenge is looked into, and against the
-    /// challenge and the account before the code is compared. Using the challenge up decides who of
-    /// several gets the session.
+    /// An attempt is counted against the user before the challenge is read, and against the challenge
+    /// and the account before the code is compared. Of several right answers at once, the one that
+    /// uses the challenge up gets the session.
     pub async fn confirm(
         &self,
         client: &Client,
@@ -126,8 +126,8 @@ impl Auth {
         outcome
     }
 
-    /// Takes a guess back whose answer is 503. Nobody waits for it: the request's time with the database
-    /// may be used up.
+    /// Takes back a guess whose answer is 503. The request does not wait for it: its time with the
+    /// database may be used up.
     fn release_guess(&self, challenge_id: ChallengeId, spent: &SpentAttempt) {
         let Ok(permit) = Arc::clone(&self.0.late).try_acquire_owned() else {
             tracing::warn!("a guess at a code was not taken back");
@@ -156,7 +156,7 @@ impl Auth {
         }))
     }
 
-    /// What is no challenge counts for the network it came from.
+    /// A token that is no challenge counts for the network that it came from.
     async fn refuse_unknown(&self, client: &Client) -> Result<TokenPair, ConfirmError> {
         let key = self.0.attempt_keys.confirm_unknown(client.network);
         let limited = |reason: LimitReached| refused(client, reason);

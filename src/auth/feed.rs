@@ -1,8 +1,8 @@
-//! Following the ends of sessions: for this instance's own view of them, and for services.
+//! Following the ends of sessions: for this instance's revocation cache, and for services.
 //!
-//! One reading at a time is under way in a process, whoever asked for it, and it serves all who asked
-//! before it began. The feed is answered from the view, so a thousand services that wait for news cost
-//! the database what one does.
+//! A process has one reading under way at a time, and it serves all requests that came before it
+//! began. The feed is answered from the cache, so a thousand services that wait for news cost the
+//! database as much as one.
 
 use std::time::Duration;
 
@@ -15,28 +15,28 @@ use crate::domain::{FeedCursor, FeedStart, SessionId, Timestamp};
 use crate::store::{DEADLINE, EndedSession, StoreError};
 use crate::telemetry::metrics::FEED_WAITING;
 
-/// How often the view is renewed: an end is known on every instance within a second.
+/// The time between two renewals of the cache: an end is known on every instance within a second.
 const INTERVAL: Duration = Duration::from_millis(400);
 
-/// The same while somebody waits for news.
+/// The same while a service waits for news.
 const INTERVAL_FOR_NEWS: Duration = Duration::from_millis(50);
 
-/// How often at most it is renewed because this instance itself ended a session.
+/// The least time between two renewals because this instance itself ended a session.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Ended sessions that are looked through at once: few enough for the time that a statement has, even
-/// when each of them has to be fetched from a disk.
+/// Ended sessions that are read at once: few enough for a statement's time limit, even if each row
+/// comes from a disk.
 const READ_AT_ONCE: i64 = 10_000;
 
 /// Entries of a page.
 const PAGE: usize = 10_000;
 
-/// Why the feed is not told.
+/// Why the feed is not answered.
 #[derive(Debug)]
 pub enum RevocationsError {
-    /// As many as may wait for news do so already.
+    /// As many services as may wait for news do so already.
     TooManyWaiting,
-    /// The view of ended sessions is stale and the database failed.
+    /// The revocation cache is stale and the database failed.
     Store(StoreError),
 }
 
@@ -46,10 +46,10 @@ impl From<StoreError> for RevocationsError {
     }
 }
 
-/// What the readers of the ends share.
+/// The state that the readers of the ends share.
 #[derive(Debug)]
 pub(super) struct Feed {
-    /// How far the reading has come. Who holds it reads.
+    /// How far the reading has come. The holder of the lock reads.
     progress: Mutex<Progress>,
     /// Rings when a reading should not wait for its time.
     is_due: Notify,
@@ -58,10 +58,10 @@ pub(super) struct Feed {
     max_waiting: usize,
 }
 
-/// What those who wait are told.
+/// The news for those who wait.
 #[derive(Debug, Default)]
 struct News {
-    /// The server ends: nobody is to wait any more.
+    /// The server stops: no request waits any more.
     is_stopping: bool,
 }
 
@@ -107,7 +107,7 @@ impl Feed {
     fn take_place(&self) -> Option<Place<'_>> {
         let permit = self.places.try_acquire().ok()?;
         FEED_WAITING.shift(1.0, []);
-        // Those who read slowly while nobody waits are to learn of it.
+        // The worker reads slowly while no service waits, and has to learn of this one.
         self.is_due.notify_one();
         Some(Place(permit))
     }
@@ -123,7 +123,7 @@ impl Auth {
         }
     }
 
-    /// Waits until the view of ended sessions is to be renewed again.
+    /// Waits until the revocation cache is to be renewed again.
     pub async fn ended_sessions_are_due(&self) {
         let feed = &self.0.feed;
         let interval = if feed.is_waited_for() {
@@ -138,8 +138,8 @@ impl Auth {
         }
     }
 
-    /// Reads the sessions that ended since the last reading into this instance's view, unless somebody
-    /// else's reading began after this was called. What was read before a failure stays read.
+    /// Reads the sessions that ended since the last reading into the revocation cache, unless another
+    /// reading began after this was called. Ends that were read before a failure stay read.
     pub async fn renew_ended_sessions(&self) -> Result<(), StoreError> {
         let asked_at = Instant::now();
         let mut progress = self.0.feed.progress.lock().await;
@@ -187,8 +187,8 @@ impl Auth {
 
     /// Sessions that ended since a cursor, and the next cursor.
     ///
-    /// With a time to wait, and none that ended since: those that end within that time, as soon as they
-    /// do. Who waits holds no connection to the database.
+    /// With a time to wait, and none that ended since: those that end within that time, as soon as
+    /// they do. A request that waits holds no connection to the database.
     pub async fn revocations(
         &self,
         since: &FeedStart,
@@ -221,8 +221,8 @@ impl Auth {
         }
     }
 
-    /// From the view, which was `caught_up` with the database or not. What is known to have ended is told
-    /// in any case.
+    /// A page from the cache, which was `caught_up` with the database or not. Sessions that are known
+    /// to have ended are told in any case.
     async fn page(
         &self,
         since: &FeedStart,
@@ -238,13 +238,13 @@ impl Auth {
         view.page(since, PAGE).ok_or(StoreError::TimedOut)
     }
 
-    /// Renews the view for a request, which has no time to wait for others' readings for long.
+    /// Renews the cache for a request, which cannot wait long for the readings of others.
     async fn catch_up(&self) -> Result<(), StoreError> {
         let renewed = timeout(DEADLINE, self.renew_ended_sessions()).await;
         renewed.map_err(|_| StoreError::TimedOut)?
     }
 
-    /// Answers all who wait for news, and lets nobody wait any more. For the end of the server.
+    /// Answers all that wait for news, and lets none wait any more. For the stop of the server.
     pub fn end_waiting(&self) {
         self.0.feed.news.send_modify(|news| news.is_stopping = true);
     }

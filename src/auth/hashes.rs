@@ -1,20 +1,20 @@
-//! Knowing what the hashes in use cost to check.
+//! The cost of checking the hashes in use.
 
 use crate::password::HashingError;
 use crate::store::StoreError;
 
 use super::Auth;
 
-/// Kinds of hashes that are looked at: more than an import from several services brings.
+/// Kinds of hashes that are read: more than an import from several services brings.
 const MAX_KINDS: i64 = 100;
 
-/// Why it is not known what hashes cost.
+/// Why the cost of the hashes is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum HashKindsError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// They could not be measured now.
+    /// The kinds could not be measured now.
     #[error(transparent)]
     Hashing(#[from] HashingError),
 }

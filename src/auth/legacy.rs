@@ -19,7 +19,7 @@ use crate::token::LegacyClaims;
 /// A user with a token of the older service.
 #[derive(Debug)]
 pub struct LegacyCaller {
-    /// What the token says.
+    /// The token's claims.
     pub claims: LegacyClaims,
     /// The user's address, which the token does not know.
     pub email: EmailAddress,

@@ -1,7 +1,8 @@
-//! The use cases. They read like the contract, and know neither HTTP nor SQL.
+//! The use cases of the people who sign in. They read like the contract, and know neither HTTP nor
+//! SQL.
 //!
-//! Each returns an error enum of its own whose variants say why; what a client learns of it is
-//! decided elsewhere, in one place.
+//! Each returns an error enum of its own whose variants say why. One place in `http` decides how much
+//! of that a client learns.
 
 mod confirm;
 mod delivery;
@@ -52,7 +53,7 @@ pub use sessions::{AuthenticateError, Caller, EndSessionError};
 pub use signin::{SignedIn, SigninError};
 pub use signout::SignoutError;
 
-/// The use cases with all they need; cheap to clone.
+/// The use cases with all that they need; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Auth(Arc<Parts>);
 
@@ -68,7 +69,7 @@ struct Parts {
     knocking: AuditThrottle,
     /// For starts of a block on an account.
     blocks: AuditThrottle,
-    /// For refusals of those who have no account.
+    /// For refusals of strangers.
     foreign: AuditThrottle,
     /// A permit for each request whose attempts are settled after it has gone.
     late: Arc<Semaphore>,
@@ -160,7 +161,7 @@ impl Auth {
         self.0.tokens.ring().current().public_keys()
     }
 
-    /// Who signs: `iss`.
+    /// The issuer of the tokens: `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.0.tokens.issuer()

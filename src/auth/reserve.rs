@@ -1,7 +1,7 @@
 //! Reserving attempts, settling them, and writing refusals down.
 //!
-//! What the owner of an account is refused for is written down each time, and in time. What a stranger
-//! is refused for costs them nothing, so there is a budget for it, and a count of what it left out.
+//! A refusal of an account's owner is recorded each time, and in time. A refusal costs a stranger
+//! nothing, so there is a throttle on recording these, and a count of those that it left out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +19,8 @@ use crate::telemetry::metrics::REFUSALS_LEFT_OUT;
 
 use super::Auth;
 
-/// Requests whose attempts are settled after they have gone, at a time. What goes beyond is in flight
-/// until it gives up its room, and counts for nothing: its client has not seen an answer.
+/// Requests whose attempts are settled after they have gone, at a time. The attempts of others stay in
+/// flight until they give up their room, and count for nothing: their clients have not seen an answer.
 pub(super) const MAX_LATE: usize = 1_000;
 
 /// A refusal for too many attempts.
@@ -28,7 +28,7 @@ pub(super) const MAX_LATE: usize = 1_000;
 pub struct Limited {
     /// Which limit refuses.
     pub reason: LimitReached,
-    /// The true rest of it.
+    /// The time until it no longer refuses.
     pub retry_after: Duration,
 }
 
@@ -63,8 +63,8 @@ impl Pending {
         }
     }
 
-    /// Whether a statement that settles them too late is to be undone: if the answer was 503, and not if
-    /// the client has hung up, who would have guessed for nothing.
+    /// Whether a statement that settles them too late is to be undone: if the answer was 503, but not
+    /// if the client has hung up, or a guess would become free by hanging up.
     pub(super) fn is_unanswered(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.is_unanswered)
     }
@@ -92,7 +92,7 @@ impl Pending {
         self.attempts.clear();
     }
 
-    /// Settles them although nobody waits.
+    /// Settles them when no request waits any more.
     fn later(&mut self, counts: bool) {
         let attempts = std::mem::take(&mut self.attempts);
         let Some((permit, runtime)) =
@@ -121,7 +121,7 @@ impl Drop for Pending {
 }
 
 impl Auth {
-    /// Reserves an attempt. One that is refused is written down as what `event` makes of the reason.
+    /// Reserves an attempt. A refusal is recorded as the event that `event` makes of the reason.
     pub(super) async fn reserve(
         &self,
         key: &AttemptKey,
@@ -141,8 +141,9 @@ impl Auth {
         }
     }
 
-    /// The same for what a stranger sent, who has as many networks as they like. Past what strangers
-    /// together may have counted, it is refused without a row, and left out of the audit log.
+    /// The same for a request of a stranger, who may have any number of networks. Beyond the number of
+    /// attempts that all strangers together may have counted, it is refused without a row, and left
+    /// out of the audit log.
     pub(super) async fn reserve_for_stranger(
         &self,
         key: &AttemptKey,
@@ -160,10 +161,10 @@ impl Auth {
         self.reserve(key, limit, event).await
     }
 
-    /// Settles the attempts of a request that is refused, and writes the refusal down: of an account's
-    /// owner each time, of a stranger if there is room. Either is one statement and one commit, so that
-    /// the time does not tell who has an account. If that fails, the answer is 503 and the attempts are
-    /// taken back.
+    /// Settles the attempts of a request that is refused, and records the refusal: of an account's
+    /// owner each time, of a stranger if there is room. Either is one statement and one commit, so
+    /// that the time does not tell who has an account. If that fails, the answer is 503 and the
+    /// attempts are taken back.
     pub(super) async fn refuse(
         &self,
         pending: Pending,
@@ -185,8 +186,8 @@ impl Auth {
         written
     }
 
-    /// Writes a refusal by a limit down: each start of a block, and what is refused without being counted
-    /// as long as there is room for it. It stands even if it cannot be written down.
+    /// Records a refusal by a limit: each start of a block, and refusals that are not counted as long
+    /// as there is room for them. The refusal stands even if it cannot be recorded.
     pub(super) async fn limited(
         &self,
         scope: LimitScope,
@@ -206,8 +207,8 @@ impl Auth {
         }
     }
 
-    /// Writes down that a block started. Whoever knows an address can start one on it from each network,
-    /// so there is room for so many of an account. Whose account it is has to be looked up.
+    /// Records that a block started. Anybody who knows an address can start one on it from each
+    /// network, so there is a throttle for each account. The account has to be looked up.
     async fn record_start(&self, event: &AuditEvent) -> Result<(), StoreError> {
         match &event.email {
             Some(email) if event.user_id.is_none() => {
@@ -221,7 +222,7 @@ impl Auth {
         }
     }
 
-    /// Writes down what was refused: of an account's owner each time, of a stranger if there is room.
+    /// Records a refusal: of an account's owner each time, of a stranger if there is room.
     pub(super) async fn record_refusal(&self, event: &AuditEvent) -> Result<(), StoreError> {
         if event.user_id.is_some() || has_room(&self.0.foreign, event) {
             self.0.store.record(event).await?;
@@ -229,8 +230,8 @@ impl Auth {
         Ok(())
     }
 
-    /// One that is left out costs a statement and a commit like one that is not: the time must not
-    /// tell who has an account.
+    /// A refusal that is left out costs a statement and a commit like any other: the time must not
+    /// tell whether the address has an account.
     async fn record_or_touch(
         &self,
         event: &AuditEvent,
@@ -245,8 +246,8 @@ impl Auth {
         }
     }
 
-    /// Writes down a refusal that nothing counts. It stands even if it cannot be written down, and
-    /// of who goes on knocking it is not.
+    /// Records a refusal that nothing counts, if there is room. The refusal stands even if it cannot
+    /// be recorded.
     pub(super) async fn record_if_room(&self, event: &AuditEvent) {
         if has_room(&self.0.knocking, event)
             && let Err(error) = self.0.store.record(event).await
@@ -255,7 +256,7 @@ impl Auth {
         }
     }
 
-    /// Writes down how many refusals were not since this was called last, if any.
+    /// Records how many refusals were left out since the last call, if any.
     pub async fn record_left_out(&self) -> Result<(), StoreError> {
         let budgets = [
             (&self.0.foreign, "of strangers"),

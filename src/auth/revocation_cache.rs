@@ -1,10 +1,11 @@
-//! This instance's view of ended sessions: what lets a token be checked without a database.
+//! The sessions that have ended, as this instance knows them: with these, a token is checked without a
+//! database.
 //!
-//! It holds the sessions that have ended while an access token of theirs may still be unexpired, and is
+//! The cache holds each session that has ended and may still have an unexpired access token. It is
 //! read from the database a few times a second. While it is fresh, a session that is not in it has not
-//! ended. When it is stale nothing is concluded from it.
+//! ended. When it is stale, nothing is concluded from it.
 //!
-//! In the order in which the ends can be followed it is also what the feed is answered from.
+//! It also keeps the ends in the order in which they can be followed, and answers the feed from that.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -18,49 +19,49 @@ use crate::domain::{FeedCursor, FeedPosition, FeedStart, SessionId, Timestamp};
 use crate::store::{EndedSession, ReadEnd, UnseenEnds};
 use crate::telemetry::metrics::{ENDED_VIEW_AGE, ENDED_VIEW_SESSIONS};
 
-/// How old the view may be and still be trusted.
+/// The age up to which the cache is trusted.
 const TRUSTED_AGE: Duration = Duration::from_secs(2);
 
-/// How much longer than its tokens a session is remembered: whether a token has expired goes by
-/// this process's clock, which may be behind the database's.
+/// A session is remembered for this much longer than its tokens live: this process's clock decides
+/// whether a token has expired, and may be behind the database's.
 const CLOCK_MARGIN: Duration = Duration::from_mins(5);
 
-/// What is known of a session.
+/// The status of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SessionStatus {
     /// It has not ended.
     Live,
     /// It has ended.
     Ended,
-    /// The view is too old to tell.
+    /// The cache is too old to tell.
     Unknown,
 }
 
 /// A page of the feed of ended sessions.
 #[derive(Debug)]
 pub struct Revocations {
-    /// In the order of their ends.
+    /// The sessions, in the order of their ends.
     pub ended: Vec<EndedSession>,
-    /// What to ask for the next time.
+    /// The cursor for the next request.
     pub cursor: FeedCursor,
-    /// Whether it begins with the first end that matters, and not where the cursor stood that was given.
+    /// Whether the page begins with the first end that matters, and not at the given cursor.
     pub is_anew: bool,
 }
 
-/// The view; shared by the requests that ask it and those that renew it.
+/// The cache, shared by the requests that ask it and those that renew it.
 #[derive(Debug, Default)]
 pub(super) struct RevocationCache(RwLock<View>);
 
 #[derive(Debug, Default)]
 struct View {
     ended: HashMap<SessionId, Known>,
-    /// Those that were read, by their places among all ends.
+    /// The sessions that were read, by their places among all ends.
     in_order: BTreeMap<FeedPosition, EndedSession>,
-    /// What has been read; `None` before all that matters has been.
+    /// How far the ends have been read; `None` until all that matter have been.
     cursor: Option<FeedCursor>,
-    /// The first transaction that had not begun then.
+    /// The first transaction that had not begun at that reading.
     next_xid: i64,
-    /// When the last reading that came to its end was begun.
+    /// When the last complete reading began.
     read_at: Option<Instant>,
     /// The database's clock at the last step of a reading.
     now: Timestamp,
@@ -70,7 +71,7 @@ struct View {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     session: EndedSession,
-    /// Its place among all ends, once it was read.
+    /// The session's place among all ends, once it was read.
     at: Option<FeedPosition>,
 }
 
@@ -79,13 +80,13 @@ impl View {
         self.read_at.is_some_and(|at| at.elapsed() <= TRUSTED_AGE)
     }
 
-    /// Whether a cursor is of the history that was read last, and not of what came later.
+    /// Whether a cursor belongs to the history that was read last, and is not ahead of it.
     fn knows(&self, cursor: &FeedCursor) -> bool {
         let epoch = self.cursor.as_ref().map(FeedCursor::epoch);
         epoch == Some(cursor.epoch()) && cursor.at().xid < self.next_xid
     }
 
-    /// Takes in what was read, and tells whether any of it had not been before.
+    /// Takes in ends that were read, and tells whether any of them is new.
     ///
     /// The first place of an end counts: one whose transaction is not of this cluster can seem to be in
     /// another place later.
@@ -118,8 +119,8 @@ impl View {
         late.chain(self.in_order.range(later))
     }
 
-    /// The sessions of some ends whose tokens may be unexpired, at most `count`, and the last place that
-    /// was looked at if there are more.
+    /// The sessions of some ends whose tokens may be unexpired, at most `count`, and the last of their
+    /// places if there are more.
     fn take<'a>(
         &self,
         ends: impl Iterator<Item = (&'a FeedPosition, &'a EndedSession)>,
@@ -155,13 +156,13 @@ impl RevocationCache {
         }
     }
 
-    /// Whether it was renewed by a reading that began at `since` or later.
+    /// Whether the cache was renewed by a reading that began at `since` or later.
     pub(super) fn was_read_since(&self, since: Instant) -> bool {
         let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
         view.read_at.is_some_and(|at| at >= since)
     }
 
-    /// Forgets in which order the ends were: it is read again, or means nothing any more.
+    /// Forgets the order of the ends: it is read again, or has no meaning any more.
     pub(super) fn begin_anew(&self) {
         let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
         view.cursor = None;
@@ -177,8 +178,8 @@ impl RevocationCache {
         view.insert(ended);
     }
 
-    /// Takes in what a step of a reading found, that began at `read_at`, and tells whether any of it had
-    /// not been read before. With the last step, forgets sessions whose tokens have all expired.
+    /// Takes in one step of a reading that began at `read_at`, and tells whether it brought anything
+    /// new. With the last step, forgets sessions whose tokens have all expired.
     pub(super) fn advance(&self, read_at: Instant, step: UnseenEnds) -> bool {
         let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_news = view.insert(step.ended);
@@ -194,11 +195,11 @@ impl RevocationCache {
         is_news
     }
 
-    /// What is to be told to somebody who has seen this much, at most `count` sessions. That there are none
-    /// is not told from a view that is too old: it is `None` then.
+    /// The page for a reader who has come this far, of at most `count` sessions. A cache that is too
+    /// old does not say that there are none: the page is `None` then.
     ///
-    /// A cursor of another history, or one that is ahead of a view that was read after it had been handed
-    /// out, means nothing here: then all is told.
+    /// A cursor of another history has no meaning here, nor has one that is ahead of a cache that was
+    /// read later: then the page begins with the first end.
     pub(super) fn page(&self, since: &FeedStart, count: usize) -> Option<Revocations> {
         let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let head = view.cursor.as_ref()?;
@@ -226,7 +227,7 @@ impl RevocationCache {
         })
     }
 
-    /// Whether the view is fresh, and not older than a cursor.
+    /// Whether the cache is fresh, and not older than a cursor.
     pub(super) fn reaches(&self, since: &FeedStart) -> bool {
         let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
         match since {
@@ -235,7 +236,7 @@ impl RevocationCache {
         }
     }
 
-    /// Says how old it is and how much it holds, for a scrape.
+    /// Records the cache's age and size in the metrics.
     pub(super) fn record_metrics(&self) {
         let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let age = view
@@ -295,7 +296,7 @@ mod tests {
         }
     }
 
-    /// A view that was renewed just now.
+    /// A cache that was renewed just now.
     fn renewed(view: &RevocationCache, now: Timestamp) {
         let cursor = FeedCursor::new(1, FeedPosition::FIRST, vec![]);
         view.advance(Instant::now(), step(vec![], cursor, now));
@@ -355,7 +356,7 @@ mod tests {
         }
     }
 
-    /// Red where a page is told from the place of the cursor on alone.
+    /// Red where a page begins at the place of the cursor in every case.
     #[tokio::test(start_paused = true)]
     async fn a_page_has_the_ends_whose_commits_came_late_and_none_that_was_seen() {
         let view = RevocationCache::default();
@@ -375,7 +376,7 @@ mod tests {
         assert!(next.ended.is_empty() && !next.is_anew);
     }
 
-    /// Red where a cut page is told with the cursor of a whole one.
+    /// Red where a cut page has the cursor of a whole one.
     #[tokio::test(start_paused = true)]
     async fn pages_of_any_length_tell_each_end_once_it_is_seen() {
         let view = RevocationCache::default();

@@ -1,10 +1,10 @@
-//! This instance's ring of keys: kept as the database has it, and read at once when a request meets a
+//! This instance's key ring: a copy of the database's keys, read again at once when a request meets a
 //! key that is not in it.
 //!
 //! A key can be stored, sign, and have its token presented here before the next regular refresh. So an
-//! unknown `kid` is no verdict while the key may be newer than the last reading. One reading serves all
-//! requests that wait for one, and there are at most ten a second, so made-up tokens cannot flood the
-//! database.
+//! unknown `kid` is no verdict while the key may be newer than the last reading. One reading serves
+//! all requests that wait for one, and there are at most ten a second, so forged tokens cannot flood
+//! the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +37,8 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     began: Instant,
-    /// `None` while it runs, and for good if its request was dropped in the middle of it: that says
-    /// nothing, and the next one reads.
+    /// `None` while it runs. It stays `None` if its request was dropped meanwhile: then the next
+    /// request reads.
     has_succeeded: Option<bool>,
 }
 
@@ -64,7 +64,7 @@ impl RingReader {
         let caught_up = async {
             let mut state = self.state.lock().await;
             match state.last {
-                // Somebody else who waited has read for all.
+                // Another request that waited has read for all.
                 Some(Reading {
                     began,
                     has_succeeded: Some(has_succeeded),
@@ -111,9 +111,9 @@ impl Auth {
         self.0.ring_reader.refresh().await
     }
 
-    /// Reads the keys again, unless somebody does so for all who wait.
+    /// Reads the keys again, unless another request does so for all that wait.
     pub(super) async fn catch_up_with_keys(&self) -> Result<(), StoreError> {
-        // In a box: every check of a token has room for this one.
+        // In a box, or the future of every check of a token would have the size of this one.
         Box::pin(self.0.ring_reader.catch_up()).await
     }
 

@@ -1,4 +1,4 @@
-//! What other services may ask: whether a token is good.
+//! The question of other services: whether a token is good.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -6,22 +6,22 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::{Auth, AuthenticateError, Caller};
 use crate::store::StoreError;
 
-/// Nobody who may introspect.
+/// Not a client that may introspect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown client or wrong secret")]
 pub struct UnknownClient;
 
-/// What is said of a token (RFC 7662, section 2.2).
+/// The answer about a token (RFC 7662, section 2.2).
 #[derive(Debug)]
 pub enum Introspection {
     /// It is a good access token.
     Active(Caller),
-    /// It is anything else, and why is not said.
+    /// It is not, and the answer does not say why.
     Inactive,
 }
 
 impl Auth {
-    /// Checks who asks. The secret is compared in constant time; names are not secret.
+    /// Authenticates the caller. The secret is compared in constant time; names are not secret.
     pub fn authenticate_client(&self, id: &str, secret: &str) -> Result<(), UnknownClient> {
         let hash = digest(&SHA256, secret.as_bytes());
         let known = self.0.clients.iter().filter(|client| {

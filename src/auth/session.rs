@@ -6,11 +6,11 @@ use crate::telemetry::metrics::{SESSIONS_ENDED, SESSIONS_OPENED};
 
 use super::Auth;
 
-/// A session that was opened, and what that takes with it.
+/// A session that was opened, and the consequences to count.
 pub(super) struct OpenedSession {
     pub(super) session: Session,
     methods: AuthenticationMethods,
-    /// How many others it ended.
+    /// The number of other sessions that it ended.
     surplus: u64,
 }
 
@@ -28,8 +28,8 @@ impl Auth {
     /// attempts that led to it; `None` if the user was disabled or the password changed meanwhile.
     /// Nothing of it is counted yet.
     ///
-    /// That it ended some, other instances learn as they learn of any end, and so does this one: it may
-    /// yet not be committed.
+    /// This instance learns of the sessions that it ended in the same way as all others do: the
+    /// transaction may still fail.
     pub(super) async fn open_session(
         &self,
         tx: &mut Tx,

@@ -1,4 +1,4 @@
-//! Checking an access token, and what its owner may see and end.
+//! Checking an access token, and the sessions that its owner may see and end.
 
 use super::Auth;
 use super::legacy::LegacyCaller;
@@ -19,7 +19,7 @@ pub enum AuthenticateError {
     /// It is of the older service, and does not let its owner in: unknown, not imported from there,
     /// disabled, or signed out since.
     NoLegacyOwner,
-    /// The view of ended sessions is stale and the database failed.
+    /// The revocation cache is stale and the database failed.
     Store(StoreError),
 }
 
@@ -29,7 +29,7 @@ impl From<StoreError> for AuthenticateError {
     }
 }
 
-/// Whom an access token lets in.
+/// The caller whom an access token lets in.
 #[derive(Debug)]
 pub enum Caller {
     /// The owner of a session of ours.
@@ -63,7 +63,7 @@ impl From<AuthenticateError> for EndSessionError {
 
 impl Auth {
     /// Checks an access token and that its session has not ended. Writes nothing, and asks the
-    /// database only if this instance's view of ended sessions is stale.
+    /// database only if the revocation cache is stale.
     pub async fn authenticate(&self, token: &str) -> Result<AccessClaims, AuthenticateError> {
         let verified = self.verified(token, |tokens| tokens.verify_access(token));
         let claims = verified.await?.map_err(AuthenticateError::Invalid)?;
@@ -80,8 +80,8 @@ impl Auth {
         }
     }
 
-    /// The same for those who need not know the session: a token of the older service will do, if the
-    /// settings have us take them. Its owner is asked for in the database each time, as nothing else
+    /// The same for a caller that does not need the session: a token of the older service is accepted
+    /// too, if the settings say so. The database is asked for its owner each time, since nothing else
     /// knows of a sign-out.
     pub async fn identify(&self, token: &str) -> Result<Caller, AuthenticateError> {
         match self.authenticate(token).await {

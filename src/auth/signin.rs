@@ -14,7 +14,7 @@ use crate::token::{MissingKey, TokenPair};
 use super::session::OpenedSession;
 use super::{Auth, Limited, Pending};
 
-/// What a right password got.
+/// The answer to a right password.
 #[derive(Debug)]
 pub enum SignedIn {
     /// A session.
@@ -59,9 +59,9 @@ impl From<StoreError> for SigninError {
 /// A sign-in whose password is to be checked.
 struct Admission {
     pending: Pending,
-    /// Who has the address, unless a ceiling lets nobody in.
+    /// The user with the address, unless a ceiling lets nobody in.
     user: Option<User>,
-    /// The ceiling that refuses whoever does not have the right password.
+    /// The ceiling that refuses all but the right password.
     ceiling: Option<(AttemptKey, Limit)>,
 }
 
@@ -180,8 +180,8 @@ impl Auth {
     /// Nor does it stop the owner on the way, with another address of the same provider. But there
     /// are strangers among the provider's clients, so their failures have a ceiling as well.
     ///
-    /// What is done, and so the time of the answer, depends on the network alone and not on whether the
-    /// address has an account: where anybody is known from, a password is hashed.
+    /// The work, and so the time of the answer, depends on the network alone and not on whether the
+    /// address has an account: on a network that any user is known from, a password is hashed.
     async fn pass_ceiling(
         &self,
         client: &Client,
@@ -213,8 +213,8 @@ impl Auth {
         })
     }
 
-    /// Who is known from this network and from its provider's, and an attempt under the ceiling of
-    /// failures from there, if there is room; `None` if nobody is to be let through.
+    /// The users who are known from this network and from its provider's, and an attempt under the
+    /// ceiling of failures from there, if there is room; `None` if nobody is let through.
     async fn find_acquaintance(
         &self,
         client: &Client,
@@ -234,7 +234,7 @@ impl Auth {
         }
     }
 
-    /// Refuses for a ceiling. What other limits granted counts.
+    /// Refuses for a ceiling. The attempts that other limits granted count.
     async fn refuse_by(
         &self,
         client: &Client,
@@ -256,14 +256,15 @@ impl Auth {
                 if error.is_unavailable() {
                     pending.release().await;
                 }
-                // A defect is answered 500, which counts: what is still pending is counted when dropped.
+                // A defect is answered 500, which counts: attempts that are pending are counted when
+                // dropped.
                 Err(error)
             }
         }
     }
 
     /// The password is right: on to a session or to a challenge, and the attempts are settled with it.
-    /// Gives the user back who was disabled, or whose password changed, meanwhile.
+    /// Returns the user if they were disabled, or the password changed, meanwhile.
     async fn welcome(
         &self,
         client: &Client,
@@ -321,8 +322,8 @@ impl Auth {
 
     /// Makes a challenge, and puts its mail into the outbox in the same transaction.
     ///
-    /// Past the mail budget the answer is as ever and nothing is sent: whoever floods a mailbox
-    /// must not learn when to stop.
+    /// Past the limit on mails the answer is the same and nothing is sent: an attacker who floods a
+    /// mailbox must not learn when to stop.
     async fn open_challenge(
         &self,
         tx: &mut Tx,

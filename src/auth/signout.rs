@@ -34,7 +34,7 @@ impl Auth {
     /// its owner left a page open for longer than the token lives, and must not stay signed in.
     ///
     /// Nothing counts refusals, since there is nothing to guess; so there is a bound on how many of
-    /// them are written down.
+    /// them are recorded.
     pub async fn signout(&self, client: &Client, token: &str) -> Result<(), SignoutError> {
         let verified = self.verified(token, |tokens| tokens.verify_expired_access(token));
         let claims = match verified.await? {
@@ -69,7 +69,7 @@ impl Auth {
         client: &Client,
         reason: InvalidToken,
     ) -> SignoutError {
-        // It stands even if it cannot be written down.
+        // The refusal stands even if it cannot be recorded.
         if let Err(error) = self.record_refusal(&foreign(client, reason)).await {
             tracing::warn!(%error, "a refusal could not be written down");
         }

@@ -176,7 +176,7 @@ fn session_sentence(session: &SessionHistory, now: Timestamp) -> String {
     }
 }
 
-/// What was stored as given, without what a terminal would take for more than text.
+/// A text as it was stored, without characters that a terminal would take for commands.
 fn printable(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
@@ -225,7 +225,7 @@ fn event_title(event: &AuditRecord) -> String {
     format!("{}{outcome}", kind_name(kind))
 }
 
-/// What an event's reason says; the bare word if a later version wrote it.
+/// The sentence for an event's reason; the bare word if a later version wrote it.
 fn event_sentence(event: &AuditRecord) -> String {
     match AuditReason::from_stored(&event.reason) {
         Some(reason) => reason_sentence(reason).to_owned(),

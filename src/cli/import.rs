@@ -1,5 +1,5 @@
-//! `user import`: reads users from JSON lines, and tells every line that is bad. What is told never
-//! holds a value of the file: one could be a hash.
+//! `user import`: reads users from JSON lines, and reports every bad line. A report never holds a
+//! value of the file: it could be a hash.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -112,7 +112,7 @@ struct BadLine {
     reason: String,
 }
 
-/// What a file turned out to hold: users with the numbers of their lines.
+/// The content of a file: users with the numbers of their lines.
 #[derive(Debug, Default)]
 struct Lines {
     good: Vec<(usize, NewUser)>,
@@ -158,8 +158,8 @@ impl Seen {
     }
 }
 
-/// A line as it is written. The values are looked at one by one, since an error of serde's would
-/// repeat them.
+/// A line as it is written. The values are checked one by one, since an error of serde's would repeat
+/// them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Line {

@@ -137,8 +137,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Prints the last words. A standard error that nobody reads keeps the program from ending no longer
-/// than this.
+/// Prints the last line. A standard error that nobody reads delays the end of the program by at most a
+/// second.
 fn tell(line: String) {
     let (told, until_told) = mpsc::channel();
     thread::spawn(move || {
@@ -161,7 +161,7 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
     runtime.block_on(work)
 }
 
-/// What a command is to do with the database.
+/// The access that a command needs to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     /// Nothing that a standby could not answer.
@@ -195,7 +195,7 @@ async fn connect(config: &Config) -> anyhow::Result<Store> {
     })
 }
 
-/// Connects, and refuses a database that the command cannot do its work with, with what to do about it.
+/// Connects, and refuses a database that the command cannot use, with advice.
 async fn connect_migrated(config: &Config, access: Access) -> anyhow::Result<Store> {
     let store = connect(config).await?;
     if access == Access::Writes
@@ -227,7 +227,7 @@ fn actor(given: Option<&str>) -> Operator {
 
 /// The name of the user that this process runs as, or its number.
 fn system_user() -> Option<String> {
-    // What the system tells of a process belongs to that process's user.
+    // The owner of a process's files in /proc is the user of that process.
     let id = std::fs::metadata("/proc/self").ok()?.uid().to_string();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut fields = users

@@ -1,4 +1,4 @@
-//! What is printed: tables for eyes, JSON for programs.
+//! Output: tables for people, JSON for programs.
 
 use std::fmt;
 use std::io::{ErrorKind, Write as _, stdout};

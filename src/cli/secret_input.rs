@@ -1,4 +1,4 @@
-//! How a password comes in: from standard input or a prompt, never from an argument.
+//! Reading a password: from standard input or a prompt, never from an argument.
 
 use std::io::{IsTerminal as _, Read as _};
 
@@ -21,7 +21,7 @@ pub(super) fn from_stdin() -> anyhow::Result<PlainPassword> {
     PlainPassword::parse(text).context("the password")
 }
 
-/// Whether somebody is there to be asked.
+/// Whether there is a terminal to ask on.
 pub(super) fn has_terminal() -> bool {
     std::io::stdin().is_terminal()
 }

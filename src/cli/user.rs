@@ -1,4 +1,4 @@
-//! `user`: what operators do to users.
+//! `user`: the acts of operators on users.
 
 use std::path::PathBuf;
 
@@ -104,7 +104,7 @@ pub(super) struct OneUser {
     json: bool,
 }
 
-/// An address that somebody may have, though no new user could get it: it may be older than a rule.
+/// An address that a user may have although no new user could get it: it may be older than a rule.
 fn address_of_a_user(text: &str) -> Result<EmailAddress, InvalidEmailAddress> {
     let stored = || EmailAddress::from_stored(text.to_ascii_lowercase());
     text.parse().or_else(|error| stored().ok_or(error))

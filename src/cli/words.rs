@@ -9,7 +9,7 @@ use crate::domain::{
     UserChange,
 };
 
-/// What stands in the way, and what an operator can do about it.
+/// The sentence for an obstacle, with advice for the operator.
 pub(super) fn obstacle_text(obstacle: &Obstacle) -> String {
     match obstacle {
         Obstacle::NoUser => "Nobody has this address. `user create` makes a user.".to_owned(),
@@ -47,7 +47,7 @@ pub(super) fn obstacle_code(obstacle: &Obstacle) -> &'static str {
     }
 }
 
-/// What a limit refuses now.
+/// The sentence for a limit that refuses now.
 fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
     let from = match network {
         Some(network) => format!("from {network}"),
@@ -83,7 +83,7 @@ fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
     }
 }
 
-/// How far a code mail has come.
+/// The sentence for the state of a code mail.
 pub(super) fn mail_sentence(state: MailState) -> &'static str {
     match state {
         MailState::Waiting => "The code mail could not be handed to the mail server yet.",
@@ -98,7 +98,7 @@ pub(super) fn mail_sentence(state: MailState) -> &'static str {
     }
 }
 
-/// Why a session ended.
+/// The sentence for the end of a session.
 pub(super) fn end_sentence(reason: EndReason) -> &'static str {
     match reason {
         EndReason::SignedOut => "its owner signed out.",
@@ -118,7 +118,7 @@ pub(super) fn end_sentence(reason: EndReason) -> &'static str {
     }
 }
 
-/// What an event is about.
+/// The title of an event.
 pub(super) fn kind_name(kind: AuditKind) -> &'static str {
     match kind {
         AuditKind::Signin => "Sign-in",
@@ -133,7 +133,7 @@ pub(super) fn kind_name(kind: AuditKind) -> &'static str {
     }
 }
 
-/// What a reason in the audit log means.
+/// The sentence for a reason in the audit log.
 pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
     match reason {
         AuditReason::Granted(grant) => grant_sentence(grant),

@@ -1,4 +1,4 @@
-//! What is written down of what happened: who, what, with what outcome, from where, and why.
+//! The events of the audit log: the person, the act, its outcome, its origin and its reason.
 
 use super::words::words;
 use super::{
@@ -7,11 +7,11 @@ use super::{
 };
 
 words! {
-    /// What happened.
+    /// The kind of act.
     pub enum AuditKind {
-        /// Somebody tried to sign in.
+        /// An attempt to sign in.
         Signin = "signin",
-        /// Somebody tried to confirm a code.
+        /// An attempt to confirm a code.
         Confirm = "confirm",
         /// A refresh was refused, or came from a network that was new to its session (other granted
         /// ones are not recorded).
@@ -32,7 +32,7 @@ words! {
 }
 
 words! {
-    /// How it ended.
+    /// The outcome of the act.
     pub enum Outcome {
         /// As was asked.
         Granted = "granted",
@@ -44,13 +44,13 @@ words! {
 /// One line of the audit log. It has no place for a password, a code or a token.
 #[derive(Debug, Clone)]
 pub struct AuditEvent {
-    /// What happened.
+    /// The kind of act.
     pub kind: AuditKind,
-    /// How it ended.
+    /// The outcome of the act.
     pub outcome: Outcome,
-    /// Why.
+    /// The reason for the outcome.
     pub reason: AuditReason,
-    /// Whom it concerns, where known.
+    /// The user it concerns, where known.
     pub user_id: Option<UserId>,
     /// The address that was given, in canonical form.
     pub email: Option<EmailAddress>,
@@ -64,13 +64,13 @@ pub struct AuditEvent {
     pub request_id: Option<RequestId>,
     /// The operator who did it, as the operating system knows them.
     pub actor: Option<String>,
-    /// What else helps to understand it: until when a limit refuses, what a token lacks, a key's
-    /// id, what a mail server said.
+    /// Details: until when a limit refuses, why a token is invalid, a key's id, the reply of a mail
+    /// server.
     pub detail: Option<String>,
 }
 
 impl AuditEvent {
-    /// An event of a client's making.
+    /// An event that a client's request caused.
     #[must_use]
     pub fn by_client(
         kind: AuditKind,
@@ -85,7 +85,7 @@ impl AuditEvent {
         }
     }
 
-    /// An event of an operator's making.
+    /// An event that an operator caused.
     #[must_use]
     pub fn by_operator(kind: AuditKind, reason: impl Into<AuditReason>, actor: &Operator) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl AuditEvent {
         }
     }
 
-    /// An event of the server's own making.
+    /// An event that the server itself caused.
     #[must_use]
     pub fn bare(kind: AuditKind, outcome: Outcome, reason: impl Into<AuditReason>) -> Self {
         Self {

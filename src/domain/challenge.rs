@@ -90,9 +90,9 @@ impl fmt::Debug for OneTimeCode {
 pub struct Challenge {
     /// The 2FA token.
     pub challenge_id: ChallengeId,
-    /// Who is signing in.
+    /// The user who signs in.
     pub user_id: UserId,
-    /// What the code follows from.
+    /// The nonce from which the code follows.
     pub nonce: CodeNonce,
     /// When the code stops working.
     pub expires_at: Timestamp,

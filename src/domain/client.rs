@@ -1,4 +1,4 @@
-//! Who is asking: the network a request comes from and what it says of itself.
+//! The client of a request: its network and the name that it gives itself.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,8 +9,8 @@ use super::RequestId;
 
 /// The network by which attempts are counted: an IPv4 address, or the /64 of an IPv6 one.
 ///
-/// A subscriber commands a whole /64, so counting single IPv6 addresses would count nothing. An
-/// IPv4 address in IPv6 clothes (`::ffff:a.b.c.d`) is the IPv4 address.
+/// A subscriber commands a whole /64, so counting single IPv6 addresses would count nothing. An mapped
+/// IPv4 address (`::ffff:a.b.c.d`) is the IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientNetwork(IpNet);
 
@@ -33,8 +33,9 @@ impl ClientNetwork {
         Self(net)
     }
 
-    /// The provider's network around it: a /16 of IPv4 addresses or a /32 of IPv6 ones, which is what
-    /// registries hand out to providers and what a client's address mostly stays within when it changes.
+    /// The provider's network around it: a /16 of IPv4 addresses or a /32 of IPv6 ones. Registries
+    /// give providers networks of this size, and a client's address usually stays within one when it
+    /// changes.
     #[must_use]
     pub fn provider(&self) -> IpNet {
         let (address, length) = match self.0 {
@@ -68,8 +69,8 @@ impl fmt::Display for ClientNetwork {
     }
 }
 
-/// What a client calls itself, for its owner to recognise a session by: printable ASCII, at most
-/// 200 characters. It is shown, never decided by.
+/// The `User-Agent` of a client, by which an owner recognises a session: printable ASCII, at most 200
+/// characters. It is shown, and decides nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserAgent(String);
 
@@ -123,8 +124,8 @@ impl UserAgent {
     }
 }
 
-/// What a text contains, and the program that it names by that. The first one counts: a browser also
-/// claims to be those that came before it.
+/// A part of the text, and the program that it names. The first match counts: a browser also names the
+/// browsers before it.
 const PROGRAMS: [(&str, &str); 19] = [
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),
@@ -158,12 +159,12 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
-/// The circumstances of one request.
+/// The origin of one request.
 #[derive(Debug, Clone)]
 pub struct Client {
     /// The network that its attempts count for.
     pub network: ClientNetwork,
-    /// What it calls itself.
+    /// Its `User-Agent`.
     pub user_agent: Option<UserAgent>,
     /// The request's id.
     pub request_id: RequestId,

@@ -39,7 +39,7 @@ impl Clock {
         Self::new(Utc::now)
     }
 
-    /// A clock that tells whatever `now` returns.
+    /// A clock that tells the time that `now` returns.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }

@@ -8,8 +8,8 @@ use serde::Serialize;
 /// The longest address that SMTP can carry (RFC 5321, section 4.5.3.1.3, less the brackets).
 const MAX_BYTES: usize = 254;
 
-/// An email address in canonical form: ASCII, lower case, one `@` with something on both sides,
-/// at most 254 bytes, and nothing that one mail server reads otherwise than another.
+/// An email address in canonical form: ASCII, lower case, one `@` with something on both sides, at
+/// most 254 bytes, and no form that mail servers read differently.
 ///
 /// Sign-in, limits, the database's unique index and the command line all go through here, so an
 /// address has one spelling everywhere.
@@ -78,8 +78,8 @@ impl FromStr for EmailAddress {
     }
 }
 
-/// `atext` and the dot (RFC 5321, section 4.1.2), but for what mail servers disagree about: quoted
-/// local parts, and the signs of old routes. A relay that knows those (Postfix does unless told
+/// `atext` and the dot (RFC 5321, section 4.1.2), without the forms that mail servers disagree about:
+/// quoted local parts, and the signs of old routes. A relay that knows those (Postfix does unless told
 /// otherwise) takes `user%host@relay`, and `host!user@relay`, for `user@host`.
 fn is_local_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"#$&'*+-/=?^_`{|}~.".contains(&byte)
@@ -89,8 +89,9 @@ fn is_domain_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
 }
 
-/// Words with a dot between them (a `Dot-string` of RFC 5321). What begins like an option, a file or
-/// a pipe is one to some program on the way; Postfix or Exim refuses it unless told otherwise.
+/// Words with a dot between them (a `Dot-string` of RFC 5321). A word that begins like an option, a
+/// file or a pipe is taken for one by some program on the way; Postfix or Exim refuses it unless told
+/// otherwise.
 fn is_local_part(local: &str) -> bool {
     local.split('.').all(|word| !word.is_empty()) && !local.starts_with(['-', '/', '|'])
 }

@@ -1,12 +1,12 @@
-//! How far somebody has read among the sessions that ended.
+//! A reader's position among the sessions that ended.
 //!
 //! The ends are in the order of the transactions that made them, and a transaction is seen after its
-//! commit, which may come long after those of later ones. So a cursor is the last end that was seen, and
-//! the transactions from before it that were still under way. Whatever is neither before the one nor
-//! among the others has been seen; no clock and no margin is in it.
+//! commit, which may come long after those of later ones. So a cursor is the last end that was seen,
+//! and the transactions from before it that were still under way. Every end up to that one has been
+//! seen, but for those of the transactions that it names. No clock and no margin is in it.
 //!
-//! That the position is an end which was seen, and not how far the ids of transactions have been given
-//! out, is on purpose: an id that left no trace on the disk is given out again after a crash.
+//! The position is an end that was seen, and on purpose not the highest transaction id: an id that
+//! left no trace on the disk is given out again after a crash.
 
 use std::fmt;
 use std::str::FromStr;
@@ -44,7 +44,7 @@ impl FeedPosition {
     };
 }
 
-/// What somebody has seen of the ends.
+/// The ends that a reader has seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedCursor {
     /// In which history of a database's cluster the ids of transactions mean something: another one
@@ -57,7 +57,7 @@ pub struct FeedCursor {
 }
 
 impl FeedCursor {
-    /// What has been seen: all up to `at` but for what the transactions `in_flight` ended.
+    /// A cursor that has seen all ends up to `at` but for those of the transactions `in_flight`.
     ///
     /// Of very many of them the cursor forgets the last, and stands before these: then some ends are seen
     /// again.
@@ -104,7 +104,7 @@ impl FeedCursor {
         xid < self.at.xid && self.in_flight.binary_search(&xid).is_err()
     }
 
-    /// The cursor of those who have seen what either has. Both are of one history.
+    /// The cursor of a reader who has seen all that either has. Both are of one history.
     #[must_use]
     pub fn joined(&self, other: &Self) -> Self {
         let (far, near) = if self.at >= other.at {
@@ -115,7 +115,7 @@ impl FeedCursor {
         self.up_to(far.at, near, far)
     }
 
-    /// The cursor of those who have seen of what either has no more than what comes before `at`, and that.
+    /// The cursor of a reader who has seen all that either has, up to `at` and no further.
     #[must_use]
     pub fn joined_up_to(&self, other: &Self, at: FeedPosition) -> Self {
         self.up_to(at, self, other)
@@ -139,7 +139,7 @@ impl fmt::Display for FeedCursor {
     }
 }
 
-/// Where to go on in the ends, as somebody said.
+/// Where a reader wants to go on among the ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedStart {
     /// From the beginning, with all ends that matter.
@@ -148,18 +148,18 @@ pub enum FeedStart {
     After(FeedCursor),
 }
 
-/// Not a cursor that was ever handed out.
+/// The text is no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a cursor")]
 pub struct InvalidFeedCursor;
 
 impl FeedStart {
-    /// What [`FromStr`] takes, as a regular expression.
+    /// The form that [`FromStr`] takes, as a regular expression.
     pub const PATTERN: &'static str =
         "^([0-9]{1,18}|[0-9a-f]{16}-[0-9a-f]{1,15}-[0-9a-f]{32}(-[0-9a-f]{1,15}){0,64})$";
 }
 
-/// Reads a cursor. One of the older kind, a time, begins anew: the two do not compare.
+/// Reads a cursor. One of the older kind, a time, begins from the start: the two do not compare.
 impl FromStr for FeedStart {
     type Err = InvalidFeedCursor;
 

@@ -34,7 +34,7 @@ impl SessionId {
 }
 
 impl SessionId {
-    /// Reads what a client sent: the hyphenated form of a UUID and no other.
+    /// Reads an id that a client sent: the hyphenated form of a UUID and no other.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         parse_hyphenated(text).map(Self)
@@ -60,7 +60,7 @@ impl ChallengeId {
         Self(Uuid::new_v4())
     }
 
-    /// Reads what a client sent: the hyphenated form of a UUID and no other.
+    /// Reads an id that a client sent: the hyphenated form of a UUID and no other.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         parse_hyphenated(text).map(Self)
@@ -85,7 +85,8 @@ impl fmt::Debug for ChallengeId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MailId(pub Uuid);
 
-/// How often a session's tokens were issued; 1 when it opens. A refresh token carries it as `gen`.
+/// The number of token pairs that a session has had; 1 when it opens. A refresh token carries it as
+/// `gen`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(pub i64);
@@ -118,7 +119,8 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// What ties an answer, its log lines and its audit events together: the `X-Request-Id` header.
+/// The id of a request: it ties the answer, the log lines and the audit events together. The header is
+/// `X-Request-Id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(String);
 

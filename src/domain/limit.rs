@@ -1,11 +1,11 @@
-//! What a limit is: so many attempts in a window, then a block.
+//! Limits: so many attempts in a window, then a block.
 
 use std::time::Duration;
 
 use super::Timestamp;
 use super::words::words;
 
-/// What attempts are counted by: a keyed hash, so that the table of attempts names nobody.
+/// The key by which attempts are counted: a keyed hash, so that the table of attempts names nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
     /// Which limit it belongs to.
@@ -39,14 +39,14 @@ words! {
 /// An attempt that was reserved and whose outcome is open: it takes up room, and counts for nothing yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptInFlight {
-    /// What it is counted by.
+    /// The key by which it is counted.
     pub key: AttemptKey,
     /// When it was reserved, which names it.
     pub at: Timestamp,
 }
 
 impl AttemptInFlight {
-    /// Whether it counts now that it was answered: whatever its outcome, but where failures alone do.
+    /// Whether it counts now that it was answered: always, except where only failures count.
     #[must_use]
     pub fn counts(&self, is_failure: bool) -> bool {
         is_failure || self.key.scope != LimitScope::SigninFailures
@@ -60,8 +60,8 @@ pub struct Limit {
     pub attempts: u32,
     /// The window's length.
     pub window: Duration,
-    /// How long everything is refused after one too many. `None`: until the oldest attempt
-    /// leaves the window, which is what the wide ceilings do.
+    /// The time for which every attempt is refused after one too many. `None`, for the wide ceilings:
+    /// until the oldest attempt leaves the window.
     pub block: Option<Duration>,
 }
 
@@ -86,7 +86,7 @@ impl Limit {
     }
 }
 
-/// What became of the wish to make an attempt.
+/// The answer to a reservation of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reservation {
     /// There is room for it: it may go ahead.
@@ -103,14 +103,13 @@ pub enum Reservation {
 pub struct LimitRefusal {
     /// When that will be, by the database's clock.
     pub until: Timestamp,
-    /// The true rest of it, rounded up to whole seconds, at least one.
+    /// The time until then, rounded up to whole seconds, at least one.
     pub retry_after: Duration,
     /// Whether this very attempt started a block, so that it is told once.
     pub started_now: bool,
 }
 
-/// The time from `now` to `until`, rounded up to whole seconds and at least one: what
-/// `Retry-After` says.
+/// The time from `now` to `until`, rounded up to whole seconds and at least one, as in `Retry-After`.
 #[must_use]
 pub fn seconds_until(until: Timestamp, now: Timestamp) -> Duration {
     let millis = (until - now).num_milliseconds().max(1).unsigned_abs();

@@ -17,14 +17,14 @@ pub struct MasterKey(Prk);
 #[error("must be 32 random bytes in base64, as `openssl rand -base64 32` prints them")]
 pub struct InvalidMasterKey;
 
-/// What a derived key is for. Two purposes never share a key.
+/// The purpose of a derived key. Two purposes never share a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Sealing private signing keys at rest.
     SealSigningKeys,
     /// Turning a challenge's nonce into its six digits.
     OneTimeCodes,
-    /// Hashing what attempts are counted by, so that the table names nobody.
+    /// Hashing the keys of attempts, so that the table names nobody.
     AttemptKeys,
 }
 

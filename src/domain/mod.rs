@@ -1,4 +1,4 @@
-//! The vocabulary: what the rest of the program talks about, and the rules that need no database.
+//! The vocabulary of the program, and the rules that need no database.
 //!
 //! Nothing here does I/O, waits, or knows a framework. A value of one of these types is valid by
 //! construction: parsing happens once, at the edge, and never again.

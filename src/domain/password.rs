@@ -24,7 +24,7 @@ pub enum InvalidPassword {
     /// Nothing was typed.
     #[error("must not be empty")]
     Empty,
-    /// More than any person types, and a way to make hashing dear.
+    /// Longer than any person types. Such a text would make hashing expensive.
     #[error("must be at most 1024 bytes long")]
     TooLong,
 }
@@ -76,8 +76,8 @@ impl PlainPassword {
         typed.expose_secret().as_bytes()
     }
 
-    /// What a stored hash may have been made of: the normalised form, and what was typed where that is
-    /// another.
+    /// The texts of which a stored hash may have been made: the normalised form, and the typed one
+    /// where it is different.
     #[must_use]
     pub fn forms(&self) -> Vec<&[u8]> {
         let typed = self.typed.as_ref().map(|_| self.expose_typed());
@@ -118,7 +118,7 @@ impl fmt::Debug for PlainPassword {
 pub struct PasswordHash(SecretString);
 
 impl PasswordHash {
-    /// Wraps what a hashing function or the database gave.
+    /// Wraps the output of a hashing function or a stored hash.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(text.into())

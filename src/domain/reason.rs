@@ -1,4 +1,4 @@
-//! Why something happened: the one vocabulary of reasons.
+//! The reasons of events and refusals, in one vocabulary.
 //!
 //! A reason is of a group, and each group is an enum with the words that are stored: [`AuditReason`] is
 //! any of them. A use case that refuses for reasons of one group says so in its error. Where two groups
@@ -8,7 +8,7 @@ use super::LimitScope;
 use super::words::words;
 
 words! {
-    /// How a sign-in was granted.
+    /// The ways in which a sign-in is granted.
     pub enum SigninGrant {
         /// The password, or the code after it, was right.
         SessionOpened = "session_opened",
@@ -71,7 +71,7 @@ words! {
 }
 
 words! {
-    /// How a session was refreshed from a network from which it had not been used before.
+    /// A session was used from a network from which it had not been used before.
     pub enum NewNetwork {
         /// With its current token.
         Current = "other_network",
@@ -103,7 +103,7 @@ words! {
 }
 
 words! {
-    /// How an operator changed a user.
+    /// An operator's change to a user.
     pub enum UserChange {
         /// The user was made.
         Created = "created",
@@ -129,7 +129,7 @@ words! {
 }
 
 words! {
-    /// How an operator or the server changed the signing keys.
+    /// A change to the signing keys by an operator or by the server.
     pub enum KeyChange {
         /// The first key was made.
         FirstMade = "first_key_made",
@@ -147,7 +147,7 @@ words! {
 }
 
 words! {
-    /// What became of a mail.
+    /// The outcome of a mail.
     pub enum MailOutcome {
         /// The mail server took it.
         Sent = "mail_sent",
@@ -204,7 +204,7 @@ impl From<LimitScope> for LimitReached {
 }
 
 words! {
-    /// What happened because too much came at once.
+    /// The effects of too many requests at once.
     pub enum Overload {
         /// More sign-ins came at once than passwords can be checked.
         Overloaded = "overloaded",
@@ -255,7 +255,7 @@ macro_rules! groups {
 }
 
 groups! {
-    /// Why, or what exactly. `explain` has a sentence for each.
+    /// The reason for an outcome, or its exact kind. `explain` has a sentence for each.
     pub enum AuditReason {
         /// A sign-in was granted.
         Granted(SigninGrant),

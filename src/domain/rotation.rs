@@ -28,7 +28,7 @@ pub struct RotationFacts {
 }
 
 impl RotationFacts {
-    /// How much of the grace is used up at `now`.
+    /// The part of the grace that is used up at `now`.
     fn grace_used(&self, now: Timestamp) -> TimeDelta {
         let stalled = TimeDelta::from_std(self.stalled).unwrap_or(TimeDelta::MAX);
         (now - self.grace_from - stalled).max(TimeDelta::zero())
@@ -237,7 +237,7 @@ mod tests {
         );
     }
 
-    /// Red where it is extended whatever was left of it.
+    /// Red where it is extended even if none of it was left.
     #[test]
     fn what_was_left_of_the_grace_is_left_of_it_afterwards_and_what_had_run_out_stays_so() {
         let later = |stalled, presented, now| {

@@ -53,9 +53,9 @@ impl FromStr for TwoFactor {
 pub struct User {
     /// The user's number.
     pub user_id: UserId,
-    /// Where codes go, and the name to sign in with.
+    /// The address that codes are sent to and that the user signs in with.
     pub email: EmailAddress,
-    /// What a password is checked against; a user without one cannot sign in.
+    /// The hash against which a password is checked. A user without one cannot sign in.
     pub password_hash: Option<PasswordHash>,
     /// Whether signing in takes a code.
     pub two_factor: TwoFactor,

@@ -1,7 +1,7 @@
 //! Enums whose variants are stored as fixed words.
 
-/// Makes an enum with a word for each variant, and both ways between them: what writes a word and
-/// what reads it back cannot drift apart, and no variant is forgotten by either.
+/// Makes an enum with a word for each variant, and both ways between them: the writing and the reading
+/// of a word cannot drift apart, and neither forgets a variant.
 macro_rules! words {
     (
         $(#[$about:meta])*

@@ -17,7 +17,7 @@ pub struct AccessClaims {
     /// The user's number, in decimal.
     #[serde(with = "decimal")]
     pub sub: UserId,
-    /// Who it is for.
+    /// The services that it is for.
     pub aud: String,
     /// The application it was issued to.
     pub client_id: String,
@@ -33,7 +33,7 @@ pub struct AccessClaims {
     pub sid: SessionId,
     /// When the session was opened.
     pub auth_time: i64,
-    /// How its owner proved who they are (RFC 8176).
+    /// The methods by which its owner proved who they are (RFC 8176).
     pub amr: Vec<String>,
     /// The owner's address.
     #[serde(deserialize_with = "canonical_email")]
@@ -124,7 +124,7 @@ fn canonical_session_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Se
     canonical_uuid(deserializer).map(SessionId)
 }
 
-/// A generation that there can have been: they count from one.
+/// A generation that can exist: they count from one.
 fn issued_generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Generation, D::Error> {
     let generation = Generation::deserialize(deserializer)?;
     if generation.0 < 1 {

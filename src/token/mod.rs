@@ -41,7 +41,7 @@ pub use ring::{KeyRing, KeyRingError, Ring};
 pub use seal::{Sealer, UnsealError};
 pub use sealed_key::{ImportedKey, SealedKey};
 
-/// How far back, in seconds, the database's clock may step when another server takes over.
+/// The seconds by which the database's clock may step back when another server takes over.
 const CLOCK_STEP: i64 = 5;
 
 /// No token of ours is longer, and no longer one is read.
@@ -100,7 +100,7 @@ impl fmt::Debug for IssuedToken {
     }
 }
 
-/// What a generation of a session gets.
+/// The tokens of a session's generation.
 #[derive(Debug, Clone)]
 pub struct TokenPair {
     /// For the services.
@@ -145,7 +145,7 @@ impl Kind {
         }
     }
 
-    /// An id that follows from what the token stands for.
+    /// An id that follows from the session and its generation.
     fn token_id(self, session_id: SessionId, generation: Generation) -> Uuid {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(self.typ().as_bytes());
@@ -179,7 +179,7 @@ impl Tokens {
         &self.ring
     }
 
-    /// Who signs: `iss`.
+    /// The issuer: `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
@@ -252,8 +252,8 @@ impl Tokens {
         Ok(claims)
     }
 
-    /// The same but for its `exp`: one that is ours and has expired lets nobody in, but its owner may
-    /// still sign out with it.
+    /// The same without `exp`: an expired token of ours lets nobody in, but its owner may still sign
+    /// out with it.
     pub fn verify_expired_access(&self, token: &str) -> Result<AccessClaims, InvalidToken> {
         self.verify(token, Kind::Access, &self.access_rules)
     }
@@ -263,8 +263,8 @@ impl Tokens {
         self.check_expiry(claims.exp)
     }
 
-    /// Checks a refresh token in the same way, but for its `exp`: one that is ours and has expired
-    /// still tells which session it is about, by which attempts are counted.
+    /// Checks a refresh token in the same way, without `exp`: an expired one of ours still names its
+    /// session, for which attempts are counted.
     pub fn verify_refresh(&self, token: &str) -> Result<RefreshClaims, InvalidToken> {
         self.verify(token, Kind::Refresh, &self.refresh_rules)
     }
@@ -274,9 +274,9 @@ impl Tokens {
         self.check_expiry(claims.exp)
     }
 
-    /// Whether a token whose key is not in the ring may be under one that was stored after the ring was
-    /// last known to be complete. What it says of itself is not verified: a key signs only what is
-    /// issued once it is stored, by one and the same clock, so an older token is none of ours.
+    /// Whether a token whose key is not in the ring may be under one that was stored after the ring
+    /// was last known to be complete. Its claims are not verified yet: a key signs only tokens that
+    /// are issued after it was stored, by one and the same clock, so an older token is none of ours.
     #[must_use]
     pub fn may_have_newer_key(&self, token: &str) -> bool {
         let issued_at = read_issued_at(token);
@@ -306,8 +306,8 @@ impl Tokens {
     }
 }
 
-/// What `jsonwebtoken` is to check. Expiry is not among it: it would ask the machine's clock, allow
-/// a leeway and round; the typed claims and [`Tokens::check_expiry`] do not.
+/// The checks for `jsonwebtoken` to make. Expiry is not among them: the library would ask the
+/// machine's clock, allow a leeway and round. The typed claims and [`Tokens::check_expiry`] do not.
 fn rules(issuer: &str, audience: &str) -> Validation {
     let mut rules = Validation::new(Algorithm::RS256);
     rules.set_required_spec_claims(&["exp", "iss", "sub", "aud"]);

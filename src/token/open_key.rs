@@ -1,4 +1,4 @@
-//! A stored key, opened: what signs, what verifies, and its public forms.
+//! A stored key, opened: its signer, its verifier, and its public forms.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::PublicKey;
@@ -65,7 +65,7 @@ impl OpenKey {
         })
     }
 
-    /// Whether its own public part verifies what it signs.
+    /// Whether its own public part verifies its signature.
     pub(super) fn is_sound(&self) -> bool {
         let Some(signer) = &self.signer else {
             return false;

@@ -1,4 +1,4 @@
-//! How private keys lie in the database: AES-256-GCM under a key derived from the master key.
+//! The seal of private keys in the database: AES-256-GCM under a key derived from the master key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::domain::{KeyId, MasterKey, Purpose};
 #[derive(Clone)]
 pub struct Sealer(Arc<RandomizedNonceKey>);
 
-/// The seal does not open: another master key, or a row that somebody changed.
+/// The seal does not open: another master key, or a row that was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the master key does not open the signing key {0}: set secrets.master_key to the one that \

@@ -21,7 +21,7 @@ pub struct SealedKey {
     pub sealed_private_key: Option<Vec<u8>>,
 }
 
-/// What a PEM file turned out to hold.
+/// The kind of key in a PEM file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImportedKey {
     /// A key that can sign.

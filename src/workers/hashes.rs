@@ -7,11 +7,12 @@ use tokio_util::sync::CancellationToken;
 use super::trouble::Trouble;
 use crate::auth::Auth;
 
-/// How often. What an import brings is known this soon, or at the first check of such a hash.
+/// The time between two readings. The kinds of an import are known this soon, or at the first check of
+/// such a hash.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Learns what the hashes in use cost to check, until `stop`. While the database is away, or there is
-/// no room to measure, what is known stays.
+/// Learns the cost of checking the hashes in use, until `stop`. While the database is away, or there
+/// is no room to measure, the known costs stay.
 pub async fn follow_hash_kinds(auth: Auth, stop: CancellationToken) {
     let mut trouble = Trouble::new("learning which kinds of hashes are in use");
     loop {

@@ -25,8 +25,7 @@ pub async fn beat(store: Store, stop: CancellationToken) {
     }
 }
 
-/// Once the database answers again, lets it know which refreshes it kept from their answers, until
-/// `stop`.
+/// Records the refreshes that got no answer, once the database answers again, until `stop`.
 pub async fn tell_unanswered(auth: Auth, stop: CancellationToken) {
     let mut trouble = Trouble::new("writing down the refreshes without an answer");
     loop {

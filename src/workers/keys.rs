@@ -11,10 +11,10 @@ use crate::auth::{Auth, KeyRefresh, KeysError, SigningKeys};
 use crate::domain::{KeyPurpose, KeyStage, KeyState};
 use crate::telemetry::metrics::{SIGNING_KEY_AGE, SIGNING_KEY_ROTATION, SIGNING_KEYS};
 
-/// How often the keys are read: a revoked key is refused everywhere within a second.
+/// The time between two readings of the keys: a revoked key is refused everywhere within a second.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often sessions of revoked keys are looked for.
+/// The time between two searches for sessions of revoked keys.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Keeps the ring of `auth` as the database has it, until `stop`. While the database is away, or
@@ -67,8 +67,8 @@ fn show(refresh: &KeyRefresh, states: &[KeyState], rotate_after: Option<Duration
     SIGNING_KEY_ROTATION.set(lasts - age, []);
 }
 
-/// Ends the sessions that revoked keys still have, until `stop`: whoever revokes a key ends them,
-/// but may be cut short, and an instance may refresh one before it learns of the revocation.
+/// Ends the sessions that revoked keys still have, until `stop`: the command that revokes a key ends
+/// them, but may be cut short, and an instance may refresh one before it learns of the revocation.
 pub async fn end_sessions_of_revoked_keys(keys: Arc<SigningKeys>, stop: CancellationToken) {
     let mut trouble = Trouble::new("ending the sessions of revoked keys");
     while stop

@@ -1,4 +1,4 @@
-//! Writes down how many refusals were not written down one by one.
+//! Records how many refusals were not recorded one by one.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::trouble::Trouble;
 use crate::auth::Auth;
 
-/// How often. What was left out since is lost with the process, but not if it is told to stop.
+/// The time between two records. A count since the last one is lost if the process dies, but not if it
+/// is told to stop.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Writes the count down until `stop`, and once more then.
+/// Records the count until `stop`, and once more then.
 pub async fn record_left_out(auth: Auth, stop: CancellationToken) {
     let mut trouble = Trouble::new("writing down how many refusals were left out");
     loop {

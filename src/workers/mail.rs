@@ -13,7 +13,7 @@ use crate::store::Due;
 /// For mails on the way when the process is told to stop; the app waits for a second.
 const FAREWELL: Duration = Duration::from_millis(600);
 
-/// Sends what is due until `stop`, then lets what is on the way arrive for a moment.
+/// Sends the mails that are due until `stop`, then lets those on the way arrive for a moment.
 pub async fn send_mails(delivery: Delivery, stop: CancellationToken) {
     tokio::select! {
         () = send_until(&delivery, &stop) => {}

@@ -1,4 +1,4 @@
-//! Reads what the metrics need of the database, so that a scrape need not ask it.
+//! Reads the database for the metrics, so that a scrape need not.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::telemetry::metrics::{
     TABLE_DEAD_ROWS, TABLE_SIZE,
 };
 
-/// How often the database is looked at.
+/// The time between two readings of the database.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Every so many rounds the sizes of tables are read: they change slowly, and reading them takes
@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const SIZES_ROUNDS: u32 = 12;
 
 /// A difference between this machine's clock and the database's that is worth a line in the log, in
-/// seconds: what other verifiers may not take for nothing.
+/// seconds: other verifiers may not tolerate more.
 const SKEW_TOLD: f64 = 5.0;
 
 /// Measures until `stop`.

@@ -1,4 +1,4 @@
-//! What goes on beside the requests: each worker is a loop that survives its own errors.
+//! The work beside the requests: each worker is a loop that survives its own errors.
 
 mod hashes;
 mod heartbeat;

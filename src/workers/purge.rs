@@ -1,4 +1,4 @@
-//! Removes what no longer decides anything.
+//! Removes rows that no longer decide anything.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::config::AuditConfig;
 use crate::store::{PurgedTable, Store, StoreError};
 use crate::telemetry::metrics::{MAILS, PURGED_ROWS};
 
-/// How often, when there was little to do.
+/// The time between two rounds when there was little to do.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Rows per table and round: a transaction stays short, and no lock is held for long.
@@ -35,12 +35,12 @@ pub async fn purge(store: Store, audit: AuditConfig, stop: CancellationToken) {
     }
 }
 
-/// What came of one round.
+/// The result of one round.
 #[derive(Debug, Default)]
 pub struct Round {
     /// Whether a table had a full batch, and so probably more.
     pub is_full: bool,
-    /// What failed first. It keeps no other table from its turn.
+    /// The first failure. The other tables have their turn all the same.
     pub failed: Option<StoreError>,
 }
 

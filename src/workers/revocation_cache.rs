@@ -1,12 +1,11 @@
-//! Keeps this instance's view of ended sessions fresh.
+//! Keeps the revocation cache fresh.
 
 use tokio_util::sync::CancellationToken;
 
 use super::trouble::Trouble;
 use crate::auth::Auth;
 
-/// Renews the view until `stop`. While the database is away the view grows stale, and those who ask
-/// it are told so.
+/// Renews the cache until `stop`. While the database is away the cache grows stale, and says so.
 pub async fn follow_ended_sessions(auth: Auth, stop: CancellationToken) {
     let mut trouble = Trouble::new("reading the ended sessions");
     loop {

@@ -1,4 +1,4 @@
-//! What a loop tells of its failures: each outage once, and its end.
+//! The log of a loop's failures: each outage once, and its end.
 
 use std::error::Error;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use crate::telemetry::causes;
 
-/// For how long nothing must fail until an outage is over: one that comes and goes is one.
+/// An outage has ended when nothing has failed for this long: one that comes and goes is one outage.
 const CALM: Duration = Duration::from_secs(2);
 
-/// How often at most another cause of the same outage is told.
+/// The least time between two causes of the same outage in the log.
 const AGAIN: Duration = Duration::from_mins(1);
 
 /// The failures of one kind of work.

@@ -1,5 +1,6 @@
 //! A worker that ends before it was told to is missed: mails stay, or ends of sessions go unnoticed.
-//! It is not started again, since what it held in memory may be half done; a restart of the process is.
+//! It is not started again, since its state in memory may be half changed. The process is to be
+//! restarted.
 
 use tokio_util::sync::CancellationToken;
 

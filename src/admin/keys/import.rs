@@ -14,10 +14,10 @@ use crate::token::{ImportedKey, SealedKey};
 /// Keys of older services at a time: a token that names none is tried against each.
 pub(super) const MAX_LEGACY_KEYS: usize = 4;
 
-/// How many days away the end of such a key may be.
+/// The end of such a key is at most this many days away.
 pub(super) const MAX_LEGACY_DAYS: u64 = 90;
 
-/// What became of a key to import.
+/// The result of an import.
 #[derive(Debug, Clone)]
 pub enum Imported {
     /// It signs, or will.

@@ -1,4 +1,4 @@
-//! What operators do to the signing keys.
+//! The acts of operators on the signing keys.
 
 mod import;
 mod list;

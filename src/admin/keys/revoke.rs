@@ -12,17 +12,17 @@ use crate::domain::{
 };
 use crate::store::{StoreError, Tx};
 
-/// How long a revocation waits for the statements that began before it: longer than a statement of ours
-/// may take.
+/// A revocation waits for this long for the statements that began before it: longer than a statement
+/// of ours may take.
 const READERS_END: Duration = Duration::from_secs(3);
 
-/// How often it is read whether they have ended.
+/// The time between two readings of whether they have ended.
 const READERS_POLL: Duration = Duration::from_millis(5);
 
-/// What the revocation of a key did.
+/// The result of a revocation.
 #[derive(Debug, Clone)]
 pub struct Revoked {
-    /// What happened to the other keys.
+    /// The consequence for the other keys.
     pub plan: Revocation,
     /// The new key, if one was made.
     pub made: Option<KeyId>,
@@ -100,7 +100,7 @@ impl Admin {
     }
 }
 
-/// What the key `key_id`, one of `keys`, signs.
+/// The purpose of the key `key_id`, one of `keys`.
 fn purpose_of(keys: &[SigningKeyRecord], key_id: &KeyId) -> KeyPurpose {
     let key = keys.iter().find(|key| key.key_id == *key_id);
     key.map_or(KeyPurpose::Access, |key| key.purpose)

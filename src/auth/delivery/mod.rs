@@ -35,11 +35,11 @@ use places::{Place, Places};
 /// After what time another instance takes a mail over from one that died.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// How often a lease is renewed while its mail is sent. Two renewals may fail.
+/// The time between two renewals of a lease while its mail is sent. Two renewals may fail.
 const RENEWAL: Duration = Duration::from_secs(3);
 
-/// How long a mail that may have arrived waits before it is sent once more: most mails that arrive after
-/// all have done so by then, and the code still works.
+/// A mail that may have arrived waits for this long before it is sent once more: most mails that
+/// arrive after all have arrived by then, and the code still works.
 const SECOND_COPY_DELAY: Duration = Duration::from_mins(3);
 
 /// For how long the outcome of an attempt is tried to be written down. A database that comes back within

@@ -50,9 +50,9 @@ pub struct SigningKeys {
     config: KeysConfig,
     /// The life of a refresh token.
     refresh_life: Duration,
-    /// The longest life that a token can have, and so how long a key is needed after another has
-    /// taken over: for refresh tokens too, and for a repeat of what a session's row says it signed.
-    /// What an instance signs before it notices the takeover loses half a second of that.
+    /// The longest life that a token can have, and so how long a key is needed after another has taken
+    /// over: for refresh tokens too, and for a repeat of what a session's row says it signed. Tokens
+    /// that an instance signs before it notices the takeover lose half a second of that.
     token_life: Duration,
 }
 

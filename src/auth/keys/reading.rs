@@ -6,7 +6,7 @@ use super::{KeysError, SigningKeys};
 use crate::domain::{KeyPurpose, KeyState, Timestamp, active_key, states};
 use crate::token::{KeyRingError, Ring};
 
-/// What a reading of the keys found.
+/// The result of a reading of the keys.
 #[derive(Debug)]
 pub struct KeyRefresh {
     /// The keys to put in force, if they are others than before.

@@ -1,4 +1,4 @@
-//! What a check found.
+//! The findings of the checks.
 
 use serde_json::{Value, json};
 

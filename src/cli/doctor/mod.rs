@@ -89,7 +89,7 @@ async fn check(args: &CheckArgs, loaded: &Loaded, mailer: &Mailer) -> anyhow::Re
     }
 }
 
-/// Prints what relays said, and that all is good if it is.
+/// Prints the answers of the relays, and that all is good if it is.
 fn tell_briefly(found: &[Finding]) -> anyhow::Result<()> {
     let (problems, good): (Vec<_>, Vec<_>) =
         (found.iter()).partition(|finding| finding.verdict == Verdict::Problem);
@@ -104,7 +104,7 @@ fn tell_briefly(found: &[Finding]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints what was found, and fails if a problem is among it.
+/// Prints the findings, and fails if a problem is among them.
 fn tell(found: &[Finding], as_json: bool) -> anyhow::Result<()> {
     let problems = (found.iter()).filter(|finding| finding.verdict == Verdict::Problem);
     let problems = problems.count();

@@ -4,7 +4,7 @@ use super::finding::Finding;
 use crate::domain::{Clock, EmailAddress};
 use crate::mail::{Fault, Mailer};
 
-/// Sends a test mail over each relay, and tells what each said.
+/// Sends a test mail over each relay, and reports the answers.
 pub(super) async fn try_all(mailer: &Mailer, to: Option<EmailAddress>) -> Vec<Finding> {
     let trials = match mailer.try_relays(to, Clock::system().now()).await {
         Ok(trials) => trials,
@@ -33,7 +33,7 @@ pub(super) async fn try_all(mailer: &Mailer, to: Option<EmailAddress>) -> Vec<Fi
     told.collect()
 }
 
-/// What to do about a relay that was greeted as `hello` and did not take a test mail.
+/// Advice about a relay that was greeted as `hello` and did not take a test mail.
 fn advice(section: &str, hello: &str, fault: Fault) -> String {
     match fault {
         Fault::Connection => {

@@ -17,7 +17,7 @@ use super::{KeyId, Timestamp};
 pub use revocation::{Revocation, RevocationRefused, plan_revocation};
 
 words! {
-    /// What a key signs. Each purpose has keys of its own.
+    /// The tokens that a key signs. Each purpose has keys of its own.
     pub enum KeyPurpose {
         /// Access tokens. It is in the JWKS, and was there for a while before it signs.
         Access = "access",
@@ -40,7 +40,7 @@ pub struct PairKeys {
 pub struct SigningKeyRecord {
     /// `kid`.
     pub key_id: KeyId,
-    /// What it signs.
+    /// The tokens that it signs.
     pub purpose: KeyPurpose,
     /// `SubjectPublicKeyInfo`, DER.
     pub public_key: Vec<u8>,
@@ -154,7 +154,7 @@ pub fn stage_of(key: &SigningKeyRecord, keys: &[SigningKeyRecord], now: Timestam
 pub struct KeyState {
     /// The key.
     pub key_id: KeyId,
-    /// What it signs.
+    /// The tokens that it signs.
     pub purpose: KeyPurpose,
     /// Its stage.
     pub stage: KeyStage,
