@@ -56,6 +56,9 @@ impl From<StoreError> for SigninError {
     }
 }
 
+/// The outcome of a checked password: the answer, or a refusal and the user it is of.
+type Verified = Result<SignedIn, (Option<User>, SigninRefusal)>;
+
 /// A sign-in whose password is to be checked.
 struct Admission {
     pending: Pending,
@@ -106,23 +109,37 @@ impl Auth {
             }
             Err((user, refusal)) => Ok(Err((user, refusal))),
         };
+        let answer = self
+            .settle_signin(client, email, (pending, ceiling), outcome)
+            .await;
+        if let Err(SigninError::Refused(_) | SigninError::Limited(_)) = &answer {
+            self.0.pool.delay_refusal(&check).await;
+        }
+        answer
+    }
+
+    /// Settles the attempts by the outcome of a sign-in, and records a refusal.
+    async fn settle_signin(
+        &self,
+        client: &Client,
+        email: &EmailAddress,
+        (pending, ceiling): (Pending, Option<(AttemptKey, Limit)>),
+        outcome: Result<Verified, SigninError>,
+    ) -> Result<SignedIn, SigninError> {
         match outcome {
             Ok(Ok(signed_in)) => {
                 pending.end();
                 Ok(signed_in)
             }
             Ok(Err((user, refusal))) => {
-                let error = if let Some(ceiling) = ceiling {
-                    self.refuse_by(client, email, pending, &ceiling).await?
-                } else {
-                    // A right password that came to nothing is no failure.
-                    let is_failure = refusal != SigninRefusal::ChangedMeanwhile;
-                    let event = refused(client, email, user.as_ref(), refusal);
-                    self.refuse(pending, is_failure, &event).await?;
-                    SigninError::Refused(refusal)
-                };
-                self.0.pool.delay_refusal(&check).await;
-                Err(error)
+                if let Some(ceiling) = ceiling {
+                    return Err(self.refuse_by(client, email, pending, &ceiling).await?);
+                }
+                // A right password that came to nothing is no failure.
+                let is_failure = refusal != SigninRefusal::ChangedMeanwhile;
+                let event = refused(client, email, user.as_ref(), refusal);
+                self.refuse(pending, is_failure, &event).await?;
+                Err(SigninError::Refused(refusal))
             }
             Err(error) => {
                 if error.is_unavailable() {
@@ -270,7 +287,7 @@ impl Auth {
         client: &Client,
         user: User,
         pending: &Pending,
-    ) -> Result<Result<SignedIn, (Option<User>, SigninRefusal)>, SigninError> {
+    ) -> Result<Verified, SigninError> {
         let mut tx = self.0.store.begin().await?;
         let attempts = pending.attempts();
         let signed_in = match user.two_factor {

@@ -141,12 +141,7 @@ pub(super) async fn run(
             user,
             password_stdin,
         } => {
-            admin.find_user(&user.email).await?;
-            let password = new_password(password_stdin)?;
-            admin
-                .change_password(actor, &single_pool(config), &user.email, password)
-                .await?;
-            user.say("password changed, sessions ended");
+            change_password(&admin, actor, config, &user, password_stdin).await?;
         }
         UserCommand::TwoFactor { user, two_factor } => {
             admin
@@ -241,6 +236,23 @@ async fn create(
             say!("Password (shown this once): {made}");
         }
     }
+    Ok(())
+}
+
+async fn change_password(
+    admin: &Admin,
+    actor: &Operator,
+    config: &Config,
+    user: &OneUser,
+    password_stdin: bool,
+) -> anyhow::Result<()> {
+    // Before anybody types a password for a user whom there is not.
+    admin.find_user(&user.email).await?;
+    let password = new_password(password_stdin)?;
+    admin
+        .change_password(actor, &single_pool(config), &user.email, password)
+        .await?;
+    user.say("password changed, sessions ended");
     Ok(())
 }
 
