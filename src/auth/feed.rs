@@ -152,12 +152,12 @@ impl Auth {
 
     /// Takes one step of a reading.
     async fn read_on(&self, progress: &Progress) -> Result<Progress, StoreError> {
-        let (store, view) = (&self.0.store, &self.0.revocations);
+        let (store, cache) = (&self.0.store, &self.0.revocations);
         let read_at = Instant::now();
         Ok(match progress {
             Progress::Nothing => {
                 let head = store.find_feed_head().await?;
-                view.begin_anew();
+                cache.restart();
                 Progress::Begun {
                     head,
                     stopped_at: None,
@@ -165,7 +165,7 @@ impl Auth {
             }
             Progress::Begun { head, stopped_at } => {
                 let step = store.list_ends_by_date(*stopped_at, READ_AT_ONCE).await?;
-                view.insert(step.ended);
+                cache.insert(step.ended);
                 let head = head.clone();
                 match step.stopped_at {
                     None => Progress::Following(head),
@@ -177,7 +177,7 @@ impl Auth {
                     return Ok(Progress::Nothing);
                 };
                 let cursor = step.cursor.clone();
-                if view.advance(read_at, step) {
+                if cache.advance(read_at, step) {
                     self.0.feed.news.send_modify(|_| {});
                 }
                 Progress::Following(cursor)
@@ -206,7 +206,7 @@ impl Auth {
             let page = self.page(since, caught_up).await?;
             caught_up = Ok(());
             let is_stopping = news.borrow_and_update().is_stopping;
-            let is_told = !page.ended.is_empty() || page.is_anew;
+            let is_told = !page.ended.is_empty() || page.is_from_beginning;
             if is_told || is_stopping || until <= Instant::now() {
                 return Ok(page);
             }
@@ -228,14 +228,14 @@ impl Auth {
         since: &FeedStart,
         caught_up: Result<(), StoreError>,
     ) -> Result<Revocations, StoreError> {
-        let view = &self.0.revocations;
-        let page = view.page(since, PAGE);
+        let cache = &self.0.revocations;
+        let page = cache.page(since, PAGE);
         if let Some(page) = page.filter(|page| caught_up.is_ok() || !page.ended.is_empty()) {
             return Ok(page);
         }
         caught_up?;
         self.catch_up().await?;
-        view.page(since, PAGE).ok_or(StoreError::TimedOut)
+        cache.page(since, PAGE).ok_or(StoreError::TimedOut)
     }
 
     /// Renews the cache for a request, which cannot wait long for the readings of others.

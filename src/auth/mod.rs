@@ -173,7 +173,7 @@ impl Auth {
         self.0.rules.key_publish_time
     }
 
-    /// Says how busy the hashing pool is and how old the view of ended sessions, for a scrape. Asks
+    /// Records the load of the hashing pool and the age of the revocation cache in the metrics. Asks
     /// no database.
     pub fn record_metrics(&self) {
         self.0.pool.record_metrics();

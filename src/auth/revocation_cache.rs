@@ -45,15 +45,15 @@ pub struct Revocations {
     /// The cursor for the next request.
     pub cursor: FeedCursor,
     /// Whether the page begins with the first end that matters, and not at the given cursor.
-    pub is_anew: bool,
+    pub is_from_beginning: bool,
 }
 
 /// The cache, shared by the requests that ask it and those that renew it.
 #[derive(Debug, Default)]
-pub(super) struct RevocationCache(RwLock<View>);
+pub(super) struct RevocationCache(RwLock<Ends>);
 
 #[derive(Debug, Default)]
-struct View {
+struct Ends {
     ended: HashMap<SessionId, Known>,
     /// The sessions that were read, by their places among all ends.
     in_order: BTreeMap<FeedPosition, EndedSession>,
@@ -75,7 +75,7 @@ struct Known {
     at: Option<FeedPosition>,
 }
 
-impl View {
+impl Ends {
     fn is_fresh(&self) -> bool {
         self.read_at.is_some_and(|at| at.elapsed() <= TRUSTED_AGE)
     }
@@ -144,12 +144,12 @@ impl View {
 
 impl RevocationCache {
     pub(super) fn status(&self, session_id: SessionId) -> SessionStatus {
-        let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if view.ended.contains_key(&session_id) {
-            // Nothing un-ends a session, so this holds however old the view is.
+        let cache = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if cache.ended.contains_key(&session_id) {
+            // Nothing un-ends a session, so this holds however old the cache is.
             return SessionStatus::Ended;
         }
-        if view.is_fresh() {
+        if cache.is_fresh() {
             SessionStatus::Live
         } else {
             SessionStatus::Unknown
@@ -158,39 +158,39 @@ impl RevocationCache {
 
     /// Whether the cache was renewed by a reading that began at `since` or later.
     pub(super) fn was_read_since(&self, since: Instant) -> bool {
-        let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        view.read_at.is_some_and(|at| at >= since)
+        let cache = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        cache.read_at.is_some_and(|at| at >= since)
     }
 
     /// Forgets the order of the ends: it is read again, or has no meaning any more.
-    pub(super) fn begin_anew(&self) {
-        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        view.cursor = None;
-        view.in_order.clear();
-        for known in view.ended.values_mut() {
+    pub(super) fn restart(&self) {
+        let mut cache = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        cache.cursor = None;
+        cache.in_order.clear();
+        for known in cache.ended.values_mut() {
             known.at = None;
         }
     }
 
     /// Takes in ends that were there before the reading began.
     pub(super) fn insert(&self, ended: Vec<ReadEnd>) {
-        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        view.insert(ended);
+        let mut cache = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        cache.insert(ended);
     }
 
     /// Takes in one step of a reading that began at `read_at`, and tells whether it brought anything
     /// new. With the last step, forgets sessions whose tokens have all expired.
     pub(super) fn advance(&self, read_at: Instant, step: UnseenEnds) -> bool {
-        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let is_news = view.insert(step.ended);
-        view.cursor = Some(step.cursor);
-        view.next_xid = step.next_xid;
-        view.now = step.now;
+        let mut cache = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_news = cache.insert(step.ended);
+        cache.cursor = Some(step.cursor);
+        cache.next_xid = step.next_xid;
+        cache.now = step.now;
         if step.is_all {
             let is_of_use = |session: &EndedSession| session.horizon + CLOCK_MARGIN > step.now;
-            view.ended.retain(|_, known| is_of_use(&known.session));
-            view.in_order.retain(|_, session| is_of_use(session));
-            view.read_at = Some(read_at);
+            cache.ended.retain(|_, known| is_of_use(&known.session));
+            cache.in_order.retain(|_, session| is_of_use(session));
+            cache.read_at = Some(read_at);
         }
         is_news
     }
@@ -201,17 +201,17 @@ impl RevocationCache {
     /// A cursor of another history has no meaning here, nor has one that is ahead of a cache that was
     /// read later: then the page begins with the first end.
     pub(super) fn page(&self, since: &FeedStart, count: usize) -> Option<Revocations> {
-        let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let head = view.cursor.as_ref()?;
+        let cache = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let head = cache.cursor.as_ref()?;
         let since = match since {
-            FeedStart::After(cursor) if view.knows(cursor) => Some(cursor),
-            FeedStart::After(_) | FeedStart::Anew => None,
+            FeedStart::After(cursor) if cache.knows(cursor) => Some(cursor),
+            FeedStart::After(_) | FeedStart::Beginning => None,
         };
         let (ended, cut) = match since {
-            Some(cursor) => view.take(view.unseen(cursor), count),
-            None => view.take(view.in_order.iter(), count),
+            Some(cursor) => cache.take(cache.unseen(cursor), count),
+            None => cache.take(cache.in_order.iter(), count),
         };
-        if ended.is_empty() && !view.is_fresh() {
+        if ended.is_empty() && !cache.is_fresh() {
             return None;
         }
         let cursor = match (since, cut) {
@@ -223,34 +223,34 @@ impl RevocationCache {
         Some(Revocations {
             ended,
             cursor,
-            is_anew: since.is_none(),
+            is_from_beginning: since.is_none(),
         })
     }
 
     /// Whether the cache is fresh, and not older than a cursor.
     pub(super) fn reaches(&self, since: &FeedStart) -> bool {
-        let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let cache = self.0.read().unwrap_or_else(PoisonError::into_inner);
         match since {
-            FeedStart::Anew => false,
-            FeedStart::After(cursor) => view.is_fresh() && view.knows(cursor),
+            FeedStart::Beginning => false,
+            FeedStart::After(cursor) => cache.is_fresh() && cache.knows(cursor),
         }
     }
 
     /// Records the cache's age and size in the metrics.
     pub(super) fn record_metrics(&self) {
-        let view = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let age = view
+        let cache = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let age = cache
             .read_at
             .map_or(f64::INFINITY, |at| at.elapsed().as_secs_f64());
         ENDED_VIEW_AGE.set(age, []);
-        ENDED_VIEW_SESSIONS.count(view.ended.len(), []);
+        ENDED_VIEW_SESSIONS.count(cache.ended.len(), []);
     }
 
     /// Takes in a session that this instance has just ended itself.
     pub(super) fn note(&self, session: EndedSession) {
-        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let known = Known { session, at: None };
-        view.ended.entry(session.session_id).or_insert(known);
+        cache.ended.entry(session.session_id).or_insert(known);
     }
 }
 
@@ -297,9 +297,9 @@ mod tests {
     }
 
     /// A cache that was renewed just now.
-    fn renewed(view: &RevocationCache, now: Timestamp) {
+    fn renewed(cache: &RevocationCache, now: Timestamp) {
         let cursor = FeedCursor::new(1, FeedPosition::FIRST, vec![]);
-        view.advance(Instant::now(), step(vec![], cursor, now));
+        cache.advance(Instant::now(), step(vec![], cursor, now));
     }
 
     fn ids(page: &Revocations) -> Vec<SessionId> {
@@ -309,85 +309,85 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_view_that_is_too_old_concludes_nothing_from_absence() {
-        let (view, end, other) = (RevocationCache::default(), end_by(1), SessionId::random());
+        let (cache, end, other) = (RevocationCache::default(), end_by(1), SessionId::random());
         assert_eq!(
-            view.status(other),
+            cache.status(other),
             SessionStatus::Unknown,
             "nothing was read yet"
         );
-        view.insert(vec![end]);
+        cache.insert(vec![end]);
         let ended = end.session.session_id;
-        assert_eq!(view.status(ended), SessionStatus::Ended);
+        assert_eq!(cache.status(ended), SessionStatus::Ended);
         assert_eq!(
-            view.status(other),
+            cache.status(other),
             SessionStatus::Unknown,
             "there is more to read"
         );
-        assert!(view.page(&FeedStart::Anew, 9).is_none());
-        view.advance(Instant::now(), step(vec![end], behind(end, &[]), at(0)));
-        assert_eq!(view.status(other), SessionStatus::Live);
+        assert!(cache.page(&FeedStart::Beginning, 9).is_none());
+        cache.advance(Instant::now(), step(vec![end], behind(end, &[]), at(0)));
+        assert_eq!(cache.status(other), SessionStatus::Live);
         tokio::time::advance(TRUSTED_AGE).await;
-        assert_eq!(view.status(other), SessionStatus::Live);
-        assert!(view.page(&FeedStart::Anew, 9).is_some());
+        assert_eq!(cache.status(other), SessionStatus::Live);
+        assert!(cache.page(&FeedStart::Beginning, 9).is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(view.status(other), SessionStatus::Unknown);
+        assert_eq!(cache.status(other), SessionStatus::Unknown);
         assert_eq!(
-            view.status(ended),
+            cache.status(ended),
             SessionStatus::Ended,
             "an end is for good"
         );
-        let page = view.page(&FeedStart::Anew, 9).unwrap();
+        let page = cache.page(&FeedStart::Beginning, 9).unwrap();
         assert_eq!(ids(&page), [ended]);
-        assert!(view.page(&FeedStart::After(page.cursor), 9).is_none());
+        assert!(cache.page(&FeedStart::After(page.cursor), 9).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_is_forgotten_when_its_last_token_has_expired_by_any_clock() {
-        let (view, noted, read) = (RevocationCache::default(), ended(), end_by(1));
-        view.note(noted);
-        view.insert(vec![read]);
-        renewed(&view, at(399));
+        let (cache, noted, read) = (RevocationCache::default(), ended(), end_by(1));
+        cache.note(noted);
+        cache.insert(vec![read]);
+        renewed(&cache, at(399));
         for session in [noted, read.session] {
-            assert_eq!(view.status(session.session_id), SessionStatus::Ended);
+            assert_eq!(cache.status(session.session_id), SessionStatus::Ended);
         }
-        renewed(&view, at(400));
+        renewed(&cache, at(400));
         for session in [noted, read.session] {
-            assert_eq!(view.status(session.session_id), SessionStatus::Live);
+            assert_eq!(cache.status(session.session_id), SessionStatus::Live);
         }
     }
 
     /// Red where a page begins at the place of the cursor in every case.
     #[tokio::test(start_paused = true)]
     async fn a_page_has_the_ends_whose_commits_came_late_and_none_that_was_seen() {
-        let view = RevocationCache::default();
+        let cache = RevocationCache::default();
         let [late, seen, new] = [3, 5, 7].map(end_by);
         let cursor = behind(seen, &[3]);
         let ends = vec![late, seen, new];
-        view.advance(Instant::now(), step(ends, behind(new, &[6]), at(0)));
-        let page = view.page(&FeedStart::After(cursor), 9).unwrap();
-        assert!(!page.is_anew);
+        cache.advance(Instant::now(), step(ends, behind(new, &[6]), at(0)));
+        let page = cache.page(&FeedStart::After(cursor), 9).unwrap();
+        assert!(!page.is_from_beginning);
         let mut told = ids(&page);
         told.sort();
         let mut expected = vec![late.session.session_id, new.session.session_id];
         expected.sort();
         assert_eq!(told, expected);
         assert_eq!(page.cursor, behind(new, &[6]));
-        let next = view.page(&FeedStart::After(page.cursor), 9).unwrap();
-        assert!(next.ended.is_empty() && !next.is_anew);
+        let next = cache.page(&FeedStart::After(page.cursor), 9).unwrap();
+        assert!(next.ended.is_empty() && !next.is_from_beginning);
     }
 
     /// Red where a cut page has the cursor of a whole one.
     #[tokio::test(start_paused = true)]
     async fn pages_of_any_length_tell_each_end_once_it_is_seen() {
-        let view = RevocationCache::default();
+        let cache = RevocationCache::default();
         let ends: Vec<_> = [2, 2, 2, 4, 5, 5, 8].map(end_by).to_vec();
         let last = *ends.iter().max_by_key(|end| end.at).unwrap();
-        view.advance(Instant::now(), step(ends.clone(), behind(last, &[]), at(0)));
+        cache.advance(Instant::now(), step(ends.clone(), behind(last, &[]), at(0)));
         for count in 1..=ends.len() {
-            let mut since = FeedStart::Anew;
+            let mut since = FeedStart::Beginning;
             let mut told = Vec::new();
             loop {
-                let page = view.page(&since, count).unwrap();
+                let page = cache.page(&since, count).unwrap();
                 if page.ended.is_empty() {
                     break;
                 }
@@ -403,26 +403,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_cursor_of_another_history_or_of_the_future_begins_anew() {
-        let view = RevocationCache::default();
+        let cache = RevocationCache::default();
         let end = end_by(5);
-        view.advance(Instant::now(), step(vec![end], behind(end, &[]), at(0)));
+        cache.advance(Instant::now(), step(vec![end], behind(end, &[]), at(0)));
         let of_another = FeedCursor::new(2, end.at, vec![]);
         for cursor in [of_another, behind(end_by(6), &[])] {
-            assert!(!view.reaches(&FeedStart::After(cursor.clone())));
-            let page = view.page(&FeedStart::After(cursor), 9).unwrap();
+            assert!(!cache.reaches(&FeedStart::After(cursor.clone())));
+            let page = cache.page(&FeedStart::After(cursor), 9).unwrap();
             assert_eq!(ids(&page), [end.session.session_id]);
-            assert!(page.is_anew);
+            assert!(page.is_from_beginning);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_end_that_is_noted_here_is_no_news_before_it_is_read() {
-        let (view, end) = (RevocationCache::default(), end_by(5));
-        view.note(end.session);
-        assert_eq!(view.status(end.session.session_id), SessionStatus::Ended);
+        let (cache, end) = (RevocationCache::default(), end_by(5));
+        cache.note(end.session);
+        assert_eq!(cache.status(end.session.session_id), SessionStatus::Ended);
         for is_news in [true, false] {
             let step = step(vec![end], behind(end, &[]), at(0));
-            assert_eq!(view.advance(Instant::now(), step), is_news);
+            assert_eq!(cache.advance(Instant::now(), step), is_news);
         }
     }
 }

@@ -143,7 +143,7 @@ impl fmt::Display for FeedCursor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedStart {
     /// From the beginning, with all ends that matter.
-    Anew,
+    Beginning,
     /// With those that a cursor has not seen.
     After(FeedCursor),
 }
@@ -165,7 +165,7 @@ impl FromStr for FeedStart {
 
     fn from_str(text: &str) -> Result<Self, InvalidFeedCursor> {
         if (1..=MAX_TIME_DIGITS).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) {
-            return Ok(Self::Anew);
+            return Ok(Self::Beginning);
         }
         let mut parts = text.split('-');
         let mut part = |lengths| hexadecimal(parts.next().unwrap_or_default(), lengths);
@@ -269,8 +269,8 @@ mod tests {
 
     #[test]
     fn a_time_begins_anew_and_anything_else_is_no_cursor() {
-        assert_eq!("0".parse(), Ok(FeedStart::Anew));
-        assert_eq!("1640995200000000".parse(), Ok(FeedStart::Anew));
+        assert_eq!("0".parse(), Ok(FeedStart::Beginning));
+        assert_eq!("1640995200000000".parse(), Ok(FeedStart::Beginning));
         let good = FeedCursor::new(1, position(1, 1), vec![]).to_string();
         for bad in [
             "",

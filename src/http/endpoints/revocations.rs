@@ -38,7 +38,7 @@ impl RevocationsQuery {
             .filter(|wait| wait.is_none_or(|seconds| seconds <= MAX_WAIT));
         match (since, wait) {
             (Ok(since), Some(wait)) => Ok((
-                since.unwrap_or(FeedStart::Anew),
+                since.unwrap_or(FeedStart::Beginning),
                 Duration::from_secs(wait.unwrap_or_default()),
             )),
             (since, wait) => {
@@ -161,6 +161,6 @@ fn example() -> Value {
             },
             vec![],
         ),
-        is_anew: false,
+        is_from_beginning: false,
     }))
 }
