@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::limits::AuditThrottle;
 use crate::store::StoreError;
-use crate::telemetry::metrics::REFUSALS_LEFT_OUT;
+use crate::telemetry::metrics::{LIMIT_REFUSALS, REFUSALS_LEFT_OUT};
 
 use super::Auth;
 
@@ -30,6 +30,17 @@ pub struct Limited {
     pub reason: LimitReached,
     /// The time until it no longer refuses.
     pub retry_after: Duration,
+}
+
+impl Limited {
+    /// A refusal, which is counted in the metrics.
+    pub(super) fn count(reason: LimitReached, retry_after: Duration) -> Self {
+        LIMIT_REFUSALS.add(1, [reason.limit().into()]);
+        Self {
+            reason,
+            retry_after,
+        }
+    }
 }
 
 /// Why an attempt could not be reserved.
@@ -152,11 +163,9 @@ impl Auth {
     ) -> Result<Pending, NotReserved> {
         if let Err(wait) = self.0.strangers.check() {
             self.0.foreign.leave_out(1);
-            return Err(NotReserved::Limited(Limited {
-                reason: LimitReached::from(key.scope),
-                // In whole seconds, like every wait that a client is told.
-                retry_after: Duration::from_secs(wait.as_secs() + 1),
-            }));
+            // In whole seconds, like every wait that a client is told.
+            let wait = Duration::from_secs(wait.as_secs() + 1);
+            return Err(NotReserved::Limited(Limited::count(key.scope.into(), wait)));
         }
         self.reserve(key, limit, event).await
     }
@@ -172,7 +181,7 @@ impl Auth {
         event: &AuditEvent,
     ) -> Result<(), StoreError> {
         let store = &self.0.store;
-        let is_recorded = event.user_id.is_some() || has_room(&self.0.foreign, event);
+        let is_recorded = event.user_id.is_some() || take_room(&self.0.foreign, event);
         let event = is_recorded.then_some(event);
         let unanswered = pending.is_unanswered();
         let written = store.refuse(pending.attempts(), is_failure, event, unanswered);
@@ -201,10 +210,7 @@ impl Auth {
         } else if let Err(error) = self.record_start(&event).await {
             tracing::warn!(%error, "the start of a block could not be written down");
         }
-        Limited {
-            reason,
-            retry_after: refusal.retry_after,
-        }
+        Limited::count(reason, refusal.retry_after)
     }
 
     /// Records that a block started. Anybody who knows an address can start one on it from each
@@ -214,7 +220,7 @@ impl Auth {
             Some(email) if event.user_id.is_none() => {
                 let has_room = match self.0.store.find_user(email).await? {
                     Some(_) => self.0.blocks.take(email.as_str()),
-                    None => has_room(&self.0.foreign, event),
+                    None => take_room(&self.0.foreign, event),
                 };
                 self.record_or_touch(event, email, has_room).await
             }
@@ -224,7 +230,7 @@ impl Auth {
 
     /// Records a refusal: of an account's owner each time, of a stranger if there is room.
     pub(super) async fn record_refusal(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        if event.user_id.is_some() || has_room(&self.0.foreign, event) {
+        if event.user_id.is_some() || take_room(&self.0.foreign, event) {
             self.0.store.record(event).await?;
         }
         Ok(())
@@ -249,7 +255,7 @@ impl Auth {
     /// Records a refusal that nothing counts, if there is room. The refusal stands even if it cannot
     /// be recorded.
     pub(super) async fn record_if_room(&self, event: &AuditEvent) {
-        if has_room(&self.0.knocking, event)
+        if take_room(&self.0.knocking, event)
             && let Err(error) = self.0.store.record(event).await
         {
             tracing::warn!(%error, "a refusal could not be written down");
@@ -280,7 +286,8 @@ impl Auth {
     }
 }
 
-fn has_room(budget: &AuditThrottle, event: &AuditEvent) -> bool {
+/// Takes room for an event, if the throttle has any for its network.
+fn take_room(budget: &AuditThrottle, event: &AuditEvent) -> bool {
     (event.network).is_some_and(|network| budget.take(network))
 }
 

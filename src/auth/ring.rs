@@ -18,7 +18,7 @@ use crate::store::{DEADLINE, StoreError};
 use crate::token::{InvalidToken, MissingKey, TokenPair, Tokens};
 
 /// The least time between the beginnings of two readings of which one was asked for by a request.
-const PACE: Duration = Duration::from_millis(100);
+const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Reads the keys into the ring, one reading at a time.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl RingReader {
                 }) if began >= asked_at => {
                     return has_succeeded.then_some(()).ok_or(StoreError::TimedOut);
                 }
-                Some(last) => sleep_until(last.began + PACE).await,
+                Some(last) => sleep_until(last.began + LEAST_INTERVAL).await,
                 None => {}
             }
             match self.read(&mut state).await {
