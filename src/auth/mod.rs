@@ -10,6 +10,7 @@ mod feed;
 mod hashes;
 mod keys;
 mod legacy;
+mod record;
 mod refresh;
 mod reserve;
 mod revocation_cache;
@@ -33,7 +34,8 @@ use crate::store::{SessionLifetimes, Store};
 use crate::token::{PublicKeys, Tokens};
 
 use feed::Feed;
-use reserve::{MAX_LATE, NotReserved, Pending, lasting};
+use record::lasting;
+use reserve::{MAX_LATE, NotReserved, Pending};
 use revocation_cache::RevocationCache;
 use ring::RingReader;
 

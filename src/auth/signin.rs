@@ -260,7 +260,7 @@ impl Auth {
         (key, limit): &(AttemptKey, Limit),
     ) -> Result<SigninError, StoreError> {
         let store = &self.0.store;
-        let unanswered = pending.is_unanswered();
+        let unanswered = pending.unanswered();
         let refusal = store.refuse_by(key, limit, pending.attempts(), unanswered);
         match refusal.await {
             Ok(refusal) => {
