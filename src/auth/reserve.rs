@@ -11,7 +11,6 @@ use crate::domain::{
     Reservation,
 };
 use crate::store::StoreError;
-use crate::telemetry::metrics::LIMIT_REFUSALS;
 
 use super::Auth;
 use super::record::{lasting, take_room};
@@ -30,9 +29,8 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// A refusal, which is counted in the metrics.
-    pub(super) fn count(reason: LimitReached, retry_after: Duration) -> Self {
-        LIMIT_REFUSALS.add(1, [reason.limit().into()]);
+    /// A refusal by a limit for this long.
+    pub(super) fn new(reason: LimitReached, retry_after: Duration) -> Self {
         Self {
             reason,
             retry_after,
@@ -162,7 +160,7 @@ impl Auth {
             self.0.foreign.leave_out(1);
             // In whole seconds, like every wait that a client is told.
             let wait = Duration::from_secs(wait.as_secs() + 1);
-            return Err(NotReserved::Limited(Limited::count(key.scope.into(), wait)));
+            return Err(NotReserved::Limited(Limited::new(key.scope.into(), wait)));
         }
         self.reserve(key, limit, event).await
     }
@@ -207,6 +205,6 @@ impl Auth {
         } else if let Err(error) = self.record_start(&event).await {
             tracing::warn!(%error, "the start of a block could not be written down");
         }
-        Limited::count(reason, refusal.retry_after)
+        Limited::new(reason, refusal.retry_after)
     }
 }

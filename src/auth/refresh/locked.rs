@@ -164,7 +164,7 @@ impl Auth {
         let event = refused_of(client, presented, reason);
         tx.record(&lasting(event, until)).await?;
         tx.commit().await?;
-        Err(RefreshError::Limited(Limited::count(reason, retry_after)))
+        Err(RefreshError::Limited(Limited::new(reason, retry_after)))
     }
 
     async fn count_refused(

@@ -247,7 +247,7 @@ impl Auth {
         let reason = LimitReached::Refresh;
         let event = lasting(refused_of(client, presented, reason), until);
         self.record_if_room(&event).await;
-        RefreshError::Limited(Limited::count(reason, seconds_until(until, now)))
+        RefreshError::Limited(Limited::new(reason, seconds_until(until, now)))
     }
 }
 
