@@ -79,9 +79,12 @@ impl FailoverGuard {
                 Ok(answer) => answer.map_err(StoreError::from),
                 Err(_) => Err(StoreError::TimedOut),
             };
-            let (file, line) = (caller.file(), caller.line());
-            let (is_ok, elapsed) = (answer.is_ok(), since.elapsed());
-            tracing::debug!(at = %format_args!("{file}:{line}"), is_ok, ?elapsed, "ran a statement");
+            // Without a connection no statement was run; the error says why there was none.
+            if !matches!(answer, Err(StoreError::Unavailable(_))) {
+                let (file, line) = (caller.file(), caller.line());
+                let (is_ok, elapsed) = (answer.is_ok(), since.elapsed());
+                tracing::debug!(at = %format_args!("{file}:{line}"), is_ok, ?elapsed, "ran a statement");
+            }
             answer.map_err(|error| self.note(error))
         })
     }
