@@ -708,7 +708,8 @@ async fn a_revocation_ends_also_what_was_being_opened_when_it_came() {
         revoked.unwrap();
     };
     let (opened, ()) = tokio::join!(opening, revoking);
-    assert_eq!(opened.status, 200);
+    // 503 if the instance learns of the revocation before it signs.
+    assert!([200, 503].contains(&opened.status), "{}", opened.status);
     let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
     assert_eq!(app.count(live).await, 0);
 }
