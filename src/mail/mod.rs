@@ -10,7 +10,7 @@
 //! may have left all the same. Two attempts at the same mail are the same message, byte for byte, so that
 //! a mail server that got both can tell.
 //!
-//! A new kind of mail is a variant of [`MailKind`](crate::domain::MailKind) and of [`MailBody`], three
+//! A new kind of mail is a variant of [`MailKind`] and of [`MailBody`], three
 //! template names and what their variables are (`kind.rs`), and the texts in each language.
 
 mod breaker;
