@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Codes that have surely not been sent, for sign-ins of before an instant, and that still could be used.
 const WAITING: &str = "SELECT count(*) FROM outbox JOIN challenges USING (challenge_id)
      WHERE sent_at IS NULL AND copies = 0 AND consumed_at IS NULL
-       AND expires_at > clock_timestamp() AND created_at < to_timestamp(";
+       AND challenges.expires_at > clock_timestamp() AND created_at < to_timestamp(";
 
 /// The relay is itself again: every code that was asked for meanwhile comes.
 async fn codes_arrive(world: &World) {
