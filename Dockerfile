@@ -69,6 +69,8 @@ LABEL org.opencontainers.image.title="backoffice-auth" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
 COPY --from=build /usr/local/bin/backoffice-auth /usr/local/bin/backoffice-auth
+# Of the lists of common passwords that are in the program.
+COPY src/domain/common-passwords/LICENSES.txt /usr/share/doc/backoffice-auth/common-passwords/LICENSES.txt
 # A container is reached from outside, unlike a program on a developer's machine.
 ENV BACKOFFICE_AUTH__HTTP__LISTEN=0.0.0.0:8080 \
     BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN=0.0.0.0:9090

@@ -1,4 +1,4 @@
-//! Whether the time of a refused sign-in tells whose address it was.
+//! Whether the time of a refused sign-in, or of a wish for a link, tells whose address it was.
 //!
 //! `cargo bench --bench enumeration` signs in with a wrong password, in turns, to addresses of every
 //! kind: nobody's, of a user with today's hash, disabled, without a password, with a bcrypt hash, and
@@ -6,6 +6,9 @@
 //! limit interferes. For each kind it prints the area under the ROC curve against unknown addresses:
 //! the chance that a refusal of this kind takes longer than one of an unknown address. 0.5 tells
 //! nothing. It measures with the hashing pool idle, and with other sign-ins waiting in its queue.
+//!
+//! Then it asks for links to set a password, in the same way, for the same kinds of addresses; alone, and
+//! while others ask, too.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
@@ -56,6 +59,15 @@ const TARGET: [f64; 2] = [0.45, 0.55];
 const UNKNOWN: &str = "unknown";
 const KINDS: [&str; 5] = ["wrong", "disabled", "bare", "bcrypt", "argon2"];
 
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    /// `/signin` with a wrong password.
+    Signin,
+    /// `/password/forgot`.
+    Forgot,
+}
+
 struct Bench {
     router: Router,
     auth: Auth,
@@ -85,14 +97,17 @@ async fn run() -> anyhow::Result<()> {
         std::fs::read_to_string("/proc/loadavg")?.trim()
     );
     bench.auth.learn_hash_kinds().await?;
-    report("idle", &bench.sample(0, 1).await?);
-
-    let others: Vec<_> = (0..OTHERS)
-        .map(|_| tokio::spawn(Arc::clone(&bench).keep_busy()))
-        .collect();
-    report("busy", &bench.sample(ROUNDS + WARM_UP, AT_ONCE).await?);
-    for other in others {
-        other.abort();
+    for question in [Question::Signin, Question::Forgot] {
+        println!("\n{question:?}");
+        report("idle", &bench.sample(question, 0, 1).await?);
+        let others: Vec<_> = (0..OTHERS)
+            .map(|_| tokio::spawn(Arc::clone(&bench).keep_busy(question)))
+            .collect();
+        let first = ROUNDS + WARM_UP;
+        report("busy", &bench.sample(question, first, AT_ONCE).await?);
+        for other in others {
+            other.abort();
+        }
     }
     Ok(())
 }
@@ -103,7 +118,13 @@ impl Bench {
         let folder = std::env::temp_dir().join(folder);
         let cluster = Cluster::start(&folder, Durability::Throwaway)?;
         let url = cluster.url("postgres");
-        let config = config(&url)?;
+        let mut config = config(&url)?;
+        config.links.password_url = Some("https://office.example.com/password".to_owned());
+        // One client with so many networks would reach the bound on wishes.
+        (
+            config.limits.strangers_burst,
+            config.limits.strangers_per_second,
+        ) = (1_000_000, 1_000_000);
         let store = Store::connect(&config.database).await?;
         store.migrate().await?;
         let keys = SigningKeys::new(store.clone(), &config);
@@ -132,11 +153,16 @@ impl Bench {
     }
 
     /// Takes all samples in a random order, so many at a time.
-    async fn sample(self: &Arc<Self>, first: usize, at_once: usize) -> anyhow::Result<Samples> {
+    async fn sample(
+        self: &Arc<Self>,
+        question: Question,
+        first: usize,
+        at_once: usize,
+    ) -> anyhow::Result<Samples> {
         let queue = Arc::new(Mutex::new(shuffled(first)));
         let tasks = (0..at_once).map(|_| {
             let (bench, queue) = (Arc::clone(self), Arc::clone(&queue));
-            tokio::spawn(async move { bench.work_off(&queue, first).await })
+            tokio::spawn(async move { bench.work_off(question, &queue, first).await })
         });
         let tasks: Vec<_> = tasks.collect();
         let mut all = Samples::default();
@@ -152,6 +178,7 @@ impl Bench {
 
     async fn work_off(
         &self,
+        question: Question,
         queue: &Mutex<Vec<(usize, &'static str)>>,
         first: usize,
     ) -> anyhow::Result<Samples> {
@@ -162,7 +189,7 @@ impl Bench {
                 return Ok(samples);
             };
             let waiting = self.pool.waiting();
-            let millis = self.refused(kind, round).await?;
+            let millis = self.ask(question, kind, round).await?;
             if round >= first + WARM_UP {
                 samples.millis.entry(kind).or_default().push(millis);
                 samples.waiting.push(f64::from(u32::try_from(waiting)?));
@@ -170,16 +197,16 @@ impl Bench {
         }
     }
 
-    /// Signs in, again and again, to addresses that nobody has.
-    async fn keep_busy(self: Arc<Self>) {
+    /// Asks, again and again, for addresses that nobody has.
+    async fn keep_busy(self: Arc<Self>, question: Question) {
         loop {
             // Refused for lack of room, it comes again.
-            let _ = self.refused(UNKNOWN, 0).await;
+            let _ = self.ask(question, UNKNOWN, 0).await;
         }
     }
 
-    /// How many milliseconds a refusal took.
-    async fn refused(&self, kind: &str, round: usize) -> anyhow::Result<f64> {
+    /// How many milliseconds an answer took.
+    async fn ask(&self, question: Question, kind: &str, round: usize) -> anyhow::Result<f64> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let address = if kind == UNKNOWN {
             format!("nobody{n}@example.com")
@@ -187,7 +214,11 @@ impl Bench {
             format!("{kind}{round}@example.com")
         };
         let network = Ipv4Addr::from_bits(0x0a00_0000 + n);
-        let request = Request::post("/api/v2/signin")
+        let (path, expected) = match question {
+            Question::Signin => ("/api/v2/signin", StatusCode::UNAUTHORIZED),
+            Question::Forgot => ("/api/v2/password/forgot", StatusCode::ACCEPTED),
+        };
+        let request = Request::post(path)
             .header("host", "localhost")
             .extension(ConnectInfo(SocketAddr::from((network, 50_000))))
             .body(Body::from(format!(
@@ -196,7 +227,7 @@ impl Bench {
         let started = Instant::now();
         let status = self.router.clone().oneshot(request).await?.status();
         let took = started.elapsed();
-        anyhow::ensure!(status == StatusCode::UNAUTHORIZED, "{kind}: {status}");
+        anyhow::ensure!(status == expected, "{kind}: {status}");
         Ok(took.as_secs_f64() * 1e3)
     }
 }
@@ -273,11 +304,11 @@ async fn make_users(url: &str, config: &Config, pool: &HashingPool) -> anyhow::R
         .await
         .context("the database is there")?;
     for (kind, hash) in KINDS.into_iter().zip([
-        Some(&todays),
-        Some(&todays),
+        Some(todays.hash()),
+        Some(todays.hash()),
         None,
         Some(&bcrypt),
-        Some(&argon2),
+        Some(argon2.hash()),
     ]) {
         let make = "INSERT INTO users (email, password_hash, two_factor, disabled_at)
                     SELECT $1 || n || '@example.com', $2, 'off', CASE WHEN $3 THEN now() END

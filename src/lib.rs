@@ -26,7 +26,7 @@
 //! | [`store`] | the database: a file per table, a statement per function | `sqlx` |
 //! | [`mail`] | the text of a mail, and its delivery | `lettre` |
 //! | [`token`] | issuing and verifying tokens, the key ring | `jsonwebtoken` |
-//! | [`password`] | the hashing pool and the hash formats | `argon2` |
+//! | [`password`] | the hashing pool and the hash formats | `argon2`, `bcrypt`, `scrypt`, `sha_crypt`, `md5` |
 //! | [`limits`] | the keys by which attempts are counted, the flood limiter | `governor` |
 //! | [`config`] | reading and checking the settings | |
 //! | [`domain`] | the vocabulary: types and rules without input, output or waiting | |
@@ -46,9 +46,9 @@
 //! 4. The endpoint's handler extracts ([`http::extract::body`], [`http::extract::bearer`]), calls one method of
 //!    [`auth::Auth`], and converts what comes back. That is all that a handler does.
 //! 5. The use case reserves an attempt in [`store`] before it looks at anything, then checks: a
-//!    password in the [`password`] pool, a code by its HMAC, a token with [`token`]. What changes
-//!    together changes in one [`store::Tx`], its line in the audit log included. A race is decided
-//!    by the `WHERE` of a statement. A code mail is put into the outbox; a worker sends it later.
+//!    password in the [`password`] pool, a code by its HMAC, a token with [`token`]. Changes
+//!    that belong together are made in one [`store::Tx`], their line in the audit log included. A race is decided
+//!    by the `WHERE` of a statement. A mail is put into the outbox; a worker sends it later.
 //! 6. A success becomes JSON in the handler. A refusal is a variant of the use case's own error
 //!    enum, and `http/error.rs` alone turns it into a [`http::problem::Problem`]: what the caller
 //!    may know goes into the body, the cause goes to the log.

@@ -172,6 +172,11 @@ fn a_client_is_the_peer_or_whom_a_trusted_proxy_names() {
 }
 
 #[test]
+fn no_hash_is_read_but_within_its_bounds() {
+    holds("hash", 2_000);
+}
+
+#[test]
 fn no_token_verifies_but_what_we_would_sign() {
     holds("token", 300);
 }

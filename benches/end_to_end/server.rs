@@ -117,7 +117,7 @@ impl Setting {
             ..self.config()?.passwords
         });
         let hash = pool.hash(PlainPassword::parse(PASSWORD)?).await?;
-        Ok(hash.expose().to_owned())
+        Ok(hash.hash().expose().to_owned())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backoffice_auth::admin::Admin;
-use backoffice_auth::domain::{FeedCursor, UserId};
+use backoffice_auth::domain::{FeedCursor, MailKind, UserId};
 use backoffice_auth::store::{Due, PurgedTable, Store};
 use serde_json::json;
 use tokio::time::Instant;
@@ -243,7 +243,9 @@ impl Side {
             }
             Operation::LeaseMails => {
                 let lease = Duration::from_mins(1);
-                self.store.lease_due_mails(Due::New, 8, lease).await?;
+                self.store
+                    .lease_due_mails(MailKind::ALL, Due::New, 8, lease)
+                    .await?;
             }
             Operation::ListSessions => {
                 self.store.list_sessions(self.users[number]).await?;

@@ -25,16 +25,65 @@ export function memoryTokens(): TokenStore;
  * @property {(tokens: Tokens | null) => void} write
  */
 /**
- * A sign-in that a mailed code has to confirm.
+ * A sign-in that a code has to confirm.
  * @typedef {object} Challenge
  * @property {string} token
- * @property {"email"} provider
+ * @property {string} provider where the code comes from: `email`, or `totp` for an authenticator app. Take any
+ *   other word for "ask for a code"
+ * @property {string[]} providers all that can confirm it, the best first; `recovery_code` may be among them
  * @property {number} expiresIn seconds for which the code is good
+ * @property {boolean} isStepUp whether it takes the place of a session, as `signInAgain` wants it
  */
 /**
  * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
- * (expired, ended elsewhere, reused); `changed` in storage by something else.
- * @typedef {"signedIn" | "signedOut" | "ended" | "changed"} Reason
+ * (expired, ended elsewhere, reused); `changed` in storage by something else. `steppedUp` is told to
+ * nobody: the same person is signed in as before.
+ * @typedef {"signedIn" | "signedOut" | "ended" | "changed" | "steppedUp"} Reason
+ */
+/**
+ * What a sign-in brings besides the tokens.
+ * @typedef {object} Confirmation
+ * @property {number} [recoveryCodesLeft] how many are unused; there only if a recovery code confirmed
+ */
+/**
+ * An authenticator app that is being set up. It counts only when its first code was right.
+ * @typedef {object} TotpEnrolment
+ * @property {string} id
+ * @property {string} secret to be typed into an app: base32
+ * @property {string} uri the same for apps of this device: `otpauth://…`
+ * @property {{ size: number, path: string }} qr the same as a QR code: the `d` of one SVG path, dark on light, in a
+ *   `viewBox` of `0 0 size size`
+ * @property {number} expiresIn seconds for which it can be confirmed
+ */
+/**
+ * What a mailed link is for, and whose it is.
+ * @typedef {object} PasswordLink
+ * @property {"reset" | "invitation"} purpose
+ * @property {string} email
+ * @property {number} expiresIn seconds for which the link is good
+ */
+/**
+ * A person's own account, as the server answers it. All times are RFC 3339.
+ * @typedef {object} Account
+ * @property {{ id: string, email: string }} user
+ * @property {boolean} administrator
+ * @property {"off" | "email"} twoFactor
+ * @property {{ createdAt: string, lastUsedAt?: string }} [totp] an authenticator app
+ * @property {{ id: string, name: string, createdAt: string, lastUsedAt?: string }[]} passkeys
+ * @property {number} recoveryCodesLeft
+ * @property {string} freshUntil until when this session may change how the person proves themselves
+ */
+/**
+ * One of a person's sessions.
+ * @typedef {object} Session
+ * @property {string} id
+ * @property {string} createdAt
+ * @property {string} lastUsedAt
+ * @property {string} expiresAt
+ * @property {string} network where it was last used
+ * @property {string | null} userAgent what the browser calls itself: any text. Show it as text
+ * @property {string | null} device a short name made of that
+ * @property {boolean} current whether it is the one that asks
  */
 /** @typedef {{ token: string, createdAt: string, expiresAt: string }} WireToken */
 /** @typedef {{ accessToken: WireToken, refreshToken: WireToken }} WirePair */
@@ -43,7 +92,8 @@ export function memoryTokens(): TokenStore;
 export class AuthError extends Error {
     /**
      * @param {string} code a `code` of the server; or `network` (no answer), `unexpected_answer` (from
-     *   something in between), `signed_out` (nobody is signed in here)
+     *   something in between), `signed_out` (nobody is signed in here), `another_person` (a step-up signed
+     *   in somebody else)
      * @param {{ status?: number, detail?: string, retryAfter?: number, requestId?: string,
      *   errors?: { field: string, message: string }[], cause?: unknown }} [more]
      */
@@ -100,12 +150,93 @@ export class BackofficeAuth {
      */
     signIn(email: string, password: string): Promise<Challenge | null>;
     /**
-     * Ends what `signIn` began. Never repeated by itself either: a code is good once, so after an answer
-     * that was lost the way is to sign in again.
-     * @param {Challenge} challenge
-     * @param {string} code the six digits; spaces between them do not matter
+     * Step-up, after `reauthentication_required`: signs in again, and the new session takes the old one's
+     * place. Nobody is told of it by `onChange`. The call that was refused is then to be made again.
+     * @param {string} email of the person who is signed in: anybody else's is `another_person`
+     * @param {string} password
+     * @returns {Promise<Challenge | null>} what `confirm` needs; null where the password was enough
      */
-    confirm(challenge: Challenge, code: string): Promise<void>;
+    signInAgain(email: string, password: string): Promise<Challenge | null>;
+    /**
+     * Ends what `signIn` or `signInAgain` began. Never repeated by itself either: a code is good once, so
+     * after an answer that was lost the way is to sign in again.
+     * @param {Challenge} challenge
+     * @param {string} code the six digits, or a recovery code; spaces do not matter
+     * @returns {Promise<Confirmation>}
+     */
+    confirm(challenge: Challenge, code: string): Promise<Confirmation>;
+    /**
+     * Has a link to set a password mailed, if there is such an account. The answer never tells whether.
+     * @param {string} email
+     */
+    forgotPassword(email: string): Promise<void>;
+    /**
+     * Whose a mailed link is. Uses nothing up.
+     * @param {string} token what stands behind the `#` of the link
+     * @returns {Promise<PasswordLink>}
+     * @throws {AuthError} `invalid_link` for one that is used, expired, void or none
+     */
+    passwordLink(token: string): Promise<PasswordLink>;
+    /**
+     * Sets a password by a mailed link. It signs nobody in, and ends all sessions of the link's owner.
+     * @param {string} token
+     * @param {string} newPassword
+     * @throws {AuthError} `invalid_link`; `invalid_request` with the field `newPassword` for a weak one, and
+     *   the link stays good
+     */
+    setPassword(token: string, newPassword: string): Promise<void>;
+    /**
+     * The account of the person who is signed in.
+     * @returns {Promise<Account>}
+     */
+    me(): Promise<Account>;
+    /**
+     * Changes one's own password. This session lives on, and all others end.
+     * @param {string} currentPassword
+     * @param {string} newPassword
+     * @throws {AuthError} `wrong_password`; `invalid_request` with the field `newPassword` for a weak one
+     */
+    changePassword(currentPassword: string, newPassword: string): Promise<void>;
+    /**
+     * Begins to set up an authenticator app. Nothing changes before `confirmTotp`, and what was begun before is
+     * void. Where there is an app already, the new one replaces it then.
+     * @returns {Promise<TotpEnrolment>}
+     * @throws {AuthError} `reauthentication_required`; `method_not_allowed` or `not_found` where the server takes no
+     *   such apps
+     */
+    beginTotp(): Promise<TotpEnrolment>;
+    /**
+     * Sets up an authenticator app by the first code that it shows. This session lives on, and all others end.
+     * @param {string} id of the enrolment
+     * @param {string} code the six digits; spaces do not matter
+     * @returns {Promise<string[]>} new recovery codes, to be shown once; none where unused ones were left
+     * @throws {AuthError} `reauthentication_required`; `invalid_two_factor` for a wrong code, and for an enrolment
+     *   that is over
+     */
+    confirmTotp(id: string, code: string): Promise<string[]>;
+    /**
+     * Removes the authenticator app. This session lives on, and all others end.
+     * @throws {AuthError} `reauthentication_required`
+     */
+    removeTotp(): Promise<void>;
+    /**
+     * Makes new recovery codes, and voids the ones from before. This session lives on, and all others end.
+     * @returns {Promise<string[]>} to be shown once
+     * @throws {AuthError} `reauthentication_required`; `not_found` where nothing is set up that they could stand in for
+     */
+    makeRecoveryCodes(): Promise<string[]>;
+    /**
+     * All live sessions of this person, this one among them.
+     * @returns {Promise<Session[]>}
+     */
+    sessions(): Promise<Session[]>;
+    /**
+     * Ends one of this person's sessions. One that is over already is no failure.
+     * @param {string} id
+     */
+    endSession(id: string): Promise<void>;
+    /** Ends all sessions of this person but this one. */
+    signOutOthers(): Promise<void>;
     /**
      * An access token that is good for some time. Near its end it is still handed out while its successor
      * is fetched; past its end the successor is waited for.
@@ -165,21 +296,134 @@ export type TokenStore = {
     write: (tokens: Tokens | null) => void;
 };
 /**
- * A sign-in that a mailed code has to confirm.
+ * A sign-in that a code has to confirm.
  */
 export type Challenge = {
     token: string;
-    provider: "email";
+    /**
+     * where the code comes from: `email`, or `totp` for an authenticator app. Take any
+     * other word for "ask for a code"
+     */
+    provider: string;
+    /**
+     * all that can confirm it, the best first; `recovery_code` may be among them
+     */
+    providers: string[];
     /**
      * seconds for which the code is good
      */
     expiresIn: number;
+    /**
+     * whether it takes the place of a session, as `signInAgain` wants it
+     */
+    isStepUp: boolean;
 };
 /**
  * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
- * (expired, ended elsewhere, reused); `changed` in storage by something else.
+ * (expired, ended elsewhere, reused); `changed` in storage by something else. `steppedUp` is told to
+ * nobody: the same person is signed in as before.
  */
-export type Reason = "signedIn" | "signedOut" | "ended" | "changed";
+export type Reason = "signedIn" | "signedOut" | "ended" | "changed" | "steppedUp";
+/**
+ * What a sign-in brings besides the tokens.
+ */
+export type Confirmation = {
+    /**
+     * how many are unused; there only if a recovery code confirmed
+     */
+    recoveryCodesLeft?: number;
+};
+/**
+ * An authenticator app that is being set up. It counts only when its first code was right.
+ */
+export type TotpEnrolment = {
+    id: string;
+    /**
+     * to be typed into an app: base32
+     */
+    secret: string;
+    /**
+     * the same for apps of this device: `otpauth://…`
+     */
+    uri: string;
+    /**
+     * the same as a QR code: the `d` of one SVG path, dark on light, in a
+     * `viewBox` of `0 0 size size`
+     */
+    qr: {
+        size: number;
+        path: string;
+    };
+    /**
+     * seconds for which it can be confirmed
+     */
+    expiresIn: number;
+};
+/**
+ * What a mailed link is for, and whose it is.
+ */
+export type PasswordLink = {
+    purpose: "reset" | "invitation";
+    email: string;
+    /**
+     * seconds for which the link is good
+     */
+    expiresIn: number;
+};
+/**
+ * A person's own account, as the server answers it. All times are RFC 3339.
+ */
+export type Account = {
+    user: {
+        id: string;
+        email: string;
+    };
+    administrator: boolean;
+    twoFactor: "off" | "email";
+    /**
+     * an authenticator app
+     */
+    totp?: {
+        createdAt: string;
+        lastUsedAt?: string;
+    };
+    passkeys: {
+        id: string;
+        name: string;
+        createdAt: string;
+        lastUsedAt?: string;
+    }[];
+    recoveryCodesLeft: number;
+    /**
+     * until when this session may change how the person proves themselves
+     */
+    freshUntil: string;
+};
+/**
+ * One of a person's sessions.
+ */
+export type Session = {
+    id: string;
+    createdAt: string;
+    lastUsedAt: string;
+    expiresAt: string;
+    /**
+     * where it was last used
+     */
+    network: string;
+    /**
+     * what the browser calls itself: any text. Show it as text
+     */
+    userAgent: string | null;
+    /**
+     * a short name made of that
+     */
+    device: string | null;
+    /**
+     * whether it is the one that asks
+     */
+    current: boolean;
+};
 export type WireToken = {
     token: string;
     createdAt: string;

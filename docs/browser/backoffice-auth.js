@@ -46,17 +46,71 @@ const LONGEST_GRACE = 300_000;
  */
 
 /**
- * A sign-in that a mailed code has to confirm.
+ * A sign-in that a code has to confirm.
  * @typedef {object} Challenge
  * @property {string} token
- * @property {"email"} provider
+ * @property {string} provider where the code comes from: `email`, or `totp` for an authenticator app. Take any
+ *   other word for "ask for a code"
+ * @property {string[]} providers all that can confirm it, the best first; `recovery_code` may be among them
  * @property {number} expiresIn seconds for which the code is good
+ * @property {boolean} isStepUp whether it takes the place of a session, as `signInAgain` wants it
  */
 
 /**
  * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
- * (expired, ended elsewhere, reused); `changed` in storage by something else.
- * @typedef {"signedIn" | "signedOut" | "ended" | "changed"} Reason
+ * (expired, ended elsewhere, reused); `changed` in storage by something else. `steppedUp` is told to
+ * nobody: the same person is signed in as before.
+ * @typedef {"signedIn" | "signedOut" | "ended" | "changed" | "steppedUp"} Reason
+ */
+
+/**
+ * What a sign-in brings besides the tokens.
+ * @typedef {object} Confirmation
+ * @property {number} [recoveryCodesLeft] how many are unused; there only if a recovery code confirmed
+ */
+
+/**
+ * An authenticator app that is being set up. It counts only when its first code was right.
+ * @typedef {object} TotpEnrolment
+ * @property {string} id
+ * @property {string} secret to be typed into an app: base32
+ * @property {string} uri the same for apps of this device: `otpauth://…`
+ * @property {{ size: number, path: string }} qr the same as a QR code: the `d` of one SVG path, dark on light, in a
+ *   `viewBox` of `0 0 size size`
+ * @property {number} expiresIn seconds for which it can be confirmed
+ */
+
+/**
+ * What a mailed link is for, and whose it is.
+ * @typedef {object} PasswordLink
+ * @property {"reset" | "invitation"} purpose
+ * @property {string} email
+ * @property {number} expiresIn seconds for which the link is good
+ */
+
+/**
+ * A person's own account, as the server answers it. All times are RFC 3339.
+ * @typedef {object} Account
+ * @property {{ id: string, email: string }} user
+ * @property {boolean} administrator
+ * @property {"off" | "email"} twoFactor
+ * @property {{ createdAt: string, lastUsedAt?: string }} [totp] an authenticator app
+ * @property {{ id: string, name: string, createdAt: string, lastUsedAt?: string }[]} passkeys
+ * @property {number} recoveryCodesLeft
+ * @property {string} freshUntil until when this session may change how the person proves themselves
+ */
+
+/**
+ * One of a person's sessions.
+ * @typedef {object} Session
+ * @property {string} id
+ * @property {string} createdAt
+ * @property {string} lastUsedAt
+ * @property {string} expiresAt
+ * @property {string} network where it was last used
+ * @property {string | null} userAgent what the browser calls itself: any text. Show it as text
+ * @property {string | null} device a short name made of that
+ * @property {boolean} current whether it is the one that asks
  */
 
 /** @typedef {{ token: string, createdAt: string, expiresAt: string }} WireToken */
@@ -67,7 +121,8 @@ const LONGEST_GRACE = 300_000;
 export class AuthError extends Error {
   /**
    * @param {string} code a `code` of the server; or `network` (no answer), `unexpected_answer` (from
-   *   something in between), `signed_out` (nobody is signed in here)
+   *   something in between), `signed_out` (nobody is signed in here), `another_person` (a step-up signed
+   *   in somebody else)
    * @param {{ status?: number, detail?: string, retryAfter?: number, requestId?: string,
    *   errors?: { field: string, message: string }[], cause?: unknown }} [more]
    */
@@ -168,8 +223,9 @@ export class BackofficeAuth {
       this.#channel = new BroadcastChannel(this.#name);
       this.#channel.addEventListener("message", (event) => this.#hear(event.data), until);
     }
-    // What another process wrote to localStorage may show after its message, and then brings this.
-    addEventListener("storage", () => this.#look(), until);
+    // What another process wrote to localStorage may show after its message, and then brings this. Before
+    // it too, so the message, which says why, gets a moment to arrive.
+    addEventListener("storage", () => setTimeout(() => this.#look(), PROPAGATION), until);
     // A page that was asleep, hidden or in the back-forward cache may have missed everything.
     document.addEventListener("visibilitychange", () => this.#wake(), until);
     addEventListener("pageshow", () => this.#wake(), until);
@@ -205,26 +261,149 @@ export class BackofficeAuth {
    * @returns {Promise<Challenge | null>} what `confirm` needs; null where the password was enough
    */
   async signIn(email, password) {
-    const answer = await this.#call("POST", "/signin", { body: { email, password } });
-    if (!answer.body["2faRequired"]) {
-      this.#open(answer);
-      return null;
-    }
-    const { token, provider, expiresAt } = answer.body["2faDetails"];
-    // Without a readable `Date` this machine's clock has to do: it is for display alone.
-    const now = Number.isNaN(answer.date) ? Date.now() : answer.date;
-    return { token, provider, expiresIn: Math.max(0, Math.round((Date.parse(expiresAt) - now) / 1000)) };
+    return this.#begin({ email, password }, false);
   }
 
   /**
-   * Ends what `signIn` began. Never repeated by itself either: a code is good once, so after an answer
-   * that was lost the way is to sign in again.
+   * Step-up, after `reauthentication_required`: signs in again, and the new session takes the old one's
+   * place. Nobody is told of it by `onChange`. The call that was refused is then to be made again.
+   * @param {string} email of the person who is signed in: anybody else's is `another_person`
+   * @param {string} password
+   * @returns {Promise<Challenge | null>} what `confirm` needs; null where the password was enough
+   */
+  async signInAgain(email, password) {
+    return this.#begin({ email, password }, true);
+  }
+
+  /**
+   * Ends what `signIn` or `signInAgain` began. Never repeated by itself either: a code is good once, so
+   * after an answer that was lost the way is to sign in again.
    * @param {Challenge} challenge
-   * @param {string} code the six digits; spaces between them do not matter
+   * @param {string} code the six digits, or a recovery code; spaces do not matter
+   * @returns {Promise<Confirmation>}
    */
   async confirm(challenge, code) {
-    const body = { token: challenge.token, code: code.replace(/\s/g, "") };
-    this.#open(await this.#call("POST", "/2fa/confirm", { body }));
+    const body = { token: challenge.token, code: withoutSpaces(code) };
+    const answer = await this.#call("POST", "/2fa/confirm", { body });
+    const { recoveryCodesLeft } = answer.body;
+    if (challenge.isStepUp) await this.#replace(answer);
+    else this.#open(answer);
+    return { recoveryCodesLeft };
+  }
+
+  /**
+   * Has a link to set a password mailed, if there is such an account. The answer never tells whether.
+   * @param {string} email
+   */
+  async forgotPassword(email) {
+    await this.#call("POST", "/password/forgot", { body: { email } });
+  }
+
+  /**
+   * Whose a mailed link is. Uses nothing up.
+   * @param {string} token what stands behind the `#` of the link
+   * @returns {Promise<PasswordLink>}
+   * @throws {AuthError} `invalid_link` for one that is used, expired, void or none
+   */
+  async passwordLink(token) {
+    const answer = await this.#call("POST", "/password/link", { body: { token } });
+    const { purpose, email, expiresAt } = answer.body;
+    return { purpose, email, expiresIn: secondsUntil(expiresAt, answer) };
+  }
+
+  /**
+   * Sets a password by a mailed link. It signs nobody in, and ends all sessions of the link's owner.
+   * @param {string} token
+   * @param {string} newPassword
+   * @throws {AuthError} `invalid_link`; `invalid_request` with the field `newPassword` for a weak one, and
+   *   the link stays good
+   */
+  async setPassword(token, newPassword) {
+    await this.#call("POST", "/password/set", { body: { token, newPassword } });
+  }
+
+  /**
+   * The account of the person who is signed in.
+   * @returns {Promise<Account>}
+   */
+  async me() {
+    return (await this.#ask("GET", "/me")).body;
+  }
+
+  /**
+   * Changes one's own password. This session lives on, and all others end.
+   * @param {string} currentPassword
+   * @param {string} newPassword
+   * @throws {AuthError} `wrong_password`; `invalid_request` with the field `newPassword` for a weak one
+   */
+  async changePassword(currentPassword, newPassword) {
+    await this.#ask("POST", "/me/password", { body: { currentPassword, newPassword } });
+  }
+
+  /**
+   * Begins to set up an authenticator app. Nothing changes before `confirmTotp`, and what was begun before is
+   * void. Where there is an app already, the new one replaces it then.
+   * @returns {Promise<TotpEnrolment>}
+   * @throws {AuthError} `reauthentication_required`; `method_not_allowed` or `not_found` where the server takes no
+   *   such apps
+   */
+  async beginTotp() {
+    const answer = await this.#ask("POST", "/me/totp");
+    const { id, secret, uri, qr, expiresAt } = answer.body;
+    return { id, secret, uri, qr, expiresIn: secondsUntil(expiresAt, answer) };
+  }
+
+  /**
+   * Sets up an authenticator app by the first code that it shows. This session lives on, and all others end.
+   * @param {string} id of the enrolment
+   * @param {string} code the six digits; spaces do not matter
+   * @returns {Promise<string[]>} new recovery codes, to be shown once; none where unused ones were left
+   * @throws {AuthError} `reauthentication_required`; `invalid_two_factor` for a wrong code, and for an enrolment
+   *   that is over
+   */
+  async confirmTotp(id, code) {
+    const body = { id, code: withoutSpaces(code) };
+    return (await this.#ask("POST", "/me/totp/confirm", { body })).body.recoveryCodes ?? [];
+  }
+
+  /**
+   * Removes the authenticator app. This session lives on, and all others end.
+   * @throws {AuthError} `reauthentication_required`
+   */
+  async removeTotp() {
+    await this.#ask("DELETE", "/me/totp");
+  }
+
+  /**
+   * Makes new recovery codes, and voids the ones from before. This session lives on, and all others end.
+   * @returns {Promise<string[]>} to be shown once
+   * @throws {AuthError} `reauthentication_required`; `not_found` where nothing is set up that they could stand in for
+   */
+  async makeRecoveryCodes() {
+    return (await this.#ask("POST", "/me/recovery-codes")).body.recoveryCodes;
+  }
+
+  /**
+   * All live sessions of this person, this one among them.
+   * @returns {Promise<Session[]>}
+   */
+  async sessions() {
+    return (await this.#ask("GET", "/sessions")).body.sessions;
+  }
+
+  /**
+   * Ends one of this person's sessions. One that is over already is no failure.
+   * @param {string} id
+   */
+  async endSession(id) {
+    await this.#ask("DELETE", `/sessions/${encodeURIComponent(id)}`).catch((error) => {
+      if (!(error instanceof AuthError && error.code === "not_found")) throw error;
+    });
+  }
+
+  /** Ends all sessions of this person but this one. */
+  async signOutOthers() {
+    await this.#ask("DELETE", "/sessions?others=true");
   }
 
   /**
@@ -264,7 +443,7 @@ export class BackofficeAuth {
     };
     const token = await this.accessToken({ signal });
     const answer = await send(token);
-    if (answer.status !== 401 || init.body instanceof ReadableStream) return answer;
+    if (answer.status !== 401 || isStepUpWanted(answer) || init.body instanceof ReadableStream) return answer;
     const other = await this.accessToken({ refused: token, signal });
     return other === token ? answer : send(other);
   }
@@ -274,7 +453,8 @@ export class BackofficeAuth {
    * @returns {Promise<boolean>} whether the server knows; if not, the session ends when it idles out
    */
   async signOut() {
-    const isTold = await this.#end("POST", "/signout").then(() => true, isOver);
+    const signal = AbortSignal.timeout(REQUEST_TIMEOUT / 2);
+    const isTold = await this.#ask("POST", "/signout", { signal }).then(() => true, isOver);
     this.#write(null, "signedOut");
     return isTold;
   }
@@ -284,29 +464,73 @@ export class BackofficeAuth {
    * cannot be told: this is what people do who fear for their account.
    */
   async signOutEverywhere() {
-    await this.#end("DELETE", "/sessions");
+    await this.#ask("DELETE", "/sessions", { signal: AbortSignal.timeout(REQUEST_TIMEOUT / 2) });
     this.#write(null, "signedOut");
   }
 
   /**
+   * Calls as the person who is signed in. A token that is refused is replaced once.
    * @param {string} method
    * @param {string} path
+   * @param {{ body?: object, signal?: AbortSignal }} [what] `signal`: ends the waiting for a token
+   * @returns {Promise<Answer>}
    */
-  async #end(method, path) {
-    const signal = AbortSignal.timeout(REQUEST_TIMEOUT / 2);
+  async #ask(method, path, { body, signal } = {}) {
     const token = await this.accessToken({ signal });
-    const ask = (/** @type {string} */ bearer) => this.#call(method, path, { bearer });
-    await ask(token).catch(async (error) => {
+    const call = (/** @type {string} */ bearer) => this.#call(method, path, { body, bearer });
+    return call(token).catch(async (error) => {
       if (!isRefusedToken(error)) throw error;
       // The session may be over, or just this token. Only the server knows.
-      return ask(await this.accessToken({ refused: token, signal }));
+      return call(await this.accessToken({ refused: token, signal }));
     });
+  }
+
+  /**
+   * @param {{ email: string, password: string }} body
+   * @param {boolean} isStepUp
+   * @returns {Promise<Challenge | null>}
+   */
+  async #begin(body, isStepUp) {
+    if (isStepUp && !this.isSignedIn) throw new AuthError("signed_out");
+    const answer = await this.#call("POST", "/signin", { body });
+    if (!answer.body["2faRequired"]) {
+      if (isStepUp) await this.#replace(answer);
+      else this.#open(answer);
+      return null;
+    }
+    const { token, provider, providers = [provider], expiresAt } = answer.body["2faDetails"];
+    return { token, provider, providers, expiresIn: secondsUntil(expiresAt, answer), isStepUp };
+  }
+
+  /**
+   * Puts a new session in the place of the one that is signed in, if both are one person's, and signs
+   * the other one of the two out. The tokens are opaque, so the server is asked whose they are.
+   * @param {Answer} answer
+   */
+  async #replace(answer) {
+    const added = tokensOf(answer, randomName());
+    const userOf = (/** @type {Answer} */ { body }) => body.user.id;
+    let leftOver = added.access;
+    try {
+      const before = this.#read()?.session;
+      const person = userOf(await this.#call("GET", "/session", { bearer: added.access }));
+      if (userOf(await this.#ask("GET", "/session")) !== person) throw new AuthError("another_person");
+      // No refresh of the old session is under way meanwhile.
+      await this.#exclusively(async () => {
+        const replaced = this.#read();
+        if (replaced?.session !== before) throw new AuthError("another_person");
+        this.#write(added, "steppedUp");
+        leftOver = replaced?.access ?? "";
+      });
+    } finally {
+      // What cannot be told now ends when it idles out, and stands in the list of sessions until then.
+      await this.#call("POST", "/signout", { bearer: leftOver }).catch(() => {});
+    }
   }
 
   /** @param {Answer} answer */
   #open(answer) {
-    const random = crypto.getRandomValues(new Uint32Array(2));
-    this.#write(tokensOf(answer, random.join("-")), "signedIn");
+    this.#write(tokensOf(answer, randomName()), "signedIn");
   }
 
   /**
@@ -467,6 +691,7 @@ export class BackofficeAuth {
     if (session === this.#known) return;
     this.#known = session;
     const reason = this.#news.session === session ? this.#news.reason : "changed";
+    if (reason === "steppedUp") return;
     for (const listener of this.#listeners) listener(session !== undefined, reason);
   }
 
@@ -552,6 +777,35 @@ function tokensOf({ body, date, sentAt }, session) {
   const isPlausible = age > 0 && age <= LONGEST_GRACE;
   const life = Date.parse(accessToken.expiresAt) - createdAt - (isPlausible ? age : 0);
   return { access: accessToken.token, refresh: refreshToken.token, life, receivedAt: sentAt, session };
+}
+
+/**
+ * For display alone, so without a readable `Date` this machine's clock has to do.
+ * @param {string} time
+ * @param {Answer} answer
+ */
+function secondsUntil(time, { date }) {
+  const now = Number.isNaN(date) ? Date.now() : date;
+  return Math.max(0, Math.round((Date.parse(time) - now) / 1000));
+}
+
+/**
+ * A code as people type it: with spaces where they see some.
+ * @param {string} code
+ */
+const withoutSpaces = (code) => code.replace(/\s/g, "");
+
+/** What tells one sign-in from another, in this browser. */
+function randomName() {
+  return crypto.getRandomValues(new Uint32Array(2)).join("-");
+}
+
+/**
+ * Whether the token is good, and the session too old for what was asked (RFC 9470, section 3).
+ * @param {Response} answer
+ */
+function isStepUpWanted(answer) {
+  return answer.headers.get("WWW-Authenticate")?.includes("insufficient_user_authentication") ?? false;
 }
 
 /**

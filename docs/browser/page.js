@@ -1,252 +1,243 @@
-// The sign-in page: what people see of BackofficeAuth. It has three views, of which one is shown.
+// The page to sign in on, and the page of one's own account: what people see of BackofficeAuth.
 
-import { AuthError, BackofficeAuth } from "./backoffice-auth.js";
+import { forgetApp, offerApp, showApp } from "./authenticator.js";
+import { at, attempt, auth, explain, isComplete, onClick, onSubmit, remedies, run, say, show, shown } from "./ui.js";
+import { clock, dateAndClock, filled, filledWith, words } from "./words.js";
 
-/**
- * What to say for each code. Those that mean a mistake of this page get the last sentence.
- * @type {Record<string, string>}
- */
-const SAYS = {
-  invalid_credentials: "The email address or the password is wrong.",
-  invalid_two_factor: "The code was not accepted.",
-  invalid_refresh_token: "You have been signed out. Sign in again.",
-  missing_access_token: "You have been signed out. Sign in again.",
-  invalid_access_token: "You have been signed out. Sign in again.",
-  signed_out: "You have been signed out. Sign in again.",
-  not_found: "This session is already over.",
-  invalid_request: "Check what is marked below.",
-  too_many_attempts: "Too many attempts.",
-  request_timeout: "The connection is slow. Try again.",
-  internal: "Something went wrong on our side. Try again; if it stays so, report it with the number below.",
-  unavailable: "The service is not available at the moment. Try again in a moment.",
-  overloaded: "The service is busy at the moment. Try again in a moment.",
-  network: "The server cannot be reached. Check the connection, and try again.",
-  unexpected_answer: "The server cannot be reached. Check the connection, and try again.",
-};
-const OUR_MISTAKE = "Something went wrong. Reload the page, and try again.";
+/** The address of this page with which it begins at a forgotten password. */
+const FORGOTTEN = "#forgot";
 
-/**
- * @template {HTMLElement} [E=HTMLElement]
- * @param {string} id
- * @returns {E}
- */
-const at = (id) => {
-  const element = document.getElementById(id);
-  if (!element) throw new Error(`no #${id}`);
-  return /** @type {E} */ (element);
-};
-
-const meta = /** @type {HTMLMetaElement} */ (document.querySelector('meta[name="auth-server"]'));
-const auth = new BackofficeAuth({ server: meta.content });
-
-/** @type {HTMLInputElement} */ const email = at("email");
-/** @type {HTMLInputElement} */ const password = at("password");
-/** @type {HTMLInputElement} */ const code = at("code");
-/** @type {HTMLFormElement} */ const signinForm = at("signin-form");
-/** @type {HTMLFormElement} */ const confirmForm = at("confirm-form");
+/** @param {string} id */
+const input = (id) => /** @type {HTMLInputElement} */ (at(id));
+const [email, password, code, recoveryCode] = ["email", "password", "code", "recovery-code"].map(input);
+const [currentPassword, newPassword, againPassword] = ["current-password", "new-password", "again-password"].map(input);
+const forgotEmail = input("forgot-email");
 
 /** @type {import("./backoffice-auth.js").Challenge | null} */
 let challenge = null;
-let isBusy = false;
-/** When the block ends, by `performance.now`. */
-let blockedUntil = 0;
+/** What waits for a new sign-in, and in which view: it is done then.
+ * @type {{ action: () => Promise<void>, view: string } | null} */
+let waiting = null;
+/** Whose account is shown. */
+let person = "";
 
-/**
- * Shows one view, and puts the focus on its first field; for readers of the screen, on its title.
- * @param {"signin" | "confirm" | "account"} view
- */
-function show(view) {
-  for (const id of ["signin", "confirm", "account"]) at(id).hidden = id !== view;
-  document.title = `${at(`${view}-title`).textContent} · Back Office`;
-  const first = { signin: email, confirm: code, account: at("account-title") }[view];
-  first.focus();
-}
-
-/**
- * Says something. Without a text, takes back what was said.
- * @param {string} [text]
- * @param {{ isError?: boolean, requestId?: string }} [more]
- */
-function say(text = "", { isError = false, requestId } = {}) {
-  const line = document.createElement("p");
-  line.className = isError ? "error" : "news";
-  line.append(text);
-  if (requestId) {
-    const small = document.createElement("small");
-    small.textContent = `Number: ${requestId}`;
-    line.append(small);
-  }
-  at("message").replaceChildren(...(text ? [line] : []));
-}
-
-/**
- * Marks a field, or takes the mark away.
- * @param {HTMLInputElement} field
- * @param {string} [text]
- */
-function mark(field, text = "") {
-  const place = at(`${field.id}-error`);
-  place.textContent = text;
-  place.hidden = text === "";
-  field.setAttribute("aria-invalid", String(text !== ""));
-}
-
-/**
- * Says why something failed, and leads to where it can be mended.
- * @param {unknown} error
- */
-function explain(error) {
-  if (!(error instanceof AuthError)) {
-    say(OUR_MISTAKE, { isError: true });
-    throw error;
-  }
-  const text = SAYS[error.code] ?? OUR_MISTAKE;
-  const requestId = error.code === "internal" ? error.requestId : undefined;
-  say(text, { isError: true, requestId });
-  if (error.code === "too_many_attempts") block(error.retryAfter ?? 1);
-  const fields = [email, password, code];
-  for (const { field, message } of error.errors) {
-    const marked = fields.find((input) => input.name === field);
-    if (marked) mark(marked, `${capitalised(field)} ${message}.`);
-  }
-  if (error.code === "invalid_two_factor") mark(code, "It is wrong or no longer good. Check it, or send a new one.");
-  const bad = fields.find((input) => input.getAttribute("aria-invalid") === "true");
-  if (bad) bad.focus();
-  if (error.code === "invalid_credentials") password.select();
+/** Takes all that was typed off the page: the passwords have done their work. */
+function forgetWhatWasTyped() {
+  for (const form of document.forms) form.reset();
+  forgetApp();
+  challenge = null;
 }
 
 /** @param {string} text */
-const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-
-/**
- * Runs what counts as an attempt: not during a block, when it would be in vain.
- * @param {() => Promise<void>} action
- */
-function attempt(action) {
-  if (blockedUntil <= performance.now()) run(action);
-  else say(`${SAYS.too_many_attempts} Wait for ${at("remaining").textContent}.`, { isError: true });
+function strong(text) {
+  const element = document.createElement("strong");
+  element.textContent = text;
+  return element;
 }
 
 /**
- * Runs what a button does: one at a time, and no failure goes unsaid. Buttons are never `disabled`:
- * that would take the focus from whoever stands on them.
- * @param {() => Promise<void>} action
+ * @param {string} text
+ * @param {(time: Date) => string} [form]
  */
-async function run(action) {
-  if (isBusy) return;
-  isBusy = true;
-  say();
-  for (const field of [email, password, code]) mark(field);
-  dim();
-  try {
-    await action();
-  } catch (error) {
-    explain(error);
-  } finally {
-    isBusy = false;
-    dim();
-  }
-}
-
-function dim() {
-  const isBlocked = blockedUntil > performance.now();
-  for (const id of ["signin-form", "confirm-form"]) {
-    at(id).setAttribute("aria-busy", String(isBusy));
-    at(id).querySelector("button")?.setAttribute("aria-disabled", String(isBusy || isBlocked));
-  }
-  at("resend").setAttribute("aria-disabled", String(isBusy || isBlocked));
-}
-
-/**
- * Counts down to the end of a block.
- * @param {number} seconds
- */
-function block(seconds) {
-  blockedUntil = performance.now() + seconds * 1000;
-  countDown();
-}
-
-/** Looks at the clock each time: a timer is late after a laptop's sleep. */
-function countDown() {
-  const left = Math.ceil((blockedUntil - performance.now()) / 1000);
-  at("countdown").hidden = left <= 0;
-  dim();
-  if (left <= 0) return say("You can try again now.");
-  const seconds = String(left % 60).padStart(2, "0");
-  at("remaining").textContent = `${Math.floor(left / 60)}:${seconds}`;
-  setTimeout(countDown, 250);
-}
-
-/**
- * Finds what is missing before the server is asked, since each attempt counts.
- * @param {[HTMLInputElement, string][]} required
- */
-function isComplete(required) {
-  const missing = required.filter(([field]) => field.value.trim() === "");
-  for (const [field, text] of missing) mark(field, text);
-  if (missing.length > 0) say(SAYS.invalid_request, { isError: true });
-  missing[0]?.[0].focus();
-  return missing.length === 0;
+function time(text, form = dateAndClock) {
+  const element = document.createElement("time");
+  element.dateTime = text;
+  element.textContent = form(new Date(text));
+  return element;
 }
 
 async function signIn() {
   const isReady = isComplete([
-    [email, "Enter your email address."],
-    [password, "Enter your password."],
+    [email, words.enterAddress],
+    [password, words.enterPassword],
   ]);
   if (!isReady) return;
-  challenge = await auth.signIn(email.value.trim(), password.value);
-  if (!challenge) return; // `onChange` shows the account.
-  at("sent-to").textContent = email.value.trim();
-  const until = new Date(Date.now() + challenge.expiresIn * 1000);
-  at("good-until").textContent = until.toLocaleTimeString([], { timeStyle: "short" });
+  const begun = await auth.signIn(email.value.trim(), password.value);
+  if (begun) askForCode(begun, email.value.trim()); // Otherwise `onChange` shows the account.
+}
+
+/** What to say about a code, by where it comes from. */
+const CODES = {
+  email: {
+    label: words.code,
+    hint: words.codeSent,
+    missing: words.enterDigits,
+    wrong: "wrongCode",
+    back: words.anotherAddress,
+  },
+  totp: {
+    label: words.code,
+    hint: words.codeOfApp,
+    missing: words.enterDigitsOfApp,
+    wrong: "wrongCodeOfApp",
+    back: words.toSignIn,
+  },
+  // A word that these pages do not know: the person does.
+  other: {
+    label: words.anyCode,
+    hint: words.anyCodeHint,
+    missing: words.enterAnyCode,
+    wrong: "wrongAnyCode",
+    back: words.toSignIn,
+  },
+};
+
+/**
+ * @param {import("./backoffice-auth.js").Challenge} begun
+ * @returns {keyof typeof CODES}
+ */
+function codeOf({ providers }) {
+  if (providers.includes("totp")) return "totp";
+  return providers.includes("email") ? "email" : "other";
+}
+
+/**
+ * @param {import("./backoffice-auth.js").Challenge} begun
+ * @param {string} address
+ */
+function askForCode(begun, address) {
+  challenge = begun;
+  const kind = codeOf(begun);
+  const { label, hint, wrong, back } = CODES[kind];
+  const until = new Date(Date.now() + begun.expiresIn * 1000);
+  at("confirm-hint").replaceChildren(
+    ...filledWith(hint, { email: strong(address), time: time(until.toISOString(), clock) }),
+  );
+  at("code-label").textContent = label;
+  code.inputMode = kind === "other" ? "text" : "numeric";
+  code.dataset.wrong = wrong;
+  at("resend").hidden = kind !== "email";
+  at("to-recovery").hidden = !begun.providers.includes("recovery_code");
+  at("back").textContent = begun.isStepUp ? words.cancel : back;
   code.value = "";
+  recoveryCode.value = "";
   show("confirm");
 }
 
-async function confirm() {
-  if (!challenge || !isComplete([[code, "Enter the six digits from the mail."]])) return;
-  await auth.confirm(challenge, code.value);
+/**
+ * @param {HTMLInputElement} field
+ * @param {string} missing what to say where it is empty
+ */
+async function confirm(field, missing) {
+  const begun = challenge;
+  if (!begun || !isComplete([[field, missing]])) return;
+  const { recoveryCodesLeft } = await auth.confirm(begun, field.value);
+  if (begun.isStepUp) await goOn(); // Otherwise `onChange` shows the account.
+  else if (recoveryCodesLeft !== undefined) say(filled(words.recoveryCodeUsed, { count: `${recoveryCodesLeft}` }));
 }
 
-/** Shows who is signed in, and where. */
-async function showAccount() {
+/** @param {string} view */
+function showForCode(view) {
+  say();
+  show(view);
+}
+
+async function sendAnotherCode() {
+  await (challenge?.isStepUp ? signInAgain() : signIn());
+  if (challenge) say(words.newCode);
+}
+
+/**
+ * The sign-in is too old for an action: it waits until the person has signed in again.
+ * @param {() => Promise<void>} action
+ */
+function stepUp(action) {
+  waiting = { action, view: shown() ?? "account" };
+  input("again-email").value = person;
+  againPassword.value = "";
+  show("again");
+}
+
+async function signInAgain() {
+  if (!isComplete([[againPassword, words.enterPassword]])) return;
+  const begun = await auth.signInAgain(person, againPassword.value);
+  if (begun) askForCode(begun, person);
+  else await goOn();
+}
+
+/** Does what has waited for the new sign-in. */
+async function goOn() {
+  const { action, view } = waiting ?? { view: "account" };
+  waiting = null;
   challenge = null;
-  // The password has done its work, and leaves the page.
-  signinForm.reset();
-  confirmForm.reset();
-  show("account");
-  const session = await get("/api/v2/session");
-  at("who").textContent = session.user.email;
-  inLocalTime(at("since"), session.session.createdAt);
-  const { sessions } = await get("/api/v2/sessions");
-  at("sessions").replaceChildren(...sessions.map(listed));
+  for (const field of [againPassword, code, recoveryCode]) field.value = "";
+  show(view);
+  await action?.();
 }
 
-/** @param {string} path */
-async function get(path) {
-  const answer = await auth.fetch(path);
-  const body = await answer.json();
-  if (!answer.ok) throw new AuthError(body.code, body);
-  return body;
+async function forgot() {
+  if (!isComplete([[forgotEmail, words.enterAddress]])) return;
+  const address = forgotEmail.value.trim();
+  await auth.forgotPassword(address);
+  at("mailed-to").replaceChildren(...filledWith(words.mailedTo, { email: strong(address) }));
+  show("mailed");
+}
+
+async function changePassword() {
+  const isReady = isComplete([
+    [currentPassword, words.enterCurrentPassword],
+    [newPassword, words.enterNewPassword],
+  ]);
+  if (!isReady) return;
+  await auth.changePassword(currentPassword.value, newPassword.value);
+  await showAccount();
+  say(words.isChanged);
+}
+
+/** Shows who is signed in, how, and where. */
+async function showAccount() {
+  forgetWhatWasTyped();
+  if (shown() !== "account") show("account");
+  const [me, sessions] = await Promise.all([auth.me(), auth.sessions()]);
+  person = me.user.email;
+  const since = sessions.find(({ current }) => current)?.createdAt ?? new Date().toISOString();
+  const who = strong(person);
+  who.id = "who";
+  at("as-whom").replaceChildren(...filledWith(words.asWhom, { email: who, time: time(since) }));
+  showApp(me);
+  at("enrolled").replaceChildren(...enrolled(me).map((text) => line(text)));
+  const isFresh = Date.parse(me.freshUntil) > Date.now();
+  at("fresh").replaceChildren(
+    ...(isFresh ? filledWith(words.isFresh, { time: time(me.freshUntil, clock) }) : [words.isNotFresh]),
+  );
+  at("sessions").replaceChildren(...sessions.map(listed));
+  at("signout-others").hidden = sessions.length < 2;
+}
+
+/**
+ * All by which a person proves themselves, in a line each.
+ * @param {import("./backoffice-auth.js").Account} me
+ */
+function enrolled({ twoFactor, totp, passkeys, recoveryCodesLeft }) {
+  const since = (/** @type {string} */ text) => ({ time: dateAndClock(new Date(text)) });
+  const strong = [
+    ...(totp ? [filled(words.byApp, since(totp.createdAt))] : []),
+    ...passkeys.map(({ name, createdAt }) => filled(words.byPasskey, { name, ...since(createdAt) })),
+  ];
+  if (strong.length > 0) return [words.byPassword, ...strong, filled(words.recoveryCodes, { count: `${recoveryCodesLeft}` })];
+  return [words.byPassword, twoFactor === "email" ? words.byCode : words.byNoCode];
+}
+
+/**
+ * @param {...(string | Node)} parts
+ */
+function line(...parts) {
+  const element = document.createElement("li");
+  element.append(...parts);
+  return element;
 }
 
 /**
  * A line of the list. All text is set as text: what a browser calls itself is whatever it likes.
- * @param {{ id: string, lastUsedAt: string, network: string, userAgent: string | null, device: string | null, current: boolean }} session
+ * @param {import("./backoffice-auth.js").Session} session
  */
-function listed(session) {
-  const line = document.createElement("li");
+function listed({ id, network, lastUsedAt, userAgent, device, current }) {
   const about = document.createElement("div");
-  const name = session.current ? "This browser" : (session.device ?? session.userAgent ?? "Unknown program");
+  const name = current ? words.thisBrowser : (device ?? userAgent ?? words.unknownProgram);
   const where = document.createElement("small");
-  const when = document.createElement("time");
-  inLocalTime(when, session.lastUsedAt);
-  where.append(`${session.network}, last used `, when);
+  where.append(...filledWith(words.lastUsed, { network: document.createTextNode(network), time: time(lastUsedAt) }));
   about.append(name, where);
-  line.append(about);
-  if (!session.current) line.append(endButton(session.id, name));
-  return line;
+  return current ? line(about) : line(about, endButton(id, name));
 }
 
 /**
@@ -257,69 +248,87 @@ function endButton(id, name) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "quiet";
-  button.textContent = "End";
-  button.setAttribute("aria-label", `End the session of ${name}`);
-  button.addEventListener("click", () =>
-    run(async () => {
-      const answer = await auth.fetch(`/api/v2/sessions/${id}`, { method: "DELETE" });
-      if (!answer.ok && answer.status !== 404) throw new AuthError((await answer.json()).code);
-      await showAccount();
-      say("The session is over.");
-    }),
-  );
+  button.textContent = words.signOut;
+  button.setAttribute("aria-label", filled(words.signOutOne, { name }));
+  button.addEventListener("click", () => run(() => end(() => auth.endSession(id), words.sessionIsOver)));
   return button;
 }
 
 /**
- * @param {HTMLElement} element
- * @param {string} time
+ * Ends sessions, and shows which are left. The focus goes to the title: the button may be gone.
+ * @param {() => Promise<void>} ending
+ * @param {string} text
  */
-function inLocalTime(element, time) {
-  element.setAttribute("datetime", time);
-  element.textContent = new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+async function end(ending, text) {
+  await ending();
+  await showAccount();
+  at("account-title").focus();
+  say(text);
+}
+
+remedies.set("reauthentication_required", stepUp);
+offerApp(showAccount);
+onSubmit("signin-form", signIn);
+onSubmit("confirm-form", () => confirm(code, challenge ? CODES[codeOf(challenge)].missing : ""));
+onSubmit("recovery-form", () => confirm(recoveryCode, words.enterRecoveryCode));
+onSubmit("forgot-form", forgot);
+onSubmit("change-form", changePassword);
+onSubmit("again-form", signInAgain);
+onClick("resend", () => attempt(sendAnotherCode));
+onClick("to-recovery", () => showForCode("recovery"));
+onClick("to-code", () => showForCode("confirm"));
+onClick("back", () => lead(challenge?.isStepUp ? "account" : "signin"));
+onClick("forgotten", () => {
+  forgotEmail.value = email.value;
+  lead("forgot");
+});
+onClick("change-password", () => {
+  input("change-email").value = person;
+  lead("change");
+});
+onClick("signout-others", () => run(() => end(() => auth.signOutOthers(), words.othersAreOver)));
+onClick("signout", () =>
+  run(async () => {
+    if (!(await auth.signOut())) say(words.signedOutUntold);
+  }),
+);
+onClick("signout-everywhere", () => run(() => auth.signOutEverywhere()));
+for (const button of document.querySelectorAll("[data-leads]")) {
+  button.addEventListener("click", () => lead(/** @type {HTMLElement} */ (button).dataset.leads ?? ""));
 }
 
 /**
- * @param {HTMLFormElement} form
- * @param {() => Promise<void>} action
+ * Goes to another view, and leaves behind what was begun in this one.
+ * @param {string} view
  */
-function onSubmit(form, action) {
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    attempt(action);
-  });
+function lead(view) {
+  challenge = null;
+  waiting = null;
+  for (const field of [password, code, recoveryCode, currentPassword, newPassword, againPassword]) field.value = "";
+  forgetApp();
+  say();
+  show(view);
 }
 
-onSubmit(signinForm, signIn);
-onSubmit(confirmForm, confirm);
-at("resend").addEventListener("click", () =>
-  attempt(async () => {
-    await signIn();
-    if (challenge) say("If nothing went wrong, a new code is on its way. Earlier codes stay good for their time.");
-  }),
-);
-at("back").addEventListener("click", () => {
-  challenge = null;
-  say();
-  show("signin");
-});
-at("signout").addEventListener("click", () =>
-  run(async () => {
-    const isTold = await auth.signOut();
-    if (!isTold) say("You are signed out here. The server could not be told, and will notice within a day.");
-  }),
-);
-at("signout-everywhere").addEventListener("click", () => run(() => auth.signOutEverywhere()));
-
 auth.onChange((isSignedIn, reason) => {
+  waiting = null;
   if (isSignedIn) {
     say();
     showAccount().catch(explain);
   } else {
+    forgetWhatWasTyped();
     show("signin");
-    say(reason === "ended" ? SAYS.signed_out : "You are signed out.");
+    say(reason === "ended" ? words.says.signed_out : words.isSignedOut);
   }
 });
 
-if (auth.isSignedIn) showAccount().catch(explain);
-else show("signin");
+/** Where the page begins. */
+function begin() {
+  if (location.hash === FORGOTTEN) {
+    history.replaceState(null, "", location.pathname + location.search);
+    lead("forgot");
+  } else if (auth.isSignedIn) showAccount().catch(explain);
+  else show("signin");
+}
+
+begin();

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use super::Admin;
 use crate::domain::{
-    ClientNetwork, EmailAddress, Limit, LimitScope, RequestId, Timestamp, TwoFactor, User, UserId,
+    ClientNetwork, EmailAddress, Limit, LimitScope, MailKind, RequestId, Timestamp, TwoFactor,
+    User, UserId,
 };
 use crate::limits::Ceilings;
 use crate::store::{AttemptRecord, AuditRecord, MailRecord, SessionHistory, StoreError};
@@ -29,7 +30,7 @@ pub struct Explanation {
     pub events: Vec<AuditRecord>,
     /// Whether there are older events than these.
     pub has_older_events: bool,
-    /// Code mails of the last day, oldest first.
+    /// Mails of the last days, oldest first.
     pub mails: Vec<MailRecord>,
     /// Sessions, oldest first.
     pub sessions: Vec<SessionHistory>,
@@ -78,7 +79,7 @@ pub enum MailState {
     Unclear,
     /// The mail server refused it for good.
     Refused,
-    /// Its code expired, or was used, before it could leave.
+    /// Its code or link expired, or was used, before it could leave.
     Expired,
 }
 
@@ -142,13 +143,16 @@ impl Admin {
             .store
             .list_mails(&challenges, user_id, MAX_ROWS)
             .await?;
-        // The obstacle is the person's last mail, which may be of another request.
+        // The obstacle is the person's last code mail, which may be of another request.
         let last_mail = match (&evidence.user, user_id) {
             (Some(user), None) => {
-                let last = self.store.list_mails(&[], Some(user.user_id), 1).await?;
-                last.into_iter().next()
+                let of_user = self
+                    .store
+                    .list_mails(&[], Some(user.user_id), MAX_ROWS)
+                    .await?;
+                of_user.into_iter().find(is_code)
             }
-            _ => mails.first().cloned(),
+            _ => mails.iter().find(|mail| is_code(mail)).cloned(),
         };
         mails.reverse();
         let sessions = ids(|event| event.session_id);
@@ -207,12 +211,18 @@ impl Admin {
     fn limit(&self, scope: LimitScope) -> Limit {
         let ceilings = Ceilings::new(&self.limits);
         match scope {
+            LimitScope::Account => self.limits.account,
             LimitScope::Signin => self.limits.signin,
             LimitScope::SigninNetwork => ceilings.signin_network,
             LimitScope::SigninFailures => ceilings.signin_failures,
-            LimitScope::Confirm | LimitScope::ConfirmUnknown => self.limits.confirm,
+            LimitScope::Confirm | LimitScope::ConfirmUnknown | LimitScope::LinkUnknown => {
+                self.limits.confirm
+            }
             LimitScope::RefreshUnknown => self.limits.refresh,
             LimitScope::Mail => ceilings.mails,
+            LimitScope::Forgot => self.limits.forgot,
+            LimitScope::ForgotNetwork => ceilings.forgot_network,
+            LimitScope::LinkMail => ceilings.link_mails,
         }
     }
 
@@ -228,6 +238,9 @@ impl Admin {
                 Some(self.attempt_keys.signin_network(network)),
                 Some(self.attempt_keys.confirm_unknown(network)),
                 Some(self.attempt_keys.refresh_unknown(network)),
+                Some(self.attempt_keys.forgot_network(network)),
+                Some(self.attempt_keys.link_unknown(network)),
+                email.map(|email| self.attempt_keys.forgot(email, network)),
                 email.map(|email| self.attempt_keys.signin(email, network)),
                 email.map(|email| self.attempt_keys.signin_failures_nearby(email, network)),
             ];
@@ -263,6 +276,10 @@ impl Evidence {
             has_older_events,
         }
     }
+}
+
+fn is_code(mail: &MailRecord) -> bool {
+    mail.kind == MailKind::SignInCode.as_str()
 }
 
 /// The obstacles to a user's sign-in other than limits.
@@ -307,6 +324,7 @@ mod tests {
             email: "a@b.c".parse().unwrap(),
             password_hash: Some(PasswordHash::new("$argon2id$".to_owned())),
             two_factor: TwoFactor::Email,
+            has_totp: false,
             credential_version: 1,
             second_factor_failures: 0,
             created_at: at(0),
@@ -317,6 +335,7 @@ mod tests {
 
     fn mail() -> MailRecord {
         MailRecord {
+            kind: MailKind::SignInCode.as_str().to_owned(),
             created_at: at(0),
             expires_at: at(600),
             consumed_at: None,

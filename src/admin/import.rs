@@ -1,31 +1,20 @@
-//! Importing users from an older service: all of a file or nothing.
+//! Importing users from another service: all in one transaction.
 
 use std::collections::HashSet;
 
 use crate::domain::{AuditEvent, AuditKind, EmailAddress, Operator, UserChange, UserId};
-use crate::store::{NewUser, StoreError};
+use crate::store::{NewUser, StoreError, Tx};
 
 use super::Admin;
 
-/// Users stored by one statement.
-const BATCH: usize = 1_000;
-
-/// Clashes that are explained; the others are only counted.
-const MAX_EXPLAINED: usize = 20;
-
 /// Why users were not imported.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// Some of them have an address or a number that somebody has already.
-    Taken {
-        /// The number of them.
-        count: usize,
-        /// The first ones.
-        clashes: Vec<Clash>,
-    },
     /// Another import is under way.
+    #[error("nothing was imported: another import is under way; try again when it is done")]
     Busy,
     /// The database failed.
+    #[error(transparent)]
     Store(StoreError),
 }
 
@@ -53,61 +42,77 @@ pub enum Conflict {
     Number,
 }
 
+/// An import under way. Nobody sees its users before it is committed; dropping it leaves none.
+#[derive(Debug)]
+pub struct Import {
+    tx: Tx,
+    event: AuditEvent,
+}
+
 impl Admin {
-    /// Makes all of `users`, or none if one of them clashes with a user who is there already. Among
-    /// each other they must not clash.
+    /// Those of `users` who clash with a user who is there already. This writes nothing.
+    pub async fn find_clashes(&self, users: &[NewUser]) -> Result<Vec<Clash>, ImportError> {
+        let taken = self.store.find_taken(users).await?;
+        let (ids, emails): (HashSet<UserId>, HashSet<EmailAddress>) = taken.into_iter().unzip();
+        let conflict = |user: &NewUser| {
+            if emails.contains(&user.email) {
+                Some(Conflict::Address)
+            } else {
+                let number = user.user_id.filter(|id| ids.contains(id));
+                number.map(|_| Conflict::Number)
+            }
+        };
+        let clashes = users.iter().enumerate().filter_map(|(index, user)| {
+            let conflict = conflict(user)?;
+            Some(Clash { index, conflict })
+        });
+        Ok(clashes.collect())
+    }
+
+    /// Begins an import, and keeps every other one out until it is over.
     ///
-    /// Numbers that are given from now on are beyond the imported ones.
-    pub async fn import_users(
+    /// `highest` is the highest number that the users bring along: numbers that are given from now on
+    /// are beyond it, even if the import is undone.
+    pub async fn begin_import(
         &self,
         actor: &Operator,
-        users: &[NewUser],
-    ) -> Result<(), ImportError> {
+        highest: Option<UserId>,
+    ) -> Result<Import, ImportError> {
         let mut tx = self.store.begin().await?;
         if !tx.try_lock_imports().await? {
             return Err(ImportError::Busy);
         }
-        if let Some(highest) = users.iter().filter_map(|user| user.user_id).max() {
+        if let Some(highest) = highest {
             tx.skip_user_numbers(highest).await?;
         }
         let event = AuditEvent::by_operator(AuditKind::UserChanged, UserChange::Imported, actor);
-        let mut left_out = Vec::new();
-        for (batch, start) in users.chunks(BATCH).zip((0..).step_by(BATCH)) {
-            let made = tx.insert_users(batch).await?;
-            tx.record_for_users(&event, &made).await?;
-            let missing = missing(batch, &made).into_iter();
-            left_out.extend(missing.map(|index| start + index));
-        }
-        if left_out.is_empty() {
-            return Ok(tx.commit().await?);
-        }
-        // Before the answer: an operator who corrects the file and tries again must not find an import under
-        // way.
-        tx.rollback().await?;
-        Err(self.explain_clashes(users, &left_out).await?)
-    }
-
-    async fn explain_clashes(
-        &self,
-        users: &[NewUser],
-        left_out: &[usize],
-    ) -> Result<ImportError, StoreError> {
-        let mut clashes = Vec::new();
-        for &index in left_out.iter().take(MAX_EXPLAINED) {
-            let owner = self.store.find_user(&users[index].email).await?;
-            let conflict = owner.map_or(Conflict::Number, |_| Conflict::Address);
-            clashes.push(Clash { index, conflict });
-        }
-        Ok(ImportError::Taken {
-            count: left_out.len(),
-            clashes,
-        })
+        Ok(Import { tx, event })
     }
 }
 
-/// The places of those in `batch` that were not made.
-fn missing(batch: &[NewUser], made: &[(UserId, EmailAddress)]) -> Vec<usize> {
+impl Import {
+    /// Makes those of `users` whose address and number are free, and returns the places of the others.
+    /// Among each other they must not clash.
+    pub async fn add(&mut self, users: &[NewUser]) -> Result<Vec<usize>, ImportError> {
+        let made = self.tx.insert_users(users).await?;
+        self.tx.record_for_users(&self.event, &made).await?;
+        Ok(missing(users, &made))
+    }
+
+    /// Keeps all that were added.
+    pub async fn commit(self) -> Result<(), ImportError> {
+        Ok(self.tx.commit().await?)
+    }
+
+    /// Keeps none. An operator who tries again at once does not find this import under way.
+    pub async fn undo(self) -> Result<(), ImportError> {
+        Ok(self.tx.rollback().await?)
+    }
+}
+
+/// The places of those in `users` that were not made.
+fn missing(users: &[NewUser], made: &[(UserId, EmailAddress)]) -> Vec<usize> {
     let made: HashSet<&EmailAddress> = made.iter().map(|(_, email)| email).collect();
-    let is_missing = |index: &usize| !made.contains(&batch[*index].email);
-    (0..batch.len()).filter(is_missing).collect()
+    let is_missing = |index: &usize| !made.contains(&users[*index].email);
+    (0..users.len()).filter(is_missing).collect()
 }

@@ -7,18 +7,21 @@
 mod explain;
 mod import;
 mod keys;
+mod links;
 mod users;
 
 use std::time::Duration;
 
-use crate::auth::SigningKeys;
+use crate::auth::{SigningKeys, link_lifetimes};
 use crate::config::{Config, LimitsConfig};
+use crate::domain::{Blocklist, TotpSealer};
 use crate::limits::AttemptKeys;
-use crate::store::Store;
+use crate::store::{LinkLifetimes, Store};
 
 pub use explain::{Explanation, MailState, Obstacle};
-pub use import::{Clash, Conflict, ImportError};
+pub use import::{Clash, Conflict, Import, ImportError};
 pub use keys::{Activation, Imported, KeyChangeError, ListedKey, Revoked, Rotated};
+pub use links::LinkError;
 pub use users::UserError;
 
 /// The acts of operators on a database.
@@ -26,8 +29,12 @@ pub use users::UserError;
 pub struct Admin {
     store: Store,
     attempt_keys: AttemptKeys,
+    blocklist: Blocklist,
     limits: LimitsConfig,
     keys: SigningKeys,
+    totp_sealer: TotpSealer,
+    /// How long links work. `None`: there are none.
+    links: Option<LinkLifetimes>,
     /// The life of an access token of the older service. Zero: none is taken.
     legacy_life: Duration,
 }
@@ -38,9 +45,12 @@ impl Admin {
     pub fn new(store: Store, config: &Config) -> Self {
         Self {
             attempt_keys: AttemptKeys::new(&config.secrets.master_key),
+            blocklist: config.blocklist.clone(),
             limits: config.limits,
             legacy_life: config.tokens.legacy_ttl,
+            totp_sealer: TotpSealer::new(&config.secrets.master_key),
             keys: SigningKeys::new(store.clone(), config),
+            links: (config.links.password_url.as_ref()).map(|_| link_lifetimes(&config.links)),
             store,
         }
     }

@@ -1,13 +1,17 @@
 //! The acts of operators on users. A change that takes a right away ends the sessions that used it, in
 //! the same transaction.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use super::Admin;
+use crate::domain::policy::MAX_HASH_KINDS;
 use crate::domain::{
-    AuditEvent, AuditKind, EmailAddress, EndReason, Operator, PasswordHash, PlainPassword,
-    Timestamp, TwoFactor, User, UserChange, UserId, WeakPassword,
+    AuditEvent, AuditKind, EmailAddress, EndReason, HashKind, NewPasswordHash, Notice, Operator,
+    PlainPassword, RequestId, Timestamp, TwoFactor, User, UserChange, UserId, WeakPassword,
 };
 use crate::password::{HashingError, HashingPool};
-use crate::store::{NewUser, SessionRecord, StoreError, Tx, Unique};
+use crate::store::{EnrolledFactors, NewNotice, NewUser, SessionRecord, StoreError, Tx, Unique};
 
 /// Why a change to a user was not made.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,9 @@ impl From<StoreError> for UserError {
     }
 }
 
+/// Users whose kinds of hashes one statement counts.
+const COUNTED_AT_A_TIME: i64 = 20_000;
+
 impl Admin {
     /// Makes a user whose password keeps the rules.
     pub async fn create_user(
@@ -52,7 +59,7 @@ impl Admin {
         password: PlainPassword,
         two_factor: TwoFactor,
     ) -> Result<UserId, UserError> {
-        password.check_strength(email)?;
+        password.check_strength(email, &self.blocklist)?;
         let password_hash = pool.hash(password).await?;
         self.insert_user(actor, email, password_hash, two_factor)
             .await
@@ -63,14 +70,14 @@ impl Admin {
         &self,
         actor: &Operator,
         email: &EmailAddress,
-        password_hash: PasswordHash,
+        password_hash: NewPasswordHash,
         two_factor: TwoFactor,
     ) -> Result<UserId, UserError> {
         let mut tx = self.store.begin().await?;
         let new = NewUser {
             user_id: None,
             email: email.clone(),
-            password_hash,
+            password_hash: Some(password_hash),
             two_factor,
             is_disabled: false,
         };
@@ -88,6 +95,33 @@ impl Admin {
     /// Users in the order of their numbers, at most `count` after number `after`.
     pub async fn list_users(&self, after: UserId, count: i64) -> Result<Vec<User>, UserError> {
         Ok(self.store.list_users(after, count).await?)
+    }
+
+    /// The kinds of password hashes in use.
+    pub async fn list_hash_kinds(&self) -> Result<Vec<HashKind>, UserError> {
+        Ok(self.store.list_hash_kinds(MAX_HASH_KINDS).await?)
+    }
+
+    /// How many users have a hash of each kind, the most frequent first; `None` for those without one. Page by
+    /// page, since one statement over all users may take longer than a statement may.
+    pub async fn count_hash_kinds(&self) -> Result<Vec<(Option<HashKind>, i64)>, UserError> {
+        let (mut counted, mut after) = (BTreeMap::new(), UserId(i64::MIN));
+        loop {
+            let page = self
+                .store
+                .count_hash_kinds(after, COUNTED_AT_A_TIME)
+                .await?;
+            let Some(last) = page.iter().map(|count| count.last).max() else {
+                break;
+            };
+            after = last;
+            for count in page {
+                *counted.entry(count.kind).or_default() += count.users;
+            }
+        }
+        let mut counted: Vec<(Option<HashKind>, i64)> = counted.into_iter().collect();
+        counted.sort_by_key(|(_, users)| Reverse(*users));
+        Ok(counted)
     }
 
     /// The limits that block an address now, and until when.
@@ -108,7 +142,7 @@ impl Admin {
         Ok(self.store.list_sessions(user.user_id).await?)
     }
 
-    /// Sets a password that keeps the rules, and ends the sessions.
+    /// Sets a password that keeps the rules, and ends the sessions. Its owner is told by mail.
     pub async fn change_password(
         &self,
         actor: &Operator,
@@ -117,20 +151,15 @@ impl Admin {
         password: PlainPassword,
     ) -> Result<(), UserError> {
         let user = self.find_user(email).await?;
-        password.check_strength(email)?;
+        password.check_strength(email, &self.blocklist)?;
         let hash = pool.hash(password).await?;
         let mut tx = self.store.begin().await?;
         tx.change_password(user.user_id, &hash).await?;
         tx.end_sessions_of(user.user_id, EndReason::PasswordChanged)
             .await?;
-        record(
-            actor,
-            &mut tx,
-            user.user_id,
-            email,
-            UserChange::PasswordChanged,
-        )
-        .await?;
+        let change = UserChange::PasswordChanged;
+        record(actor, &mut tx, user.user_id, email, change).await?;
+        notify(&mut tx, user.user_id, email, Notice::PasswordChanged).await?;
         Ok(tx.commit().await?)
     }
 
@@ -167,6 +196,37 @@ impl Admin {
         Ok(tx.commit().await?)
     }
 
+    /// Gives a user another address, and ends the sessions. Both addresses are told by mail.
+    pub async fn change_email(
+        &self,
+        actor: &Operator,
+        old: &EmailAddress,
+        new: &EmailAddress,
+    ) -> Result<(), UserError> {
+        let user = self.find_user(old).await?;
+        if old == new {
+            return Err(UserError::AddressTaken);
+        }
+        let mut tx = self.store.begin().await?;
+        if !tx.change_email(user.user_id, old, new).await? {
+            return Err(UserError::Unknown);
+        }
+        tx.end_sessions_of(user.user_id, EndReason::AddressChanged)
+            .await?;
+        // Under the old address: whoever asks for the new one finds it by the user's number.
+        tx.record(&AuditEvent {
+            user_id: Some(user.user_id),
+            email: Some(old.clone()),
+            detail: Some(format!("to {new}")),
+            ..AuditEvent::by_operator(AuditKind::UserChanged, UserChange::AddressChanged, actor)
+        })
+        .await?;
+        for to in [old, new] {
+            notify(&mut tx, user.user_id, to, Notice::AddressChanged).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// Lets a user in again.
     pub async fn enable_user(
         &self,
@@ -193,6 +253,30 @@ impl Admin {
         tx.delete_attempts_of(&self.attempt_keys.account(email))
             .await?;
         record(actor, &mut tx, user.user_id, email, UserChange::Unlocked).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The second factors that a user has enrolled.
+    pub async fn find_factors(&self, user_id: UserId) -> Result<EnrolledFactors, UserError> {
+        Ok(self.store.find_factors(user_id).await?)
+    }
+
+    /// Removes all second factors of a user who has lost them, and ends the sessions. Signing in takes a mailed
+    /// code from then on. Its owner is told by mail.
+    pub async fn reset_factors(
+        &self,
+        actor: &Operator,
+        email: &EmailAddress,
+    ) -> Result<(), UserError> {
+        let user = self.find_user(email).await?;
+        let mut tx = self.store.begin().await?;
+        tx.note_changed_factors(user.user_id).await?;
+        tx.delete_factors(user.user_id).await?;
+        tx.end_sessions_of(user.user_id, EndReason::FactorsChanged)
+            .await?;
+        let change = UserChange::FactorsReset;
+        record(actor, &mut tx, user.user_id, email, change).await?;
+        notify(&mut tx, user.user_id, email, Notice::FactorsReset).await?;
         Ok(tx.commit().await?)
     }
 
@@ -227,8 +311,9 @@ impl Admin {
     ) -> Result<(), UserError> {
         let user = self.find_user(email).await?;
         let mut tx = self.store.begin().await?;
-        // In the order in which a confirmation locks, or the two could wait for each other.
+        // In the order in which a confirmation and the use of a link lock, or the two could wait for each other.
         tx.delete_challenges_of(user.user_id).await?;
+        tx.delete_links_of(user.user_id).await?;
         // Disabled before the sessions end: it waits for a sign-in under way, and keeps out the
         // next one.
         tx.disable_user(user.user_id).await?;
@@ -251,6 +336,23 @@ async fn record(
         user_id: Some(user_id),
         email: Some(email.clone()),
         ..AuditEvent::by_operator(AuditKind::UserChanged, change, actor)
+    })
+    .await
+}
+
+/// Tells a user by mail of what an operator changed.
+async fn notify(
+    tx: &mut Tx,
+    user_id: UserId,
+    to: &EmailAddress,
+    notice: Notice,
+) -> Result<(), StoreError> {
+    tx.insert_notice(&NewNotice {
+        user_id,
+        to,
+        notice,
+        network: None,
+        request_id: &RequestId::random(),
     })
     .await
 }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{Auth, Delivery, SigningKeys};
 use crate::config::Config;
-use crate::domain::{Clock, Purpose};
+use crate::domain::Clock;
 use crate::http;
 use crate::http::endpoints::health::Health;
 use crate::http::endpoints::metrics::MetricsSources;
@@ -73,7 +73,7 @@ impl App {
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
         telemetry::metrics::start();
         // Before the database, so that a fault in the mail files is told whatever the database does.
-        let mailer = Mailer::new(&config.mail)?;
+        let mailer = Mailer::new(&config.mail, &config.links)?;
         let management = Bound::to(config.http.management_listen)?;
         let starting = Starting::serve(&management)?;
         let store = open_store(config, &clock).await?;
@@ -90,8 +90,7 @@ impl App {
             HashingPool::new(config.passwords),
             Arc::clone(&mail_is_due),
         );
-        let code_key = config.secrets.master_key.derive(Purpose::OneTimeCodes);
-        let delivery = Delivery::new(store.clone(), mailer, code_key, mail_is_due);
+        let delivery = Delivery::new(config, store.clone(), mailer, mail_is_due);
         let app = Self::new(config, auth, store, [public.address, management.address]);
         app.start_workers(config, &clock, Arc::new(keys), delivery);
         // From here on, probes get the answers of the server itself.

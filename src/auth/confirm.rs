@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, AuthenticationMethods, ChallengeId, ChallengeRefusal,
-    Client, EmailAddress, LimitReached, OneTimeCode, Outcome, UserId,
+    Client, EmailAddress, LimitReached, Notice, OneTimeCode, Outcome, RecoveryCode, SigninGrant,
+    TotpId, TotpStep, UserId,
 };
-use crate::store::{NewSession, SpentAttempt, StoreError};
+use crate::store::{NewNotice, NewSession, SealedTotp, SpentAttempt, StoreError, Tx};
 use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
@@ -57,6 +58,35 @@ impl From<NotReserved> for ConfirmError {
     }
 }
 
+/// A confirmed sign-in.
+#[derive(Debug)]
+pub struct Confirmed {
+    /// The tokens of its session.
+    pub pair: TokenPair,
+    /// Recovery codes that are left, if one was used.
+    pub recovery_codes_left: Option<i64>,
+}
+
+/// A code that may confirm a challenge. One that works once is yet to be used up.
+enum Proof {
+    /// The mailed code.
+    Mailed,
+    /// The app's code of this step.
+    Totp(TotpId, TotpStep),
+    /// What a recovery code is stored as.
+    RecoveryCode([u8; 32]),
+}
+
+impl Proof {
+    fn methods(&self) -> AuthenticationMethods {
+        match self {
+            // Whoever lost the app enrols another one; more than that a written code is not good for.
+            Self::Mailed | Self::RecoveryCode(_) => AuthenticationMethods::PASSWORD_AND_CODE,
+            Self::Totp(..) => AuthenticationMethods::PASSWORD_AND_TOTP,
+        }
+    }
+}
+
 /// The owner of a challenge.
 struct Owner {
     challenge_id: ChallengeId,
@@ -75,7 +105,7 @@ impl Auth {
         client: &Client,
         token: &str,
         code: &str,
-    ) -> Result<TokenPair, ConfirmError> {
+    ) -> Result<Confirmed, ConfirmError> {
         let Some(owner) = self.find_owner(token).await? else {
             return self.refuse_unknown(client).await;
         };
@@ -92,9 +122,9 @@ impl Auth {
                 return Err(error.into());
             }
         };
-        let outcome = match self.check_code(owner.challenge_id, spent.as_ref(), code) {
-            Ok(()) => self.open_confirmed(client, &owner, &pending).await,
-            Err(refusal) => Err(refusal.into()),
+        let outcome = match self.check_code(&owner, spent.as_ref(), code) {
+            Ok(proof) => self.open_confirmed(client, &owner, &proof, &pending).await,
+            Err(error) => Err(error),
         };
         let outcome = self.settle_confirm(client, &owner, pending, outcome).await;
         if let (Err(error), Some(spent)) = (&outcome, spent)
@@ -111,17 +141,15 @@ impl Auth {
         client: &Client,
         owner: &Owner,
         pending: Pending,
-        outcome: Result<TokenPair, ConfirmError>,
-    ) -> Result<TokenPair, ConfirmError> {
+        outcome: Result<Confirmed, ConfirmError>,
+    ) -> Result<Confirmed, ConfirmError> {
         match &outcome {
             Ok(_) => pending.end(),
             Err(ConfirmError::Refused(refusal)) => {
                 let event = about(owner, refused(client, *refusal));
                 self.refuse(pending, true, &event).await?;
             }
-            Err(error) if error.is_unavailable() => pending.release().await,
-            // A defect is answered 500, which counts.
-            Err(_) => drop(pending),
+            Err(error) => pending.release_if(error.is_unavailable()).await,
         }
         outcome
     }
@@ -157,7 +185,7 @@ impl Auth {
     }
 
     /// A token that is no challenge counts for the network that it came from.
-    async fn refuse_unknown(&self, client: &Client) -> Result<TokenPair, ConfirmError> {
+    async fn refuse_unknown(&self, client: &Client) -> Result<Confirmed, ConfirmError> {
         let key = self.0.attempt_keys.confirm_unknown(client.network);
         let limited = |reason: LimitReached| refused(client, reason);
         let limit = &self.0.rules.confirm;
@@ -168,22 +196,24 @@ impl Auth {
         Err(refusal.into())
     }
 
-    /// The code is right: uses the challenge up, and opens a session.
+    /// The code may be right: uses it and the challenge up, and opens a session.
     async fn open_confirmed(
         &self,
         client: &Client,
         owner: &Owner,
+        proof: &Proof,
         pending: &Pending,
-    ) -> Result<TokenPair, ConfirmError> {
+    ) -> Result<Confirmed, ConfirmError> {
         let mut tx = self.0.store.begin().await?;
         let consumed = tx.consume_challenge(owner.challenge_id).await?;
         let consumed = consumed.ok_or(ChallengeRefusal::ChangedMeanwhile)?;
         tx.reset_second_factor_failures(consumed.user_id).await?;
+        let recovery_codes_left = self.spend(&mut tx, client, owner, proof).await?;
         let new = NewSession {
             user_id: consumed.user_id,
             email: &consumed.email,
             credential_version: consumed.credential_version,
-            methods: AuthenticationMethods::PASSWORD_AND_CODE,
+            methods: proof.methods(),
             client,
         };
         let opened = self.open_session(&mut tx, &new, pending.attempts());
@@ -193,27 +223,107 @@ impl Auth {
         tx.commit_attempts(&self.0.store, pending.attempts())
             .await?;
         opened.count();
-        Ok(pair)
+        if recovery_codes_left.is_some() {
+            self.0.mail_is_due.notify_one();
+        }
+        Ok(Confirmed {
+            pair,
+            recovery_codes_left,
+        })
+    }
+
+    /// Uses up a code that works once, and tells how many recovery codes are left if it was one. Its owner is
+    /// told of that by mail.
+    async fn spend(
+        &self,
+        tx: &mut Tx,
+        client: &Client,
+        owner: &Owner,
+        proof: &Proof,
+    ) -> Result<Option<i64>, ConfirmError> {
+        let hash = match proof {
+            Proof::Mailed => return Ok(None),
+            Proof::Totp(totp_id, step) => {
+                let is_first = tx.spend_totp_step(*totp_id, *step).await?;
+                let refusal = ChallengeRefusal::CodeReused;
+                return is_first.then_some(None).ok_or_else(|| refusal.into());
+            }
+            Proof::RecoveryCode(hash) => hash,
+        };
+        let left = tx.spend_recovery_code(owner.user_id, hash).await?;
+        let left = left.ok_or(ChallengeRefusal::WrongCode)?;
+        let notice = NewNotice::by_client(
+            owner.user_id,
+            &owner.email,
+            Notice::RecoveryCodeUsed,
+            client,
+        );
+        tx.insert_notice(&notice).await?;
+        let granted = AuditEvent::by_client(
+            AuditKind::Confirm,
+            Outcome::Granted,
+            SigninGrant::RecoveryCodeUsed,
+            client,
+        );
+        tx.record(&AuditEvent {
+            detail: Some(format!("{left} left")),
+            ..about(owner, granted)
+        })
+        .await?;
+        Ok(Some(left))
     }
 
     fn check_code(
         &self,
-        challenge_id: ChallengeId,
+        owner: &Owner,
         spent: Option<&SpentAttempt>,
         code: &str,
-    ) -> Result<(), ChallengeRefusal> {
+    ) -> Result<Proof, ConfirmError> {
         let spent = spent.ok_or(ChallengeRefusal::Ended)?;
-        let right = OneTimeCode::derive(&self.0.code_key, challenge_id, spent.nonce);
-        let is_right = right.matches(code);
-        if !spent.is_within_account {
-            Err(ChallengeRefusal::SecondFactorLocked)
+        let proof = self.find_proof(owner, spent, code)?;
+        Err(if !spent.is_within_account {
+            ChallengeRefusal::SecondFactorLocked.into()
         } else if !spent.is_within_challenge {
-            Err(ChallengeRefusal::Exhausted)
-        } else if !is_right {
-            Err(ChallengeRefusal::WrongCode)
+            ChallengeRefusal::Exhausted.into()
+        } else if let Some(proof) = proof {
+            return Ok(proof);
         } else {
-            Ok(())
+            ChallengeRefusal::WrongCode.into()
+        })
+    }
+
+    /// What a code proves, if it is right. With an authenticator app, no mailed code is.
+    fn find_proof(
+        &self,
+        owner: &Owner,
+        spent: &SpentAttempt,
+        code: &str,
+    ) -> Result<Option<Proof>, ConfirmError> {
+        let Some(totp) = &spent.totp else {
+            let right = OneTimeCode::derive(&self.0.code_key, owner.challenge_id, spent.nonce);
+            return Ok(right.matches(code).then_some(Proof::Mailed));
+        };
+        if let Some(recovery) = RecoveryCode::parse(code) {
+            let hash = recovery.hash(&self.0.recovery_key, owner.user_id);
+            return Ok(Some(Proof::RecoveryCode(hash)));
         }
+        let step = self.matching_step(totp, code, spent.step)?;
+        Ok(step.map(|step| Proof::Totp(totp.totp_id, step)))
+    }
+
+    /// The step of an app's code; `None` for a wrong one.
+    pub(super) fn matching_step(
+        &self,
+        totp: &SealedTotp,
+        code: &str,
+        now: TotpStep,
+    ) -> Result<Option<TotpStep>, StoreError> {
+        let secret = self
+            .0
+            .totp_sealer
+            .open(totp.totp_id, totp.user_id, &totp.secret)
+            .ok_or(StoreError::Unreadable("totp_factors.sealed_secret"))?;
+        Ok(secret.matching_step(code, now))
     }
 }
 

@@ -1,12 +1,10 @@
 //! The cost of checking the hashes in use.
 
+use crate::domain::policy::MAX_HASH_KINDS;
 use crate::password::HashingError;
 use crate::store::StoreError;
 
 use super::Auth;
-
-/// Kinds of hashes that are read: more than an import from several services brings.
-const MAX_KINDS: i64 = 100;
 
 /// Why the cost of the hashes is not known.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +21,7 @@ impl Auth {
     /// Learns which kinds of hashes are in use and what they cost, so that a refusal's time does not
     /// tell them apart. For the worker that keeps this up to date.
     pub async fn learn_hash_kinds(&self) -> Result<(), HashKindsError> {
-        let kinds = self.0.store.list_hash_kinds(MAX_KINDS).await?;
+        let kinds = self.0.store.list_hash_kinds(MAX_HASH_KINDS).await?;
         Ok(self.0.pool.learn_kinds(&kinds).await?)
     }
 }

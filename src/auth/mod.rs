@@ -4,12 +4,17 @@
 //! Each returns an error enum of its own whose variants say why. One place in `http` decides how much
 //! of that a client learns.
 
+mod account;
 mod confirm;
 mod delivery;
+mod factors;
 mod feed;
+mod forgot;
 mod hashes;
 mod keys;
 mod legacy;
+mod link;
+mod password_attempt;
 mod record;
 mod refresh;
 mod reserve;
@@ -26,11 +31,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use crate::config::{Config, IntrospectionClient};
-use crate::domain::{DerivedKey, Limit, MasterKey, Purpose, RotationRule};
+use crate::config::{Config, IntrospectionClient, LinksConfig};
+use crate::domain::{Blocklist, DerivedKey, Limit, MasterKey, Purpose, RotationRule, TotpSealer};
 use crate::limits::{AttemptKeys, AuditThrottle, Ceilings, FloodLimit, Strangers};
 use crate::password::HashingPool;
-use crate::store::{SessionLifetimes, Store};
+use crate::store::{LinkLifetimes, SessionLifetimes, Store};
 use crate::token::{PublicKeys, Tokens};
 
 use feed::Feed;
@@ -39,13 +44,17 @@ use reserve::{MAX_LATE, NotReserved, Pending};
 use revocation_cache::RevocationCache;
 use ring::RingReader;
 
-pub use confirm::ConfirmError;
+pub use account::ChangePasswordError;
+pub use confirm::{ConfirmError, Confirmed};
 pub use delivery::{Delivery, LeasedMail, Unfinished};
+pub use factors::{FactorsError, TotpEnrolment};
 pub use feed::RevocationsError;
+pub use forgot::ForgotError;
 pub use hashes::HashKindsError;
 pub use keys::{KeyRefresh, KeysError, SigningKeys, Successor};
 pub(crate) use keys::{LockedKeys, NewKey, about};
 pub use legacy::LegacyCaller;
+pub use link::LinkError;
 pub use refresh::RefreshError;
 use refresh::Unanswered;
 pub use reserve::Limited;
@@ -67,6 +76,8 @@ struct Parts {
     pool: HashingPool,
     attempt_keys: AttemptKeys,
     strangers: Strangers,
+    /// For wishes for links, which anybody can have for any address.
+    askers: Strangers,
     /// For refusals by a limit that is reached: knocking on an account costs nothing.
     knocking: AuditThrottle,
     /// For starts of a block on an account.
@@ -76,7 +87,13 @@ struct Parts {
     /// A permit for each request whose attempts are settled after it has gone.
     late: Arc<Semaphore>,
     code_key: DerivedKey,
+    link_key: DerivedKey,
+    recovery_key: DerivedKey,
+    totp_sealer: TotpSealer,
+    totp_issuer: String,
+    offers_links: bool,
     rules: Rules,
+    blocklist: Blocklist,
     mail_is_due: Arc<Notify>,
     revocations: RevocationCache,
     feed: Feed,
@@ -89,9 +106,14 @@ struct Parts {
 struct Rules {
     signin: Limit,
     confirm: Limit,
+    account: Limit,
+    forgot: Limit,
     ceilings: Ceilings,
     max_wrong_codes: u32,
     code_ttl: Duration,
+    offers_totp: bool,
+    fresh: Duration,
+    link_lifetimes: LinkLifetimes,
     lifetimes: SessionLifetimes,
     max_sessions: u32,
     rotation: RotationRule,
@@ -103,9 +125,14 @@ impl Rules {
         Self {
             signin: config.limits.signin,
             confirm: config.limits.confirm,
+            account: config.limits.account,
+            forgot: config.limits.forgot,
             ceilings: Ceilings::new(&config.limits),
             max_wrong_codes: config.limits.confirm_failures_per_account,
             code_ttl: config.two_factor.ttl,
+            offers_totp: config.two_factor.totp,
+            fresh: config.tokens.fresh,
+            link_lifetimes: link_lifetimes(&config.links),
             lifetimes: SessionLifetimes {
                 access: config.tokens.access_ttl,
                 idle: config.tokens.refresh_idle_ttl,
@@ -121,6 +148,14 @@ impl Rules {
     }
 }
 
+/// How long links work, by a configuration.
+pub(crate) fn link_lifetimes(config: &LinksConfig) -> LinkLifetimes {
+    LinkLifetimes {
+        reset: config.reset_ttl,
+        invitation: config.invitation_ttl,
+    }
+}
+
 impl Auth {
     /// Puts the use cases together. `mail_is_due` is told when a mail was put into the outbox.
     #[must_use]
@@ -133,22 +168,30 @@ impl Auth {
     ) -> Self {
         let master_key: &MasterKey = &config.secrets.master_key;
         let signing_keys = SigningKeys::new(store.clone(), config);
+        let of_strangers = FloodLimit {
+            burst: config.limits.strangers_burst,
+            per_second: config.limits.strangers_per_second,
+        };
         Self(Arc::new(Parts {
             store,
             ring_reader: RingReader::new(signing_keys, Arc::clone(&tokens)),
             tokens,
             pool,
             attempt_keys: AttemptKeys::new(master_key),
-            strangers: Strangers::new(FloodLimit {
-                burst: config.limits.strangers_burst,
-                per_second: config.limits.strangers_per_second,
-            }),
+            strangers: Strangers::new(of_strangers),
+            askers: Strangers::new(of_strangers),
             knocking: AuditThrottle::of_audit(),
             blocks: AuditThrottle::of_audit(),
             foreign: AuditThrottle::of_audit(),
             late: Arc::new(Semaphore::new(MAX_LATE)),
             code_key: master_key.derive(Purpose::OneTimeCodes),
+            link_key: master_key.derive(Purpose::Links),
+            recovery_key: master_key.derive(Purpose::RecoveryCodes),
+            totp_sealer: TotpSealer::new(master_key),
+            totp_issuer: config.two_factor.totp_issuer.clone(),
+            offers_links: config.links.password_url.is_some(),
             rules: Rules::new(config),
+            blocklist: config.blocklist.clone(),
             mail_is_due,
             revocations: RevocationCache::default(),
             feed: Feed::new(config.introspection.max_waiting),
@@ -161,6 +204,12 @@ impl Auth {
     #[must_use]
     pub fn public_keys(&self) -> Arc<PublicKeys> {
         self.0.tokens.ring().current().public_keys()
+    }
+
+    /// Whether people can have links to set their passwords.
+    #[must_use]
+    pub fn offers_links(&self) -> bool {
+        self.0.offers_links
     }
 
     /// The issuer of the tokens: `iss`.

@@ -10,6 +10,7 @@ use crate::domain::{
     AttemptInFlight, AttemptKey, AuditEvent, Limit, LimitReached, LimitRefusal, LimitScope,
     Reservation,
 };
+use crate::limits::Strangers;
 use crate::store::StoreError;
 
 use super::Auth;
@@ -98,6 +99,14 @@ impl Pending {
         self.attempts.clear();
     }
 
+    /// Takes them back if the answer is 503. A defect is answered 500, which counts: attempts that are
+    /// pending are counted when dropped.
+    pub(super) async fn release_if(self, is_unavailable: bool) {
+        if is_unavailable {
+            self.release().await;
+        }
+    }
+
     /// Settles them when no request waits any more.
     fn later(&mut self, counts: bool) {
         let attempts = std::mem::take(&mut self.attempts);
@@ -156,13 +165,46 @@ impl Auth {
         limit: &Limit,
         event: impl FnOnce(LimitReached) -> AuditEvent,
     ) -> Result<Pending, NotReserved> {
-        if let Err(wait) = self.0.strangers.check() {
+        self.admit_stranger(&self.0.strangers, key.scope)
+            .map_err(NotReserved::Limited)?;
+        self.reserve(key, limit, event).await
+    }
+
+    /// Refuses a request beyond the number that all strangers together may have counted.
+    pub(super) fn admit_stranger(
+        &self,
+        strangers: &Strangers,
+        scope: LimitScope,
+    ) -> Result<(), Limited> {
+        strangers.check().map_err(|wait| {
             self.0.foreign.leave_out(1);
             // In whole seconds, like every wait that a client is told.
             let wait = Duration::from_secs(wait.as_secs() + 1);
-            return Err(NotReserved::Limited(Limited::new(key.scope.into(), wait)));
+            Limited::new(scope.into(), wait)
+        })
+    }
+
+    /// Refuses for a limit that has no room. The attempts that other limits granted count. The refusal is
+    /// recorded as the event that `event` makes of the reason.
+    pub(super) async fn refuse_for(
+        &self,
+        pending: Pending,
+        (key, limit): &(AttemptKey, Limit),
+        event: impl FnOnce(LimitReached) -> AuditEvent,
+    ) -> Result<Limited, StoreError> {
+        let store = &self.0.store;
+        let unanswered = pending.unanswered();
+        let refusal = store.refuse_by(key, limit, pending.attempts(), unanswered);
+        match refusal.await {
+            Ok(refusal) => {
+                pending.end();
+                Ok(self.limited(key.scope, refusal, event).await)
+            }
+            Err(error) => {
+                pending.release_if(error.is_unavailable()).await;
+                Err(error)
+            }
         }
-        self.reserve(key, limit, event).await
     }
 
     /// Settles the attempts of a request that is refused, and records the refusal: of an account's
@@ -183,9 +225,7 @@ impl Auth {
         let written = written.await;
         match &written {
             Ok(()) => pending.end(),
-            Err(error) if error.is_unavailable() => pending.release().await,
-            // A defect is answered 500, which counts.
-            Err(_) => drop(pending),
+            Err(error) => pending.release_if(error.is_unavailable()).await,
         }
         written
     }

@@ -4,7 +4,7 @@ use super::Auth;
 use super::legacy::LegacyCaller;
 use super::revocation_cache::SessionStatus;
 use crate::domain::{AuditEvent, AuditKind, Client, EndReason, Outcome, SessionId, UserId};
-use crate::store::{EndedSession, SessionRecord, StoreError};
+use crate::store::{EndedSession, SessionRecord, StoreError, Tx};
 use crate::telemetry::metrics::SESSIONS_ENDED;
 use crate::telemetry::note_user;
 use crate::token::{AccessClaims, InvalidToken};
@@ -130,6 +130,34 @@ impl Auth {
         let owner = self.authenticate(token).await?.sub;
         let mut tx = self.0.store.begin().await?;
         let ended = tx.end_sessions_of(owner, EndReason::SignedOut).await?;
+        Ok(self.record_ends(tx, client, owner, ended).await?)
+    }
+
+    /// Ends all sessions of a token's owner but the token's own.
+    pub async fn end_other_sessions(
+        &self,
+        client: &Client,
+        token: &str,
+    ) -> Result<(), AuthenticateError> {
+        let claims = self.authenticate(token).await?;
+        let mut tx = self.0.store.begin().await?;
+        let ended = tx
+            .end_other_sessions_of(claims.sub, claims.sid, EndReason::SignedOut)
+            .await?;
+        let Some(ended) = ended else {
+            tx.rollback().await?;
+            return Err(AuthenticateError::SessionEnded);
+        };
+        Ok(self.record_ends(tx, client, claims.sub, ended).await?)
+    }
+
+    async fn record_ends(
+        &self,
+        mut tx: Tx,
+        client: &Client,
+        owner: UserId,
+        ended: Vec<EndedSession>,
+    ) -> Result<(), StoreError> {
         for session in &ended {
             tx.record(&ended_by(client, owner, *session)).await?;
         }

@@ -15,18 +15,18 @@ use crate::telemetry;
 /// Where all state lives.
 const FOLDER: &str = ".dev";
 
-pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
+pub(super) fn run(offline: bool, config: Option<&Path>) -> anyhow::Result<()> {
     anyhow::ensure!(
         config.is_none(),
         "dev writes its own configuration; to run with another one, use `serve`"
     );
     runtime()?.block_on(async {
         say!("Starting PostgreSQL, the mailbox and the server …");
-        let workshop = Workshop::open(Path::new(FOLDER), process_environment()).await?;
+        let workshop = Workshop::open(Path::new(FOLDER), process_environment(), offline).await?;
         let config = &workshop.config;
         let telemetry = telemetry::start(&config.log, &config.telemetry)?;
         let demo = Demo::start(workshop).await?;
-        let printer = tokio::spawn(print_codes(demo.mails()));
+        let printer = tokio::spawn(print_mails(demo.mails()));
         say!("{}", demo.welcome().trim_end());
         told_to_stop().await?;
         say!("\nStopping.");
@@ -37,12 +37,17 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
     })
 }
 
-async fn print_codes(mut mails: Receiver<Arc<Mail>>) {
+/// Prints of each mail what its reader needs: the code, the link, or what it is about.
+async fn print_mails(mut mails: Receiver<Arc<Mail>>) {
     loop {
         match mails.recv().await {
             Ok(mail) => {
-                let code = mail.code.as_deref().unwrap_or("(none)");
-                say!("\n  Mail to {}. The code is {code}\n", mail.to.join(", "));
+                let to = mail.to.join(", ");
+                match (&mail.code, mail.link()) {
+                    (Some(code), _) => say!("\n  Mail to {to}. The code is {code}\n"),
+                    (None, Some(link)) => say!("\n  Mail to {to}. The link is {link}\n"),
+                    (None, None) => say!("\n  Mail to {to}. {}\n", mail.subject),
+                }
             }
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,

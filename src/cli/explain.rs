@@ -77,10 +77,7 @@ pub(super) async fn run(args: &ExplainArgs, config: &Config) -> anyhow::Result<(
 
 fn print(found: &Explanation) {
     print_person(found);
-    section(
-        "Code mails of the last day",
-        found.mails.iter().map(mail_line),
-    );
+    section("Mails of the last days", found.mails.iter().map(mail_line));
     let session = |session| session_line(session, found.now);
     section("Sessions", found.sessions.iter().map(session));
     let older = found
@@ -132,7 +129,7 @@ fn mail_line(mail: &MailRecord) -> String {
     format!(
         "{}  {} Attempts: {}; last reply: {reply}",
         output::instant(mail.created_at),
-        mail_sentence(MailState::of(mail)),
+        mail_sentence(&mail.kind, MailState::of(mail)),
         mail.attempts,
     )
 }
@@ -264,9 +261,10 @@ fn obstacle_json(obstacle: &Obstacle) -> Value {
 
 fn mail_json(mail: &MailRecord) -> Value {
     json!({
+        "kind": mail.kind,
         "requestedAt": output::instant(mail.created_at),
         "requestId": mail.request_id,
-        "text": mail_sentence(MailState::of(mail)),
+        "text": mail_sentence(&mail.kind, MailState::of(mail)),
         "attempts": mail.attempts,
         "sentAt": mail.sent_at.map(output::instant),
         "givenUpAt": mail.given_up_at.map(output::instant),

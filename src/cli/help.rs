@@ -1,4 +1,4 @@
-//! What stands below the options in the long help: examples, and what a newcomer has to know besides.
+//! The text below the options in the long help: examples, and notes for newcomers.
 
 /// Below the program's own help.
 pub(super) const PROGRAM: &str = "\
@@ -50,6 +50,24 @@ while instances of this release and of the one before are at work; of several at
 Example, as the owner of the tables:
   DATABASE_URL=postgres://owner:…@db/backoffice_auth backoffice-auth --config config.toml migrate";
 
+/// Below `user invite`.
+pub(super) const USER_INVITE: &str = "\
+Needs `links.password_url`, and a server that runs: it sends the mail. The link works for
+`links.invitation_ttl_seconds`; afterwards the user can ask for another one on the sign-in page.
+
+Examples:
+  backoffice-auth user invite alice@example.com
+  backoffice-auth user invite alice@example.com --two-factor off";
+
+/// Below `user link`.
+pub(super) const USER_LINK: &str = "\
+For a user who cannot ask for a link on the sign-in page. Needs `links.password_url`, and a server
+that runs: it sends the mail. The link works for `links.reset_ttl_seconds`, and counts against
+`limits.link_mails_per_account`. The password of today works until the link is used.
+
+Example:
+  backoffice-auth user link alice@example.com";
+
 /// Below `user create`.
 pub(super) const USER_CREATE: &str = "\
 A password has 8 to 1024 bytes and at least 8 characters, is not the address, and is not a common
@@ -61,13 +79,15 @@ Examples:
 
 /// Below `user import`.
 pub(super) const USER_IMPORT: &str = "\
-Whoever keeps the number (`id`) of an older service keeps its access tokens too, while those are
-taken: see `key import --help`.
+Users who keep their number of another service keep its access tokens too, while those are taken: see
+`key import --help`.
 
-Example, from the table `users` of a Laravel application in MySQL:
-  mysql --batch --raw --skip-column-names app --execute \"SELECT JSON_OBJECT(
-    'id', id, 'email', email, 'passwordHash', password, 'twoFactor', 'off') FROM users\" > users.jsonl
-  backoffice-auth user import users.jsonl";
+Examples:
+  backoffice-auth user import --from keycloak realm.json --dry-run     what would happen?
+  backoffice-auth user import --from django users.json
+  backoffice-auth user import --from firebase --firebase-config hash-config users.json
+  backoffice-auth user import --from table users.csv                   columns by their names
+  backoffice-auth user import --from ldap people.ldif --skip-refused";
 
 /// Below `key rotate`.
 pub(super) const KEY_ROTATE: &str = "\

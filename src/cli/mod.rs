@@ -12,6 +12,7 @@ mod dev;
 mod dev;
 mod doctor;
 mod explain;
+mod hashes;
 mod healthcheck;
 mod help;
 mod import;
@@ -65,7 +66,11 @@ enum Command {
     #[command(after_long_help = help::SERVE)]
     Serve,
     /// Run everything with nothing set up: own PostgreSQL, mailbox, keys and demo users, on loopback
-    Dev,
+    Dev {
+        /// Fetch nothing: without PostgreSQL on this machine, say so and stop
+        #[arg(long)]
+        offline: bool,
+    },
     /// Apply the database migrations and stop
     #[command(after_long_help = help::MIGRATE)]
     Migrate,
@@ -123,7 +128,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Config(command) => config::run(command, file),
         Command::Doctor(args) => doctor::run(&args.with_database(), file),
-        Command::Dev => dev::run(file),
+        Command::Dev { offline } => dev::run(offline, file),
         Command::Serve => serve::run(&Config::load(file, process_environment())?),
         Command::Openapi => {
             say!("{}", crate::http::printed_description());

@@ -59,12 +59,14 @@ pub(super) fn generate() -> (String, PlainPassword) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Blocklist;
 
     #[test]
     fn a_generated_password_keeps_the_rules_and_is_never_the_same() {
         let (text, password) = generate();
         assert_eq!(text.len(), 29);
-        password.check_strength(&"a@b.c".parse().unwrap()).unwrap();
+        let (email, blocklist) = ("a@b.c".parse().unwrap(), Blocklist::default());
+        password.check_strength(&email, &blocklist).unwrap();
         assert_ne!(text, generate().0);
     }
 }

@@ -1,13 +1,11 @@
 //! `user`: the acts of operators on users.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output::{self, say};
-use super::{Access, connect_migrated, help, import, secret_input};
+use super::{Access, connect_migrated, hashes, help, import, secret_input};
 use crate::admin::Admin;
 use crate::config::{Config, PasswordsConfig};
 use crate::domain::{
@@ -33,8 +31,23 @@ pub(super) enum UserCommand {
         #[arg(long, value_name = "email|off", default_value = "email")]
         two_factor: TwoFactor,
     },
+    /// Make a user without a password and mail a link to set one; mails another to whoever has not used theirs
+    #[command(after_long_help = help::USER_INVITE)]
+    Invite {
+        #[command(flatten)]
+        user: NewUser,
+        /// Whether signing in takes a mailed code
+        #[arg(long, value_name = "email|off", default_value = "email")]
+        two_factor: TwoFactor,
+    },
+    /// Mail a link to set a password, which nobody but the user sees
+    #[command(after_long_help = help::USER_LINK)]
+    Link(OneUser),
     /// List all users
     List {
+        /// Count how many users have a hash of which kind instead
+        #[arg(long)]
+        hashes: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -49,6 +62,14 @@ pub(super) enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Give a user another address, and end the sessions; both addresses are told by mail
+    Email {
+        #[command(flatten)]
+        user: OneUser,
+        /// The new address: one that sign-in takes
+        #[arg(value_name = "NEW")]
+        new: EmailAddress,
+    },
     /// Set whether signing in takes a mailed code
     TwoFactor {
         #[command(flatten)]
@@ -57,6 +78,11 @@ pub(super) enum UserCommand {
         #[arg(value_name = "email|off")]
         two_factor: TwoFactor,
     },
+    /// Show which second factors a user has enrolled
+    Factors(OneUser),
+    /// Remove a user's authenticator app and recovery codes, for one who has lost them, and end the sessions;
+    /// codes are mailed from then on, and the user is told by mail
+    ResetFactors(OneUser),
     /// Shut a user out and end the sessions
     Disable(OneUser),
     /// Let a user in again
@@ -69,20 +95,17 @@ pub(super) enum UserCommand {
     Signout(OneUser),
     /// Remove a user and end the sessions
     Delete(OneUser),
-    /// Take over users from a file of JSON lines: all of them, or none if one line is bad
+    /// Take over the users of another service from its export: all of them, or none if one cannot be
     ///
-    /// A line is {"email": …, "passwordHash": …} and, if need be, "id" (a number), "twoFactor"
-    /// ("email", which is the default, or "off") and "disabled" (true or false). Hashes are argon2 or
-    /// bcrypt ($2y$, $2b$) of bounded cost; each is replaced by one of today's kind at the next good
-    /// sign-in. A field of any other name is refused: it could be a misspelt one of these.
+    /// --from names the system that the file comes from; docs/moving-in.md has a guide for each. A file
+    /// that no system writes has a line of JSON for each user: {"email": …, "passwordHash": …} and, if need
+    /// be, "id" (a number), "twoFactor" ("email", which is the default, or "off") and "disabled" (true or
+    /// false). null for the hash stands for no password. A field of any other name is refused: it could be a
+    /// misspelt one of these.
+    ///
+    /// Each hash is replaced by one of today's kind at the next good sign-in.
     #[command(after_long_help = help::USER_IMPORT)]
-    Import {
-        /// The file; `-` reads standard input
-        file: PathBuf,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Import(import::ImportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -135,13 +158,25 @@ pub(super) async fn run(
         } => {
             create(&admin, actor, config, &user, password_stdin, two_factor).await?;
         }
-        UserCommand::List { json } => list(&admin, json).await?,
+        UserCommand::Invite { user, two_factor } => {
+            invite(&admin, actor, &user, two_factor).await?;
+        }
+        UserCommand::Link(user) => {
+            admin.mail_link(actor, &user.email).await?;
+            user.say("a link to set a password goes out by mail");
+        }
+        UserCommand::List { hashes: true, json } => hashes::list(&admin, json).await?,
+        UserCommand::List { json, .. } => list(&admin, json).await?,
         UserCommand::Show(user) => show(&admin, &user).await?,
         UserCommand::Password {
             user,
             password_stdin,
         } => {
             change_password(&admin, actor, config, &user, password_stdin).await?;
+        }
+        UserCommand::Email { user, new } => {
+            admin.change_email(actor, &user.email, &new).await?;
+            user.say(&format!("address changed to {new}, sessions ended"));
         }
         UserCommand::TwoFactor { user, two_factor } => {
             admin
@@ -157,6 +192,11 @@ pub(super) async fn run(
             admin.enable_user(actor, &user.email).await?;
             user.say("enabled");
         }
+        UserCommand::Factors(user) => factors(&admin, &user).await?,
+        UserCommand::ResetFactors(user) => {
+            admin.reset_factors(actor, &user.email).await?;
+            user.say("second factors removed, sessions ended, told by mail");
+        }
         UserCommand::Unlock(user) => {
             admin.unlock_user(actor, &user.email).await?;
             user.say("unlocked");
@@ -170,26 +210,28 @@ pub(super) async fn run(
             admin.delete_user(actor, &user.email).await?;
             user.say("deleted, sessions ended");
         }
-        UserCommand::Import { file, json } => {
-            import::run(&admin, actor, config, &file, json).await?;
-        }
+        UserCommand::Import(args) => import::run(&admin, actor, config, &args).await?,
     }
     Ok(())
 }
 
 fn access(command: &UserCommand) -> Access {
     match command {
-        UserCommand::List { .. } | UserCommand::Show(_) | UserCommand::Sessions(_) => Access::Reads,
+        UserCommand::List { .. }
+        | UserCommand::Show(_)
+        | UserCommand::Factors(_)
+        | UserCommand::Sessions(_) => Access::Reads,
+        UserCommand::Import(args) if args.dry_run => Access::Reads,
         _ => Access::Writes,
     }
 }
 
-/// One hash is made and no more, so one worker's memory is enough.
-fn single_pool(config: &Config) -> HashingPool {
+/// One hash at a time is made or measured, so one worker's memory is enough.
+pub(super) fn single_pool(passwords: &PasswordsConfig) -> HashingPool {
     HashingPool::new(PasswordsConfig {
         workers: 1,
         queue: 0,
-        ..config.passwords
+        ..*passwords
     })
 }
 
@@ -216,7 +258,7 @@ async fn create(
             (Some(text), password)
         }
     };
-    let pool = single_pool(config);
+    let pool = single_pool(&config.passwords);
     let user_id = admin
         .create_user(actor, &pool, &user.email, password, two_factor)
         .await?;
@@ -239,6 +281,26 @@ async fn create(
     Ok(())
 }
 
+async fn invite(
+    admin: &Admin,
+    actor: &Operator,
+    user: &NewUser,
+    two_factor: TwoFactor,
+) -> anyhow::Result<()> {
+    let is_new = admin.invite_user(actor, &user.email, two_factor).await?;
+    let what = if is_new {
+        "invited; a link to set a password goes out by mail"
+    } else {
+        "not new, and has no password yet; another link goes out by mail"
+    };
+    if user.json {
+        output::json(&json!({ "email": user.email, "result": what }));
+    } else {
+        say!("{}: {what}.", user.email);
+    }
+    Ok(())
+}
+
 async fn change_password(
     admin: &Admin,
     actor: &Operator,
@@ -250,7 +312,12 @@ async fn change_password(
     admin.find_user(&user.email).await?;
     let password = new_password(password_stdin)?;
     admin
-        .change_password(actor, &single_pool(config), &user.email, password)
+        .change_password(
+            actor,
+            &single_pool(&config.passwords),
+            &user.email,
+            password,
+        )
         .await?;
     user.say("password changed, sessions ended");
     Ok(())
@@ -292,7 +359,7 @@ async fn show(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
         return Ok(());
     }
     let password = match (&found.password_hash, found.password_changed_at) {
-        (None, _) => "none; cannot sign in".to_owned(),
+        (None, _) => "none; cannot sign in before one is set".to_owned(),
         (Some(_), Some(at)) => format!("set {}", output::instant(at)),
         (Some(_), None) => "set".to_owned(),
     };
@@ -301,12 +368,49 @@ async fn show(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
     say!("email:           {}", found.email);
     say!("state:           {}", state(&found));
     say!("password:        {password}");
-    say!("second factor:   {}", found.two_factor);
+    say!("second factor:   {}", second_factor(&found));
     say!("wrong in a row:  {} codes", found.second_factor_failures);
     say!("created:         {}", output::instant(found.created_at));
     for (scope, until) in blocks {
         say!("blocked:         {scope}, until {}", output::instant(until));
     }
+    Ok(())
+}
+
+async fn factors(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
+    let found = admin.find_user(&user.email).await?;
+    let factors = admin.find_factors(found.user_id).await?;
+    if user.json {
+        let totp = factors.totp.map(|(enrolled, last)| {
+            json!({
+                "createdAt": output::instant(enrolled),
+                "lastUsedAt": last.map(output::instant),
+            })
+        });
+        output::json(&json!({
+            "email": found.email,
+            "twoFactor": found.two_factor.as_str(),
+            "totp": totp,
+            "recoveryCodesLeft": factors.recovery_codes_left,
+        }));
+        return Ok(());
+    }
+    let app = match factors.totp {
+        None => "none".to_owned(),
+        Some((enrolled, None)) => format!("enrolled {}", output::instant(enrolled)),
+        Some((enrolled, Some(last))) => {
+            let (enrolled, last) = (output::instant(enrolled), output::instant(last));
+            format!("enrolled {enrolled}, last used {last}")
+        }
+    };
+    let mailed = match (factors.totp, found.two_factor) {
+        (Some(_), _) => "not taken beside the app",
+        (None, TwoFactor::Email) => "asked for",
+        (None, TwoFactor::Off) => "not asked for",
+    };
+    say!("authenticator app:  {app}");
+    say!("recovery codes:     {} left", factors.recovery_codes_left);
+    say!("mailed code:        {mailed}");
     Ok(())
 }
 
@@ -330,11 +434,19 @@ fn state(user: &User) -> &'static str {
     }
 }
 
+fn second_factor(user: &User) -> &'static str {
+    if user.has_totp {
+        "authenticator app"
+    } else {
+        user.two_factor.as_str()
+    }
+}
+
 fn user_row(user: &User) -> [String; 5] {
     [
         user.user_id.to_string(),
         user.email.to_string(),
-        user.two_factor.to_string(),
+        second_factor(user).to_owned(),
         state(user).to_owned(),
         output::instant(user.created_at),
     ]
@@ -345,6 +457,7 @@ pub(super) fn user_json(user: &User) -> Value {
         "id": user.user_id,
         "email": user.email,
         "twoFactor": user.two_factor.as_str(),
+        "totp": user.has_totp,
         "disabled": user.is_disabled(),
         "hasPassword": user.password_hash.is_some(),
         "wrongCodesInARow": user.second_factor_failures,

@@ -5,8 +5,8 @@ use super::output;
 use crate::admin::{MailState, Obstacle};
 use crate::domain::{
     AuditKind, AuditReason, ChallengeRefusal, ClientNetwork, EndReason, KeyChange, LimitReached,
-    LimitScope, MailOutcome, NewNetwork, Overload, SigninGrant, SigninRefusal, TokenRefusal,
-    UserChange,
+    LimitScope, LinkRequest, LinkUse, MailKind, MailOutcome, NewNetwork, Overload, SigninGrant,
+    SigninRefusal, TokenRefusal, UserChange,
 };
 
 /// The sentence for an obstacle, with advice for the operator.
@@ -17,7 +17,10 @@ pub(super) fn obstacle_text(obstacle: &Obstacle) -> String {
             "An operator disabled the user on {}. `user enable` lets them in again.",
             output::instant(*since)
         ),
-        Obstacle::NoPassword => "The user has no password. `user password` sets one.".to_owned(),
+        Obstacle::NoPassword => {
+            "The user has no password. `user link` mails a link to set one, `user password` sets one."
+                .to_owned()
+        }
         Obstacle::SecondFactorLocked { wrong_codes } => format!(
             "The second factor is locked after {wrong_codes} wrong codes in a row. `user unlock` \
              unlocks it."
@@ -31,7 +34,7 @@ pub(super) fn obstacle_text(obstacle: &Obstacle) -> String {
             limit_sentence(*scope, *network),
             output::instant(*until)
         ),
-        Obstacle::MailStuck(state) => mail_sentence(*state).to_owned(),
+        Obstacle::MailStuck(state) => mail_sentence(MailKind::SignInCode.as_str(), *state),
     }
 }
 
@@ -54,6 +57,11 @@ fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
         None => "from a network that is not among these events".to_owned(),
     };
     match scope {
+        LimitScope::Account => {
+            "Changes by this user to their own account are refused after too many; `user unlock` lifts \
+             it."
+                .to_owned()
+        }
         LimitScope::Signin => format!(
             "Sign-ins to this address {from} are blocked after too many attempts; `user unlock` \
              lifts it."
@@ -80,20 +88,40 @@ fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
             "No more code mails are sent to this user, there were too many; `user unlock` lifts it."
                 .to_owned()
         }
+        LimitScope::Forgot => format!(
+            "Wishes for a link to this address {from} are blocked after too many; `user unlock` lifts it."
+        ),
+        LimitScope::ForgotNetwork => {
+            format!("Wishes for links {from} are refused, whoever has them: there were too many.")
+        }
+        LimitScope::LinkMail => {
+            "No more links are mailed to this address, there were too many; `user unlock` lifts it."
+                .to_owned()
+        }
+        LimitScope::LinkUnknown => {
+            format!("Links {from} that are not good are blocked: too many.")
+        }
     }
 }
 
-/// The sentence for the state of a code mail.
-pub(super) fn mail_sentence(state: MailState) -> &'static str {
+/// The sentence for the state of a mail, of the kind with this word.
+pub(super) fn mail_sentence(kind: &str, state: MailState) -> String {
+    let (mail, over) = match MailKind::from_stored(kind) {
+        Some(MailKind::SignInCode) => ("code mail", "its code"),
+        Some(MailKind::ResetLink) => ("mail with a link", "its link"),
+        Some(MailKind::InvitationLink) => ("invitation", "its link"),
+        Some(MailKind::Notice) => ("notice of a change", "its time"),
+        None => ("mail", "its time"),
+    };
     match state {
-        MailState::Waiting => "The code mail could not be handed to the mail server yet.",
-        MailState::Sent => "The mail server took the code mail.",
+        MailState::Waiting => format!("The {mail} could not be handed to the mail server yet."),
+        MailState::Sent => format!("The mail server took the {mail}."),
         MailState::Unclear => {
-            "The mail server was given the code mail and has not said whether it took it."
+            format!("The mail server was given the {mail} and has not said whether it took it.")
         }
-        MailState::Refused => "The mail server refused the code mail for good.",
+        MailState::Refused => format!("The mail server refused the {mail} for good."),
         MailState::Expired => {
-            "The code mail was given up: its code was over before it could leave."
+            format!("The {mail} was given up: {over} was over before it could leave.")
         }
     }
 }
@@ -108,6 +136,8 @@ pub(super) fn end_sentence(reason: EndReason) -> &'static str {
         }
         EndReason::UserDisabled => "an operator disabled the user.",
         EndReason::PasswordChanged => "the password was changed.",
+        EndReason::AddressChanged => "an operator changed the address.",
+        EndReason::FactorsChanged => "a second factor or the recovery codes changed.",
         EndReason::UserDeleted => "an operator deleted the user.",
         EndReason::Operator => "an operator ended it.",
         EndReason::KeyRevoked => "the key that signed its tokens was revoked.",
@@ -126,8 +156,10 @@ pub(super) fn kind_name(kind: AuditKind) -> &'static str {
         AuditKind::Refresh => "Refresh",
         AuditKind::Signout => "Sign-out",
         AuditKind::SessionEnded => "Session ended",
+        AuditKind::Account => "Own account",
         AuditKind::UserChanged => "User changed",
         AuditKind::KeysChanged => "Keys changed",
+        AuditKind::Link => "Link",
         AuditKind::Mail => "Mail",
         AuditKind::Refusals => "Refusals",
     }
@@ -139,6 +171,8 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         AuditReason::Granted(grant) => grant_sentence(grant),
         AuditReason::Signin(refusal) => signin_sentence(refusal),
         AuditReason::Challenge(refusal) => challenge_sentence(refusal),
+        AuditReason::LinkRequest(request) => link_request_sentence(request),
+        AuditReason::LinkUse(use_of_link) => link_use_sentence(use_of_link),
         AuditReason::Token(refusal) => token_sentence(refusal),
         AuditReason::Network(network) => network_sentence(network),
         AuditReason::Limited(limit) => limited_sentence(limit),
@@ -161,6 +195,10 @@ fn grant_sentence(grant: SigninGrant) -> &'static str {
         SigninGrant::ChallengedWithoutMail => {
             "the password was right, but no more codes are mailed now."
         }
+        SigninGrant::ChallengedForTotp => {
+            "the password was right, and the authenticator app's code is asked for."
+        }
+        SigninGrant::RecoveryCodeUsed => "a recovery code was used.",
     }
 }
 
@@ -185,7 +223,29 @@ fn challenge_sentence(refusal: ChallengeRefusal) -> &'static str {
             "the second factor is locked: too many wrong codes in a row."
         }
         ChallengeRefusal::WrongCode => "the code was wrong.",
+        ChallengeRefusal::CodeReused => "the authenticator app's code had been used before.",
         ChallengeRefusal::ChangedMeanwhile => signin_sentence(SigninRefusal::ChangedMeanwhile),
+    }
+}
+
+fn link_request_sentence(request: LinkRequest) -> &'static str {
+    match request {
+        LinkRequest::Mailed => "a link to set a password goes out by mail.",
+        LinkRequest::NotMailed => "no more links are mailed to this address now.",
+        LinkRequest::UnknownAddress => signin_sentence(SigninRefusal::UnknownAddress),
+        LinkRequest::UserDisabled => signin_sentence(SigninRefusal::UserDisabled),
+    }
+}
+
+fn link_use_sentence(use_of_link: LinkUse) -> &'static str {
+    match use_of_link {
+        LinkUse::PasswordSet => "the password was set by a mailed link, and the sessions ended.",
+        LinkUse::Unknown => "the link is none of ours, or is long gone.",
+        LinkUse::Over => {
+            "the link had been used or had expired, or the password changed or the user was disabled \
+             since it was mailed."
+        }
+        LinkUse::WeakPassword => "the password was too weak; the link stays good.",
     }
 }
 
@@ -198,6 +258,7 @@ fn token_sentence(refusal: TokenRefusal) -> &'static str {
         TokenRefusal::Reuse => {
             "the refresh token had been traded in before; the session was ended."
         }
+        TokenRefusal::NotFresh => "the sign-in was too long ago for this.",
     }
 }
 
@@ -213,6 +274,7 @@ fn network_sentence(network: NewNetwork) -> &'static str {
 
 fn limited_sentence(limit: LimitReached) -> &'static str {
     match limit {
+        LimitReached::Account => "too many changes by this user to their own account.",
         LimitReached::Signin => "too many sign-ins to this address from this network.",
         LimitReached::SigninNetwork => "too many sign-ins from this network, whoever signs in.",
         LimitReached::SigninFailures => {
@@ -224,16 +286,34 @@ fn limited_sentence(limit: LimitReached) -> &'static str {
         LimitReached::Refresh => "too many refreshes of this session.",
         LimitReached::RefreshUnknown => "too many refresh tokens that are not ours, or are over.",
         LimitReached::Mail => "too many code mails to this user.",
+        LimitReached::Forgot => "too many wishes for a link to this address from this network.",
+        LimitReached::ForgotNetwork => "too many wishes for links from this network.",
+        LimitReached::LinkMail => "too many mails with links to this address.",
+        LimitReached::LinkUnknown => "too many links that are not good, from this network.",
     }
 }
 
 fn user_sentence(change: UserChange) -> &'static str {
     match change {
         UserChange::Created => "the user was made.",
+        UserChange::Invited => "the user was made, to set a password by a mailed link.",
         UserChange::Imported => "the user was imported.",
-        UserChange::PasswordChanged => "the password was set anew, and the sessions ended.",
+        UserChange::PasswordChanged => {
+            "the password was changed; the sessions ended, but for one that asked for it."
+        }
         UserChange::TwoFactorOff => "the second factor was switched off.",
         UserChange::TwoFactorEmail => "the second factor was switched on.",
+        UserChange::AddressChanged => "the address was changed, and the sessions ended.",
+        UserChange::TotpEnrolled => {
+            "an authenticator app was enrolled, and the other sessions ended."
+        }
+        UserChange::TotpRemoved => {
+            "the authenticator app was removed, and the other sessions ended."
+        }
+        UserChange::RecoveryCodesMade => {
+            "new recovery codes were made, and the other sessions ended."
+        }
+        UserChange::FactorsReset => "all second factors were removed, and the sessions ended.",
         UserChange::Disabled => "the user was disabled, and the sessions ended.",
         UserChange::Enabled => "the user was enabled.",
         UserChange::Unlocked => "every limit and lock of the user was lifted.",
@@ -255,9 +335,10 @@ fn keys_sentence(change: KeyChange) -> &'static str {
 
 fn outcome_sentence(outcome: MailOutcome) -> &'static str {
     match outcome {
-        MailOutcome::Sent => "the mail server took the code mail.",
-        MailOutcome::Refused => "the mail server refused the code mail for good.",
-        MailOutcome::Expired => "the code expired before its mail could leave.",
+        MailOutcome::Sent => "the mail server took the mail.",
+        MailOutcome::Notified => "the mail server took the notice of a change.",
+        MailOutcome::Refused => "the mail server refused the mail for good.",
+        MailOutcome::Expired => "the time of the mail was over before it could leave.",
     }
 }
 

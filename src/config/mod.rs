@@ -31,7 +31,7 @@ pub use problem::{ConfigError, ConfigProblem};
 pub use shape::is_full_host_name;
 pub use types::{
     AuditConfig, Config, DatabaseConfig, ForwardedHeader, HttpConfig, IntrospectionClient,
-    IntrospectionConfig, KeysConfig, LimitsConfig, LogConfig, LogFormat, MailConfig,
+    IntrospectionConfig, KeysConfig, LimitsConfig, LinksConfig, LogConfig, LogFormat, MailConfig,
     MailTransportConfig, PasswordsConfig, SecretsConfig, SmtpConfig, SmtpCredentials, SmtpTls,
     TelemetryConfig, TokensConfig, TwoFactorConfig,
 };

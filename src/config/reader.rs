@@ -24,7 +24,7 @@ pub(super) struct Reader {
     warnings: Vec<String>,
 }
 
-/// What was noted while the keys were read.
+/// The notes that were taken while the keys were read.
 pub(super) struct Read {
     pub(super) entries: Vec<Entry>,
     pub(super) problems: Vec<ConfigProblem>,

@@ -1,10 +1,10 @@
-//! What is shown of a secret.
+//! The parts of a secret that may be shown.
 
 use url::Url;
 
 use super::shape;
 
-/// What is shown in place of a secret.
+/// The text that stands in place of a secret.
 pub(super) const REDACTED: &str = "***";
 
 /// The parameters of a connection URL that may be shown; `password` is one of the others.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use toml::Value;
 
-/// What gave a value.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     Default,
@@ -30,7 +30,7 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) value: Value,
     pub(super) origin: Origin,
-    /// What the secret's file says, as far as it may be shown.
+    /// The content of the secret's file, as far as it may be shown.
     pub(super) holds: Option<String>,
 }
 

@@ -65,12 +65,45 @@ pub(super) fn issuer(text: &str) -> Result<String, &'static str> {
     let is_plain = text
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && !b"?#@\\".contains(&byte));
-    // Parsing adds the root's slash. Whatever else it changes, another parser may not change.
+    // Parsing adds the root's slash. Another parser may not make its other changes.
     let is_canonical = url.as_str().strip_suffix('/').unwrap_or(url.as_str()) == text;
     if is_web && is_plain && is_canonical && !text.ends_with('/') {
         Ok(text.to_owned())
     } else {
         Err(MUST)
+    }
+}
+
+/// The URL of a page that mails lead to, kept as it was written: a token is added behind a `#`, and the
+/// whole is shown in HTML.
+pub(super) fn page(text: &str) -> Result<String, &'static str> {
+    const MUST: &str = "must be an https URL in lower case without user, query and fragment (or an http \
+                        one of this machine), as https://office.example.com/password";
+    let url = Url::parse(text).map_err(|_| MUST)?;
+    let is_private = match url.scheme() {
+        "https" => true,
+        "http" => url.host_str().is_some_and(is_loopback),
+        _ => false,
+    };
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"?#@\\<>\"'&`".contains(&byte));
+    // Parsing adds the root's slash. Any other change means that the text is not the URL that was meant.
+    let is_canonical =
+        url.as_str().strip_suffix('/').unwrap_or(url.as_str()) == text.trim_end_matches('/');
+    if is_private && is_plain && is_canonical {
+        Ok(text.to_owned())
+    } else {
+        Err(MUST)
+    }
+}
+
+/// A line of text that mails show, or nothing.
+pub(super) fn line(text: &str) -> Result<String, &'static str> {
+    if text.chars().count() <= 200 && !text.contains(char::is_control) {
+        Ok(text.trim().to_owned())
+    } else {
+        Err("must be one line of at most 200 characters")
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn with(settings: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     Ok(loaded.config)
 }
 
-/// What is wrong with these settings.
+/// The problems of these settings.
 pub(super) fn refused(settings: &[(&str, &str)]) -> Vec<String> {
     with(settings).unwrap_err()
 }

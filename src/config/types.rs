@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::domain::{Language, Limit, MasterKey};
+use crate::domain::{Blocklist, Language, Limit, MasterKey};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -24,6 +24,10 @@ pub struct Config {
     pub two_factor: TwoFactorConfig,
     /// The hashing of passwords.
     pub passwords: PasswordsConfig,
+    /// The links by which people set passwords.
+    pub links: LinksConfig,
+    /// The passwords that nobody may set.
+    pub blocklist: Blocklist,
     /// Limits on requests, failures and mails.
     pub limits: LimitsConfig,
     /// How mails leave.
@@ -114,6 +118,8 @@ pub struct TokensConfig {
     pub session_ttl: Duration,
     /// How long after a rotation the token before it gets the same answer.
     pub refresh_grace: Duration,
+    /// How long a session counts as fresh after its sign-in.
+    pub fresh: Duration,
     /// Live sessions that a user may have.
     pub max_sessions_per_user: u32,
     /// The longest life of an access token of the older service. Zero: none is taken.
@@ -125,6 +131,10 @@ pub struct TokensConfig {
 pub struct TwoFactorConfig {
     /// The lifetime of a challenge and its code.
     pub ttl: Duration,
+    /// Whether authenticator apps can be enrolled. Those that are go on.
+    pub totp: bool,
+    /// The name that an authenticator app shows beside the address.
+    pub totp_issuer: String,
 }
 
 /// `passwords`: Argon2id parameters and the hashing pool.
@@ -140,6 +150,28 @@ pub struct PasswordsConfig {
     pub workers: usize,
     /// Requests that may wait for a worker, in total.
     pub queue: usize,
+    /// Memory for all hashes of other services that do not compute in a worker's, in MiB.
+    pub imported_memory_mib: u32,
+}
+
+impl PasswordsConfig {
+    /// Memory for hashes of other services, in KiB.
+    #[must_use]
+    pub fn imported_memory_kib(&self) -> u32 {
+        self.imported_memory_mib.saturating_mul(1024)
+    }
+}
+
+/// `links`: mailed links to set a password.
+#[derive(Debug, Clone)]
+pub struct LinksConfig {
+    /// The page on which a person sets a password, without query and fragment. `None`: there are no
+    /// links.
+    pub password_url: Option<String>,
+    /// The lifetime of a link for a person who forgot their password.
+    pub reset_ttl: Duration,
+    /// The lifetime of a link for a person who has no password yet.
+    pub invitation_ttl: Duration,
 }
 
 /// `limits`: attempts, ceilings and bursts.
@@ -151,14 +183,22 @@ pub struct LimitsConfig {
     pub confirm: Limit,
     /// Refreshes per session.
     pub refresh: Limit,
+    /// Changes that people make to their own accounts, per user.
+    pub account: Limit,
+    /// Requests for a link, per address and network.
+    pub forgot: Limit,
+    /// Requests for links per network, over all addresses.
+    pub forgot_network_per_minute: u32,
     /// Sign-ins per network, over all addresses.
     pub signin_network_per_minute: u32,
     /// Failed sign-ins per address, over all networks.
     pub signin_account_failures_per_hour: u32,
     /// Consecutive wrong codes after which an account's second factor is locked.
     pub confirm_failures_per_account: u32,
-    /// Code mails per account in ten minutes.
+    /// Mails with codes per account in ten minutes.
     pub mails_per_account: u32,
+    /// Mails with links per account in an hour.
+    pub link_mails_per_account: u32,
     /// Requests that a network may make at once, per method.
     pub flood_burst: u32,
     /// Tokens that are not ours and challenges that do not exist that may be counted at once, over all
@@ -179,6 +219,9 @@ pub struct MailConfig {
     pub from: String,
     /// The language of mails.
     pub language: Language,
+    /// Whom to ask, in a line of the operator's words, for mails that raise a question. Empty: nobody is
+    /// named.
+    pub contact: String,
     /// A folder with the operator's own templates; read when the mailer is built.
     pub templates_dir: Option<PathBuf>,
 }

@@ -26,9 +26,25 @@ pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, String>) 
     let all = hash.into_iter().chain(parameters).chain(mail).chain(issuer);
     let everybody = everybody_is_a_proxy(&config.http.trusted_proxies);
     all.chain(proxies)
+        .chain(stranded_page(config))
         .chain(everybody)
         .chain(database)
         .collect()
+}
+
+/// The page that sets passwords calls this server. One of another origin must be allowed to.
+fn stranded_page(config: &Config) -> Option<String> {
+    let page = config.links.password_url.as_deref()?;
+    let origin = |url: &str| Some(Url::parse(url).ok()?.origin().ascii_serialization());
+    let (of_page, own) = (origin(page)?, origin(&config.tokens.issuer));
+    let is_allowed =
+        config.http.allowed_origins.contains(&of_page) || own.as_ref() == Some(&of_page);
+    (!is_allowed).then(|| {
+        format!(
+            "links.password_url: browsers will not let that page call this server, because \
+             http.allowed_origins does not list {of_page}"
+        )
+    })
 }
 
 /// A network of all addresses makes every client a proxy.
@@ -189,6 +205,7 @@ mod tests {
             parallelism: 1,
             workers: 1,
             queue: 1,
+            imported_memory_mib: 128,
         }
     }
 
@@ -239,6 +256,32 @@ mod tests {
         assert_eq!(told("10.0.0.0/8", "x-forwarded-for"), None);
         assert_eq!(told("10.0.0.0/8", "forwarded"), None);
         assert_eq!(told("", "either"), None);
+    }
+
+    #[test]
+    fn a_page_for_passwords_that_may_not_call_is_told() {
+        let told = |page, origins| {
+            let settings = [
+                ("links.password_url", page),
+                ("http.allowed_origins", origins),
+            ];
+            stranded_page(&with(&settings).unwrap())
+        };
+        let page = "https://office.example.com/password";
+        assert_eq!(told("", ""), None);
+        assert_eq!(told(page, "https://office.example.com"), None);
+        assert_eq!(told("https://auth.example.com/password", ""), None);
+        for origins in [
+            "",
+            "https://other.example.com",
+            "https://office.example.com:8443",
+        ] {
+            assert!(
+                told(page, origins)
+                    .unwrap()
+                    .contains("https://office.example.com")
+            );
+        }
     }
 
     #[test]

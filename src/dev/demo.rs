@@ -62,10 +62,11 @@ pub struct Demo {
 impl Workshop {
     /// Starts PostgreSQL and the mailbox, and writes `config.toml` into `folder`, where all state
     /// lives. The environment overrides that file, except for `DATABASE_URL`: the demo has a database
-    /// of its own.
+    /// of its own. With `offline`, programs of PostgreSQL that are missing are not fetched.
     pub async fn open(
         folder: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
+        offline: bool,
     ) -> anyhow::Result<Self> {
         make_private_folder(folder)?;
         let folder = fs::canonicalize(folder).context("the folder cannot be found")?;
@@ -81,7 +82,14 @@ impl Workshop {
         let management = set(MANAGEMENT_VARIABLE, "127.0.0.1:9090");
 
         let cluster_folder = folder.join("postgres");
-        let start = move || Cluster::start(&cluster_folder, Durability::Kept);
+        let start = move || {
+            let start = if offline {
+                Cluster::start_offline
+            } else {
+                Cluster::start
+            };
+            start(&cluster_folder, Durability::Kept)
+        };
         let cluster = tokio::task::spawn_blocking(start).await??;
         let mailbox = start_mailbox()
             .await
@@ -94,11 +102,12 @@ impl Workshop {
             [listen, management],
             &cluster.url("postgres"),
             mailbox.smtp_addr(),
+            &page,
         )?;
         let file = folder.join("config.toml");
         write_private(&file, &text).context("the configuration cannot be written")?;
         let mut config = Config::load(Some(&file), environment)?.config;
-        // The page to sign in on is one of them.
+        // The page to sign in on is one of them, and so is one that somebody is writing.
         config.http.allows_loopback_pages = true;
         for listen in [config.http.listen, config.http.management_listen] {
             let is_loopback = listen.ip().to_canonical().is_loopback();
@@ -140,7 +149,7 @@ impl Demo {
             folder,
             ..
         } = workshop;
-        let [page_origin, _] = page.origins();
+        let page_origin = page.origin();
         let page = page.serve(app.public_addr(), mailbox.page_addr());
         Ok(Self {
             app,
@@ -210,6 +219,7 @@ fn config_text(
     [listen, management]: [&str; 2],
     database_url: &str,
     smtp: SocketAddr,
+    page: &SigninPage,
 ) -> anyhow::Result<String> {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let key_file = folder.join("master_key");
@@ -220,6 +230,8 @@ fn config_text(
         .replace("{listen}", &quoted(listen))
         .replace("{management_listen}", &quoted(management))
         .replace("{issuer}", &quoted(&format!("http://{listen}")))
+        .replace("{page}", &quoted(&page.origin()))
+        .replace("{password_url}", &quoted(&page.password_url()))
         .replace("{database_url}", &quoted(database_url))
         .replace("{master_key_file}", &quoted(&key_file.to_string_lossy()))
         .replace("{smtp_host}", &quoted(&smtp.ip().to_string()))

@@ -1,8 +1,9 @@
-//! The reference sign-in page of `docs/browser`, in the demo alone. It has an origin of its own, as the
-//! page of a real Back Office has, so that its calls go through CORS.
+//! The reference pages of `docs/browser`, in the demo alone: one to sign in on, and the one that mailed links
+//! open. They have an origin of their own, as the pages of a real Back Office have, so that their calls go
+//! through CORS.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::Router;
 use axum::http::header::{
@@ -16,55 +17,90 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const PAGE: &str = include_str!("../../docs/browser/index.html");
-const SCRIPT: &str = include_str!("../../docs/browser/page.js");
-const MODULE: &str = include_str!("../../docs/browser/backoffice-auth.js");
+const PASSWORD_PAGE: &str = include_str!("../../docs/browser/password.html");
 const STYLE: &str = include_str!("../../docs/browser/page.css");
+const SCRIPTS: [(&str, &str); 6] = [
+    (
+        "/authenticator.js",
+        include_str!("../../docs/browser/authenticator.js"),
+    ),
+    (
+        "/backoffice-auth.js",
+        include_str!("../../docs/browser/backoffice-auth.js"),
+    ),
+    ("/page.js", include_str!("../../docs/browser/page.js")),
+    (
+        "/password.js",
+        include_str!("../../docs/browser/password.js"),
+    ),
+    ("/ui.js", include_str!("../../docs/browser/ui.js")),
+    ("/words.js", include_str!("../../docs/browser/words.js")),
+];
 
-/// The placeholder in the page for the address of the server.
+/// The placeholder in the pages for the address of the server.
 const SERVER: &str = r#"content="http://127.0.0.1:8080""#;
-/// The placeholder in the page for a note about the demo.
+/// The placeholder in the pages for a note about the demo.
 const PLACE: &str = "<!-- demo -->";
 
-/// The port of the page, unless another program has it.
+/// The port of the pages, unless another program has it.
 const PORT: u16 = 8081;
 
-/// The page's listener. Browsers that come before it is served wait in its queue.
+/// The listeners of the pages. Browsers that come before they are served wait in their queues.
 #[derive(Debug)]
 pub(super) struct SigninPage {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     port: u16,
 }
 
 impl SigninPage {
     /// Takes a port on loopback.
     pub(super) async fn bind() -> io::Result<Self> {
-        let listen = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let listener = match listen(PORT).await {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => listen(0).await?,
-            listener => listener?,
+        match Self::bind_to(PORT).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Self::bind_to(0).await,
+            bound => bound,
+        }
+    }
+
+    /// Browsers try both addresses of `localhost`, so no other program may have the port on one of them.
+    async fn bind_to(port: u16) -> io::Result<Self> {
+        let listen = |ip: IpAddr, port| TcpListener::bind((ip, port));
+        let first = listen(Ipv4Addr::LOCALHOST.into(), port).await?;
+        let port = first.local_addr()?.port();
+        let listeners = match listen(Ipv6Addr::LOCALHOST.into(), port).await {
+            Ok(second) => vec![first, second],
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            // A machine without IPv6.
+            Err(_) => vec![first],
         };
-        let port = listener.local_addr()?.port();
-        Ok(Self { listener, port })
+        Ok(Self { listeners, port })
     }
 
-    /// The origins under which a browser may open the page; the first is the one to show.
-    pub(super) fn origins(&self) -> [String; 2] {
-        ["127.0.0.1", "localhost"].map(|host| format!("http://{host}:{}", self.port))
+    /// The origin to show. By name: an address would be no domain, which passkeys need.
+    pub(super) fn origin(&self) -> String {
+        format!("http://localhost:{}", self.port)
     }
 
-    /// Serves the page for a server and a mailbox, until the guard is dropped.
+    /// The page that mailed links open.
+    pub(super) fn password_url(&self) -> String {
+        format!("{}/password.html", self.origin())
+    }
+
+    /// Serves the pages for a server and a mailbox, until the guard is dropped.
     pub(super) fn serve(self, server: SocketAddr, mailbox: Option<SocketAddr>) -> DropGuard {
         let stop = CancellationToken::new();
-        let (listener, router) = (self.listener, router(server, mailbox));
-        let serving = async move { axum::serve(listener, router).await };
-        tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
+        let router = router(server, mailbox);
+        for listener in self.listeners {
+            let router = router.clone();
+            let serving = async move { axum::serve(listener, router).await };
+            tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
+        }
         stop.drop_guard()
     }
 }
 
 fn router(server: SocketAddr, mailbox: Option<SocketAddr>) -> Router {
-    // The page may run its own scripts and talk to the server, and nothing else. No text becomes markup
-    // or code in it.
+    // The pages may run their own scripts and talk to the server, and nothing else. No text becomes markup
+    // or code in them.
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
          connect-src http://{server}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
@@ -75,14 +111,17 @@ fn router(server: SocketAddr, mailbox: Option<SocketAddr>) -> Router {
         let policy = policy.clone();
         get(async move || answer(kind, policy, text))
     };
-    Router::new()
-        .route("/", file("text/html", page(server, mailbox)))
-        .route("/page.js", file("text/javascript", SCRIPT.to_owned()))
-        .route(
-            "/backoffice-auth.js",
-            file("text/javascript", MODULE.to_owned()),
-        )
-        .route("/page.css", file("text/css", STYLE.to_owned()))
+    let pages = [("/", PAGE), ("/password.html", PASSWORD_PAGE)]
+        .map(|(path, text)| (path, "text/html", page(text, server, mailbox)));
+    let scripts = SCRIPTS.map(|(path, text)| (path, "text/javascript", text.to_owned()));
+    let style = [("/page.css", "text/css", STYLE.to_owned())];
+    pages
+        .into_iter()
+        .chain(scripts)
+        .chain(style)
+        .fold(Router::new(), |router, (path, kind, text)| {
+            router.route(path, file(kind, text))
+        })
         .fallback(async || StatusCode::NOT_FOUND)
 }
 
@@ -99,16 +138,16 @@ fn answer(kind: &'static str, policy: HeaderValue, text: String) -> Response {
     (fixed, own, policy, text).into_response()
 }
 
-/// The page with the address of its server and the note about the demo filled in.
-fn page(server: SocketAddr, mailbox: Option<SocketAddr>) -> String {
+/// A page with the address of its server and the note about the demo filled in.
+fn page(text: &str, server: SocketAddr, mailbox: Option<SocketAddr>) -> String {
     let mailbox = mailbox.map_or_else(String::new, |mailbox| {
         format!(r#" Mails arrive in the <a href="http://{mailbox}">mailbox</a>."#)
     });
     let hint = format!(
-        "<footer>Demo: <code>foo@bar.com</code> gets a code by mail, <code>ops@bar.com</code> does not; \
+        "<footer lang=\"en\">Demo: <code>foo@bar.com</code> gets a code by mail, <code>ops@bar.com</code> does not; \
          the password is <code>Secret123</code>.{mailbox}</footer>"
     );
-    PAGE.replace(SERVER, &format!(r#"content="http://{server}""#))
+    text.replace(SERVER, &format!(r#"content="http://{server}""#))
         .replace(PLACE, &hint)
 }
 
@@ -117,26 +156,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_names_the_server_and_the_mailbox_of_the_demo() {
+    fn each_page_names_the_server_and_the_mailbox_of_the_demo() {
         let (server, mailbox) = ("127.0.0.1:1", "127.0.0.1:2");
-        let page = page(server.parse().unwrap(), Some(mailbox.parse().unwrap()));
-        assert!(page.contains(r#"<meta name="auth-server" content="http://127.0.0.1:1" />"#));
-        assert!(page.contains(r#"<a href="http://127.0.0.1:2">"#));
-        assert!(!page.contains(PLACE) && !page.contains("8080"));
+        for text in [PAGE, PASSWORD_PAGE] {
+            let page = page(
+                text,
+                server.parse().unwrap(),
+                Some(mailbox.parse().unwrap()),
+            );
+            assert!(page.contains(r#"<meta name="auth-server" content="http://127.0.0.1:1" />"#));
+            assert!(page.contains(r#"<a href="http://127.0.0.1:2">"#));
+            assert!(!page.contains(PLACE) && !page.contains("8080"));
+        }
     }
 
     #[test]
-    fn the_page_has_no_script_or_style_of_its_own_and_loads_nothing_from_elsewhere() {
-        assert!(!PAGE.contains("style=") && !PAGE.contains("<style"));
-        let mut scripts = PAGE.split("<script").skip(1);
-        assert!(scripts.all(|tag| tag.contains("></script>")));
-        for attribute in [r#"src=""#, r#"href=""#] {
-            for link in PAGE.split(attribute).skip(1) {
-                assert!(!link.starts_with("http"), "{link}");
+    fn no_page_has_a_script_or_style_of_its_own_or_loads_anything_from_elsewhere() {
+        for page in [PAGE, PASSWORD_PAGE] {
+            assert!(!page.contains("style=") && !page.contains("<style"));
+            let mut scripts = page.split("<script").skip(1);
+            assert!(scripts.all(|tag| tag.contains("></script>")));
+            for attribute in [r#"src=""#, r#"href=""#] {
+                for link in page.split(attribute).skip(1) {
+                    assert!(!link.starts_with("http"), "{link}");
+                }
             }
+            assert!(page.contains(r#"<meta name="referrer" content="no-referrer" />"#));
         }
-        for text in [SCRIPT, MODULE] {
-            assert!(!text.contains("innerHTML"), "text may become markup");
+        for (path, text) in SCRIPTS {
+            assert!(
+                !text.contains("innerHTML"),
+                "text may become markup: {path}"
+            );
         }
     }
 }

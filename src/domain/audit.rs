@@ -20,11 +20,15 @@ words! {
         Signout = "signout",
         /// A session ended.
         SessionEnded = "session_ended",
+        /// A user's change to their own account.
+        Account = "account",
         /// An operator changed a user.
         UserChanged = "user_changed",
         /// An operator or the server changed the signing keys.
         KeysChanged = "keys_changed",
-        /// A code mail left, or was given up.
+        /// A link to set a password was asked for or used.
+        Link = "link",
+        /// A mail left, or was given up.
         Mail = "mail",
         /// Refusals of many requests.
         Refusals = "refusals",

@@ -5,6 +5,7 @@ use std::fmt;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rand;
 
+use super::words::words;
 use super::{ChallengeId, DerivedKey, Timestamp, UserId};
 
 /// Sixteen random bytes in a challenge's row, from which its code follows under a key that the
@@ -92,10 +93,24 @@ pub struct Challenge {
     pub challenge_id: ChallengeId,
     /// The user who signs in.
     pub user_id: UserId,
-    /// The nonce from which the code follows.
+    /// The nonce from which the mailed code follows.
     pub nonce: CodeNonce,
-    /// When the code stops working.
+    /// All that it can be confirmed with, best first; never empty.
+    pub providers: Vec<ChallengeProvider>,
+    /// When it stops working.
     pub expires_at: Timestamp,
+}
+
+words! {
+    /// Where a code comes from that confirms a challenge.
+    pub enum ChallengeProvider {
+        /// It is mailed.
+        Email = "email",
+        /// An authenticator app shows it.
+        Totp = "totp",
+        /// The person wrote it down, and each works once. Never the only one.
+        RecoveryCode = "recovery_code",
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct AttemptKey {
 words! {
     /// The limits that are counted in the table of attempts.
     pub enum LimitScope {
+        /// Changes that people make to their own accounts, per user.
+        Account = "account",
         /// Sign-ins per address and network.
         Signin = "signin",
         /// Sign-ins per network, over all addresses.
@@ -33,6 +35,14 @@ words! {
         RefreshUnknown = "refresh_unknown",
         /// Code mails per user.
         Mail = "mail",
+        /// Requests for a link per address and network.
+        Forgot = "forgot",
+        /// Requests for links per network, over all addresses.
+        ForgotNetwork = "forgot_network",
+        /// Mails with links per address.
+        LinkMail = "link_mail",
+        /// Links that are not good, per network.
+        LinkUnknown = "link_unknown",
     }
 }
 

@@ -26,6 +26,12 @@ pub enum Purpose {
     OneTimeCodes,
     /// Hashing the keys of attempts, so that the table names nobody.
     AttemptKeys,
+    /// Turning a link's id into the token that its mail carries.
+    Links,
+    /// Sealing the secrets of authenticator apps at rest.
+    SealTotpSecrets,
+    /// Hashing recovery codes, so that the table opens nothing.
+    RecoveryCodes,
 }
 
 impl Purpose {
@@ -34,6 +40,9 @@ impl Purpose {
             Self::SealSigningKeys => b"backoffice-auth/seal-signing-keys/1",
             Self::OneTimeCodes => b"backoffice-auth/one-time-codes/1",
             Self::AttemptKeys => b"backoffice-auth/attempt-keys/1",
+            Self::Links => b"backoffice-auth/links/1",
+            Self::SealTotpSecrets => b"backoffice-auth/seal-totp-secrets/1",
+            Self::RecoveryCodes => b"backoffice-auth/recovery-codes/1",
         }
     }
 }

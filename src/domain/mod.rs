@@ -5,6 +5,7 @@
 
 mod audit;
 mod authentication;
+mod blocklist;
 mod challenge;
 mod client;
 mod clock;
@@ -13,41 +14,55 @@ mod feed;
 mod ids;
 mod language;
 mod limit;
+mod link;
 mod mail;
 mod master_key;
 mod operator;
 mod password;
+pub mod policy;
 mod reason;
+mod recovery_code;
 mod rotation;
+mod seal;
 mod session;
 mod signing_key;
+mod totp;
 mod user;
 mod words;
 
 pub use audit::{AuditEvent, AuditKind, Outcome};
 pub use authentication::{AuthenticationMethod, AuthenticationMethods};
-pub use challenge::{Challenge, CodeNonce, OneTimeCode};
+pub use blocklist::Blocklist;
+pub use challenge::{Challenge, ChallengeProvider, CodeNonce, OneTimeCode};
 pub use client::{Client, ClientNetwork, UserAgent};
 pub use clock::{Clock, Timestamp, rfc3339, whole_seconds};
 pub use email::{EmailAddress, InvalidEmailAddress};
 pub use feed::{FeedCursor, FeedPosition, FeedStart, InvalidFeedCursor};
-pub use ids::{ChallengeId, Generation, KeyId, MailId, RequestId, SessionId, UserId};
+pub use ids::{
+    ChallengeId, Generation, KeyId, LinkId, MailId, RequestId, SessionId, TotpId, UserId,
+};
 pub use language::Language;
 pub use limit::{
     AttemptInFlight, AttemptKey, Limit, LimitRefusal, LimitScope, Reservation, seconds_until,
 };
-pub use mail::MailKind;
+pub use link::{LinkPurpose, LinkToken, read_link_token};
+pub use mail::{MailKind, Notice};
 pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
 pub use operator::Operator;
-pub use password::{InvalidPassword, PasswordHash, PlainPassword, WeakPassword};
-pub use reason::{
-    AuditReason, ChallengeRefusal, EndReason, KeyChange, LimitReached, MailOutcome, NewNetwork,
-    Overload, SigninGrant, SigninRefusal, TokenRefusal, UserChange,
+pub use password::{
+    HashKind, InvalidPassword, NewPasswordHash, PasswordHash, PlainPassword, WeakPassword,
 };
+pub use reason::{
+    AuditReason, ChallengeRefusal, EndReason, KeyChange, LimitReached, LinkRequest, LinkUse,
+    MailOutcome, NewNetwork, Overload, SigninGrant, SigninRefusal, TokenRefusal, UserChange,
+};
+pub use recovery_code::{RECOVERY_CODES, RecoveryCode};
 pub use rotation::{Rotation, RotationFacts, RotationRule, decide_rotation};
+pub use seal::Seal;
 pub use session::Session;
 pub use signing_key::{
     KeyPurpose, KeyStage, KeyState, PairKeys, Revocation, RevocationRefused, SigningKeyRecord,
     active_key, is_rotation_due, pending_key, plan_revocation, stage_of, states,
 };
+pub use totp::{STEP_SECONDS, TotpSealer, TotpSecret, TotpStep};
 pub use user::{TwoFactor, UnknownTwoFactor, User};

@@ -5,6 +5,9 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use unicode_normalization::UnicodeNormalization;
 
+use super::blocklist::compared;
+use super::{Blocklist, EmailAddress};
+
 /// A password in the clear, after NFKC and as it was typed. It cannot be printed, compared or
 /// serialised, and its memory is wiped when it goes.
 ///
@@ -41,6 +44,9 @@ pub enum WeakPassword {
     /// One of those that every attacker tries first.
     #[error("the password is among the most common ones")]
     Common,
+    /// One of the words that this server's operator has listed.
+    #[error("the password is on the list of those that are not taken here")]
+    Blocked,
 }
 
 impl PlainPassword {
@@ -85,26 +91,24 @@ impl PlainPassword {
     }
 
     /// Checks the rules for setting a password: at least eight code points, not the address, not
-    /// a common one (NIST SP 800-63B-4, section 3.1.1.2: a blocklist rather than character classes).
-    pub fn check_strength(&self, email: &super::EmailAddress) -> Result<(), WeakPassword> {
+    /// on the blocklist (NIST SP 800-63B-4, section 3.1.1.2: a blocklist rather than character classes).
+    pub fn check_strength(
+        &self,
+        email: &EmailAddress,
+        blocklist: &Blocklist,
+    ) -> Result<(), WeakPassword> {
         let text = self.normal.expose_secret();
-        if text.len() < 8 || text.chars().count() < 8 {
+        if is_short(text) {
             return Err(WeakPassword::TooShort);
         }
-        let lower = text.to_lowercase();
+        let form = compared(text);
         let local = email.as_str().split('@').next().unwrap_or_default();
-        if lower == email.as_str() || lower == local {
+        if *form == email.as_str() || *form == local {
             return Err(WeakPassword::IsAddress);
         }
-        if COMMON_PASSWORDS.lines().any(|common| common == lower) {
-            return Err(WeakPassword::Common);
-        }
-        Ok(())
+        blocklist.check(text)
     }
 }
-
-/// Passwords of eight characters and more from public lists of leaked ones, lower case, a line each.
-const COMMON_PASSWORDS: &str = include_str!("common-passwords.txt");
 
 impl fmt::Debug for PlainPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,7 +116,12 @@ impl fmt::Debug for PlainPassword {
     }
 }
 
-/// A password as stored: a PHC string or a legacy `$2y$` hash. Not printed: it can be attacked
+/// Whether a text is too short to be set as a password.
+pub(super) fn is_short(text: &str) -> bool {
+    text.len() < 8 || text.chars().count() < 8
+}
+
+/// A password as stored: a PHC string, or a hash as another service writes it. Not printed: it can be attacked
 /// offline.
 #[derive(Clone)]
 pub struct PasswordHash(SecretString);
@@ -128,6 +137,57 @@ impl PasswordHash {
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+}
+
+/// What a check of a stored hash costs: its algorithm with the parameters. No secret.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HashKind(String);
+
+impl HashKind {
+    /// Wraps what the password room says of a hash.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text to store and to show.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HashKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A hash to be stored, with its kind. The password room makes it.
+#[derive(Debug, Clone)]
+pub struct NewPasswordHash {
+    hash: PasswordHash,
+    kind: HashKind,
+}
+
+impl NewPasswordHash {
+    /// A hash of a kind.
+    #[must_use]
+    pub fn new(hash: PasswordHash, kind: HashKind) -> Self {
+        Self { hash, kind }
+    }
+
+    /// The hash.
+    #[must_use]
+    pub fn hash(&self) -> &PasswordHash {
+        &self.hash
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> &HashKind {
+        &self.kind
     }
 }
 
@@ -167,12 +227,17 @@ mod tests {
     #[test]
     fn a_weak_password_is_refused_with_its_reason() {
         let email = "longname@example.com".parse().unwrap();
-        let check = |text| PlainPassword::parse(text).unwrap().check_strength(&email);
+        let list = Blocklist::with_words("acme-office");
+        let check = |text| {
+            let password = PlainPassword::parse(text).unwrap();
+            password.check_strength(&email, &list)
+        };
         assert_eq!(check("short"), Err(WeakPassword::TooShort));
         assert_eq!(check("ääää"), Err(WeakPassword::TooShort));
         assert_eq!(check("LongName@example.com"), Err(WeakPassword::IsAddress));
         assert_eq!(check("longname"), Err(WeakPassword::IsAddress));
         assert_eq!(check("Password123"), Err(WeakPassword::Common));
+        assert_eq!(check("Ａcme-Office"), Err(WeakPassword::Blocked));
         assert_eq!(check("violet-anvil-67"), Ok(()));
     }
 

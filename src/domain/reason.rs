@@ -16,6 +16,10 @@ words! {
         Challenged = "challenged",
         /// The password was right, but so many codes were mailed recently that this one was not.
         ChallengedWithoutMail = "challenged_without_mail",
+        /// The password was right, and a code of the authenticator app is asked for.
+        ChallengedForTotp = "challenged_for_totp",
+        /// A recovery code was right, and is used up.
+        RecoveryCodeUsed = "recovery_code_used",
     }
 }
 
@@ -48,9 +52,39 @@ words! {
         SecondFactorLocked = "second_factor_locked",
         /// The code is wrong.
         WrongCode = "wrong_code",
+        /// The code of the authenticator app was right, and has been used before.
+        CodeReused = "code_reused",
         /// The user was disabled or the password changed since the challenge was made, or another
         /// request used it in this very moment.
         ChangedMeanwhile = "changed_meanwhile",
+    }
+}
+
+words! {
+    /// What became of the wish for a link.
+    pub enum LinkRequest {
+        /// It goes out by mail.
+        Mailed = "link_mailed",
+        /// So many links were mailed to the account recently that this one was not.
+        NotMailed = "link_not_mailed",
+        /// Nobody has the address.
+        UnknownAddress = "unknown_address",
+        /// An operator has disabled the user.
+        UserDisabled = "user_disabled",
+    }
+}
+
+words! {
+    /// What became of a link that came back.
+    pub enum LinkUse {
+        /// A password was set by it.
+        PasswordSet = "password_set",
+        /// It is none of ours, or is long gone.
+        Unknown = "link_unknown",
+        /// It was used or has expired, or the password changed or the user was disabled since it was made.
+        Over = "link_over",
+        /// The password that was to be set breaks the rules. The link stays good.
+        WeakPassword = "weak_password",
     }
 }
 
@@ -67,6 +101,8 @@ words! {
         SessionEnded = "session_over",
         /// An old refresh token was used; the session was ended.
         Reuse = "reuse",
+        /// Its session was opened too long ago for what was asked.
+        NotFresh = "not_fresh",
     }
 }
 
@@ -91,6 +127,10 @@ words! {
         UserDisabled = "user_disabled",
         /// The password changed.
         PasswordChanged = "password_changed",
+        /// The user's address changed.
+        AddressChanged = "address_changed",
+        /// A second factor was added or removed, or the recovery codes replaced.
+        FactorsChanged = "factors_changed",
         /// An operator deleted the user.
         UserDeleted = "user_deleted",
         /// An operator ended it.
@@ -103,10 +143,12 @@ words! {
 }
 
 words! {
-    /// An operator's change to a user.
+    /// A change to a user, by an operator or by themselves.
     pub enum UserChange {
         /// The user was made.
         Created = "created",
+        /// The user was made without a password, to set one by a mailed link.
+        Invited = "invited",
         /// The user was imported.
         Imported = "imported",
         /// The password was set.
@@ -115,6 +157,16 @@ words! {
         TwoFactorOff = "two_factor_off",
         /// The second factor was switched on.
         TwoFactorEmail = "two_factor_email",
+        /// The address was changed.
+        AddressChanged = "address_changed",
+        /// An authenticator app was enrolled.
+        TotpEnrolled = "totp_enrolled",
+        /// The authenticator app was removed, with the recovery codes.
+        TotpRemoved = "totp_removed",
+        /// New recovery codes were made, and the former ones are void.
+        RecoveryCodesMade = "recovery_codes_made",
+        /// All second factors but the mailed code were removed.
+        FactorsReset = "factors_reset",
         /// The user was disabled.
         Disabled = "disabled",
         /// The user was enabled.
@@ -151,9 +203,11 @@ words! {
     pub enum MailOutcome {
         /// The mail server took it.
         Sent = "mail_sent",
+        /// The mail server took a notice.
+        Notified = "notified",
         /// The mail server refused it for good.
         Refused = "mail_refused",
-        /// Its code expired before it could leave.
+        /// Nobody wanted it any more before it could leave.
         Expired = "mail_expired",
     }
 }
@@ -161,6 +215,8 @@ words! {
 words! {
     /// Which limit is reached.
     pub enum LimitReached {
+        /// Changes that the user made to their own account.
+        Account = "limited_account",
         /// Sign-ins to the address from the network.
         Signin = "limited_signin",
         /// Sign-ins from the network.
@@ -177,6 +233,14 @@ words! {
         RefreshUnknown = "limited_refresh_unknown",
         /// Code mails to the user.
         Mail = "limited_mail",
+        /// Requests for a link to the address from the network.
+        Forgot = "limited_forgot",
+        /// Requests for links from the network.
+        ForgotNetwork = "limited_forgot_network",
+        /// Mails with links to the address.
+        LinkMail = "limited_link_mail",
+        /// Links that are not good, from the network.
+        LinkUnknown = "limited_link_unknown",
     }
 }
 
@@ -192,6 +256,7 @@ impl LimitReached {
 impl From<LimitScope> for LimitReached {
     fn from(scope: LimitScope) -> Self {
         match scope {
+            LimitScope::Account => Self::Account,
             LimitScope::Signin => Self::Signin,
             LimitScope::SigninNetwork => Self::SigninNetwork,
             LimitScope::SigninFailures => Self::SigninFailures,
@@ -199,6 +264,10 @@ impl From<LimitScope> for LimitReached {
             LimitScope::ConfirmUnknown => Self::ConfirmUnknown,
             LimitScope::RefreshUnknown => Self::RefreshUnknown,
             LimitScope::Mail => Self::Mail,
+            LimitScope::Forgot => Self::Forgot,
+            LimitScope::ForgotNetwork => Self::ForgotNetwork,
+            LimitScope::LinkMail => Self::LinkMail,
+            LimitScope::LinkUnknown => Self::LinkUnknown,
         }
     }
 }
@@ -263,6 +332,10 @@ groups! {
         Signin(SigninRefusal),
         /// A code was refused.
         Challenge(ChallengeRefusal),
+        /// A link was asked for.
+        LinkRequest(LinkRequest),
+        /// A link came back.
+        LinkUse(LinkUse),
         /// A token was refused.
         Token(TokenRefusal),
         /// A session was used from a new network.
@@ -271,7 +344,7 @@ groups! {
         Limited(LimitReached),
         /// Too much came at once.
         Overload(Overload),
-        /// An operator changed a user.
+        /// A user was changed.
         User(UserChange),
         /// The signing keys changed.
         Keys(KeyChange),
@@ -310,10 +383,13 @@ mod tests {
         let shared = words.windows(2).filter(|pair| pair[0] == pair[1]);
         let shared: Vec<_> = shared.map(|pair| pair[0]).collect();
         let known = [
+            "address_changed",
             "changed_meanwhile",
             "key_revoked",
             "password_changed",
             "reuse",
+            "unknown_address",
+            "user_disabled",
             "user_disabled",
         ];
         assert_eq!(shared, known);

@@ -57,9 +57,11 @@ pub struct User {
     pub email: EmailAddress,
     /// The hash against which a password is checked. A user without one cannot sign in.
     pub password_hash: Option<PasswordHash>,
-    /// Whether signing in takes a code.
+    /// Whether signing in takes a code by mail, where there is no authenticator app.
     pub two_factor: TwoFactor,
-    /// Goes up when the password changes; a challenge made before it is void.
+    /// Whether signing in takes a code of an authenticator app.
+    pub has_totp: bool,
+    /// Goes up with each change to how the user proves themselves; a challenge made before it is void.
     pub credential_version: i32,
     /// Wrong codes since the last right one.
     pub second_factor_failures: i32,

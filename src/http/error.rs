@@ -4,12 +4,12 @@
 //! how much the caller may learn of it. The reason itself goes into the log alone. The conversions
 //! only convert: the access log counts refusals.
 
-use super::problem::{Code, Problem};
+use super::problem::{Code, FieldError, Problem};
 use crate::auth::{
-    AuthenticateError, ConfirmError, EndSessionError, Limited, RefreshError, RevocationsError,
-    SigninError, SignoutError,
+    AuthenticateError, ChangePasswordError, ConfirmError, EndSessionError, FactorsError,
+    ForgotError, Limited, LinkError, RefreshError, RevocationsError, SigninError, SignoutError,
 };
-use crate::domain::ChallengeRefusal;
+use crate::domain::{ChallengeRefusal, WeakPassword};
 use crate::password::HashingError;
 use crate::store::StoreError;
 use crate::token::{InvalidToken, MissingKey};
@@ -22,15 +22,85 @@ impl From<SigninError> for Problem {
                 Self::new(Code::InvalidCredentials).because(refusal.as_str())
             }
             SigninError::Limited(limited) => limited.into(),
-            SigninError::Hashing(HashingError::Overloaded { retry_after }) => {
-                Self::new(Code::Overloaded).retry_after(retry_after)
-            }
-            SigninError::Hashing(error @ HashingError::OutOfMemory) => {
-                Self::new(Code::Overloaded).because(error)
-            }
-            SigninError::Hashing(error @ HashingError::Failed) => Self::internal(error),
+            SigninError::Hashing(error) => error.into(),
             SigninError::Store(error) => error.into(),
             SigninError::MissingKey(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangePasswordError> for Problem {
+    fn from(error: ChangePasswordError) -> Self {
+        match error {
+            ChangePasswordError::Authenticate(error) => error.into(),
+            ChangePasswordError::Weak(weak) => weak.into(),
+            // One answer for all: it says no more than that nothing was changed.
+            ChangePasswordError::Refused(refusal) => {
+                Self::new(Code::WrongPassword).because(refusal.as_str())
+            }
+            ChangePasswordError::Limited(limited) => limited.into(),
+            ChangePasswordError::Hashing(error) => error.into(),
+            ChangePasswordError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WeakPassword> for Problem {
+    fn from(weak: WeakPassword) -> Self {
+        Self::invalid(vec![FieldError {
+            field: "newPassword",
+            message: weak.to_string(),
+        }])
+    }
+}
+
+impl From<FactorsError> for Problem {
+    fn from(error: FactorsError) -> Self {
+        match error {
+            FactorsError::Authenticate(error) => error.into(),
+            FactorsError::NotFresh(max_age) => {
+                Self::reauthentication_required(max_age).because("session not fresh")
+            }
+            FactorsError::Refused(refusal) => refusal.into(),
+            FactorsError::NotEnrolled => Self::new(Code::NotFound).because("no authenticator app"),
+            FactorsError::Limited(limited) => limited.into(),
+            FactorsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<HashingError> for Problem {
+    fn from(error: HashingError) -> Self {
+        match error {
+            HashingError::Overloaded { retry_after } => {
+                Self::new(Code::Overloaded).retry_after(retry_after)
+            }
+            HashingError::OutOfMemory | HashingError::TooLarge { .. } => {
+                Self::new(Code::Overloaded).because(error)
+            }
+            HashingError::Failed => Self::internal(error),
+        }
+    }
+}
+
+impl From<ForgotError> for Problem {
+    fn from(error: ForgotError) -> Self {
+        match error {
+            ForgotError::Limited(limited) => limited.into(),
+            ForgotError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Self {
+        match error {
+            // One answer for all: a caller must not learn which links there were.
+            LinkError::Refused(refusal) => Self::new(Code::InvalidLink).because(refusal.as_str()),
+            LinkError::Limited(limited) => limited.into(),
+            LinkError::Weak(weak) => weak.into(),
+            LinkError::Hashing(error) => error.into(),
+            LinkError::Store(error) => error.into(),
         }
     }
 }
@@ -55,6 +125,7 @@ impl From<ChallengeRefusal> for Problem {
             ChallengeRefusal::Exhausted => "challenge exhausted",
             ChallengeRefusal::SecondFactorLocked => "second factor locked",
             ChallengeRefusal::WrongCode => "wrong code",
+            ChallengeRefusal::CodeReused => "code used before",
             ChallengeRefusal::ChangedMeanwhile => "user or challenge changed meanwhile",
         })
     }

@@ -32,8 +32,8 @@ use crate::limits::{Flood, FloodLimit};
 use description::{Rendered, docs};
 use endpoints::metrics::MetricsSources;
 use endpoints::{
-    confirm, health, introspect, refresh, revocations, session, sessions, signin, signout, verify,
-    well_known,
+    confirm, factors, health, introspect, me, password, refresh, revocations, session, sessions,
+    signin, signout, verify, well_known,
 };
 use extract::body::MAX_BODY_BYTES;
 use extract::client::Proxies;
@@ -44,9 +44,22 @@ use layers::{access_log, bounds, cors, fallback, harden, identify};
 /// The base path of the methods.
 pub const API: &str = "/api/v2";
 
+/// What people can have beside the four methods.
+#[derive(Clone, Copy)]
+struct Offers {
+    /// Links by which they set their passwords.
+    links: bool,
+    /// Authenticator apps.
+    totp: bool,
+}
+
 /// The routes that browsers and services reach.
 pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Router {
-    let (callers, described) = callers(flood).split_for_parts();
+    let offers = Offers {
+        links: auth.offers_links(),
+        totp: auth.offers_totp(),
+    };
+    let (callers, described) = callers(flood, offers).split_for_parts();
     let description = Rendered::new(described, auth.issuer());
     let description = get(description::show).with_state(description);
     let callers = callers.route("/api/openapi.json", description);
@@ -65,8 +78,9 @@ pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Rou
     stack(router.with_state(auth), config)
 }
 
-/// The routes that callers reach, each at the path that its handler names, inside its layers.
-fn callers(flood: &Arc<Flood>) -> OpenApiRouter<Auth> {
+/// The routes that callers reach, each at the path that its handler names, inside its layers; without those
+/// for links and for enrolling apps where these are not offered.
+fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
     let gate = |method| {
         let flood = Arc::clone(flood);
         from_fn_with_state(FloodGate { flood, method }, flood::refuse_floods)
@@ -76,6 +90,28 @@ fn callers(flood: &Arc<Flood>) -> OpenApiRouter<Auth> {
         .routes(routes!(confirm::confirm).map(|route| route.route_layer(gate("confirm"))))
         .routes(routes!(refresh::refresh).map(|route| route.route_layer(gate("refresh"))))
         .routes(routes!(signout::signout).map(|route| route.route_layer(gate("signout"))));
+    let account = OpenApiRouter::new()
+        .routes(routes!(me::show))
+        .routes(routes!(me::change_password));
+    let account = if offers.totp {
+        account
+            .routes(routes!(factors::begin, factors::remove))
+            .routes(routes!(factors::confirm))
+    } else {
+        account.routes(routes!(factors::remove))
+    };
+    let account = account
+        .routes(routes!(factors::renew_recovery_codes))
+        .route_layer(gate("me"));
+    let passwords = OpenApiRouter::new()
+        .routes(routes!(password::forgot).map(|route| route.route_layer(gate("forgot"))))
+        .routes(routes!(password::link).map(|route| route.route_layer(gate("link"))))
+        .routes(routes!(password::set).map(|route| route.route_layer(gate("set"))));
+    let passwords = if offers.links {
+        passwords
+    } else {
+        OpenApiRouter::new()
+    };
     let sessions = OpenApiRouter::new()
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end))
@@ -85,7 +121,14 @@ fn callers(flood: &Arc<Flood>) -> OpenApiRouter<Auth> {
         .routes(routes!(session::show))
         .routes(routes!(revocations::list));
     OpenApiRouter::new()
-        .nest(API, methods.merge(sessions).merge(checks))
+        .nest(
+            API,
+            methods
+                .merge(passwords)
+                .merge(account)
+                .merge(sessions)
+                .merge(checks),
+        )
         .routes(routes!(introspect::introspect))
         .routes(routes!(well_known::jwks))
         .routes(routes!(well_known::pem))
@@ -106,7 +149,11 @@ fn described_routes() -> OpenApi {
         burst: 1,
         per_second: 1,
     };
-    callers(&Arc::new(Flood::new(unused))).into_openapi()
+    let all = Offers {
+        links: true,
+        totp: true,
+    };
+    callers(&Arc::new(Flood::new(unused)), all).into_openapi()
 }
 
 /// The routes that probes and scrapers reach.

@@ -38,16 +38,22 @@ pub enum Code {
     InvalidCredentials,
     /// 401: token and code do not answer a challenge.
     InvalidTwoFactor,
+    /// 401: not a link by which a password can be set now.
+    InvalidLink,
     /// 401: not the refresh token of a session that can be refreshed.
     InvalidRefreshToken,
     /// 401: no access token where one is needed.
     MissingAccessToken,
     /// 401: an access token that is not, or no longer, good.
     InvalidAccessToken,
+    /// 401: the session was opened too long ago for this. To sign in again is what helps.
+    ReauthenticationRequired,
     /// 401: a service that is not known, or whose secret is wrong.
     InvalidClient,
     /// 403: the page's origin is not allowed to send this request.
     ForbiddenOrigin,
+    /// 403: the current password is not the one that was sent.
+    WrongPassword,
     /// 404: there is no route at this path.
     NotFound,
     /// 405: the path does not know this method.
@@ -80,11 +86,13 @@ impl Code {
             Self::MalformedRequest => StatusCode::BAD_REQUEST,
             Self::InvalidCredentials
             | Self::InvalidTwoFactor
+            | Self::InvalidLink
             | Self::InvalidRefreshToken
             | Self::MissingAccessToken
             | Self::InvalidAccessToken
+            | Self::ReauthenticationRequired
             | Self::InvalidClient => StatusCode::UNAUTHORIZED,
-            Self::ForbiddenOrigin => StatusCode::FORBIDDEN,
+            Self::ForbiddenOrigin | Self::WrongPassword => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -105,11 +113,14 @@ impl Code {
             Self::MalformedRequest => "malformed_request",
             Self::InvalidCredentials => "invalid_credentials",
             Self::InvalidTwoFactor => "invalid_two_factor",
+            Self::InvalidLink => "invalid_link",
             Self::InvalidRefreshToken => "invalid_refresh_token",
             Self::MissingAccessToken => "missing_access_token",
             Self::InvalidAccessToken => "invalid_access_token",
+            Self::ReauthenticationRequired => "reauthentication_required",
             Self::InvalidClient => "invalid_client",
             Self::ForbiddenOrigin => "forbidden_origin",
+            Self::WrongPassword => "wrong_password",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
@@ -135,13 +146,18 @@ impl Code {
             Self::InvalidTwoFactor => {
                 "The token or the code is wrong, or no longer valid. Sign in again for a new code."
             }
+            Self::InvalidLink => "The link is not valid, or no longer. Ask for another one.",
             Self::InvalidRefreshToken => "The refresh token is not valid. Sign in again.",
             Self::MissingAccessToken => "Send an access token: `Authorization: Bearer TOKEN`.",
             Self::InvalidAccessToken => "The access token is not valid.",
+            Self::ReauthenticationRequired => {
+                "This needs a recent sign-in. Sign in again, and send the request with the new token."
+            }
             Self::InvalidClient => "Send the name and secret of a known service by HTTP Basic.",
             Self::ForbiddenOrigin => {
                 "Pages of this origin may not ask for this, unless the server is set to allow them."
             }
+            Self::WrongPassword => "The current password is wrong. Nothing was changed.",
             Self::NotFound => "There is nothing at this path.",
             Self::MethodNotAllowed => {
                 "This path does not know this method; the `Allow` header lists those it knows."
@@ -234,6 +250,20 @@ impl Problem {
     #[must_use]
     pub fn too_many_attempts(wait: Duration) -> Self {
         Self::new(Code::TooManyAttempts).retry_after(wait)
+    }
+
+    /// 401: the session was opened longer ago than `max_age` (RFC 9470, section 3).
+    #[must_use]
+    pub fn reauthentication_required(max_age: Duration) -> Self {
+        let challenge = format!(
+            r#"Bearer realm="back-office", error="insufficient_user_authentication", max_age="{}""#,
+            max_age.as_secs()
+        );
+        let mut problem = Self::new(Code::ReauthenticationRequired);
+        if let Ok(challenge) = HeaderValue::try_from(challenge) {
+            problem.headers = vec![(WWW_AUTHENTICATE, challenge)];
+        }
+        problem
     }
 
     /// Names the limit that refuses, for the metrics.

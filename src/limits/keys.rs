@@ -54,6 +54,12 @@ impl AttemptKeys {
         self.key(LimitScope::Confirm, &[&user_id.to_string()], Some(email))
     }
 
+    /// Changes that a user makes to their own account.
+    #[must_use]
+    pub fn account_change(&self, user_id: UserId, email: &EmailAddress) -> AttemptKey {
+        self.key(LimitScope::Account, &[&user_id.to_string()], Some(email))
+    }
+
     /// Confirmations of challenges that do not exist, from a network.
     #[must_use]
     pub fn confirm_unknown(&self, network: ClientNetwork) -> AttemptKey {
@@ -77,6 +83,31 @@ impl AttemptKeys {
     #[must_use]
     pub fn mail(&self, user_id: UserId, email: &EmailAddress) -> AttemptKey {
         self.key(LimitScope::Mail, &[&user_id.to_string()], Some(email))
+    }
+
+    /// Requests for a link to an address from a network.
+    #[must_use]
+    pub fn forgot(&self, email: &EmailAddress, network: ClientNetwork) -> AttemptKey {
+        let network = network.to_string();
+        self.key(LimitScope::Forgot, &[email.as_str(), &network], Some(email))
+    }
+
+    /// Requests for links from a network, over all addresses.
+    #[must_use]
+    pub fn forgot_network(&self, network: ClientNetwork) -> AttemptKey {
+        self.key(LimitScope::ForgotNetwork, &[&network.to_string()], None)
+    }
+
+    /// Mails with links to an address, whether anybody has it or not.
+    #[must_use]
+    pub fn link_mail(&self, email: &EmailAddress) -> AttemptKey {
+        self.key(LimitScope::LinkMail, &[email.as_str()], Some(email))
+    }
+
+    /// Links that are not good, from a network.
+    #[must_use]
+    pub fn link_unknown(&self, network: ClientNetwork) -> AttemptKey {
+        self.key(LimitScope::LinkUnknown, &[&network.to_string()], None)
     }
 
     /// The hash that the keys of all limits of an address share.

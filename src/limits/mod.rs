@@ -33,6 +33,10 @@ pub struct Ceilings {
     pub signin_failures: Limit,
     /// Code mails per user.
     pub mails: Limit,
+    /// Requests for links per network, over all addresses.
+    pub forgot_network: Limit,
+    /// Mails with links per address.
+    pub link_mails: Limit,
 }
 
 impl Ceilings {
@@ -48,6 +52,8 @@ impl Ceilings {
             signin_network: ceiling(config.signin_network_per_minute, 60),
             signin_failures: ceiling(config.signin_account_failures_per_hour, 3600),
             mails: ceiling(config.mails_per_account, 600),
+            forgot_network: ceiling(config.forgot_network_per_minute, 60),
+            link_mails: ceiling(config.link_mails_per_account, 3600),
         }
     }
 }

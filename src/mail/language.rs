@@ -4,7 +4,7 @@
 
 use chrono::Datelike as _;
 
-use crate::domain::{Language, MailKind, Timestamp};
+use crate::domain::{Language, MailKind, Notice, Timestamp};
 
 /// The built-in texts of a kind of mail: subject, text and HTML.
 pub(super) fn texts(kind: MailKind, language: Language) -> [&'static str; 3] {
@@ -22,6 +22,104 @@ pub(super) fn texts(kind: MailKind, language: Language) -> [&'static str; 3] {
         (MailKind::SignInCode, Language::German) => texts!("de", "code"),
         (MailKind::SignInCode, Language::French) => texts!("fr", "code"),
         (MailKind::SignInCode, Language::Spanish) => texts!("es", "code"),
+        (MailKind::ResetLink, Language::English) => texts!("en", "link"),
+        (MailKind::ResetLink, Language::German) => texts!("de", "link"),
+        (MailKind::ResetLink, Language::French) => texts!("fr", "link"),
+        (MailKind::ResetLink, Language::Spanish) => texts!("es", "link"),
+        (MailKind::InvitationLink, Language::English) => texts!("en", "invitation"),
+        (MailKind::InvitationLink, Language::German) => texts!("de", "invitation"),
+        (MailKind::InvitationLink, Language::French) => texts!("fr", "invitation"),
+        (MailKind::InvitationLink, Language::Spanish) => texts!("es", "invitation"),
+        (MailKind::Notice, Language::English) => texts!("en", "notice"),
+        (MailKind::Notice, Language::German) => texts!("de", "notice"),
+        (MailKind::Notice, Language::French) => texts!("fr", "notice"),
+        (MailKind::Notice, Language::Spanish) => texts!("es", "notice"),
+    }
+}
+
+/// What a notice tells of, in a sentence without its full stop.
+pub(super) fn event(language: Language, notice: Notice) -> &'static str {
+    match (notice, language) {
+        (Notice::PasswordChanged, Language::English) => "Your password was changed",
+        (Notice::PasswordChanged, Language::German) => "Ihr Passwort wurde geändert",
+        (Notice::PasswordChanged, Language::French) => "Votre mot de passe a été changé",
+        (Notice::PasswordChanged, Language::Spanish) => "Se ha cambiado su contraseña",
+        (Notice::PasswordSet, Language::English) => "Your password was set by a mailed link",
+        (Notice::PasswordSet, Language::German) => {
+            "Ihr Passwort wurde über einen Link aus einer E-Mail gesetzt"
+        }
+        (Notice::PasswordSet, Language::French) => {
+            "Votre mot de passe a été choisi par un lien reçu par courriel"
+        }
+        (Notice::PasswordSet, Language::Spanish) => {
+            "Se ha elegido su contraseña con un enlace enviado por correo"
+        }
+        (Notice::AddressChanged, Language::English) => "Your email address was changed",
+        (Notice::AddressChanged, Language::German) => "Ihre E-Mail-Adresse wurde geändert",
+        (Notice::AddressChanged, Language::French) => "Votre adresse électronique a été changée",
+        (Notice::AddressChanged, Language::Spanish) => {
+            "Se ha cambiado su dirección de correo electrónico"
+        }
+        (Notice::TotpEnrolled, Language::English) => {
+            "An authenticator app was set up for your account"
+        }
+        (Notice::TotpEnrolled, Language::German) => {
+            "Für Ihr Konto wurde eine Authenticator-App eingerichtet"
+        }
+        (Notice::TotpEnrolled, Language::French) => {
+            "Une application d’authentification a été associée à votre compte"
+        }
+        (Notice::TotpEnrolled, Language::Spanish) => {
+            "Se ha configurado una aplicación de autenticación para su cuenta"
+        }
+        (Notice::TotpRemoved, Language::English) => {
+            "The authenticator app and the recovery codes of your account were removed"
+        }
+        (Notice::TotpRemoved, Language::German) => {
+            "Die Authenticator-App und die Wiederherstellungscodes Ihres Kontos wurden entfernt"
+        }
+        (Notice::TotpRemoved, Language::French) => {
+            "L’application d’authentification et les codes de secours de votre compte ont été retirés"
+        }
+        (Notice::TotpRemoved, Language::Spanish) => {
+            "Se han quitado la aplicación de autenticación y los códigos de recuperación de su cuenta"
+        }
+        (Notice::RecoveryCodesMade, Language::English) => {
+            "New recovery codes were made for your account"
+        }
+        (Notice::RecoveryCodesMade, Language::German) => {
+            "Für Ihr Konto wurden neue Wiederherstellungscodes erzeugt"
+        }
+        (Notice::RecoveryCodesMade, Language::French) => {
+            "De nouveaux codes de secours ont été créés pour votre compte"
+        }
+        (Notice::RecoveryCodesMade, Language::Spanish) => {
+            "Se han creado códigos de recuperación nuevos para su cuenta"
+        }
+        (Notice::RecoveryCodeUsed, Language::English) => {
+            "A recovery code was used to sign in to your account"
+        }
+        (Notice::RecoveryCodeUsed, Language::German) => {
+            "Eine Anmeldung an Ihrem Konto wurde mit einem Wiederherstellungscode bestätigt"
+        }
+        (Notice::RecoveryCodeUsed, Language::French) => {
+            "Un code de secours a servi à se connecter à votre compte"
+        }
+        (Notice::RecoveryCodeUsed, Language::Spanish) => {
+            "Se ha usado un código de recuperación para entrar en su cuenta"
+        }
+        (Notice::FactorsReset, Language::English) => {
+            "The second factors of your account were reset, and codes are mailed again"
+        }
+        (Notice::FactorsReset, Language::German) => {
+            "Die zweiten Faktoren Ihres Kontos wurden zurückgesetzt; Codes kommen wieder per E-Mail"
+        }
+        (Notice::FactorsReset, Language::French) => {
+            "Les seconds facteurs de votre compte ont été réinitialisés ; les codes arrivent à nouveau par courriel"
+        }
+        (Notice::FactorsReset, Language::Spanish) => {
+            "Se han restablecido los segundos factores de su cuenta; los códigos vuelven a llegar por correo"
+        }
     }
 }
 

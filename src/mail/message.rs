@@ -7,10 +7,14 @@ use chrono::TimeDelta;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 use lettre::{Address, error};
+use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
 use super::content::Content;
-use crate::domain::{ChallengeId, ClientNetwork, EmailAddress, MailKind, OneTimeCode, Timestamp};
+use crate::domain::{
+    ChallengeId, ClientNetwork, EmailAddress, LinkId, LinkPurpose, LinkToken, MailId, MailKind,
+    Notice, OneTimeCode, Timestamp,
+};
 
 /// A mail, before it is put into words.
 ///
@@ -31,6 +35,10 @@ pub struct Mail {
 pub enum MailBody {
     /// The code that confirms a sign-in.
     SignInCode(SignInCode),
+    /// A link to set a password.
+    Link(PasswordLink),
+    /// A notice of a change.
+    Notice(ChangeNotice),
 }
 
 /// What the mail with a code says.
@@ -46,24 +54,78 @@ pub struct SignInCode {
     pub expires_at: Timestamp,
 }
 
+/// What the mail with a link says.
+#[derive(Debug, Clone)]
+pub struct PasswordLink {
+    /// The link, whole.
+    pub link: SecretString,
+    /// Its id.
+    pub link_id: LinkId,
+    /// The occasion for it.
+    pub purpose: LinkPurpose,
+    /// The network that asked for it. `None`: an operator.
+    pub network: Option<ClientNetwork>,
+    /// When the link stops working.
+    pub expires_at: Timestamp,
+}
+
+impl PasswordLink {
+    /// The link with a token. The token stands behind a `#`, so it reaches no server and no log of one
+    /// when the link is opened.
+    #[must_use]
+    pub fn to(password_url: &str, token: &LinkToken) -> SecretString {
+        format!("{password_url}#{}", token.expose()).into()
+    }
+}
+
+/// What a notice says.
+#[derive(Debug, Clone)]
+pub struct ChangeNotice {
+    /// The mail itself: a notice belongs to nothing else.
+    pub mail_id: MailId,
+    /// What it tells of.
+    pub notice: Notice,
+    /// The network that the change came from. `None`: an operator's act.
+    pub network: Option<ClientNetwork>,
+}
+
 impl MailBody {
     /// The kind of mail that says this.
     #[must_use]
     pub fn kind(&self) -> MailKind {
         match self {
             Self::SignInCode(_) => MailKind::SignInCode,
+            Self::Link(body) => body.purpose.mail_kind(),
+            Self::Notice(_) => MailKind::Notice,
         }
     }
 
     /// A body whose secret opens nothing: to try templates and relays with.
     fn sample(kind: MailKind, requested_at: Timestamp) -> Self {
+        // RFC 5737: an address for examples.
+        let network = ClientNetwork::of(Ipv4Addr::new(192, 0, 2, 1).into());
+        let link = |purpose| {
+            Self::Link(PasswordLink {
+                link: PasswordLink::to("https://office.example.com/password", &LinkToken::sample()),
+                link_id: LinkId::random(),
+                purpose,
+                network: Some(network),
+                expires_at: requested_at + TimeDelta::minutes(30),
+            })
+        };
         match kind {
             MailKind::SignInCode => Self::SignInCode(SignInCode {
                 code: OneTimeCode::sample(),
                 challenge_id: ChallengeId::random(),
-                // RFC 5737: an address for examples.
-                network: ClientNetwork::of(Ipv4Addr::new(192, 0, 2, 1).into()),
+                network,
                 expires_at: requested_at + TimeDelta::minutes(10),
+            }),
+            MailKind::ResetLink => link(LinkPurpose::Reset),
+            MailKind::InvitationLink => link(LinkPurpose::Invitation),
+            MailKind::Notice => Self::Notice(ChangeNotice {
+                mail_id: MailId(Uuid::nil()),
+                notice: Notice::PasswordChanged,
+                network: Some(network),
             }),
         }
     }
@@ -72,7 +134,20 @@ impl MailBody {
     fn identity(&self) -> Uuid {
         match self {
             Self::SignInCode(body) => body.challenge_id.0,
+            Self::Link(body) => body.link_id.0,
+            Self::Notice(body) => body.mail_id.0,
         }
+    }
+
+    /// The texts that no log may show, each with a word to put in its place: a relay may repeat a link
+    /// whole, or what follows the `#` alone.
+    pub(super) fn unspeakable(&self) -> Vec<(&'static str, &str)> {
+        let mut texts = self.secrets();
+        if let Self::Link(body) = self {
+            let token = body.link.expose_secret().rsplit('#').next();
+            texts.extend(token.map(|token| ("link", token)));
+        }
+        texts
     }
 
     /// The texts that open something, each with its variable in the templates. The text and the HTML must
@@ -80,6 +155,8 @@ impl MailBody {
     pub(super) fn secrets(&self) -> Vec<(&'static str, &str)> {
         match self {
             Self::SignInCode(body) => vec![("code", body.code.expose())],
+            Self::Link(body) => vec![("link", body.link.expose_secret())],
+            Self::Notice(_) => Vec::new(),
         }
     }
 }
@@ -126,7 +203,8 @@ impl Mail {
     }
 }
 
-/// Names a mail without giving its id away: a challenge's id is half of what confirms a sign-in.
+/// Names a mail without giving its id away: a challenge's id is half of what confirms a sign-in, and a
+/// link's is half of the link.
 ///
 /// 160 bits of a SHA-256 in the letters `a` to `p`. Hexadecimal could hold six digits in a row,
 /// which filters and people would take for the code.
@@ -146,13 +224,16 @@ pub(super) mod tests {
 
     use super::*;
     use crate::domain::{CodeNonce, Language, MasterKey, Purpose};
+    use crate::mail::installation::Installation;
     use crate::mail::template::Templates;
 
     impl Mail {
         /// The code that the mail carries.
         pub(in crate::mail) fn code(&self) -> &str {
-            let MailBody::SignInCode(body) = &self.body;
-            body.code.expose()
+            match &self.body {
+                MailBody::SignInCode(body) => body.code.expose(),
+                body => panic!("no code in {body:?}"),
+            }
         }
     }
 
@@ -181,7 +262,9 @@ pub(super) mod tests {
     }
 
     fn content(mail: &Mail) -> Content {
-        Templates::built_in(Language::English).render(mail).unwrap()
+        Templates::built_in(Installation::plain(Language::English))
+            .render(mail)
+            .unwrap()
     }
 
     fn formatted(mail: &Mail) -> String {
@@ -221,7 +304,9 @@ pub(super) mod tests {
     #[test]
     fn every_attempt_at_a_challenge_is_the_same_message_and_does_not_name_it() {
         let once = mail();
-        let MailBody::SignInCode(body) = once.body.clone();
+        let MailBody::SignInCode(body) = once.body.clone() else {
+            panic!("it has a code");
+        };
         let challenge_id = ChallengeId::random();
         let other = Mail {
             body: MailBody::SignInCode(SignInCode {

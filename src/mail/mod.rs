@@ -1,8 +1,8 @@
 //! Mails: what they say, by kind, and how they leave.
 //!
-//! The mail with a code tells its reader which sign-in it is about, so that a code that was not asked for
+//! A mail tells its reader when and from where what it is about happened, so that what was not asked for
 //! is recognised. It repeats nothing that the request brought along, because a request's headers are a
-//! stranger's words. The code stands in the body and nowhere else. It is in no log, except with the
+//! stranger's words. A code or link stands in the body and nowhere else. It is in no log, except with the
 //! transport that exists to show it
 //! ([`MailTransportConfig::Log`](crate::config::MailTransportConfig::Log)).
 //!
@@ -15,6 +15,7 @@
 
 mod breaker;
 mod content;
+mod installation;
 mod kind;
 mod language;
 mod message;
@@ -30,13 +31,14 @@ use lettre::message::Mailbox;
 use lettre::{Address, Message};
 use tokio::time::Instant;
 
-use crate::config::MailConfig;
+use crate::config::{LinksConfig, MailConfig};
 use crate::domain::{EmailAddress, MailKind, Timestamp};
 use content::Content;
+use installation::Installation;
 use template::Templates;
 use transport::Transport;
 
-pub use message::{Mail, MailBody, SignInCode};
+pub use message::{ChangeNotice, Mail, MailBody, PasswordLink, SignInCode};
 pub use problem::{MailConfigError, MailProblem};
 pub use relay::Fault;
 pub use reply::{SendError, SmtpReply};
@@ -65,15 +67,16 @@ pub struct Trial {
 impl Mailer {
     /// Checks the configuration, the templates and the certificates that it names; connects to
     /// nothing yet. The error lists everything that is wrong.
-    pub fn new(config: &MailConfig) -> Result<Self, MailConfigError> {
+    pub fn new(config: &MailConfig, links: &LinksConfig) -> Result<Self, MailConfigError> {
         let mut problems = Vec::new();
         let from = parse_sender(&config.from).map_err(|problem| problems.push(problem));
         let domain = from.as_ref().map_or("", |from| from.email.domain());
         let transport = Transport::new(&config.transport, domain);
         let transport = transport.map_err(|wrong| problems.extend(wrong));
+        let installation = Installation::new(config, links);
         let templates = match &config.templates_dir {
-            Some(folder) => Templates::in_folder(config.language, folder),
-            None => Ok(Templates::built_in(config.language)),
+            Some(folder) => Templates::in_folder(installation, folder),
+            None => Ok(Templates::built_in(installation)),
         };
         let templates = templates.map_err(|wrong| problems.extend(wrong));
         match (from, templates, transport) {

@@ -54,7 +54,7 @@ impl SmtpReply {
         // After the step above, because a removed character could have stood between two halves of a
         // code; and before the cut, so that no part of a code is left at the end.
         let mut line = words.join(" ").replace(mail.to.as_str(), "(address)");
-        for (variable, secret) in mail.body.secrets() {
+        for (variable, secret) in mail.body.unspeakable() {
             line = line.replace(secret, &format!("({variable})"));
         }
         line.truncate(Self::MAX_CHARS);
@@ -77,8 +77,11 @@ impl fmt::Display for SmtpReply {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use secrecy::ExposeSecret as _;
 
     use super::*;
+    use crate::domain::{LinkToken, MailKind};
+    use crate::mail::PasswordLink;
     use crate::mail::message::tests::mail;
 
     #[test]
@@ -94,6 +97,18 @@ mod tests {
             "550 5.1.1 <(address)>: no such ser (code)"
         );
         assert_eq!(SmtpReply::new(&mail, &"x".repeat(999)).as_str().len(), 200);
+    }
+
+    /// Red without `unspeakable`.
+    #[test]
+    fn a_reply_shows_neither_a_link_nor_what_follows_its_sign() {
+        let mail = Mail::sample(MailKind::ResetLink, mail().to, mail().requested_at);
+        let token = LinkToken::sample();
+        let whole = PasswordLink::to("https://office.example.com/password", &token);
+        let whole = whole.expose_secret();
+        let said = format!("554 bad URL {whole} ({})", token.expose());
+        let reply = SmtpReply::new(&mail, &said);
+        assert_eq!(reply.as_str(), "554 bad URL (link) ((link))");
     }
 
     #[test]

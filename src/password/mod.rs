@@ -5,13 +5,19 @@
 //! order; further requests are refused at once. A slot moves into the task that computes with it, so a
 //! client that hangs up frees nothing early.
 //!
-//! A hash of an older service may need more memory than a worker has. It gets that memory for one check, one
-//! such hash at a time. If there is no memory, the password was not checked, and there is no verdict.
+//! A hash of another service may need memory beside the workers'. All such hashes together get no more than
+//! `passwords.imported_memory_mib`, and wait for it in a queue of their own. A hash for which there is no memory was
+//! not checked: there is no verdict.
 
+mod formats;
+mod kind;
 mod pool;
+mod refusal;
 mod scheme;
 mod timing;
 mod workers;
 
+pub use formats::{FirebaseProject, read_keycloak};
 pub use pool::{Check, HashingError, HashingPool, Verdict};
-pub use scheme::{UnsupportedHash, check_importable, kind_outgrows_worker, outgrows_worker};
+pub use refusal::{Flaw, UnsupportedHash};
+pub use scheme::{is_fast, outgrows_budget, outgrows_worker, read_foreign};

@@ -1,18 +1,20 @@
 //! The hashing pool: which hash is checked or made, and how long a refusal waits for its answer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use argon2::{Argon2, Block};
+use argon2::Block;
 use tokio::time::Instant;
 
-use super::scheme::{self, Cost, OutOfMemory, Scheme, outgrows_worker};
+use super::kind::Kind;
+use super::scheme::{self, OutOfMemory, Scheme};
 use super::timing::TimingEqualizer;
 use super::workers::{Slot, WorkerLease, Workers};
 use crate::config::PasswordsConfig;
-use crate::domain::{PasswordHash, PlainPassword};
+use crate::domain::{HashKind, NewPasswordHash, PasswordHash, PlainPassword};
+use crate::telemetry::metrics::REFUSAL_DELAY;
 
 /// Why a password was not hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,14 @@ pub enum HashingError {
     /// There is no memory for this hash now, which needs more than a worker has.
     #[error("there is no memory for a hash that needs more than a worker has")]
     OutOfMemory,
+    /// This hash needs more memory than all hashes of other services may take together.
+    #[error("a hash needs {needs_mib} MiB, and passwords.imported_memory_mib is {budget_mib}")]
+    TooLarge {
+        /// What a check takes.
+        needs_mib: u32,
+        /// What all such hashes may take.
+        budget_mib: u32,
+    },
     /// The task that computed the hash panicked.
     #[error("the hashing task failed")]
     Failed,
@@ -36,7 +46,7 @@ impl HashingError {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Overloaded { .. } | Self::OutOfMemory => true,
+            Self::Overloaded { .. } | Self::OutOfMemory | Self::TooLarge { .. } => true,
             Self::Failed => false,
         }
     }
@@ -78,32 +88,19 @@ pub struct HashingPool(Arc<Pool>);
 
 struct Pool {
     config: PasswordsConfig,
-    context: Argon2<'static>,
     /// The hash that is checked for an address without a user. No password matches it.
     decoy: PasswordHash,
     workers: Workers,
     /// The kinds of hashes that were logged because they need more memory than a worker has.
-    logged: Mutex<HashSet<Cost>>,
+    logged: Mutex<HashSet<Kind>>,
     equalizer: TimingEqualizer,
 }
 
 impl Pool {
-    fn check(
-        &self,
-        password: &PlainPassword,
-        stored: Option<&PasswordHash>,
-        slot: &mut Slot,
-    ) -> Result<Verdict, OutOfMemory> {
-        match stored.and_then(|stored| Scheme::parse(stored).ok()) {
-            Some(scheme) => self.check_stored(password, &scheme, slot),
-            None => self.check_decoy(password, slot),
-        }
-    }
-
     fn check_stored(
         &self,
         password: &PlainPassword,
-        scheme: &Scheme<'_>,
+        scheme: &Scheme,
         slot: &mut Slot,
     ) -> Result<Verdict, OutOfMemory> {
         // The second form is compared whatever the first comparison said and whichever service made the
@@ -112,7 +109,7 @@ impl Pool {
         for form in password.forms() {
             let started = Instant::now();
             let is_match = scheme.verify(form, slot)?;
-            self.equalizer.note_check(scheme.cost(), started.elapsed());
+            self.equalizer.note_check(scheme.kind(), started.elapsed());
             right = right.or(is_match.then_some(form));
         }
         let Some(right) = right else {
@@ -143,19 +140,17 @@ impl HashingPool {
     /// A pool with its memory taken up front. This computes one hash, so it takes a moment.
     #[must_use]
     pub fn new(config: PasswordsConfig) -> Self {
-        let context = scheme::context(&config);
-        let blocks = context.params().block_count();
+        let blocks = scheme::context(&config).params().block_count();
         let mut slots: Vec<Slot> = (0..config.workers)
             .map(|_| vec![Block::new(); blocks])
             .collect();
         let decoy = PlainPassword::parse("a password that no user has").expect("it is short");
-        let decoy = scheme::make(&context, &decoy, &mut slots[0]);
+        let decoy = scheme::make(&config, &decoy, &mut slots[0]).hash().clone();
         Self(Arc::new(Pool {
-            config,
-            equalizer: TimingEqualizer::new(scheme::todays_cost(&context)),
-            context,
+            equalizer: TimingEqualizer::new(scheme::todays_kind(&config)),
             decoy,
-            workers: Workers::new(slots, config.queue),
+            workers: Workers::new(slots, config.queue, config.imported_memory_kib()),
+            config,
             logged: Mutex::default(),
         }))
     }
@@ -167,11 +162,23 @@ impl HashingPool {
         password: PlainPassword,
         stored: Option<PasswordHash>,
     ) -> Result<Check, HashingError> {
-        let lease = self.lease_for(stored.as_ref()).await?;
+        let scheme = stored.and_then(|stored| Scheme::parse(&stored).ok());
+        self.check(password, scheme).await
+    }
+
+    async fn check(
+        &self,
+        password: PlainPassword,
+        scheme: Option<Scheme>,
+    ) -> Result<Check, HashingError> {
+        let lease = self.lease_for(scheme.as_ref()).await?;
         let started = Instant::now();
         let forms = u32::try_from(password.forms().len()).unwrap_or(u32::MAX);
         let pool = Arc::clone(&self.0);
-        let check = move |slot: &mut Slot| pool.check(&password, stored.as_ref(), slot);
+        let check = move |slot: &mut Slot| match scheme {
+            Some(scheme) => pool.check_stored(&password, &scheme, slot),
+            None => pool.check_decoy(&password, slot),
+        };
         Ok(Check {
             verdict: lease.compute(check).await??,
             started,
@@ -186,33 +193,35 @@ impl HashingPool {
         tokio::time::sleep_until(check.started + delay).await;
     }
 
-    /// Learns which kinds of hashes are in use, each given as the text before its salt, and measures the
-    /// most expensive ones. A kind that cannot be read counts as today's.
-    pub async fn learn_kinds(&self, kinds: &[String]) -> Result<(), HashingError> {
-        let samples: HashMap<Cost, PasswordHash> = (kinds.iter())
-            .map(|kind| scheme::sample(kind))
-            .chain([self.0.decoy.clone()])
-            .filter_map(|sample| Some((Scheme::parse(&sample).ok()?.cost(), sample)))
-            .collect();
-        let used: HashSet<Cost> = samples.keys().copied().collect();
-        self.log_oversize(&samples);
-        for cost in self.0.equalizer.retain_used(&used) {
-            let measured = self.measure(samples[&cost].clone()).await;
-            if measured == Err(HashingError::OutOfMemory) {
-                tracing::debug!(scheme = cost.scheme, "there is no memory to measure a hash");
-            } else {
-                measured?;
+    /// Learns which kinds of hashes are in use, and measures the most expensive ones. A kind that cannot be read
+    /// counts as today's.
+    pub async fn learn_kinds(&self, kinds: &[HashKind]) -> Result<(), HashingError> {
+        let mut used: HashSet<Kind> = kinds.iter().filter_map(Kind::read).collect();
+        self.log_oversize(&used);
+        used.insert(scheme::todays_kind(&self.0.config));
+        for kind in self.0.equalizer.retain_used(&used) {
+            match self.measure(kind).await {
+                Err(error @ (HashingError::OutOfMemory | HashingError::TooLarge { .. })) => {
+                    tracing::debug!(%kind, %error, "a kind of hash was not measured");
+                }
+                measured => measured?,
             }
         }
         Ok(())
     }
 
+    /// How long refusals are held back for the kinds of hashes that are known; `None` if they are not.
+    #[must_use]
+    pub fn refusal_delay(&self) -> Option<Duration> {
+        self.0.equalizer.price()
+    }
+
     /// Makes the hash to store for a password.
-    pub async fn hash(&self, password: PlainPassword) -> Result<PasswordHash, HashingError> {
+    pub async fn hash(&self, password: PlainPassword) -> Result<NewPasswordHash, HashingError> {
         let lease = self.0.workers.lease().await?;
         let pool = Arc::clone(&self.0);
         lease
-            .compute(move |slot| scheme::make(&pool.context, &password, slot))
+            .compute(move |slot| scheme::make(&pool.config, &password, slot))
             .await
     }
 
@@ -231,39 +240,55 @@ impl HashingPool {
     /// Records how busy the workers are.
     pub fn record_metrics(&self) {
         self.0.workers.record_metrics();
+        let delay = self.refusal_delay().unwrap_or_default();
+        REFUSAL_DELAY.set(delay.as_secs_f64(), []);
     }
 
     /// Checks a hash so that the equalizer learns what such a check takes.
-    async fn measure(&self, sample: PasswordHash) -> Result<(), HashingError> {
+    async fn measure(&self, kind: Kind) -> Result<(), HashingError> {
         let password = PlainPassword::parse("nobody's").expect("it is short");
-        self.verify(password, Some(sample)).await.map(|_| ())
+        self.check(password, Scheme::sample(kind)).await.map(|_| ())
     }
 
     /// Logs which hashes in use need more memory than a worker has, each kind once.
-    fn log_oversize(&self, samples: &HashMap<Cost, PasswordHash>) {
+    fn log_oversize(&self, used: &HashSet<Kind>) {
         let mut logged = self.0.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        logged.retain(|cost| samples.contains_key(cost));
-        for (cost, sample) in samples {
-            let memory_kib = Scheme::parse(sample).map_or(0, |scheme| scheme.memory_kib());
-            if memory_kib > self.0.config.memory_kib && logged.insert(*cost) {
+        logged.retain(|kind| used.contains(kind));
+        let budget_kib = self.0.config.imported_memory_kib();
+        for kind in used {
+            let memory_kib = kind.foreign_memory_kib(&self.0.config);
+            if memory_kib == 0 || !logged.insert(*kind) {
+                continue;
+            }
+            if memory_kib > budget_kib {
                 tracing::warn!(
-                    scheme = cost.scheme,
-                    memory_kib,
-                    "hashes are in use that take more memory than a worker has: one at a time is \
-                     checked, and needs that much beside the workers"
+                    %kind, memory_kib, budget_kib,
+                    "hashes are in use that take more memory than passwords.imported_memory_mib: \
+                     their owners are answered 503 until they have set a password"
+                );
+            } else {
+                tracing::info!(
+                    %kind, memory_kib, budget_kib,
+                    "hashes are in use that need memory beside the workers'"
                 );
             }
         }
     }
 
-    /// Leases a worker for checking this hash.
-    async fn lease_for(&self, stored: Option<&PasswordHash>) -> Result<WorkerLease, HashingError> {
-        let workers = &self.0.workers;
-        if stored.is_some_and(|stored| outgrows_worker(stored, &self.0.config)) {
-            workers.lease_for_oversize().await
-        } else {
-            workers.lease().await
+    /// Leases a worker for checking this hash, and memory for it, if it needs some of its own.
+    async fn lease_for(&self, scheme: Option<&Scheme>) -> Result<WorkerLease, HashingError> {
+        let (config, workers) = (&self.0.config, &self.0.workers);
+        let needs = scheme.map_or(0, |scheme| scheme.kind().foreign_memory_kib(config));
+        if needs == 0 {
+            return workers.lease().await;
         }
+        if needs > config.imported_memory_kib() {
+            return Err(HashingError::TooLarge {
+                needs_mib: needs.div_ceil(1024),
+                budget_mib: config.imported_memory_mib,
+            });
+        }
+        workers.lease_with_memory(needs).await
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::scheme::Cost;
+use super::kind::Kind;
 
 /// No refusal is delayed for longer: an instance that is told to stop lets requests finish for
 /// five seconds. A hash that takes longer can be recognised by its time.
@@ -35,9 +35,9 @@ pub(super) struct TimingEqualizer(Mutex<RefusalTiming>);
 
 #[derive(Debug)]
 struct RefusalTiming {
-    todays: Cost,
-    /// The shortest check of each cost. Nothing is delayed while this holds no cost but today's.
-    measured: HashMap<Cost, Duration>,
+    todays: Kind,
+    /// The shortest check of each kind. Nothing is delayed while this holds no kind but today's.
+    measured: HashMap<Kind, Duration>,
     /// The slowest refusal since `since`.
     slowest: Duration,
     /// The slowest refusal in the period before that.
@@ -46,7 +46,7 @@ struct RefusalTiming {
 }
 
 impl TimingEqualizer {
-    pub(super) fn new(todays: Cost) -> Self {
+    pub(super) fn new(todays: Kind) -> Self {
         Self(Mutex::new(RefusalTiming::new(todays)))
     }
 
@@ -55,46 +55,52 @@ impl TimingEqualizer {
     }
 
     /// Notes how long one check took.
-    pub(super) fn note_check(&self, cost: Cost, took: Duration) {
+    pub(super) fn note_check(&self, kind: Kind, took: Duration) {
         let mut timing = self.lock();
-        let least = timing.measured.entry(cost).or_insert(took);
+        let least = timing.measured.entry(kind).or_insert(took);
         *least = took.min(*least);
     }
 
     /// Forgets the costs that are not in use any more. Returns the costs to measure: the most expensive
     /// one of each scheme, if it was not measured yet.
-    pub(super) fn retain_used(&self, used: &HashSet<Cost>) -> Vec<Cost> {
+    pub(super) fn retain_used(&self, used: &HashSet<Kind>) -> Vec<Kind> {
         let mut timing = self.lock();
         let todays = timing.todays;
-        if used.iter().all(|cost| *cost == todays) {
+        if used.iter().all(|kind| *kind == todays) {
             *timing = RefusalTiming::new(todays);
             return Vec::new();
         }
         timing
             .measured
-            .retain(|cost, _| *cost == todays || used.contains(cost));
-        let mut most_expensive: HashMap<&str, Cost> = HashMap::new();
-        for cost in used.iter().chain([&todays]) {
-            let known = most_expensive.entry(cost.scheme).or_insert(*cost);
-            if cost.work > known.work {
-                *known = *cost;
+            .retain(|kind, _| *kind == todays || used.contains(kind));
+        let mut most_expensive: HashMap<&str, Kind> = HashMap::new();
+        for kind in used.iter().chain([&todays]) {
+            let known = most_expensive.entry(kind.algorithm()).or_insert(*kind);
+            if kind.work() > known.work() {
+                *known = *kind;
             }
         }
-        let mut unknown: Vec<Cost> = most_expensive.into_values().collect();
-        unknown.retain(|cost| !timing.measured.contains_key(cost));
+        let mut unknown: Vec<Kind> = most_expensive.into_values().collect();
+        unknown.retain(|kind| !timing.measured.contains_key(kind));
         unknown
     }
 
     #[cfg(test)]
-    pub(super) fn measured(&self, cost: Cost) -> Option<Duration> {
-        self.lock().measured.get(&cost).copied()
+    pub(super) fn measured(&self, kind: Kind) -> Option<Duration> {
+        self.lock().measured.get(&kind).copied()
+    }
+
+    /// How long a refusal is held back after its check got a worker, as far as is known now; `None` if nothing is.
+    pub(super) fn price(&self) -> Option<Duration> {
+        let timing = self.lock();
+        timing.knows_other_kinds().then(|| timing.target())
     }
 
     /// How long after its check got a worker a refusal may leave, if the check took `took` for this
     /// many forms of a password. The check counts for later refusals.
     pub(super) fn delay(&self, took: Duration, forms: u32) -> Duration {
         let mut timing = self.lock();
-        if !timing.knows_other_costs() {
+        if !timing.knows_other_kinds() {
             return Duration::ZERO;
         }
         timing.note_refusal(took / forms.max(1));
@@ -103,7 +109,7 @@ impl TimingEqualizer {
 }
 
 impl RefusalTiming {
-    fn new(todays: Cost) -> Self {
+    fn new(todays: Kind) -> Self {
         Self {
             todays,
             measured: HashMap::new(),
@@ -113,8 +119,8 @@ impl RefusalTiming {
         }
     }
 
-    fn knows_other_costs(&self) -> bool {
-        self.measured.keys().any(|cost| *cost != self.todays)
+    fn knows_other_kinds(&self) -> bool {
+        self.measured.keys().any(|kind| *kind != self.todays)
     }
 
     fn note_refusal(&mut self, took: Duration) {
@@ -143,16 +149,12 @@ impl RefusalTiming {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scheme::Scheme;
-    use super::super::scheme::sample;
     use super::*;
 
     const TODAYS: &str = "$argon2id$v=19$m=19456,t=2,p=1";
 
-    fn cost(kind: &str) -> Cost {
-        let hash = sample(kind);
-        let scheme = Scheme::parse(&hash).unwrap_or_else(|_| panic!("{kind}"));
-        scheme.cost()
+    fn kind(text: &str) -> Kind {
+        text.parse().unwrap_or_else(|_| panic!("{text}"))
     }
 
     fn ms(millis: u64) -> Duration {
@@ -160,9 +162,9 @@ mod tests {
     }
 
     fn equalizer(known: &[(&str, u64)]) -> TimingEqualizer {
-        let equalizer = TimingEqualizer::new(cost(TODAYS));
-        for (kind, millis) in known {
-            equalizer.note_check(cost(kind), ms(*millis));
+        let equalizer = TimingEqualizer::new(kind(TODAYS));
+        for (known, millis) in known {
+            equalizer.note_check(kind(known), ms(*millis));
         }
         equalizer
     }
@@ -172,7 +174,7 @@ mod tests {
         let equalizer = equalizer(&[(TODAYS, 20)]);
         assert!(
             equalizer
-                .retain_used(&HashSet::from([cost(TODAYS)]))
+                .retain_used(&HashSet::from([kind(TODAYS)]))
                 .is_empty()
         );
         assert_eq!(equalizer.delay(ms(50), 1), Duration::ZERO);
@@ -218,22 +220,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn when_the_last_older_hash_is_gone_nothing_is_delayed_any_more() {
         let equalizer = equalizer(&[("$2y$12", 200), (TODAYS, 20)]);
-        assert_eq!(equalizer.retain_used(&HashSet::from([cost("$2y$12")])), []);
+        assert_eq!(equalizer.retain_used(&HashSet::from([kind("$2y$12")])), []);
         assert_eq!(equalizer.delay(ms(20), 1), ms(250));
-        equalizer.retain_used(&HashSet::from([cost(TODAYS)]));
+        equalizer.retain_used(&HashSet::from([kind(TODAYS)]));
         assert_eq!(equalizer.delay(ms(20), 1), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_measured_is_the_most_expensive_of_each_scheme_that_is_not_known() {
         let kinds = ["$2y$10", "$2y$12", "$argon2i$v=19$m=64,t=3,p=2", TODAYS];
-        let used: HashSet<Cost> = kinds.into_iter().map(cost).collect();
+        let used: HashSet<Kind> = kinds.into_iter().map(kind).collect();
         let equalizer = equalizer(&[]);
         let mut unknown = equalizer.retain_used(&used);
-        unknown.sort_by_key(|cost| cost.scheme);
-        assert_eq!(unknown, [cost(kinds[2]), cost(TODAYS), cost("$2y$12")]);
-        equalizer.note_check(cost("$2y$12"), ms(200));
-        equalizer.note_check(cost(TODAYS), ms(20));
-        assert_eq!(equalizer.retain_used(&used), [cost(kinds[2])]);
+        unknown.sort_by_key(|kind| kind.algorithm());
+        assert_eq!(unknown, [kind(kinds[2]), kind(TODAYS), kind("$2y$12")]);
+        equalizer.note_check(kind("$2y$12"), ms(200));
+        equalizer.note_check(kind(TODAYS), ms(20));
+        assert_eq!(equalizer.retain_used(&used), [kind(kinds[2])]);
     }
 }

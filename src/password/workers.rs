@@ -35,8 +35,10 @@ struct Shared {
     admission: Arc<Semaphore>,
     /// A permit for everything that computes; first come, first served.
     free: Arc<Semaphore>,
-    /// The permit for the one hash that needs more memory than a worker has.
-    oversize: Arc<Semaphore>,
+    /// A permit for each KiB of memory for hashes of other services; first come, first served.
+    memory: Arc<Semaphore>,
+    /// A permit for everything that waits for such memory.
+    memory_queue: Semaphore,
     idle: Mutex<Vec<Slot>>,
     waiting: AtomicUsize,
     /// How long a hash took recently, in microseconds.
@@ -48,14 +50,14 @@ pub(super) struct WorkerLease {
     slot: Slot,
     workers: Workers,
     _permits: [OwnedSemaphorePermit; 2],
-    oversize: Option<OwnedSemaphorePermit>,
+    memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for WorkerLease {
     fn drop(&mut self) {
         let slot = std::mem::take(&mut self.slot);
         self.workers.lock_idle().push(slot);
-        drop(self.oversize.take());
+        drop(self.memory.take());
     }
 }
 
@@ -76,15 +78,16 @@ impl Drop for Waiter<'_> {
 }
 
 impl Workers {
-    /// One worker for each slot, and a queue of so many places.
-    pub(super) fn new(slots: Vec<Slot>, queue: usize) -> Self {
+    /// One worker for each slot, a queue of so many places, and memory for hashes of other services.
+    pub(super) fn new(slots: Vec<Slot>, queue: usize, memory_kib: u32) -> Self {
         let count = slots.len();
         Self(Arc::new(Shared {
             count,
             queue,
             admission: Arc::new(Semaphore::new(count + queue)),
             free: Arc::new(Semaphore::new(count)),
-            oversize: Arc::new(Semaphore::new(1)),
+            memory: Arc::new(Semaphore::new(memory_kib as usize)),
+            memory_queue: Semaphore::new(queue.max(1)),
             idle: Mutex::new(slots),
             waiting: AtomicUsize::new(0),
             typical: AtomicU64::new(0),
@@ -112,19 +115,25 @@ impl Workers {
             slot,
             workers: self.clone(),
             _permits: [free, admitted],
-            oversize: None,
+            memory: None,
         })
     }
 
-    /// Leases a worker for a hash that needs more memory than a slot has. Such hashes are checked one
-    /// at a time, and wait for each other before they wait for a worker.
-    pub(super) async fn lease_for_oversize(&self) -> Result<WorkerLease, HashingError> {
-        let oversize = Arc::clone(&self.0.oversize).acquire_owned();
-        let Ok(Ok(oversize)) = timeout(MAX_WAIT, oversize).await else {
-            return Err(overloaded(Duration::from_secs(1)));
+    /// Leases a worker for a hash that needs memory beside its slot, and that memory. Such hashes wait for memory
+    /// before they wait for a worker, in a queue of their own: they keep nobody waiting who needs none.
+    pub(super) async fn lease_with_memory(&self, kib: u32) -> Result<WorkerLease, HashingError> {
+        let retry_after = Duration::from_secs(1);
+        let waiting = self.0.memory_queue.try_acquire();
+        let waiting = waiting.map_err(|_| overloaded(retry_after))?;
+        let memory = Arc::clone(&self.0.memory).acquire_many_owned(kib);
+        // What is left for it of the time that a request waits for anything here.
+        let patience = MAX_WAIT.saturating_sub(self.expected_wait());
+        let Ok(Ok(memory)) = timeout(patience, memory).await else {
+            return Err(overloaded(retry_after));
         };
+        drop(waiting);
         let mut lease = self.lease().await?;
-        lease.oversize = Some(oversize);
+        lease.memory = Some(memory);
         Ok(lease)
     }
 
@@ -136,6 +145,11 @@ impl Workers {
     /// Requests that wait for a worker now.
     pub(super) fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting_for_memory(&self) -> usize {
+        self.0.queue.max(1) - self.0.memory_queue.available_permits()
     }
 
     /// Records how busy the workers are.
@@ -197,7 +211,7 @@ mod tests {
     use super::*;
 
     fn workers(count: usize, queue: usize) -> Workers {
-        Workers::new(vec![Slot::new(); count], queue)
+        Workers::new(vec![Slot::new(); count], queue, 0)
     }
 
     async fn compute<T: Send + 'static>(

@@ -36,7 +36,7 @@ use super::stream::{Protocol, Replace, TimedStream};
 use super::timers::{ConnectionTimers, Due, Timeouts};
 use super::tracked_body::TrackedBody;
 
-/// What every connection of a listener works with.
+/// The parts that all connections of a listener share.
 pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) replace: Replace,

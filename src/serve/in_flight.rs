@@ -33,7 +33,7 @@ impl InFlight {
         self.timers.set_phase(self.number, answering);
     }
 
-    /// What the request's body is tracked by, which does not keep the request in flight.
+    /// A handle to track the request's body by, which does not keep the request in flight.
     pub(super) fn body(&self) -> InFlightBody {
         InFlightBody {
             timers: self.timers.clone(),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// A request's number on its connection.
 pub(super) type RequestNumber = u64;
 
-/// What a request waits for.
+/// The event that a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The rest of its body, since its head arrived. No work was done for it yet.

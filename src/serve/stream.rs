@@ -16,9 +16,9 @@ use super::timers::ConnectionTimers;
 /// The first bytes of a connection in HTTP/2 (RFC 9113, section 3.4). None in HTTP/1 begins so.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What to send instead of bytes that hyper writes by itself, to a peer; `None` for all others.
+/// The bytes to send instead of bytes that hyper writes by itself, to a peer; `None` for all others.
 ///
-/// hyper answers what it cannot read before any layer sees it, and has no hook for that.
+/// hyper answers a request that it cannot read before any layer sees it, and has no hook for that.
 pub type Replace = fn(&[u8], IpAddr) -> Option<Bytes>;
 
 /// A connection's protocol.
@@ -38,7 +38,7 @@ pub(super) struct TimedStream<I> {
     peer: IpAddr,
     timers: Arc<ConnectionTimers>,
     replace: Replace,
-    /// What is being written in the place of something of hyper's own.
+    /// The answer that is being written in the place of hyper's own.
     replacement: Option<Replacement>,
     linger: Option<Linger>,
 }
@@ -89,8 +89,8 @@ impl<I> TimedStream<I> {
 }
 
 impl<I: AsyncRead + Unpin> TimedStream<I> {
-    /// Waits for the other side to send something, and tells the protocol. What was read is kept to
-    /// be read again. `None`: the other side has closed.
+    /// Waits for the other side to send something, and tells the protocol. The bytes that were read
+    /// are kept to be read again. `None`: the other side has closed.
     pub(super) async fn wait_for_bytes(&mut self) -> io::Result<Option<Protocol>> {
         let mut bytes = [0; PREFACE.len()];
         let mut length = 0;
@@ -195,7 +195,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedStream<I> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // What hyper says by itself stands alone.
+        // hyper writes its own answers in one piece.
         let written = match slices {
             [bytes] => self.poll_write_or_replace(cx, bytes),
             _ => Pin::new(&mut self.io).poll_write_vectored(cx, slices),

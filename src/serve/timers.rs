@@ -49,7 +49,7 @@ pub struct Timeouts {
     pub write: Duration,
 }
 
-/// What to do with a connection once one of its clocks has run out.
+/// The action for a connection once one of its clocks has run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     /// Park it: it has been quiet for a while.

@@ -11,7 +11,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -19,21 +18,13 @@ use super::late::{Undo, insist};
 use super::run::{Rows, Run as _};
 use super::users::UserRow;
 use super::{Store, StoreError, Tx, seconds};
+use crate::domain::policy::{MAX_FLIGHT, USUAL_FLIGHT};
 use crate::domain::{
     AttemptInFlight, AttemptKey, AuditEvent, EmailAddress, Limit, LimitRefusal, LimitScope,
     RequestId, Reservation, Timestamp, User, seconds_until,
 };
 
-/// How long an attempt can be in flight: longer than a place in the hashing queue is waited for,
-/// than a hash takes and than the database may take, together. One that is older gives up its
-/// room, and its answer is 503 if it ever comes to one.
-const MAX_FLIGHT: Duration = Duration::from_secs(10);
-
-/// How long an attempt that waits for nothing but the database can be in flight. Whatever is younger
-/// is expected to count: where such attempts take up all the room, one too many starts a block.
-const USUAL_FLIGHT: Duration = Duration::from_secs(2);
-
-/// What is counted under one key.
+/// The attempts that are counted under one key.
 #[derive(Debug, Clone)]
 pub struct AttemptRecord {
     /// The key's hash.
@@ -46,7 +37,7 @@ pub struct AttemptRecord {
     pub blocked_until: Option<Timestamp>,
 }
 
-/// What a reservation under up to three limits answers with.
+/// The answer to a reservation under up to three limits.
 struct ReservedRow {
     first_at: Option<Timestamp>,
     blocked_until: Option<Timestamp>,
@@ -61,10 +52,11 @@ struct ReservedRow {
     created_at: Option<Timestamp>,
     disabled_at: Option<Timestamp>,
     password_changed_at: Option<Timestamp>,
+    has_totp: bool,
 }
 
 impl ReservedRow {
-    /// What was granted, if no block was started.
+    /// The attempts that were granted, if no block was started.
     fn granted(&self, limits: &[(AttemptKey, Limit)]) -> Vec<AttemptInFlight> {
         if self.blocked_until.is_some() {
             return Vec::new();
@@ -73,6 +65,16 @@ impl ReservedRow {
         (limits.iter().zip(granted_at))
             .map_while(|((key, _), at)| Some(AttemptInFlight { key: *key, at: at? }))
             .collect()
+    }
+
+    /// The outcome under its limits, of which the first alone starts blocks.
+    fn outcome(&self, limits: &[(AttemptKey, Limit); 3]) -> Reserved {
+        let granted = self.granted(limits);
+        Reserved {
+            refused: limits.get(granted.len()).copied(),
+            block: (self.blocked_until).map(|until| started(&limits[0].1, until)),
+            granted,
+        }
     }
 
     fn into_user(self) -> Option<UserRow> {
@@ -86,6 +88,7 @@ impl ReservedRow {
             created_at: self.created_at?,
             disabled_at: self.disabled_at,
             password_changed_at: self.password_changed_at,
+            has_totp: self.has_totp,
         })
     }
 }
@@ -153,7 +156,7 @@ fn settle(settlement: &Settlement, event: Option<&AuditEvent>) -> impl Rows<bool
     )
 }
 
-/// What became of attempts, in the columns of the statements that settle them.
+/// The outcomes of attempts, in the columns of the statements that settle them.
 #[derive(Debug, Default)]
 pub(super) struct Settlement {
     pub(super) hashes: Vec<Vec<u8>>,
@@ -182,22 +185,20 @@ impl Settlement {
     }
 }
 
-/// What became of the wish to sign in.
+/// The outcome of a reservation under several limits.
 #[derive(Debug)]
-pub struct ReservedSignin {
-    /// What was granted: by the first limits up to the one that refused.
+pub struct Reserved {
+    /// The attempts that were granted, by the limits before the one that refused.
     pub granted: Vec<AttemptInFlight>,
     /// The limit that refused.
     pub refused: Option<(AttemptKey, Limit)>,
     /// The refusal, if this very attempt started a block.
     pub block: Option<LimitRefusal>,
-    /// Who has the address, if neither the first nor the second limit refused.
-    pub user: Option<User>,
 }
 
 impl Store {
-    /// Reserves an attempt under a limit; committed before anything else happens. What is committed
-    /// when nobody waits for it any more is taken back.
+    /// Reserves an attempt under a limit; committed before anything else happens. A reservation that is
+    /// committed when nobody waits for it any more is taken back.
     pub async fn reserve_attempt(
         &self,
         key: &AttemptKey,
@@ -231,26 +232,33 @@ impl Store {
     }
 
     /// Reserves a sign-in under each of its limits until one refuses, and, if the first two did not,
-    /// finds the user with the address, if there is one; committed before anything else happens. What
-    /// is committed when nobody waits for it any more is taken back.
+    /// finds the user with the address, if there is one; committed before anything else happens. A
+    /// reservation that is committed when nobody waits for it any more is taken back.
     pub async fn reserve_signin(
         &self,
         limits: &[(AttemptKey, Limit); 3],
         email: &EmailAddress,
-    ) -> Result<ReservedSignin, StoreError> {
+    ) -> Result<(Reserved, Option<User>), StoreError> {
         let row = self.reserve_late(*limits, Some(email)).await?;
-        let granted = row.granted(limits);
-        Ok(ReservedSignin {
-            refused: limits.get(granted.len()).copied(),
-            block: (row.blocked_until).map(|until| started(&limits[0].1, until)),
-            granted,
-            user: row.into_user().map(User::try_from).transpose()?,
-        })
+        let outcome = row.outcome(limits);
+        let user = row.into_user().map(User::try_from).transpose()?;
+        Ok((outcome, user))
+    }
+
+    /// Reserves the wish for a link under each of its limits until one refuses; committed before anything
+    /// else happens. A reservation that is
+    /// committed when nobody waits for it any more is taken back.
+    pub async fn reserve_link(
+        &self,
+        limits: &[(AttemptKey, Limit); 3],
+    ) -> Result<Reserved, StoreError> {
+        let row = self.reserve_late(*limits, None).await?;
+        Ok(row.outcome(limits))
     }
 
     /// How long a refusal still lasts: to the end of the block; or until so many attempts have left
-    /// the window that there is room; or, where what is in flight takes up the room, until the first
-    /// of that is decided. What is in flight is expected to count, unless it is old or the limit is
+    /// the window that there is room; or, where attempts in flight take up the room, until the first
+    /// of them is decided. An attempt in flight is expected to count, unless it is old or the limit is
     /// one on failures.
     ///
     /// `granted` is what other limits had granted to the attempt, and counts; it is taken back if this
@@ -419,7 +427,7 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.scope, row.until)).collect())
     }
 
-    /// What is counted for an account and under `hashes`, and the database's clock.
+    /// The attempts that are counted for an account and under `hashes`, and the database's clock.
     pub async fn list_attempts(
         &self,
         account: Option<[u8; 32]>,
@@ -469,7 +477,7 @@ impl Tx {
         key: &AttemptKey,
         limit: &Limit,
     ) -> Result<Option<AttemptInFlight>, StoreError> {
-        debug_assert_eq!(key.scope, LimitScope::Mail);
+        debug_assert!([LimitScope::Mail, LimitScope::LinkMail].contains(&key.scope));
         let row = self.fetch_one(reserve(&[(*key, *limit)], None)).await?;
         let at = row.first_at.filter(|_| row.blocked_until.is_none());
         Ok(at.map(|at| AttemptInFlight { key: *key, at }))
@@ -490,9 +498,39 @@ impl Tx {
         &mut self,
         attempts: &[AttemptInFlight],
     ) -> Result<(), StoreError> {
+        self.settle_and_record(attempts, None).await
+    }
+
+    /// The same, and writes down an event if there is one: one statement either way.
+    pub async fn settle_and_record(
+        &mut self,
+        attempts: &[AttemptInFlight],
+        event: Option<&AuditEvent>,
+    ) -> Result<(), StoreError> {
         let settlement = Settlement::of(attempts, false);
-        let is_settled = self.fetch_one(settle(&settlement, None)).await?;
+        let is_settled = self.fetch_one(settle(&settlement, event)).await?;
         Settlement::settled(is_settled)
+    }
+
+    /// Lifts the limits on sign-ins of an account, blocks and failures, from all networks. It locks them by
+    /// their names, as a sign-in does.
+    pub async fn lift_signin_limits(&mut self, account: &[u8; 32]) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH locked AS MATERIALIZED (
+                SELECT attempt_key FROM attempts
+                 WHERE account_key = $1 AND scope IN ($2, $3)
+                 ORDER BY scope, attempt_key
+                   FOR UPDATE
+            )
+            DELETE FROM attempts USING locked WHERE attempts.attempt_key = locked.attempt_key
+            "#,
+            account,
+            LimitScope::Signin.as_str(),
+            LimitScope::SigninFailures.as_str(),
+        );
+        self.execute(query).await?;
+        Ok(())
     }
 
     /// Lifts every limit of an account. It locks them by their names, the order in which a sign-in

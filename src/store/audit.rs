@@ -11,7 +11,7 @@ use crate::domain::{AttemptKey, AuditEvent, EmailAddress, RequestId, Timestamp, 
 pub struct AuditRecord {
     /// When it happened.
     pub happened_at: Timestamp,
-    /// What happened.
+    /// The word for the event.
     pub kind: String,
     /// How it ended.
     pub outcome: String,
@@ -31,7 +31,7 @@ pub struct AuditRecord {
     pub request_id: Option<String>,
     /// The operator who did it.
     pub actor: Option<String>,
-    /// What else helps to understand it.
+    /// Details that help to understand it.
     pub detail: Option<String>,
 }
 

@@ -20,8 +20,8 @@ tokio::task_local! {
     static LEFT: Cell<Duration>;
 }
 
-/// Works on a request whose statements together wait no longer than they may. What the request
-/// spawns, and what no request asked for, is bound by [`DEADLINE`] alone.
+/// Works on a request whose statements together wait no longer than they may. Tasks that the request
+/// spawns, and work that no request asked for, are bound by [`DEADLINE`] alone.
 pub async fn on_a_budget<T>(request: impl Future<Output = T>) -> T {
     LEFT.scope(Cell::new(BUDGET), request).await
 }

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use uuid::Uuid;
 
+use super::factors::SealedTotp;
 use super::late::insist;
 use super::run::Run as _;
 use super::{Store, StoreError, Tx, seconds, users};
-use crate::domain::{Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, UserId};
-
-/// Guesses at the code of one challenge, whatever the limits are.
-const MAX_ATTEMPTS: i32 = 10;
+use crate::domain::policy::MAX_GUESSES;
+use crate::domain::{
+    Challenge, ChallengeId, ChallengeProvider, ClientNetwork, CodeNonce, EmailAddress,
+    STEP_SECONDS, TotpId, TotpStep, UserId,
+};
 
 /// A challenge to be made.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct NewChallenge {
     pub nonce: CodeNonce,
     /// The version of the user's credentials when the password was checked.
     pub credential_version: i32,
+    /// Whether the user has an authenticator app, so that no code is mailed.
+    pub has_totp: bool,
     /// Its lifetime.
     pub ttl: Duration,
     /// The network of the sign-in.
@@ -34,8 +39,12 @@ pub struct NewChallenge {
 /// An attempt at a code, counted before the code is looked at.
 #[derive(Debug)]
 pub struct SpentAttempt {
-    /// The random bytes that the right code follows from.
+    /// The random bytes that the right mailed code follows from.
     pub nonce: CodeNonce,
+    /// The user's authenticator app. With one, no mailed code is taken.
+    pub totp: Option<SealedTotp>,
+    /// The current time step of the database's clock.
+    pub step: TotpStep,
     /// Whether the challenge had attempts left.
     pub is_within_challenge: bool,
     /// Whether the account had wrong codes left.
@@ -45,6 +54,10 @@ pub struct SpentAttempt {
 /// A spent attempt as it is read.
 struct SpentRow {
     nonce: Vec<u8>,
+    user_id: i64,
+    totp_id: Option<Uuid>,
+    sealed_secret: Option<Vec<u8>>,
+    step: i64,
     is_within_challenge: bool,
     is_within_account: bool,
 }
@@ -55,6 +68,12 @@ impl TryFrom<SpentRow> for SpentAttempt {
     fn try_from(row: SpentRow) -> Result<Self, StoreError> {
         Ok(Self {
             nonce: nonce(&row.nonce)?,
+            totp: (row.totp_id.zip(row.sealed_secret)).map(|(totp_id, secret)| SealedTotp {
+                totp_id: TotpId(totp_id),
+                user_id: UserId(row.user_id),
+                secret,
+            }),
+            step: TotpStep(row.step),
             is_within_challenge: row.is_within_challenge,
             is_within_account: row.is_within_account,
         })
@@ -117,13 +136,18 @@ impl Store {
                  WHERE users.user_id = spent.user_id AND second_factor_failures < $2
                 RETURNING users.user_id
             )
-            SELECT nonce, attempts <= $3 AS "is_within_challenge!",
+            SELECT nonce, user_id, totp_id AS "totp_id?", sealed_secret AS "sealed_secret?",
+                   floor(EXTRACT(EPOCH FROM clock_timestamp()) / $4::INTEGER)::BIGINT AS "step!",
+                   attempts <= $3 AS "is_within_challenge!",
                    EXISTS (SELECT FROM counted) AS "is_within_account!"
               FROM spent
+              LEFT JOIN (SELECT user_id, totp_id, sealed_secret FROM totp_factors
+                          WHERE confirmed_at IS NOT NULL) AS totp USING (user_id)
             "#,
             challenge_id.0,
             i32::try_from(max_account_failures).unwrap_or(i32::MAX),
-            MAX_ATTEMPTS,
+            MAX_GUESSES,
+            STEP_SECONDS,
         );
         let store = self.clone();
         let spent = self.run_late(
@@ -205,7 +229,7 @@ impl Tx {
         &mut self,
         new: &NewChallenge,
     ) -> Result<Option<Challenge>, StoreError> {
-        let query = sqlx::query_scalar!(
+        let query = sqlx::query!(
             r#"
             INSERT INTO challenges (challenge_id, user_id, nonce, credential_version, created_at,
                                     expires_at, client_network)
@@ -215,7 +239,9 @@ impl Tx {
                      WHERE user_id = $2 AND credential_version = $4 AND disabled_at IS NULL
                        FOR SHARE) AS u,
                    (SELECT clock_timestamp() AS now) AS clock
-            RETURNING expires_at
+            RETURNING expires_at, $7 AND EXISTS (
+                SELECT FROM recovery_codes AS r
+                 WHERE r.user_id = challenges.user_id AND r.used_at IS NULL) AS "has_recovery_codes!"
             "#,
             new.challenge_id.0,
             new.user_id.0,
@@ -223,13 +249,19 @@ impl Tx {
             new.credential_version,
             seconds(new.ttl),
             new.network.as_net() as IpNet,
+            new.has_totp,
         );
-        let expires_at = self.fetch_optional(query).await?;
-        Ok(expires_at.map(|expires_at| Challenge {
+        let row = self.fetch_optional(query).await?;
+        Ok(row.map(|row| Challenge {
             challenge_id: new.challenge_id,
             user_id: new.user_id,
             nonce: new.nonce,
-            expires_at,
+            providers: match (new.has_totp, row.has_recovery_codes) {
+                (false, _) => vec![ChallengeProvider::Email],
+                (true, false) => vec![ChallengeProvider::Totp],
+                (true, true) => vec![ChallengeProvider::Totp, ChallengeProvider::RecoveryCode],
+            },
+            expires_at: row.expires_at,
         }))
     }
 

@@ -33,7 +33,7 @@ pub struct EndsByDate {
 pub struct UnseenEnds {
     /// Those whose access tokens may be unexpired.
     pub ended: Vec<ReadEnd>,
-    /// What has been seen now.
+    /// The position after these ends.
     pub cursor: FeedCursor,
     /// The first transaction that had not begun.
     pub next_xid: i64,
@@ -43,7 +43,7 @@ pub struct UnseenEnds {
     pub now: Timestamp,
 }
 
-/// A row of a step through the ends that a cursor has not seen. What is told about the step itself is in each
+/// A row of a step through the ends that a cursor has not seen. The columns about the step itself are in each
 /// row; a step without an end has one row, in which the end's columns are null.
 struct UnseenRow {
     is_standby: bool,
@@ -177,7 +177,7 @@ impl Store {
     /// Looks through the next `count` ends that `cursor` has not seen, for those whose access tokens may be
     /// unexpired. `None` if the cursor means nothing here: it is of another history, or ahead of this one.
     ///
-    /// What is visible and what is under way is told by one and the same snapshot, so nothing can be
+    /// One snapshot tells which ends are visible and which transactions are under way, so nothing can be
     /// missed between the two.
     pub async fn list_unseen_ends(
         &self,

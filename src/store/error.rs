@@ -1,4 +1,4 @@
-//! What can go wrong with the database, told apart by whose fault it is.
+//! The errors of the database, told apart by whose fault they are.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum StoreError {
     /// The database cannot be reached, or cannot serve now.
     #[error("the database is unavailable: {}", said(.0))]
     Unavailable(sqlx::Error),
-    /// What answered is not the primary but a standby, which may be behind.
+    /// A standby, which may be behind, answered instead of the primary.
     #[error("the database is a standby, which may be behind its primary")]
     Standby,
     /// Another row has what can be had once.
@@ -41,7 +41,7 @@ pub enum StoreError {
     Defect(sqlx::Error),
 }
 
-/// What can be had once, and is asked for by an operator.
+/// A value that must be unique, and that an operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unique {
     /// A user's address.
@@ -53,7 +53,7 @@ pub enum Unique {
 }
 
 impl Unique {
-    /// What the constraint of this name keeps unique.
+    /// The value that the constraint of this name keeps unique.
     fn of(constraint: &str) -> Option<Self> {
         match constraint {
             "users_email_key" => Some(Self::Email),
@@ -74,8 +74,8 @@ impl fmt::Display for Unique {
     }
 }
 
-/// What the driver says. Of an error that the server reported, its words and its SQLSTATE: the driver's
-/// own text goes on with a line number in the sources of PostgreSQL.
+/// The driver's text. Of an error that the server reported, the server's words and the SQLSTATE: the
+/// driver's own text goes on with a line number in the sources of PostgreSQL.
 fn said(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(reported) => {
@@ -112,7 +112,7 @@ impl StoreError {
         !is_tls && self.refusal_to_connect().is_none()
     }
 
-    /// What PostgreSQL has against a connection, whoever asks for it and when.
+    /// PostgreSQL's reason to refuse every connection, if it gave one.
     fn refusal_to_connect(&self) -> Option<&'static str> {
         let Self::Unavailable(error) = self else {
             return None;
@@ -126,7 +126,7 @@ impl StoreError {
         }
     }
 
-    /// What to do about a connection that was not had, in one sentence.
+    /// The advice for a connection that could not be made, in one sentence.
     #[must_use]
     pub fn advice_on_connecting(&self) -> &'static str {
         match self {

@@ -33,16 +33,16 @@ pub enum Fitness {
     ClockOff,
 }
 
-/// The code mails that wait to leave.
+/// The mails that wait to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
     /// How many.
     pub waiting: u64,
-    /// How long ago the oldest one's sign-in was.
+    /// How long ago the oldest one was asked for.
     pub oldest: Option<Duration>,
 }
 
-/// What a table takes.
+/// The size of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSize {
     /// Its name.
@@ -112,15 +112,24 @@ impl Store {
         self.fetch_one(query).await
     }
 
-    /// The code mails that wait, over all instances.
+    /// The mails that wait, over all instances.
     pub async fn backlog(&self) -> Result<Backlog, StoreError> {
         let query = sqlx::query!(
             r#"
             SELECT count(*) AS "waiting!",
-                   EXTRACT(EPOCH FROM clock_timestamp() - min(c.created_at))::FLOAT8 AS oldest
-              FROM outbox AS o JOIN challenges AS c USING (challenge_id)
+                   EXTRACT(EPOCH FROM clock_timestamp()
+                           - min(COALESCE(o.happened_at, c.created_at, l.created_at)))::FLOAT8
+                       AS oldest
+              FROM outbox AS o JOIN users AS u ON u.user_id = o.recipient_id
+                               LEFT JOIN challenges AS c USING (challenge_id)
+                               LEFT JOIN links AS l USING (link_id)
              WHERE o.sent_at IS NULL AND o.given_up_at IS NULL
-               AND c.consumed_at IS NULL AND c.expires_at > clock_timestamp()
+               AND o.expires_at > clock_timestamp()
+               AND (o.challenge_id IS NULL
+                    OR c.consumed_at IS NULL AND c.expires_at > clock_timestamp())
+               AND (o.link_id IS NULL
+                    OR l.consumed_at IS NULL AND u.disabled_at IS NULL
+                       AND u.credential_version = l.credential_version)
             "#
         );
         let row = self.on_probes().fetch_one(query).await?;
@@ -131,8 +140,8 @@ impl Store {
         })
     }
 
-    /// What our tables take, by what PostgreSQL keeps for vacuum and the planner: counting anew would
-    /// wait for whoever has locked a table.
+    /// The sizes of our tables, from the estimates that PostgreSQL keeps for vacuum and the planner:
+    /// counting the rows would wait for a locked table.
     pub async fn table_sizes(&self) -> Result<Vec<TableSize>, StoreError> {
         let query = sqlx::query!(
             r#"

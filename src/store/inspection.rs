@@ -1,5 +1,5 @@
-//! What an operator wants to know of a database before it is relied on: what it is, what it lacks, and
-//! what the role may do there.
+//! The properties of a database that an operator checks before relying on it: its version, its missing
+//! parts, and the rights of the role.
 
 use super::run::Run as _;
 use super::{MIGRATOR, PROBES, READERS, Store, StoreError, UNBOUNDED};
@@ -9,16 +9,19 @@ use super::{MIGRATOR, PROBES, READERS, Store, StoreError, UNBOUNDED};
 pub const EXTRA_CONNECTIONS: u32 = PROBES + READERS + UNBOUNDED + 1;
 
 /// Every table that the statements of this release name.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 13] = [
     "attempts",
     "audit_events",
     "challenges",
     "heartbeat",
     "known_networks",
+    "links",
     "outages",
     "outbox",
+    "recovery_codes",
     "sessions",
     "signing_keys",
+    "totp_factors",
     "users",
 ];
 
@@ -85,7 +88,7 @@ impl ServerState {
 }
 
 impl Store {
-    /// What the database is.
+    /// The version, encoding and settings of the database, and the rights of the role.
     pub async fn server_state(&self) -> Result<ServerState, StoreError> {
         let query = sqlx::query_as!(
             ServerState,

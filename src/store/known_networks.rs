@@ -3,10 +3,11 @@
 use ipnet::IpNet;
 
 use super::run::Run as _;
-use super::{Store, StoreError};
+use super::{Store, StoreError, seconds};
+use crate::domain::policy::KNOWN_FOR;
 use crate::domain::{ClientNetwork, EmailAddress};
 
-/// Who signed in during the last 30 days from a network, or from anywhere at its provider's.
+/// Whether anybody signed in recently from a network, or from anywhere at its provider's.
 #[derive(Debug, Clone, Copy)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -24,9 +25,9 @@ pub struct KnownNetwork {
 }
 
 impl Store {
-    /// Who is known from a network.
+    /// Tells whether the address's owner, or anybody, is known from a network.
     ///
-    /// What lies within the provider's is told by its bounds, for which an index can be searched.
+    /// The provider's network is given by its bounds, because an index can be searched for those.
     pub async fn find_known_network(
         &self,
         email: &EmailAddress,
@@ -38,7 +39,7 @@ impl Store {
             r#"
             WITH recent AS NOT MATERIALIZED (
                 SELECT user_id, network FROM known_networks
-                 WHERE last_signin_at > clock_timestamp() - INTERVAL '30 days'
+                 WHERE last_signin_at > clock_timestamp() - make_interval(secs => $5)
             ), owner AS (
                 SELECT user_id FROM users WHERE email = $1
             )
@@ -55,6 +56,7 @@ impl Store {
             network.as_net() as IpNet,
             first as IpNet,
             last as IpNet,
+            seconds(KNOWN_FOR),
         );
         self.fetch_one(query).await
     }

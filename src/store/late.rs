@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use super::run::Answer;
 use super::{BoxFuture, Store, StoreError, Tx, acquire};
 
-/// What is done about an answer that came too late.
+/// The statements that undo an answer which came too late.
 pub(super) type Undo = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// Seconds between one try and the next, of what has to be done: a stall of three minutes is outlasted.

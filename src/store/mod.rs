@@ -1,18 +1,18 @@
 //! The database: one file per table, one statement per function, each checked against the schema
 //! when it is compiled. A statement that writes several tables stands with the one that it is about.
 //!
-//! What must happen together goes through a [`Tx`]; what is one statement goes through the
-//! [`Store`]. Races are decided by a statement's `WHERE`, never by a read before it, and all
-//! instants come from the database's own clock (`clock_timestamp()`, since `now()` stands still
-//! while a statement waits for a lock).
+//! Changes that belong together go through a [`Tx`]; a single statement goes through the [`Store`]. Races
+//! are decided by a statement's `WHERE`, never by a read before it, and all instants come from the
+//! database's own clock (`clock_timestamp()`, since `now()` stands still while a statement waits for a
+//! lock).
 //!
 //! Nobody waits longer than [`DEADLINE`] for a statement, but for migrations; and the statements of one
 //! request share a [budget](on_a_budget). PostgreSQL itself is told to end a statement, or its wait for a
-//! lock, a little earlier. What must leave nothing behind when it is too late uses `late`, where statements
-//! outlive their caller.
+//! lock, a little earlier. A statement that must leave nothing behind when it is too late uses `late`, where
+//! statements outlive their caller.
 //!
-//! Who locks rows of several tables locks them in this order: `challenges`, `users`, `sessions`,
-//! `known_networks`, `attempts`.
+//! A transaction that locks rows of several tables locks them in this order: `challenges` or `links`,
+//! `users`, `totp_factors` or `recovery_codes`, `sessions`, `known_networks`, `attempts`.
 
 mod attempts;
 mod audit;
@@ -20,11 +20,13 @@ mod budget;
 mod challenges;
 mod ended_sessions;
 mod error;
+mod factors;
 mod failover;
 mod fitness;
 mod inspection;
 mod known_networks;
 mod late;
+mod links;
 mod outages;
 mod outbox;
 mod pool;
@@ -56,24 +58,26 @@ use pool::{Bounds, ConnectionPool, PooledConnection, Server};
 use reaper::Reaper;
 use run::Run;
 
-pub use attempts::{AttemptRecord, ReservedSignin};
+pub use attempts::{AttemptRecord, Reserved};
 pub use audit::AuditRecord;
 pub use budget::on_a_budget;
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use ended_sessions::{EndsByDate, ReadEnd, UnseenEnds};
 pub use error::{StoreError, Unique};
+pub use factors::{BegunTotp, EnrolledFactors, SealedTotp, SessionOwner};
 pub use fitness::{Backlog, CLOCK_TOLERANCE, Fitness, TableSize};
 pub use inspection::{EXTRA_CONNECTIONS, ServerState};
 pub use known_networks::KnownNetwork;
+pub use links::{ConsumedLink, FoundLink, InsertedLink, LinkLifetimes, NewLink};
 pub use outages::HEARTBEAT_INTERVAL;
-pub use outbox::{Due, DueMail, GivenUp, MailLease, MailRecord, MailSource};
+pub use outbox::{Due, DueMail, GivenUp, MailLease, MailRecord, MailSource, NewNotice};
 pub use purge::PurgedTable;
 pub use sessions::{
     Advance, EndedSession, NewSession, SessionGeneration, SessionHistory, SessionLifetimes,
     SessionRecord, SessionState,
 };
 pub use signing_keys::NewSigningKey;
-pub use users::NewUser;
+pub use users::{Account, HashKindCount, NewUser};
 
 /// The migrations, embedded at compile time.
 pub static MIGRATOR: Migrator = sqlx::migrate!();

@@ -35,7 +35,7 @@ const STALLED: Duration = Duration::from_millis(1_500);
 /// The same where no beat could be sent meanwhile.
 const UNANSWERED: Duration = Duration::from_secs(30);
 
-/// What is known of this instance's beats; clones are the same.
+/// The state of this instance's beats; clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heartbeat(Arc<Mutex<HeartbeatState>>);
 

@@ -5,14 +5,52 @@ use std::time::Duration;
 use ipnet::IpNet;
 use uuid::Uuid;
 
+use super::run::Run as _;
 use super::{Store, StoreError, Tx, challenges, seconds, users};
 use crate::domain::{
-    AuditKind, Challenge, ChallengeId, ClientNetwork, CodeNonce, EmailAddress, MailId, MailKind,
-    MailOutcome, Outcome, Timestamp, UserId,
+    AuditKind, Challenge, ChallengeId, Client, ClientNetwork, CodeNonce, EmailAddress, LinkId,
+    LinkPurpose, MailId, MailKind, MailOutcome, Notice, Outcome, RequestId, Timestamp, UserId,
 };
 
 /// Copies of a mail that may arrive, at most.
 const MAX_COPIES: i32 = 2;
+
+/// How long a notice is wanted: what changed is told within a day, or not at all.
+const NOTICE_LIFE: Duration = Duration::from_hours(24);
+
+/// A notice to be mailed.
+#[derive(Debug)]
+pub struct NewNotice<'a> {
+    /// The user whom it concerns.
+    pub user_id: UserId,
+    /// The address that it goes to.
+    pub to: &'a EmailAddress,
+    /// What it tells of.
+    pub notice: Notice,
+    /// The network that the change came from. `None`: an operator's act.
+    pub network: Option<ClientNetwork>,
+    /// The request that made the change.
+    pub request_id: &'a RequestId,
+}
+
+impl<'a> NewNotice<'a> {
+    /// A notice of what a user did by this client.
+    #[must_use]
+    pub fn by_client(
+        user_id: UserId,
+        to: &'a EmailAddress,
+        notice: Notice,
+        client: &'a Client,
+    ) -> Self {
+        Self {
+            user_id,
+            to,
+            notice,
+            network: Some(client.network),
+            request_id: &client.request_id,
+        }
+    }
+}
 
 /// A mail that this instance has leased and is to send.
 #[derive(Debug)]
@@ -51,6 +89,26 @@ pub enum MailSource {
         /// The network of the sign-in.
         network: ClientNetwork,
     },
+    /// A link to set a password.
+    Link {
+        /// The link.
+        link_id: LinkId,
+        /// The occasion for it.
+        purpose: LinkPurpose,
+        /// When it was asked for.
+        requested_at: Timestamp,
+        /// The network that asked for it. `None`: an operator.
+        network: Option<ClientNetwork>,
+    },
+    /// A notice of a change.
+    Notice {
+        /// What it tells of.
+        notice: Notice,
+        /// When that happened.
+        happened_at: Timestamp,
+        /// The network that it came from. `None`: an operator's act.
+        network: Option<ClientNetwork>,
+    },
 }
 
 impl MailSource {
@@ -59,6 +117,8 @@ impl MailSource {
     pub fn kind(&self) -> MailKind {
         match self {
             Self::SignInCode { .. } => MailKind::SignInCode,
+            Self::Link { purpose, .. } => purpose.mail_kind(),
+            Self::Notice { .. } => MailKind::Notice,
         }
     }
 
@@ -67,6 +127,7 @@ impl MailSource {
     pub fn challenge_id(&self) -> Option<ChallengeId> {
         match self {
             Self::SignInCode { challenge_id, .. } => Some(*challenge_id),
+            Self::Link { .. } | Self::Notice { .. } => None,
         }
     }
 }
@@ -95,11 +156,13 @@ pub struct GivenUp {
 /// A mail and how far it has come.
 #[derive(Debug, Clone)]
 pub struct MailRecord {
-    /// When the sign-in was.
+    /// The word of its kind.
+    pub kind: String,
+    /// When the sign-in, the request for the link or the change was.
     pub created_at: Timestamp,
-    /// When the code stops working.
+    /// When the code or link stops working, or nobody wants the notice any more.
     pub expires_at: Timestamp,
-    /// When the code was used.
+    /// When the code or link was used.
     pub consumed_at: Option<Timestamp>,
     /// The request that asked for it.
     pub request_id: String,
@@ -116,18 +179,21 @@ pub struct MailRecord {
 }
 
 impl Store {
-    /// Leases up to `count` mails that are due, of the kinds that this release knows. A lease that runs
-    /// out, because its holder died, makes the mail due again. A mail is never due after its end, or
-    /// once its challenge has ended, or if it may have arrived twice.
+    /// Leases up to `count` mails that are due, of these kinds, and of notices those that this release
+    /// knows. A lease that runs out, because its holder died, makes the mail due again. A mail is never
+    /// due after its end, or once its challenge or link has ended, or if it may have arrived twice.
     pub async fn lease_due_mails(
         &self,
+        kinds: &[MailKind],
         due: Due,
         count: i64,
         lease: Duration,
     ) -> Result<Vec<DueMail>, StoreError> {
-        let kinds: Vec<String> = (MailKind::ALL.iter())
-            .map(|kind| kind.as_str().to_owned())
-            .collect();
+        let words = |words: &mut dyn Iterator<Item = &'static str>| {
+            words.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let kinds = words(&mut kinds.iter().map(|kind| kind.as_str()));
+        let notices = words(&mut Notice::ALL.iter().map(|notice| notice.as_str()));
         let query = sqlx::query_file_as!(
             LeasedRow,
             "src/store/sql/lease_due_mails.sql",
@@ -136,6 +202,7 @@ impl Store {
             due == Due::Again,
             MAX_COPIES,
             &kinds,
+            &notices,
         );
         let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
         rows.into_iter().map(DueMail::try_from).collect()
@@ -206,6 +273,12 @@ impl Store {
                            AND c.expires_at > clock_timestamp() AND c.consumed_at IS NULL
                            AND u.credential_version = c.credential_version
                            AND u.disabled_at IS NULL))
+               AND (o.link_id IS NULL OR EXISTS (
+                        SELECT FROM links AS l JOIN users AS u USING (user_id)
+                         WHERE l.link_id = o.link_id
+                           AND l.expires_at > clock_timestamp() AND l.consumed_at IS NULL
+                           AND u.credential_version = l.credential_version
+                           AND u.disabled_at IS NULL))
             "#,
             mail.mail_id.0,
             mail.attempts,
@@ -219,8 +292,8 @@ impl Store {
     /// records those that expired. Returns how many.
     ///
     /// A mail that is leased may be with the relay at this moment, so its holder decides first. A copy
-    /// that was counted leaves open whether the mail arrived, and a code that was used proves that it
-    /// did: neither counts as expired.
+    /// that was counted leaves open whether the mail arrived, and a code or link that was used proves that
+    /// it did: neither counts as expired. Nor does the mail of a link that a newer password made void.
     pub async fn give_up_overdue_mails(&self, batch: i64) -> Result<GivenUp, StoreError> {
         let Some(mut tx) = self.begin_purge().await? else {
             return Ok(GivenUp {
@@ -243,7 +316,7 @@ impl Store {
         })
     }
 
-    /// The mails of some challenges and of a user, newest first, at most `count`.
+    /// The mails of some challenges and those for a user, newest first, at most `count`.
     pub async fn list_mails(
         &self,
         challenge_ids: &[Uuid],
@@ -253,11 +326,14 @@ impl Store {
         let query = sqlx::query_as!(
             MailRecord,
             r#"
-            SELECT c.created_at, c.expires_at, c.consumed_at, o.request_id, o.attempts, o.copies,
-                   o.sent_at, o.given_up_at, o.last_reply
-              FROM outbox AS o JOIN challenges AS c USING (challenge_id)
-             WHERE c.challenge_id = ANY ($1) OR c.user_id = $2
-             ORDER BY c.created_at DESC
+            SELECT o.kind, COALESCE(o.happened_at, c.created_at, l.created_at) AS "created_at!",
+                   o.expires_at AS "expires_at!",
+                   COALESCE(c.consumed_at, l.consumed_at) AS consumed_at, o.request_id, o.attempts,
+                   o.copies, o.sent_at, o.given_up_at, o.last_reply
+              FROM outbox AS o LEFT JOIN challenges AS c USING (challenge_id)
+                               LEFT JOIN links AS l USING (link_id)
+             WHERE o.challenge_id = ANY ($1) OR o.recipient_id = $2
+             ORDER BY 2 DESC
              LIMIT $3
             "#,
             challenge_ids,
@@ -329,6 +405,9 @@ struct LeasedRow {
     email: String,
     challenge_id: Option<Uuid>,
     nonce: Option<Vec<u8>>,
+    link_id: Option<Uuid>,
+    purpose: Option<String>,
+    notice: Option<String>,
     created_at: Option<Timestamp>,
     client_network: Option<IpNet>,
     expires_at: Timestamp,
@@ -344,6 +423,8 @@ impl LeasedRow {
             MailKind::from_stored(&self.kind).ok_or(StoreError::Unreadable("outbox.kind"))?;
         match kind {
             MailKind::SignInCode => self.sign_in_code(),
+            MailKind::ResetLink | MailKind::InvitationLink => self.link(),
+            MailKind::Notice => self.notice(),
         }
     }
 
@@ -361,6 +442,33 @@ impl LeasedRow {
             nonce: challenges::nonce(nonce)?,
             signed_in_at,
             network: ClientNetwork::from_stored(network),
+        })
+    }
+
+    fn link(&self) -> Result<MailSource, StoreError> {
+        let purpose = (self.purpose.as_deref()).and_then(LinkPurpose::from_stored);
+        let (Some(link_id), Some(purpose), Some(requested_at)) =
+            (self.link_id, purpose, self.created_at)
+        else {
+            return Err(StoreError::Unreadable("outbox.link_id"));
+        };
+        Ok(MailSource::Link {
+            link_id: LinkId(link_id),
+            purpose,
+            requested_at,
+            network: self.client_network.map(ClientNetwork::from_stored),
+        })
+    }
+
+    fn notice(&self) -> Result<MailSource, StoreError> {
+        let notice = (self.notice.as_deref()).and_then(Notice::from_stored);
+        let (Some(notice), Some(happened_at)) = (notice, self.created_at) else {
+            return Err(StoreError::Unreadable("outbox.notice"));
+        };
+        Ok(MailSource::Notice {
+            notice,
+            happened_at,
+            network: self.client_network.map(ClientNetwork::from_stored),
         })
     }
 }
@@ -403,6 +511,27 @@ impl Tx {
             request_id,
         );
         self.guard.watch(query.execute(&mut *self.inner)).await?;
+        Ok(())
+    }
+
+    /// Puts a notice into the outbox, in the transaction of the change that it tells of.
+    pub async fn insert_notice(&mut self, new: &NewNotice<'_>) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            INSERT INTO outbox (kind, notice, recipient_id, to_address, happened_at, happened_from,
+                                expires_at, request_id, next_attempt_at)
+            SELECT $1, $2, $3, $4, now, $5, now + make_interval(secs => $6), $7, now
+              FROM (SELECT clock_timestamp() AS now) AS clock
+            "#,
+            MailKind::Notice.as_str(),
+            new.notice.as_str(),
+            new.user_id.0,
+            new.to.as_str(),
+            new.network.map(|network| network.as_net()) as Option<IpNet>,
+            seconds(NOTICE_LIFE),
+            new.request_id.as_str(),
+        );
+        self.execute(query).await?;
         Ok(())
     }
 

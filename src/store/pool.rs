@@ -5,8 +5,8 @@
 //! goes on waiting when its client hangs up, so that a new connection in its stead would be one more, and
 //! a stall would use up all that PostgreSQL has.
 //!
-//! What ready-made pools do not: they close what was cut short and open another one, and they ask after
-//! each statement whether a connection is well, which every statement would pay for.
+//! Ready-made pools do neither: they close a connection that was cut short and open another one, and
+//! they test a connection after each statement, which every statement would pay for.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -42,12 +42,12 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// A connection that is older is replaced: PostgreSQL's process behind it only ever grows.
 const MAX_AGE: Duration = Duration::from_mins(30);
 
-/// How long a place stays empty for which PostgreSQL had no connection left. Whoever wanted it waits for
-/// one of the others.
+/// How long a place stays empty for which PostgreSQL had no connection left. Callers wait for one of the
+/// other places.
 const REST: Duration = Duration::from_secs(1);
 
-/// What PostgreSQL is told of our connections, lest it waits for those that the network has swallowed for
-/// as long as the system takes to find out: two hours. A transaction without a word for this many
+/// The settings of our connections in PostgreSQL, so that it does not wait for those that the network has
+/// swallowed for as long as the system takes to find out: two hours. A transaction without a word for this many
 /// milliseconds is ended, which frees its locks; a peer that does not answer for 20 s is gone, which frees
 /// its place among the connections.
 const SWALLOWED: [(&str, &str); 5] = [
@@ -58,7 +58,8 @@ const SWALLOWED: [(&str, &str); 5] = [
     ("tcp_user_timeout", "20000"),
 ];
 
-/// What the races are decided by, whatever the role or the database has for a default.
+/// The isolation level that the races are decided under, also where the role or the database has another
+/// default.
 const ISOLATION: (&str, &str) = ("default_transaction_isolation", "read committed");
 
 /// A setting that means nothing to PostgreSQL. A connection that has it is one to PostgreSQL itself: a

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::run::Run as _;
 use super::{Store, StoreError, Tx, seconds};
+use crate::domain::policy::KNOWN_FOR;
 
 /// The advisory lock that keeps purging to one instance at a time.
 const PURGE_LOCK: i64 = 0x6261_636b_7075_7267;
@@ -24,6 +25,12 @@ pub enum PurgedTable {
     /// Challenges, with their mails, a day after they expired: until then they help to explain
     /// what happened to a code.
     Challenges,
+    /// Links, with their mails, a day after they expired, and decoys as soon as they were written.
+    Links,
+    /// Notices, a day after nobody wanted them any more. Other mails go with their challenges and links.
+    Notices,
+    /// Enrolments of an authenticator app, a day after no code could confirm them any more.
+    Enrolments,
     /// Sessions that have outlived themselves, or ended a week ago and whose last access token has
     /// expired.
     Sessions,
@@ -33,9 +40,12 @@ pub enum PurgedTable {
 
 impl PurgedTable {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::Attempts,
         Self::Challenges,
+        Self::Links,
+        Self::Notices,
+        Self::Enrolments,
         Self::Sessions,
         Self::KnownNetworks,
     ];
@@ -46,6 +56,9 @@ impl PurgedTable {
         match self {
             Self::Attempts => "attempts",
             Self::Challenges => "challenges",
+            Self::Links => "links",
+            Self::Notices => "outbox",
+            Self::Enrolments => "totp_factors",
             Self::Sessions => "sessions",
             Self::KnownNetworks => "known_networks",
         }
@@ -62,6 +75,9 @@ impl Store {
         let removed = match table {
             PurgedTable::Attempts => tx.purge_attempts(batch).await?,
             PurgedTable::Challenges => tx.purge_challenges(batch).await?,
+            PurgedTable::Links => tx.purge_links(batch).await?,
+            PurgedTable::Notices => tx.purge_notices(batch).await?,
+            PurgedTable::Enrolments => tx.purge_enrolments(batch).await?,
             PurgedTable::Sessions => tx.purge_sessions(batch).await?,
             PurgedTable::KnownNetworks => tx.purge_known_networks(batch).await?,
         };
@@ -126,6 +142,24 @@ impl Store {
 }
 
 impl Tx {
+    async fn purge_enrolments(&mut self, batch: i64) -> Result<u64, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH old AS MATERIALIZED (
+                SELECT totp_id FROM totp_factors
+                 WHERE confirmed_at IS NULL
+                   AND expires_at <= statement_timestamp() - INTERVAL '1 day'
+                 ORDER BY expires_at
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            )
+            DELETE FROM totp_factors AS t USING old WHERE t.totp_id = old.totp_id
+            "#,
+            batch,
+        );
+        self.execute(query).await
+    }
+
     async fn purge_attempts(&mut self, batch: i64) -> Result<u64, StoreError> {
         let query = sqlx::query!(
             r#"
@@ -155,6 +189,51 @@ impl Tx {
                    FOR UPDATE SKIP LOCKED
             )
             DELETE FROM challenges USING old WHERE challenges.challenge_id = old.challenge_id
+            "#,
+            batch,
+        );
+        let done = self.execute(query).await?;
+        Ok(done)
+    }
+
+    async fn purge_links(&mut self, batch: i64) -> Result<u64, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH expired AS MATERIALIZED (
+                SELECT link_id FROM links
+                 WHERE expires_at <= statement_timestamp() - INTERVAL '1 day'
+                 ORDER BY expires_at
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            ), decoys AS MATERIALIZED (
+                SELECT link_id FROM links
+                 WHERE user_id IS NULL AND created_at <= statement_timestamp()
+                 ORDER BY created_at
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            ), old AS MATERIALIZED (
+                SELECT link_id FROM expired UNION SELECT link_id FROM decoys LIMIT $1
+            )
+            DELETE FROM links USING old WHERE links.link_id = old.link_id
+            "#,
+            batch,
+        );
+        let done = self.execute(query).await?;
+        Ok(done)
+    }
+
+    async fn purge_notices(&mut self, batch: i64) -> Result<u64, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH old AS MATERIALIZED (
+                SELECT mail_id FROM outbox
+                 WHERE notice IS NOT NULL
+                   AND expires_at <= statement_timestamp() - INTERVAL '1 day'
+                 ORDER BY expires_at
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            )
+            DELETE FROM outbox USING old WHERE outbox.mail_id = old.mail_id
             "#,
             batch,
         );
@@ -195,7 +274,7 @@ impl Tx {
             r#"
             WITH old AS MATERIALIZED (
                 SELECT ctid FROM known_networks
-                 WHERE last_signin_at <= statement_timestamp() - INTERVAL '30 days'
+                 WHERE last_signin_at <= statement_timestamp() - make_interval(secs => $2)
                  ORDER BY last_signin_at
                  LIMIT $1
                    FOR UPDATE SKIP LOCKED
@@ -203,6 +282,7 @@ impl Tx {
             DELETE FROM known_networks USING old WHERE known_networks.ctid = old.ctid
             "#,
             batch,
+            seconds(KNOWN_FOR),
         );
         let done = self.execute(query).await?;
         Ok(done)

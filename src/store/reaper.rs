@@ -2,7 +2,7 @@
 //!
 //! A commit that waits for a standby or for a disk is left alone: to cancel it would commit it without
 //! the standby. It keeps its place in the pool, and when the wait is over its connection is as good as
-//! before. What waits for a lock is ended by the bounds that PostgreSQL was told. So all that is left
+//! before. A wait for a lock is ended by the bounds that PostgreSQL was told. So all that is left
 //! to find are answers that will never come: of a process that is gone, or that has answered into a
 //! network which has swallowed it.
 //!

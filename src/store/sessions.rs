@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::attempts::Settlement;
 use super::run::{Rows, Run as _};
 use super::{Store, StoreError, Tx, seconds, users};
+use crate::domain::policy::MAX_OTHER_NETWORKS;
 use crate::domain::{
     AttemptInFlight, AuditKind, AuthenticationMethod, AuthenticationMethods, Client, ClientNetwork,
     EmailAddress, EndReason, Generation, KeyId, Outcome, PairKeys, RotationFacts, RotationRule,
@@ -16,9 +17,6 @@ use crate::domain::{
 
 /// Sessions beyond a user's bound that are ended at once.
 const SURPLUS_AT_ONCE: i64 = 20;
-
-/// Networks of a session besides its first that are put on record. Somebody on the move has more.
-const MAX_OTHER_NETWORKS: i32 = 8;
 
 /// How long things live.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +29,7 @@ pub struct SessionLifetimes {
     pub session: Duration,
 }
 
-/// What a refresh token stands for.
+/// The session and generation that a refresh token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionGeneration {
     /// Its session.
@@ -57,14 +55,14 @@ pub struct NewSession<'a> {
     pub client: &'a Client,
 }
 
-/// What a refresh that was not simply granted goes by.
+/// The state that decides a refresh which was not simply granted.
 #[derive(Debug)]
 pub struct SessionState {
-    /// What its current tokens follow from; absent if its user is gone.
+    /// The session that its current tokens follow from; absent if its user is gone.
     pub session: Option<Session>,
-    /// Whose it is.
+    /// Its user.
     pub user_id: UserId,
-    /// What the rotation rule looks at.
+    /// The facts that the rotation rule decides by.
     pub facts: RotationFacts,
     /// The networks that it is known to be used from: the one that opened it first.
     networks: Vec<ClientNetwork>,
@@ -90,6 +88,7 @@ struct StateRow {
     key_id: String,
     refresh_key_id: Option<String>,
     amr: Vec<String>,
+    factor: Option<String>,
     created_at: Timestamp,
     rotated_at: Timestamp,
     grace_from: Timestamp,
@@ -115,6 +114,7 @@ impl TryFrom<StateRow> for SessionState {
             key_id: row.key_id,
             refresh_key_id: row.refresh_key_id,
             amr: row.amr,
+            factor: row.factor,
             created_at: row.created_at,
             rotated_at: row.rotated_at,
             access_expires_at: row.access_expires_at,
@@ -156,11 +156,11 @@ pub struct SessionRecord {
     pub expires_at: Timestamp,
     /// The network that opened it.
     pub network: ClientNetwork,
-    /// What opened it calls itself.
+    /// The `User-Agent` that opened it.
     pub user_agent: Option<String>,
     /// The network that used it last.
     pub last_network: ClientNetwork,
-    /// What used it last calls itself.
+    /// The `User-Agent` that used it last.
     pub last_user_agent: Option<String>,
 }
 
@@ -187,7 +187,7 @@ pub struct SessionHistory {
     pub network: IpNet,
     /// The network that used it last.
     pub last_network: IpNet,
-    /// What used it last calls itself.
+    /// The `User-Agent` that used it last.
     pub last_user_agent: Option<String>,
 }
 
@@ -226,6 +226,7 @@ struct SessionRow {
     key_id: String,
     refresh_key_id: Option<String>,
     amr: Vec<String>,
+    factor: Option<String>,
     created_at: Timestamp,
     rotated_at: Timestamp,
     access_expires_at: Timestamp,
@@ -243,7 +244,7 @@ impl TryFrom<SessionRow> for Session {
             generation: Generation(row.generation),
             key_id: KeyId(row.key_id),
             refresh_key_id: row.refresh_key_id.map(KeyId),
-            methods: methods(&row.amr)?,
+            methods: methods(&row.amr, row.factor.as_deref())?,
             created_at: row.created_at,
             rotated_at: row.rotated_at,
             access_expires_at: row.access_expires_at,
@@ -252,19 +253,20 @@ impl TryFrom<SessionRow> for Session {
     }
 }
 
-fn methods(amr: &[String]) -> Result<AuthenticationMethods, StoreError> {
-    AuthenticationMethods::from_amr(amr).ok_or(StoreError::Unreadable("sessions.amr"))
+fn methods(amr: &[String], factor: Option<&str>) -> Result<AuthenticationMethods, StoreError> {
+    let methods = AuthenticationMethods::from_stored(amr, factor);
+    methods.ok_or(StoreError::Unreadable("sessions.amr"))
 }
 
-/// What a refresh that was not simply granted goes by. The clock is read after the lock was had, since it
-/// may be waited for.
+/// The state that decides a refresh which was not simply granted. The clock is read after the lock is
+/// granted, because the lock may be waited for.
 fn session_state(session_id: SessionId, is_locked: bool) -> impl Rows<StateRow> {
     sqlx::query_as!(
         StateRow,
         r#"
         SELECT s.session_id AS "session_id!", s.user_id AS "user_id!", u.email AS "email?",
                s.generation AS "generation!", s.key_id AS "key_id!", s.refresh_key_id,
-               s.amr AS "amr!", s.created_at AS "created_at!", s.rotated_at AS "rotated_at!",
+               s.amr AS "amr!", s.factor, s.created_at AS "created_at!", s.rotated_at AS "rotated_at!",
                GREATEST(s.rotated_at, s.grace_from) AS "grace_from!",
                s.access_expires_at AS "access_expires_at!",
                s.idle_expires_at AS "idle_expires_at!", s.ended_at IS NOT NULL AS "is_ended!",
@@ -284,7 +286,7 @@ fn session_state(session_id: SessionId, is_locked: bool) -> impl Rows<StateRow> 
     )
 }
 
-/// What a session is advanced with.
+/// The values that a session is advanced with.
 #[derive(Debug, Clone, Copy)]
 pub struct Advance<'a> {
     /// The generation that was presented.
@@ -339,7 +341,7 @@ impl Store {
         row.map(Session::try_from).transpose()
     }
 
-    /// What a refresh that was not simply granted goes by.
+    /// The state that decides a refresh which was not simply granted.
     pub async fn find_session_state(
         &self,
         session_id: SessionId,
@@ -456,7 +458,7 @@ impl Tx {
         keys: &PairKeys,
         lifetimes: &SessionLifetimes,
     ) -> Result<Option<Session>, StoreError> {
-        let amr = new.methods.amr();
+        let (amr, factor) = new.methods.stored();
         let query = sqlx::query_file_as!(
             SessionRow,
             "src/store/sql/open_session.sql",
@@ -476,6 +478,7 @@ impl Tx {
             SigninGrant::SessionOpened.as_str(),
             new.client.request_id.as_str(),
             keys.refresh.as_ref().map(|key| key.0.as_str()),
+            factor,
         );
         let row = self.fetch_optional(query).await?;
         row.map(Session::try_from).transpose()
@@ -543,8 +546,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Lets the grace of a session that this transaction has locked count from later on. What the
-    /// session's tokens follow from stays as it is.
+    /// Lets the grace of a session that this transaction has locked count from a later instant. The
+    /// columns that the session's tokens follow from stay as they are.
     pub async fn extend_grace(
         &mut self,
         session_id: SessionId,
@@ -635,8 +638,8 @@ impl Tx {
         Ok(row.ended.unsigned_abs())
     }
 
-    /// Ends all live sessions of a user, and tells which they were. What an older service issued to
-    /// them ends too.
+    /// Ends all live sessions of a user, and tells which they were. The tokens that an older service
+    /// issued to the user end too.
     pub async fn end_sessions_of(
         &mut self,
         user_id: UserId,
@@ -656,5 +659,50 @@ impl Tx {
         );
         let rows = self.fetch_all(query).await?;
         Ok(rows.into_iter().map(EndedSession::from).collect())
+    }
+
+    /// Ends all live sessions of a user but one, and tells which they were; `None` if that one is not live
+    /// itself, and then the transaction is not to be committed. What an older service issued to them ends too.
+    ///
+    /// The session that goes on is locked with the others, so that nothing ends it meanwhile, and in the
+    /// order in which [`end_sessions_of`](Self::end_sessions_of) locks them.
+    pub async fn end_other_sessions_of(
+        &mut self,
+        user_id: UserId,
+        own: SessionId,
+        reason: EndReason,
+    ) -> Result<Option<Vec<EndedSession>>, StoreError> {
+        self.refuse_legacy_tokens_of(user_id).await?;
+        let query = sqlx::query!(
+            r#"
+            WITH live AS MATERIALIZED (
+                SELECT session_id FROM sessions
+                 WHERE user_id = $1 AND ended_at IS NULL AND expires_at > clock_timestamp()
+                   FOR UPDATE
+            ), ended AS (
+                UPDATE sessions AS s
+                   SET ended_at = clock_timestamp(), end_reason = $3
+                  FROM live
+                 WHERE s.session_id = live.session_id AND live.session_id <> $2
+                RETURNING s.session_id, s.ended_at, s.access_horizon_at
+            )
+            SELECT live.session_id, ended.ended_at AS "ended_at?",
+                   ended.access_horizon_at AS "access_horizon_at?"
+              FROM live LEFT JOIN ended ON ended.session_id = live.session_id
+            "#,
+            user_id.0,
+            own.0,
+            reason.as_str(),
+        );
+        let rows = self.fetch_all(query).await?;
+        let is_live = rows.iter().any(|row| row.session_id == own.0);
+        let ended = rows.into_iter().filter_map(|row| {
+            Some(EndedSession {
+                session_id: SessionId(row.session_id),
+                ended_at: row.ended_at?,
+                horizon: row.access_horizon_at?,
+            })
+        });
+        Ok(is_live.then(|| ended.collect()))
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::{KeyId, KeyPurpose, SigningKeyRecord, Timestamp};
 pub struct NewSigningKey<'a> {
     /// `kid`.
     pub key_id: &'a KeyId,
-    /// What it signs.
+    /// The kind of tokens that it signs.
     pub purpose: KeyPurpose,
     /// `SubjectPublicKeyInfo`, DER.
     pub public_key: &'a [u8],

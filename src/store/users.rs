@@ -1,8 +1,12 @@
 //! The table `users`.
 
+use super::factors::EnrolledFactors;
 use super::run::Run as _;
 use super::{Store, StoreError, Tx};
-use crate::domain::{EmailAddress, PasswordHash, Timestamp, TwoFactor, User, UserId};
+use crate::domain::{
+    EmailAddress, HashKind, NewPasswordHash, PasswordHash, SessionId, Timestamp, TwoFactor, User,
+    UserId,
+};
 
 /// The advisory lock that keeps imports to one at a time.
 const IMPORT_LOCK: i64 = 0x6261_636b_696d_7074;
@@ -14,12 +18,48 @@ pub struct NewUser {
     pub user_id: Option<UserId>,
     /// The address.
     pub email: EmailAddress,
-    /// The password as stored.
-    pub password_hash: PasswordHash,
+    /// The password as stored; `None` for a user who has none yet.
+    pub password_hash: Option<NewPasswordHash>,
     /// Whether signing in takes a code.
     pub two_factor: TwoFactor,
     /// Whether the user is shut out from the start.
     pub is_disabled: bool,
+}
+
+/// How many users have a hash of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashKindCount {
+    /// The kind; `None` where nothing can be checked.
+    pub kind: Option<HashKind>,
+    /// The number of users.
+    pub users: i64,
+    /// The highest number among them.
+    pub last: UserId,
+}
+
+impl NewUser {
+    fn hash(&self) -> Option<&str> {
+        self.password_hash.as_ref().map(|new| new.hash().expose())
+    }
+
+    fn kind(&self) -> Option<&str> {
+        self.password_hash.as_ref().map(|new| new.kind().as_str())
+    }
+}
+
+/// A user as the owner of a live session sees them.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The user's number.
+    pub user_id: UserId,
+    /// The address.
+    pub email: EmailAddress,
+    /// Whether signing in takes a code by mail, where there is no authenticator app.
+    pub two_factor: TwoFactor,
+    /// What is enrolled.
+    pub factors: EnrolledFactors,
+    /// When the session was opened.
+    pub signed_in_at: Timestamp,
 }
 
 pub(super) struct UserRow {
@@ -32,6 +72,7 @@ pub(super) struct UserRow {
     pub(super) created_at: Timestamp,
     pub(super) disabled_at: Option<Timestamp>,
     pub(super) password_changed_at: Option<Timestamp>,
+    pub(super) has_totp: bool,
 }
 
 impl TryFrom<UserRow> for User {
@@ -42,8 +83,8 @@ impl TryFrom<UserRow> for User {
             user_id: UserId(row.user_id),
             email: email(&row.email)?,
             password_hash: row.password_hash.map(PasswordHash::new),
-            two_factor: (row.two_factor.parse())
-                .map_err(|_| StoreError::Unreadable("users.two_factor"))?,
+            two_factor: two_factor(&row.two_factor)?,
+            has_totp: row.has_totp,
             credential_version: row.credential_version,
             second_factor_failures: row.second_factor_failures,
             created_at: row.created_at,
@@ -58,6 +99,11 @@ pub(super) fn email(text: &str) -> Result<EmailAddress, StoreError> {
     EmailAddress::from_stored(text.to_owned()).ok_or(StoreError::Unreadable("users.email"))
 }
 
+fn two_factor(text: &str) -> Result<TwoFactor, StoreError> {
+    let read = text.parse();
+    read.map_err(|_| StoreError::Unreadable("users.two_factor"))
+}
+
 impl Store {
     /// The user with this address.
     pub async fn find_user(&self, email: &EmailAddress) -> Result<Option<User>, StoreError> {
@@ -65,7 +111,10 @@ impl Store {
             UserRow,
             r#"
             SELECT user_id, email, password_hash, two_factor, credential_version,
-                   second_factor_failures, created_at, disabled_at, password_changed_at
+                   second_factor_failures, created_at, disabled_at, password_changed_at,
+                   EXISTS (SELECT FROM totp_factors AS t
+                            WHERE t.user_id = users.user_id AND t.confirmed_at IS NOT NULL)
+                       AS "has_totp!"
               FROM users
              WHERE email = $1
             "#,
@@ -75,13 +124,39 @@ impl Store {
         row.map(User::try_from).transpose()
     }
 
+    /// Which users have an address or a number of these, who are not made yet.
+    pub async fn find_taken(
+        &self,
+        users: &[NewUser],
+    ) -> Result<Vec<(UserId, EmailAddress)>, StoreError> {
+        let ids: Vec<_> = (users.iter())
+            .filter_map(|user| Some(user.user_id?.0))
+            .collect();
+        let emails: Vec<_> = users
+            .iter()
+            .map(|user| user.email.as_str().to_owned())
+            .collect();
+        let query = sqlx::query!(
+            "SELECT user_id, email FROM users WHERE email = ANY($1) OR user_id = ANY($2)",
+            &emails,
+            &ids,
+        );
+        let rows = self.fetch_all(query).await?;
+        rows.iter()
+            .map(|row| Ok((UserId(row.user_id), email(&row.email)?)))
+            .collect()
+    }
+
     /// The user with this number.
     pub async fn find_user_by_id(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
         let query = sqlx::query_as!(
             UserRow,
             r#"
             SELECT user_id, email, password_hash, two_factor, credential_version,
-                   second_factor_failures, created_at, disabled_at, password_changed_at
+                   second_factor_failures, created_at, disabled_at, password_changed_at,
+                   EXISTS (SELECT FROM totp_factors AS t
+                            WHERE t.user_id = users.user_id AND t.confirmed_at IS NOT NULL)
+                       AS "has_totp!"
               FROM users
              WHERE user_id = $1
             "#,
@@ -97,7 +172,10 @@ impl Store {
             UserRow,
             r#"
             SELECT user_id, email, password_hash, two_factor, credential_version,
-                   second_factor_failures, created_at, disabled_at, password_changed_at
+                   second_factor_failures, created_at, disabled_at, password_changed_at,
+                   EXISTS (SELECT FROM totp_factors AS t
+                            WHERE t.user_id = users.user_id AND t.confirmed_at IS NOT NULL)
+                       AS "has_totp!"
               FROM users
              WHERE user_id > $1
              ORDER BY user_id
@@ -110,11 +188,40 @@ impl Store {
         rows.into_iter().map(User::try_from).collect()
     }
 
-    /// Which kinds of password hashes are in use, each told by what stands before the salt; at most
-    /// `count`. By steps through an index, a few for each kind.
-    pub async fn list_hash_kinds(&self, count: i64) -> Result<Vec<String>, StoreError> {
+    /// Which kinds of password hashes are in use, at most `count`. By steps through an index, a few for each kind.
+    pub async fn list_hash_kinds(&self, count: i64) -> Result<Vec<HashKind>, StoreError> {
         let query = sqlx::query_file_scalar!("src/store/sql/list_hash_kinds.sql", count,);
-        self.fetch_all(query).await
+        let kinds = self.fetch_all(query).await?;
+        Ok(kinds.into_iter().map(HashKind::new).collect())
+    }
+
+    /// How many of the `count` users after number `after` have a hash of which kind, and the highest number among
+    /// them. Users without a password, and hashes that nothing can check, are of no kind.
+    pub async fn count_hash_kinds(
+        &self,
+        after: UserId,
+        count: i64,
+    ) -> Result<Vec<HashKindCount>, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            SELECT password_hash_kind, count(*) AS "users!", max(user_id) AS "last!"
+              FROM (SELECT user_id, password_hash_kind
+                      FROM users
+                     WHERE user_id > $1
+                     ORDER BY user_id
+                     LIMIT $2) AS page
+             GROUP BY password_hash_kind
+            "#,
+            after.0,
+            count,
+        );
+        let rows = self.fetch_all(query).await?.into_iter();
+        let counted = rows.map(|row| HashKindCount {
+            kind: row.password_hash_kind.map(HashKind::new),
+            users: row.users,
+            last: UserId(row.last),
+        });
+        Ok(counted.collect())
     }
 
     /// Replaces a hash by one of the same password, unless it was changed since it was read.
@@ -122,16 +229,61 @@ impl Store {
         &self,
         user_id: UserId,
         old: &PasswordHash,
-        new: &PasswordHash,
+        new: &NewPasswordHash,
     ) -> Result<(), StoreError> {
         let query = sqlx::query!(
-            "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2",
+            r#"
+            UPDATE users
+               SET password_hash = $3, password_hash_kind = $4
+             WHERE user_id = $1 AND password_hash = $2
+            "#,
             user_id.0,
             old.expose(),
-            new.expose(),
+            new.hash().expose(),
+            new.kind().as_str(),
         );
         self.execute(query).await?;
         Ok(())
+    }
+
+    /// What a user is told of their account, if the session is live, theirs, and they are not disabled.
+    pub async fn find_account(
+        &self,
+        user_id: UserId,
+        session_id: SessionId,
+    ) -> Result<Option<Account>, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            SELECT u.email, u.two_factor, s.created_at, t.confirmed_at AS "enrolled_at?",
+                   t.last_used_at,
+                   (SELECT count(*) FROM recovery_codes AS r
+                     WHERE r.user_id = u.user_id AND r.used_at IS NULL) AS "recovery_codes_left!"
+              FROM sessions AS s
+              JOIN users AS u ON u.user_id = s.user_id
+              LEFT JOIN totp_factors AS t ON t.user_id = u.user_id AND t.confirmed_at IS NOT NULL
+             WHERE s.session_id = $2
+               AND s.user_id = $1
+               AND s.ended_at IS NULL
+               AND s.expires_at > clock_timestamp()
+               AND u.disabled_at IS NULL
+            "#,
+            user_id.0,
+            session_id.0,
+        );
+        let row = self.fetch_optional(query).await?;
+        row.map(|row| {
+            Ok(Account {
+                user_id,
+                email: email(&row.email)?,
+                two_factor: two_factor(&row.two_factor)?,
+                factors: EnrolledFactors {
+                    totp: row.enrolled_at.map(|at| (at, row.last_used_at)),
+                    recovery_codes_left: row.recovery_codes_left,
+                },
+                signed_in_at: row.created_at,
+            })
+        })
+        .transpose()
     }
 
     /// The address of a user, if the older service's tokens with this number are theirs and they may
@@ -172,15 +324,17 @@ impl Tx {
     pub async fn insert_user(&mut self, user: &NewUser) -> Result<UserId, StoreError> {
         let query = sqlx::query_scalar!(
             r#"
-            INSERT INTO users (user_id, email, password_hash, two_factor, disabled_at,
-                               password_changed_at)
+            INSERT INTO users (user_id, email, password_hash, password_hash_kind, two_factor,
+                               disabled_at, password_changed_at)
             VALUES (COALESCE($1, nextval(pg_get_serial_sequence('users', 'user_id'))),
-                    $2, $3, $4, CASE WHEN $5 THEN clock_timestamp() END, clock_timestamp())
+                    $2, $3::TEXT, $4, $5, CASE WHEN $6 THEN clock_timestamp() END,
+                    CASE WHEN $3::TEXT IS NOT NULL THEN clock_timestamp() END)
             RETURNING user_id
             "#,
             user.user_id.map(|id| id.0),
             user.email.as_str(),
-            user.password_hash.expose(),
+            user.hash(),
+            user.kind(),
             user.two_factor.as_str(),
             user.is_disabled,
         );
@@ -213,29 +367,31 @@ impl Tx {
             .iter()
             .map(|user| user.email.as_str().to_owned())
             .collect();
-        let hashes: Vec<_> = (users.iter())
-            .map(|user| user.password_hash.expose().to_owned())
-            .collect();
+        let hashes: Vec<_> = users.iter().map(NewUser::hash).collect();
+        let kinds: Vec<_> = users.iter().map(NewUser::kind).collect();
         let factors: Vec<_> = (users.iter())
             .map(|user| user.two_factor.as_str().to_owned())
             .collect();
         let disabled: Vec<_> = users.iter().map(|user| user.is_disabled).collect();
         let query = sqlx::query!(
             r#"
-            INSERT INTO users (user_id, email, password_hash, two_factor, disabled_at,
-                               password_changed_at, takes_legacy_tokens)
+            INSERT INTO users (user_id, email, password_hash, password_hash_kind, two_factor,
+                               disabled_at, password_changed_at, takes_legacy_tokens)
             SELECT COALESCE(n.user_id, nextval(pg_get_serial_sequence('users', 'user_id'))),
-                   n.email, n.password_hash, n.two_factor,
-                   CASE WHEN n.is_disabled THEN clock_timestamp() END, clock_timestamp(),
+                   n.email, n.password_hash, n.kind, n.two_factor,
+                   CASE WHEN n.is_disabled THEN clock_timestamp() END,
+                   CASE WHEN n.password_hash IS NOT NULL THEN clock_timestamp() END,
                    n.user_id IS NOT NULL
-              FROM UNNEST($1::BIGINT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::BOOLEAN[])
-                   AS n (user_id, email, password_hash, two_factor, is_disabled)
+              FROM UNNEST($1::BIGINT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[],
+                          $6::BOOLEAN[])
+                   AS n (user_id, email, password_hash, kind, two_factor, is_disabled)
             ON CONFLICT DO NOTHING
             RETURNING user_id, email
             "#,
             &ids as &[Option<i64>],
             &emails,
-            &hashes,
+            &hashes as &[Option<&str>],
+            &kinds as &[Option<&str>],
             &factors,
             &disabled,
         );
@@ -264,21 +420,71 @@ impl Tx {
     pub async fn change_password(
         &mut self,
         user_id: UserId,
-        hash: &PasswordHash,
+        hash: &NewPasswordHash,
     ) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
             UPDATE users
                SET password_hash = $2,
+                   password_hash_kind = $3,
                    password_changed_at = clock_timestamp(),
                    credential_version = credential_version + 1
              WHERE user_id = $1
             "#,
             user_id.0,
-            hash.expose(),
+            hash.hash().expose(),
+            hash.kind().as_str(),
         );
         self.execute(query).await?;
         Ok(())
+    }
+
+    /// Sets a password in place of the one that was read with a version of the credentials, unless the user
+    /// was disabled. Of any number of callers with the same version one does. Voids what was begun with the
+    /// one before.
+    pub async fn replace_password(
+        &mut self,
+        user_id: UserId,
+        read_version: i32,
+        hash: &NewPasswordHash,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE users
+               SET password_hash = $3,
+                   password_hash_kind = $4,
+                   password_changed_at = clock_timestamp(),
+                   credential_version = credential_version + 1
+             WHERE user_id = $1 AND credential_version = $2 AND disabled_at IS NULL
+            "#,
+            user_id.0,
+            read_version,
+            hash.hash().expose(),
+            hash.kind().as_str(),
+        );
+        Ok(self.execute(query).await? > 0)
+    }
+
+    /// Gives a user another address, and voids what was begun with the one before; `false` if the user
+    /// does not have the one before any more. An address that is taken violates `users_email_key`.
+    pub async fn change_email(
+        &mut self,
+        user_id: UserId,
+        old: &EmailAddress,
+        new: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            UPDATE users
+               SET email = $3,
+                   credential_version = credential_version + 1
+             WHERE user_id = $1 AND email = $2
+            "#,
+            user_id.0,
+            old.as_str(),
+            new.as_str(),
+        );
+        Ok(self.execute(query).await? > 0)
     }
 
     /// Sets the second factor.

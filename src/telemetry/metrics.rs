@@ -141,14 +141,16 @@ catalogue! {
     Counter HASHING_REFUSALS = "backoffice_auth_hashing_refusals_total" [];
     /// Time that computing a password hash took, waiting not included.
     Histogram HASHING_DURATION = "backoffice_auth_hashing_duration_seconds" [];
+    /// Time after which a refused sign-in is answered because hashes of other kinds are in use; 0 if none are.
+    Gauge REFUSAL_DELAY = "backoffice_auth_refusal_delay_seconds" [];
 
     /// Code mails that wait to leave, over all instances.
     Gauge OUTBOX_WAITING = "backoffice_auth_outbox_waiting" [];
-    /// Time since the sign-in of the oldest code mail that waits; 0 if none does.
+    /// Time since the oldest mail that waits was asked for; 0 if none does.
     Gauge OUTBOX_OLDEST = "backoffice_auth_outbox_oldest_age_seconds" [];
-    /// Attempts of this instance to send a code mail, by outcome: `sent`, `postponed` after a failure that may pass, `refused` for good, `unclear` where the relay had all of it and did not answer, `expired` unsent.
+    /// Attempts of this instance to send a mail, by outcome: `sent`, `postponed` after a failure that may pass, `refused` for good, `unclear` where the relay had all of it and did not answer, `expired` unsent.
     Counter MAILS = "backoffice_auth_mails_total" ["outcome"];
-    /// Time that an attempt to send a code mail took.
+    /// Time that an attempt to send a mail took.
     Histogram MAIL_DURATION = "backoffice_auth_mail_duration_seconds" [];
 
     /// Age of this instance's view of ended sessions. Past 2 s every token check asks the database.

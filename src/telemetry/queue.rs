@@ -220,7 +220,7 @@ mod tests {
         }
         queue.finish();
         let written: usize = take.try_iter().map(|piece| piece.len()).sum();
-        // What was in the thread's hands already, besides what waited.
+        // The lines in the thread's hands, besides those that waited.
         assert!((ROOM..2 * ROOM).contains(&written), "{written}");
         assert_eq!(written % line.len(), 0);
     }

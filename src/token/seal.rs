@@ -1,17 +1,12 @@
 //! The seal of private keys in the database: AES-256-GCM under a key derived from the master key.
 
-use std::fmt;
-use std::sync::Arc;
-
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
-use crate::domain::{KeyId, MasterKey, Purpose};
+use crate::domain::{KeyId, MasterKey, Purpose, Seal};
 
-/// Seals and unseals private keys. The key's id is authenticated with it, so that a sealed key
-/// cannot be moved to another row.
-#[derive(Clone)]
-pub struct Sealer(Arc<RandomizedNonceKey>);
+/// Seals and unseals private keys. The key's id is authenticated with it.
+#[derive(Debug, Clone)]
+pub struct Sealer(Seal);
 
 /// The seal does not open: another master key, or a row that was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,46 +20,19 @@ impl Sealer {
     /// The sealer of a master key.
     #[must_use]
     pub fn new(master_key: &MasterKey) -> Self {
-        let key = master_key.derive(Purpose::SealSigningKeys);
-        let key = RandomizedNonceKey::new(&AES_256_GCM, key.expose());
-        Self(Arc::new(key.expect("the key has 32 bytes")))
+        Self(Seal::new(&master_key.derive(Purpose::SealSigningKeys)))
     }
 
-    /// Seals: a random nonce, then the ciphertext with its tag.
-    ///
-    /// # Panics
-    /// If the operating system has no randomness to give.
+    /// Seals a private key.
     #[must_use]
     pub fn seal(&self, key_id: &KeyId, private_key: &[u8]) -> Vec<u8> {
-        let mut sealed = private_key.to_vec();
-        let nonce = self
-            .0
-            .seal_in_place_append_tag(Aad::from(key_id.0.as_bytes()), &mut sealed)
-            .expect("the operating system gives randomness");
-        let mut out = nonce.as_ref().to_vec();
-        out.append(&mut sealed);
-        out
+        self.0.seal(key_id.0.as_bytes(), private_key)
     }
 
     /// Opens what [`Sealer::seal`] made.
     pub fn unseal(&self, key_id: &KeyId, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
-        let refuse = || UnsealError(key_id.clone());
-        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or_else(refuse)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| refuse())?;
-        let mut opened = Zeroizing::new(sealed.to_vec());
-        let length = self
-            .0
-            .open_in_place(nonce, Aad::from(key_id.0.as_bytes()), &mut opened)
-            .map_err(|_| refuse())?
-            .len();
-        opened.truncate(length);
-        Ok(opened)
-    }
-}
-
-impl fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sealer(…)")
+        let opened = self.0.open(key_id.0.as_bytes(), sealed);
+        opened.ok_or_else(|| UnsealError(key_id.clone()))
     }
 }
 

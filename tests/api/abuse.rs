@@ -23,12 +23,12 @@ const SIGNIN: &str = "POST /api/v2/signin HTTP/1.1\r\nHost: x\r\n";
 const KEYS: &str = "GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n";
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// What came back on a connection until the server closed it.
+/// The answers on a connection until the server closed it.
 #[derive(Debug)]
 struct Said {
     /// The final answers' statuses.
     statuses: Vec<u16>,
-    /// What was no answer in HTTP/1.
+    /// Bytes that were no answer in HTTP/1.
     rest: Vec<u8>,
 }
 
@@ -407,7 +407,7 @@ async fn whoever_does_not_read_the_answer_is_cut_and_holds_up_nobody() {
     })
     .await;
     for mut stream in deaf {
-        // What the system had taken over from the server arrives, and then no more.
+        // The bytes that the system had taken over from the server arrive, and then no more.
         let mut arrived = Vec::new();
         let _ = soon("the cut", stream.read_to_end(&mut arrived)).await;
         assert!(arrived.len() < 10_000_000, "{}", arrived.len());
@@ -576,7 +576,7 @@ const BELIEVED: [&str; 18] = [
     "x-azure-clientip",
 ];
 
-/// What such a header could say: addresses in all spellings, names of requests, and anything.
+/// Values of such a header: addresses in all spellings, names of requests, and anything.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<std::net::Ipv4Addr>().prop_map(|ip| ip.to_string()),

@@ -150,7 +150,7 @@ impl Subject {
         user.execute(sql).await.unwrap();
     }
 
-    /// What the rule decides, and whether the statement moves the session on.
+    /// The decision of the rule, and whether the statement moves the session on.
     async fn is_decided(&self, store: &Store, row: &Row) -> (Rotation, bool) {
         let session_id = SessionId(self.session_id);
         let state = store.find_session_state(session_id).await.unwrap().unwrap();
@@ -192,7 +192,7 @@ async fn a_session_is_moved_on_by_its_statement_just_where_the_rule_says_so() {
     assert!((10..CASES - 10).contains(&moved_on), "{moved_on}");
 }
 
-/// What a limit's row holds: ages in seconds, and of what is in flight less than zero for the future.
+/// The content of a limit's row: ages in seconds, and of attempts in flight less than zero for the future.
 #[derive(Debug, Clone)]
 struct Counted {
     hits: Vec<f64>,

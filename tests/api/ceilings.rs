@@ -278,7 +278,7 @@ async fn past_the_ceiling_a_network_that_is_known_gets_one_answer_whoever_has_an
         app.audit().await,
         ["signin refused limited_signin_failures"; 3]
     );
-    // What was let past the ceiling is counted by the other limits as ever.
+    // An attempt that was let past the ceiling is counted by the other limits as ever.
     let others = "SELECT sum(cardinality(hits))::BIGINT FROM attempts
                    WHERE scope = 'signin_network' AND cardinality(hits) = 3 AND in_flight = '{}'";
     assert_eq!(app.count(others).await, 3);
@@ -337,13 +337,13 @@ async fn a_refusal_by_a_block_costs_no_hash_and_looks_nobody_up() {
         alice.confirm("not ours", "123456").await;
         from_the_crowd(&format!("u{n}@example.com")).signin().await;
     }
-    // Whoever reads this user is answered 500; a password is hashed only after its user was read.
+    // A request that reads this user is answered 500; a password is hashed only after its user was read.
     app.execute("ALTER TABLE users DROP CONSTRAINT users_two_factor_known")
         .await;
     app.execute("UPDATE users SET two_factor = 'unreadable'")
         .await;
     alice.elsewhere().signin().await.problem(500, "internal");
-    // Whoever looks into one of these waits until the database's deadline, and is answered 503.
+    // A request that reads one of these waits until the database's deadline, and is answered 503.
     let lock = app
         .hold("LOCK TABLE sessions, challenges, known_networks")
         .await;

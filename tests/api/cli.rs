@@ -113,9 +113,14 @@ async fn a_taken_address_and_an_unknown_user_are_refused() {
     let line = "user create ALICE@example.com --password-stdin";
     let run = program.run_with_input(line, PASSWORD).await;
     assert_eq!(run.refused(), "a user with this address exists already");
+    create(&program, "bob@example.com").await;
+    let line = "user email bob@example.com alice@example.com";
+    let run = program.run(line).await;
+    assert_eq!(run.refused(), "a user with this address exists already");
     for command in [
         "show",
         "password",
+        "email",
         "two-factor",
         "disable",
         "enable",
@@ -126,6 +131,7 @@ async fn a_taken_address_and_an_unknown_user_are_refused() {
     ] {
         let more = match command {
             "two-factor" => " off",
+            "email" => " somebody@example.com",
             "password" => " --password-stdin",
             _ => "",
         };
@@ -170,6 +176,7 @@ async fn users_are_listed_and_shown() {
         "createdAt",
         "disabledAt",
         "passwordChangedAt",
+        "totp",
     ];
     assert_keys(&shown, &names);
     assert_eq!(shown["id"], created["id"]);

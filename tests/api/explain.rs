@@ -13,7 +13,7 @@ fn program(app: &TestApp, settings: &[(&str, &str)]) -> Program {
     Program::on(app.database_url(), settings)
 }
 
-/// What is told of a person or a request, for programs.
+/// The explanation of a person or a request, for programs.
 async fn explained(app: &TestApp, subject: &str) -> Value {
     explained_by(&program(app, &[]), subject).await
 }

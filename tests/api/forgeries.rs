@@ -38,7 +38,7 @@ fn rsa(key: &KeyPair, padding: &'static dyn RsaEncoding, signed: &str) -> Vec<u8
     signature
 }
 
-/// Who forges: with a key that the server trusts, and another that it does not.
+/// A forger, with a key that the server trusts and another that it does not.
 struct Forger {
     trusted: KeyPair,
     foreign: KeyPair,
@@ -131,7 +131,7 @@ fn doubled(object: &Value, member: &str) -> String {
 /// The forgeries of one token.
 struct Forgeries<'a> {
     forger: &'a Forger,
-    /// What the good token says.
+    /// The header of the good token.
     header: Value,
     claims: Value,
     made: Vec<(String, String)>,
@@ -879,7 +879,7 @@ async fn every_forged_refresh_token_is_refused_with_the_one_answer() {
     assert_eq!(Place::Refresh.show(&app, &good).await.unwrap().status, 200);
 }
 
-/// What a header says beyond `alg`, `typ` and `kid` is not read (RFC 7515, section 4), but for `crit`.
+/// Header fields beyond `alg`, `typ` and `kid` are not read (RFC 7515, section 4), but for `crit`.
 #[tokio::test]
 async fn what_is_not_read_of_a_token_neither_helps_nor_harms_it() {
     let (app, forger, pair) = deceived(KeyPurpose::Access).await;

@@ -438,7 +438,7 @@ async fn the_master_key_is_changed_while_the_server_runs_and_nobody_is_signed_ou
         app.audit().await
     );
 
-    // What runs goes on, what starts needs the new one.
+    // A running instance goes on; one that starts needs the new key.
     let second = alice.refresh(&first.refresh).await.pair();
     session(&alice, &app, &second.access).await.ok();
     let with_old = app.try_second_instance(&[]).await.err().unwrap();
@@ -642,7 +642,7 @@ async fn a_key_that_may_be_new_is_no_verdict_while_the_keys_cannot_be_read() {
         .refresh(&under_no_key(&pair.refresh, 60))
         .await
         .problem(503, "unavailable");
-    // What is older than the last reading was decided then, and what is known needs no reading.
+    // A key older than the last reading was decided on then, and a known one needs no reading.
     session(&alice, &app, &under_no_key(&pair.access, -60))
         .await
         .problem(401, "invalid_access_token");

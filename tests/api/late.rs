@@ -6,8 +6,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::support::{Answer, PASSWORD, Person, TestApp, other_than, secs, until};
 
-/// What counts, what is in flight, and the blocks that are on. A mail that was put into the outbox leaves,
-/// so it counts.
+/// The attempts that count, those in flight, and the blocks that are on. A mail that was put into the
+/// outbox leaves, so it counts.
 const COUNTED: &str = "SELECT COALESCE(sum(cardinality(hits) + cardinality(in_flight)), 0)::BIGINT
                             + count(*) FILTER (WHERE blocked_until > clock_timestamp())
                          FROM attempts WHERE scope <> 'mail'";
@@ -134,6 +134,23 @@ async fn an_outcome_that_is_committed_too_late_counts_for_nothing() {
         let lock = app.hold("LOCK TABLE audit_events").await;
         stall.catch(lock, person.signin_with(password)).await;
     }
+}
+
+/// Red when neither `settle_change` nor `commit_attempts` takes attempts back: what the change took still counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_password_that_is_committed_too_late_counts_for_nothing_and_is_told_by_mail() {
+    let stall = Stall::with(&[]).await;
+    let app = &stall.app;
+    let (alice, pair) = app.signed_in("alice@example.com").await;
+    app.execute("DELETE FROM attempts").await;
+    for current in ["wrong", PASSWORD] {
+        let lock = app.hold("LOCK TABLE audit_events").await;
+        let change = alice.change_password(&pair.access, current, "another-anvil-68");
+        stall.catch(lock, change).await;
+    }
+    // Nothing calls a commit back, so its owner has to hear of it.
+    app.mail_for("alice@example.com").await;
+    alice.signin_with("another-anvil-68").await.pair();
 }
 
 /// Red without `undo_block`.

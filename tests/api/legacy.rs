@@ -210,7 +210,7 @@ async fn a_token_of_the_older_service_is_refused_for_any_flaw_under_a_signature_
         ("sub", json!("4712")),
         ("sub", json!("04711")),
         ("exp", json!(now() - 1)),
-        // What lives longer than the older service's access tokens is one of its refresh tokens.
+        // A token that lives longer than the older service's access tokens is one of its refresh tokens.
         ("exp", json!(issued + LIFE + 1)),
         ("exp", json!(i64::MAX)),
     ] {

@@ -338,7 +338,7 @@ mod signin {
     async fn an_account_has_a_ceiling_of_failures_over_all_networks() {
         let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "6")]).await;
         let alice = app.user("alice@example.com").await;
-        // What succeeds is no failure.
+        // A success is no failure.
         for _ in 0..4 {
             alice.elsewhere().signin().await.pair();
         }
@@ -467,7 +467,7 @@ mod confirm {
         assert_eq!(alice.confirm(&unknown, "123456").await.limited(), 300);
         let there = alice.elsewhere().confirm(&unknown, "123456").await;
         there.problem(401, "invalid_two_factor");
-        // What is a challenge counts for its user alone.
+        // A challenge that exists counts for its user alone.
         alice.confirm(&token, &code).await.pair();
     }
 
@@ -659,7 +659,7 @@ mod refresh {
         }
         assert_eq!(alice.refresh("x").await.limited(), 300);
         alice.elsewhere().fails_to_refresh("x").await;
-        // What is ours counts for its session alone.
+        // A token of ours counts for its session alone.
         alice.refresh(&pair.refresh).await.pair();
     }
 

@@ -243,7 +243,7 @@ async fn a_lower_level_says_more_of_a_request() {
         .await;
     for target in [
         "sqlx::query",
-        "backoffice_auth::auth::signin",
+        "backoffice_auth::auth::password_attempt",
         "backoffice_auth::password::workers",
     ] {
         assert!(

@@ -390,7 +390,7 @@ async fn a_mail_that_waits_for_the_relay_while_its_code_dies_is_not_handed_over(
         assert_eq!(app.execute(death).await, 1);
         let mailbox = app.mailbox().clone();
         mailbox.set_behaviour(Behaviour::Accept);
-        // Whoever stops lets the mails on the way arrive.
+        // An instance that stops lets the mails on the way arrive.
         app.stop().await;
         assert!(mailbox.mails_to(ALICE).is_empty(), "{death}");
     }
@@ -404,7 +404,7 @@ async fn overdue_mails_are_given_up_in_batches_by_one_instance_at_a_time() {
         let alice = app.user_with_code(&format!("alice{n}@example.com")).await;
         alice.challenge().await;
     }
-    // What is on its way is not given up yet.
+    // A mail on its way is not given up yet.
     until("all were put off", async || {
         let all = "SELECT count(*) FROM outbox WHERE attempts > 0 AND leased_until IS NULL";
         app.count(all).await == 3
@@ -412,7 +412,7 @@ async fn overdue_mails_are_given_up_in_batches_by_one_instance_at_a_time() {
     .await;
     app.age_challenges(secs(600)).await;
     let (one, store) = (app.store().await, app.store().await);
-    // What keeps purging to one instance, held by somebody else.
+    // The lock that keeps purging to one instance, held by another one.
     let other = app
         .hold("SELECT pg_advisory_xact_lock(x'6261636b70757267'::BIGINT)")
         .await;

@@ -12,6 +12,7 @@
 mod support;
 
 mod abuse;
+mod account;
 mod agreement;
 mod ceilings;
 mod cli;
@@ -19,6 +20,7 @@ mod confirm;
 mod connections;
 mod doctor;
 mod explain;
+mod factors;
 mod feed;
 mod forgeries;
 mod grace;
@@ -28,9 +30,11 @@ mod late;
 mod legacy;
 mod lifecycle;
 mod limits;
+mod links;
 mod log;
 mod mail;
 mod metrics;
+mod notices;
 mod operators;
 mod outage;
 mod page;

@@ -1,4 +1,4 @@
-//! What operators do to users, and what becomes of their sessions.
+//! The acts of operators on users, and the ends of their sessions.
 
 use backoffice_auth::domain::{EmailAddress, PlainPassword, TwoFactor};
 
@@ -75,7 +75,7 @@ async fn deleting_a_user_ends_their_sessions_and_frees_the_address() {
     person.signin().await.problem(401, "invalid_credentials");
     assert_untouched(&bob, &his).await;
 
-    // Whoever gets the address next gets none of the old sessions with it.
+    // The next user with the address gets none of the old sessions.
     let heir = app.user(ALICE).await;
     heir.signin().await.pair();
     for pair in &pairs {

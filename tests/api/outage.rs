@@ -47,7 +47,7 @@ async fn without_a_database_every_method_is_503_and_all_recovers_by_itself() {
             answer.problem(503, "unavailable");
         }
     }
-    // What needs no database is answered as ever.
+    // Requests that need no database are answered as ever.
     let bad = json!({"email": "alice@example.com"});
     app.post("/api/v2/signin", &alice.network, &bad)
         .await
@@ -131,7 +131,7 @@ async fn a_database_that_does_not_answer_is_503_until_it_does() {
     alice.signin().await.pair();
 }
 
-/// What readiness answers, and its word.
+/// The status of readiness, and its word.
 async fn readiness(app: &TestApp) -> (u16, String) {
     let url = format!("http://{}/health/ready", app.management_addr());
     let answer = soon("a probe's answer", reqwest::get(url)).await.unwrap();

@@ -1,7 +1,7 @@
 //! Every compare-and-set of the database, raced.
 //!
 //! The requests of a race have arrived at two instances but for their last byte; the last bytes are
-//! sent together. What has no route of its own is called on two connections of its own at the same
+//! sent together. An act without a route is called on two connections of its own at the same
 //! instant. Each race is run [`ROUNDS`] times with exact counts, and each was seen to fail with its
 //! guard taken out of the statement; the line above a test says which guard, and what happened then.
 //! Races for limits are in `limits.rs`.
@@ -14,8 +14,8 @@ use backoffice_auth::admin::{Activation, Admin, ImportError, KeyChangeError, Use
 use backoffice_auth::auth::SigningKeys;
 use backoffice_auth::config::Config;
 use backoffice_auth::domain::{
-    ChallengeId, ClientNetwork, CodeNonce, EmailAddress, KeyId, OneTimeCode, PasswordHash,
-    PlainPassword, Purpose, TwoFactor, UserId,
+    ChallengeId, ClientNetwork, CodeNonce, EmailAddress, HashKind, KeyId, MailKind,
+    NewPasswordHash, OneTimeCode, PasswordHash, PlainPassword, Purpose, TwoFactor, UserId,
 };
 use backoffice_auth::store::{Due, DueMail, NewChallenge, NewUser, PurgedTable, Store};
 use base64::Engine as _;
@@ -80,11 +80,23 @@ fn bearing(method: &str, path: &str, pair: &Pair, network: &str) -> Vec<u8> {
     request(method, path, &headers, b"")
 }
 
+/// A change of password with the access token of a pair.
+fn change_password(pair: &Pair, new: &str, network: &str) -> Vec<u8> {
+    let bearer = format!("Bearer {}", pair.access);
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("X-Forwarded-For", network),
+    ];
+    let body = json!({"currentPassword": PASSWORD, "newPassword": new}).to_string();
+    post("/api/v2/me/password", &headers, body.as_bytes())
+}
+
 /// The database of two servers with as little in the way as can be.
 async fn two() -> (TestApp, TestApp) {
     let app = TestApp::with(&[
         ("limits.signin.attempts", "1000"),
         ("limits.signin_network_per_minute", "100000"),
+        ("limits.account.attempts", "1000"),
         ("limits.confirm.attempts", "1000"),
         ("limits.refresh.attempts", "1000"),
         ("limits.mails_per_account", "1000"),
@@ -211,6 +223,117 @@ async fn of_operators_who_sign_somebody_out_at_once_each_session_is_ended_by_one
         )
         .await;
         assert_eq!(ended.into_iter().map(Result::unwrap).sum::<usize>(), 3);
+    }
+}
+
+/// Red without `FOR UPDATE` in `end_other_sessions_of`: each ends the other, and nobody is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_sessions_that_end_each_other_at_once_one_stays() {
+    let (app, other) = two().await;
+    for _ in 0..ROUNDS {
+        let (alice, one) = app.signed_in(ALICE).await;
+        let two = alice.signin().await.pair();
+        let mut held = Vec::new();
+        for pair in [&one, &two] {
+            let path = "/api/v2/sessions?others=true";
+            let end = bearing("DELETE", path, pair, &alice.network);
+            held.extend(hold(&[&app, &other], &end, 2).await);
+        }
+        let answers = race(held).await;
+        for refused in answers.iter().filter(|answer| answer.status != 204) {
+            refused.problem(401, "invalid_access_token");
+        }
+        let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+        assert_eq!(app.count(live).await, 1);
+        app.execute("DELETE FROM users").await;
+        app.execute("DELETE FROM sessions").await;
+    }
+}
+
+/// Red without `credential_version = $2` in `replace_password`: several are told that their password counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_changes_of_a_password_at_once_one_counts() {
+    let (app, other) = two().await;
+    for round in 1..=ROUNDS {
+        let (alice, pair) = app.signed_in(ALICE).await;
+        let mut held = Vec::new();
+        for n in 0..6 {
+            let change = change_password(&pair, &format!("new-anvil-{n}"), &alice.network);
+            held.extend(hold(&[[&app, &other][n % 2]], &change, 1).await);
+        }
+        let answers = race(held).await;
+        let winners: Vec<_> = (0..6).filter(|n| answers[*n].status == 204).collect();
+        assert_eq!(winners.len(), 1);
+        for refused in answers.iter().filter(|answer| answer.status != 204) {
+            refused.problem(403, "wrong_password");
+        }
+        let password = format!("new-anvil-{}", winners[0]);
+        alice.signin_with(&password).await.pair();
+        alice.refresh(&pair.refresh).await.pair();
+        let line = "account granted password_changed";
+        assert_eq!(app.recorded(line).await, round);
+        app.execute("DELETE FROM users").await;
+    }
+}
+
+/// Red without `s.ended_at IS NULL` in `advance!`: a session of the old password goes on. Red where a change
+/// ends the session that asks, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_change_of_password_ends_the_sessions_that_are_refreshed_meanwhile_but_its_own() {
+    let (app, other) = two().await;
+    for _ in 0..ROUNDS {
+        let (alice, own) = app.signed_in(ALICE).await;
+        let theirs = alice.signin().await.pair();
+        let mut held = hold(&[&app, &other], &refresh(&theirs, &alice.network), 4).await;
+        held.extend(hold(&[&other], &refresh(&own, &alice.network), 2).await);
+        let change = change_password(&own, "new-anvil-1", &alice.network);
+        held.extend(hold(&[&app], &change, 1).await);
+        let answers = race(held).await;
+        assert_eq!(answers[6].status, 204);
+        let mut pairs = vec![theirs];
+        for answer in &answers[..4] {
+            match answer.status {
+                200 => pairs.push(answer.pair()),
+                _ => drop(answer.problem(401, "invalid_refresh_token")),
+            }
+        }
+        let next = [answers[4].pair(), answers[5].pair()];
+        assert_eq!(next[0].body, next[1].body);
+        assert_all_dead(&alice, &pairs).await;
+        alice.refresh(&next[0].refresh).await.pair();
+        app.execute("DELETE FROM users").await;
+    }
+}
+
+/// Red without the guards of `replace_password` and the look at the session that asks, all together: whoever
+/// was disabled has another password.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_change_of_password_and_a_disabling_come_one_after_the_other() {
+    let (app, other) = two().await;
+    let admin = operator(&app).await;
+    for _ in 0..ROUNDS {
+        let (alice, own) = app.signed_in(ALICE).await;
+        let change = change_password(&own, "new-anvil-1", &alice.network);
+        let held = hold(&[&app, &other], &change, 2).await;
+        let (answers, ()) = tokio::join!(race(held), Blow::Disable.fall(&app, &admin));
+        assert_all_dead(&alice, &[own]).await;
+        let is_changed = with_status(&answers, 204) == 1;
+        for refused in answers.iter().filter(|answer| answer.status != 204) {
+            let code = match refused.status {
+                401 => "invalid_access_token",
+                _ => "wrong_password",
+            };
+            refused.problem(refused.status, code);
+        }
+        admin.enable_user(&OPERATOR, &self::alice()).await.unwrap();
+        let (good, bad) = if is_changed {
+            ("new-anvil-1", PASSWORD)
+        } else {
+            (PASSWORD, "new-anvil-1")
+        };
+        alice.signin_with(good).await.pair();
+        alice.fails_to_signin_with(bad).await;
+        app.execute("DELETE FROM users").await;
     }
 }
 
@@ -353,7 +476,7 @@ async fn of_forty_guesses_at_once_at_four_challenges_exactly_so_many_are_looked_
 
 // Sign-ins against operators
 
-/// What an operator does to a user who is signing in.
+/// The act of an operator on a user who is signing in.
 #[derive(Debug, Clone, Copy)]
 enum Blow {
     Disable,
@@ -379,7 +502,7 @@ impl Blow {
     }
 }
 
-/// What a user does when the blow falls.
+/// The request of a user when the blow falls.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     Signin,
@@ -387,7 +510,7 @@ enum Way {
     Refresh,
 }
 
-/// Races a way in against every blow. Whatever was answered, nothing works once the blow has fallen.
+/// Races a way in against every blow. Nothing works once the blow has fallen, for any answer.
 async fn race_against_operators(way: Way) {
     let (app, other) = two().await;
     let admin = operator(&app).await;
@@ -576,17 +699,19 @@ impl Idle {
 
 // Users
 
-/// What an operator uses, on a connection of their own.
+/// The use cases of an operator, on a connection of their own.
 async fn operator(app: &TestApp) -> Admin {
     Admin::new(app.store().await, &app.config)
 }
 
 /// A hash that is none of anybody's password.
-fn hash(text: &str) -> PasswordHash {
-    let salt = BASE64_STANDARD.encode(text).replace('=', "");
-    PasswordHash::new(format!(
-        "$argon2id$v=19$m=64,t=1,p=1${salt}$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-    ))
+fn hash(text: &str) -> NewPasswordHash {
+    let (kind, salt) = (
+        "$argon2id$v=19$m=64,t=1,p=1",
+        BASE64_STANDARD.encode(text).replace('=', ""),
+    );
+    let hash = format!("{kind}${salt}$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    NewPasswordHash::new(PasswordHash::new(hash), HashKind::new(kind.to_owned()))
 }
 
 /// Red without `users_email_key`: several users with one address.
@@ -624,27 +749,38 @@ async fn of_files_with_the_same_people_that_are_imported_at_once_one_gets_in_who
         let there: Vec<NewUser> = (0..200).map(|n| new_user(round * 1_000 + n)).collect();
         let back: Vec<NewUser> = there.iter().rev().cloned().collect();
         let (one, other) = tokio::join!(
-            admins[0].import_users(&OPERATOR, &there),
-            admins[1].import_users(&OPERATOR, &back)
+            import_whole(&admins[0], &there),
+            import_whole(&admins[1], &back)
         );
+        // Of those who clash none is made, and another import is told of.
         let made = [&one, &other]
-            .iter()
-            .filter(|result| result.is_ok())
-            .count();
-        assert_eq!(made, 1, "{one:?} {other:?}");
-        let refusal = one.err().or(other.err()).unwrap();
-        let is_told = matches!(refusal, ImportError::Taken { .. } | ImportError::Busy);
-        assert!(is_told, "{refusal:?}");
+            .into_iter()
+            .filter(|result| matches!(result, Ok(true)));
+        assert_eq!(made.count(), 1, "{one:?} {other:?}");
+        for error in [one, other].into_iter().filter_map(Result::err) {
+            assert!(matches!(error, ImportError::Busy), "{error:?}");
+        }
         let count = idle.count("SELECT count(*) FROM users").await;
         assert_eq!(count, 200 * i64::try_from(round).unwrap());
     }
+}
+
+/// Imports all of `users`, or none of them and says so.
+async fn import_whole(admin: &Admin, users: &[NewUser]) -> Result<bool, ImportError> {
+    let mut import = admin.begin_import(&OPERATOR, None).await?;
+    if import.add(users).await?.is_empty() {
+        import.commit().await?;
+        return Ok(true);
+    }
+    import.undo().await?;
+    Ok(false)
 }
 
 fn new_user(number: usize) -> NewUser {
     NewUser {
         user_id: None,
         email: format!("user{number}@example.com").parse().unwrap(),
-        password_hash: hash("some salt or other"),
+        password_hash: Some(hash("some salt or other")),
         two_factor: TwoFactor::Off,
         is_disabled: false,
     }
@@ -800,6 +936,7 @@ async fn queue_mails(store: &Store, user_id: UserId, count: usize) {
             user_id,
             nonce: CodeNonce::random(),
             credential_version: 1,
+            has_totp: false,
             ttl: secs(600),
             network: ClientNetwork::of([198, 18, 0, 1].into()),
         };
@@ -811,7 +948,10 @@ async fn queue_mails(store: &Store, user_id: UserId, count: usize) {
 
 /// Leases a mail, and has lost it at once.
 async fn lease(store: &Store, due: Due) -> DueMail {
-    let leased = store.lease_due_mails(due, 1, secs(0)).await.unwrap();
+    let leased = store
+        .lease_due_mails(MailKind::ALL, due, 1, secs(0))
+        .await
+        .unwrap();
     leased.into_iter().next().unwrap()
 }
 
@@ -823,8 +963,10 @@ async fn a_mail_that_is_due_is_leased_by_one_instance() {
     for _ in 0..ROUNDS {
         queue_mails(&idle.stores[0], user_id, 12).await;
         let takers = idle.stores.iter().cycle().take(6);
-        let leased =
-            join_all(takers.map(|store| store.lease_due_mails(Due::New, 12, secs(45)))).await;
+        let leased = join_all(
+            takers.map(|store| store.lease_due_mails(MailKind::ALL, Due::New, 12, secs(45))),
+        )
+        .await;
         let leased: Vec<_> = leased.into_iter().flat_map(Result::unwrap).collect();
         let distinct: HashSet<_> = leased.iter().map(|mail| mail.mail_id.0).collect();
         assert_eq!((leased.len(), distinct.len()), (12, 12));
@@ -922,7 +1064,10 @@ async fn a_mail_that_arrived_or_may_have_is_not_said_to_have_expired() {
     let idle = Idle::start().await;
     let (store, user_id) = (&idle.stores[0], idle.user().await);
     let lease = async |lasting| {
-        let leased = store.lease_due_mails(Due::New, 1, lasting).await.unwrap();
+        let leased = store
+            .lease_due_mails(MailKind::ALL, Due::New, 1, lasting)
+            .await
+            .unwrap();
         assert_eq!(leased.len(), 1);
         leased.into_iter().next().unwrap()
     };
@@ -984,7 +1129,10 @@ async fn a_mail_is_never_on_its_way_more_than_twice() {
         .await
         .unwrap();
     assert_eq!(idle.count(copies).await, 2);
-    let third = store.lease_due_mails(Due::Again, 1, secs(0)).await.unwrap();
+    let third = store
+        .lease_due_mails(MailKind::ALL, Due::Again, 1, secs(0))
+        .await
+        .unwrap();
     assert!(third.is_empty(), "{third:?}");
 }
 
@@ -1031,7 +1179,10 @@ async fn a_lease_is_prolonged_and_given_back_by_its_holder_alone() {
         .release_mail_leases(&held(&third), secs(60))
         .await
         .unwrap();
-    let due = store.lease_due_mails(Due::Again, 1, secs(0)).await.unwrap();
+    let due = store
+        .lease_due_mails(MailKind::ALL, Due::Again, 1, secs(0))
+        .await
+        .unwrap();
     assert!(due.is_empty(), "{due:?}");
 }
 

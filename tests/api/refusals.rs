@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Answer, OPERATOR, Person, Program, TestApp, other_than, secs, until};
 
-/// What became of a request, as `explain` tells it to programs.
+/// The outcome of a request, as `explain` tells it to programs.
 async fn explained(app: &TestApp, answer: &Answer) -> Value {
     let id = answer.header("x-request-id").unwrap();
     let line = format!("explain {id} --json");
@@ -97,7 +97,7 @@ async fn every_sign_in_that_a_limit_refuses_is_on_record_once_with_its_end() {
     for _ in 0..5 {
         alice.signin_with("wrong").await;
     }
-    // What starts a block, and what comes within it.
+    // The attempt that starts a block, and one within it.
     for _ in 0..2 {
         limited(&app, &alice.signin().await, "signin", "limited_signin").await;
     }

@@ -1,4 +1,4 @@
-//! What a request may look like, and how it is told what is wrong with it.
+//! The accepted forms of a request, and the refusals of all others.
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
@@ -384,7 +384,7 @@ async fn a_defect_of_ours_is_500_and_tells_nothing_of_it() {
     "#);
 }
 
-/// What a browser says of a request that a page of another origin makes.
+/// The headers by which a browser marks a request of a page of another origin.
 const FOREIGN: [&[(&str, &str)]; 4] = [
     &[("Origin", "https://evil.example")],
     &[
@@ -421,7 +421,7 @@ async fn a_page_of_a_foreign_origin_spends_none_of_its_visitors_attempts() {
     let events = "SELECT count(*) FROM audit_events WHERE kind = 'signin'";
     assert_eq!(app.count(events).await, 0);
     let pair = alice.signin().await.pair();
-    // Whatever the page has got hold of.
+    // Also with a token that the page has got hold of.
     let bearer = format!("Bearer {}", pair.access);
     for path in [
         "/api/v2/sessions",

@@ -1,4 +1,4 @@
-//! What must not be found anywhere: in the log, in the metrics, in a copy of the database.
+//! Secrets that must not be found anywhere: in the log, in the metrics, in a copy of the database.
 //!
 //! That no test of this program logs a secret, at any level and from any library, is watched by
 //! [`scanner`] during all of them. Here is what goes beyond that.
@@ -120,7 +120,7 @@ async fn the_metrics_name_nobody_and_hold_no_secret() {
     }
 }
 
-/// What a client puts wherever it can, to end a line of the log and begin one of its own.
+/// Texts that a client puts wherever it can, to end a line of the log and begin one of its own.
 const FORGED: [&str; 5] = [
     "x\n2026-01-01T00:00:00.000000Z ERROR forged",
     "x\r\n{\"level\":\"ERROR\",\"message\":\"forged\"}",
@@ -144,7 +144,7 @@ async fn try_to_forge(app: &TestApp, address: std::net::SocketAddr) {
             let body = body.to_string();
             send(address, &post(path, &[], body.as_bytes())).await;
         }
-        // What would end a header's line cannot be in one; the rest can.
+        // A character that would end a header's line cannot be in one; the rest can.
         let line: String = text.chars().filter(|c| !"\r\n".contains(*c)).collect();
         for name in [
             "User-Agent",
@@ -334,7 +334,7 @@ impl Busy {
         }
     }
 
-    /// What no copy of the database may hold.
+    /// The secrets that no copy of the database may hold.
     fn secrets(&self) -> Vec<Vec<u8>> {
         let mut secrets = vec![BASE64_STANDARD.decode(MASTER_KEY).unwrap()];
         for text in [

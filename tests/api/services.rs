@@ -1,4 +1,4 @@
-//! What other services and the owners of sessions ask: whose token it is, which sessions there are,
+//! The questions of other services and of the owners of sessions: whose token it is, which sessions there are,
 //! whether one has ended.
 
 use backoffice_auth::domain::EmailAddress;
@@ -60,7 +60,7 @@ async fn an_access_token_tells_whose_it_is() {
         body["user"],
         json!({"id": "1", "email": "alice@example.com"})
     );
-    assert_keys(&body["session"], &["id", "createdAt"]);
+    assert_keys(&body["session"], &["id", "createdAt", "amr"]);
     let token = &body["accessToken"];
     assert_keys(token, &["createdAt", "expiresAt"]);
     assert_eq!(

@@ -3,7 +3,8 @@
 
 import assert from "node:assert/strict";
 
-import { accessToken, check, expire, setting, signIn, tab, until } from "./setting.mjs";
+import { PASSWORD, accessToken, check, expire, setting, signIn, tab, until } from "./setting.mjs";
+import { App } from "./totp.mjs";
 
 const REFRESH = "**/api/v2/refresh";
 const refreshes = (profile) =>
@@ -247,6 +248,8 @@ check("a token that a service refuses is replaced once, and a session that is ov
   const ask = () => page.evaluate(() => outcome(auth.fetch("/api/v2/session").then((answer) => answer.status)));
   await page.route("**/api/v2/session", (route) => route.fulfill({ status: 401, headers: { "Access-Control-Allow-Origin": "*" } }), { times: 1 });
   assert.equal((await ask()).value, 200);
+  // The browser tells of a request in its own time.
+  await until("the refresh", async () => refreshes(profile).length > 0);
   assert.equal(refreshes(profile).length, 1);
   const { access } = await kept(page);
   const bearer = { Authorization: `Bearer ${access}` };
@@ -262,6 +265,181 @@ check("the token goes to nobody but the server and the apis that were named", as
   const outcome = await page.evaluate((url) => outcome(auth.fetch(url)), `${setting.refused}/`);
   assert.equal(outcome.name, "TypeError");
   assert.equal(profile.requests.length, asked);
+});
+
+/** Answers calls to a path with JSON, and notes what was sent. */
+async function answering(page, path, status, body) {
+  const sent = [];
+  await page.route(`**/api/v2${path}`, (route) => {
+    sent.push([route.request().method(), route.request().postDataJSON()]);
+    const headers = { "Access-Control-Allow-Origin": "*", "Content-Type": status < 400 ? "application/json" : "application/problem+json" };
+    return route.fulfill({ status, headers, body: body && JSON.stringify(body) });
+  });
+  return sent;
+}
+
+check("a challenge tells all that can confirm it, whatever the words mean", async ({ context }) => {
+  const [page, email] = [await tab(context, setting.allowed, setting.server), setting.user()];
+  const expiresAt = new Date(Date.now() + 600_000).toISOString();
+  const details = { token: "t", provider: "pigeon", providers: ["pigeon", "totp", "recovery_code"], expiresAt };
+  await answering(page, "/signin", 200, { "2faRequired": true, "2faDetails": details });
+  const { provider, providers } = await signIn(page, email);
+  assert.deepEqual([provider, providers], ["pigeon", details.providers]);
+});
+
+check("a recovery code is sent as it was typed, without spaces, and brings what is left of them", async ({ context }) => {
+  const [page, email] = [await tab(context, setting.allowed, setting.server), setting.user({ twoFactor: "email" })];
+  const challenge = await signIn(page, email);
+  const confirm = (code) => page.evaluate(([challenge, code]) => auth.confirm(challenge, code), [challenge, code]);
+  const sent = [];
+  await page.route("**/api/v2/2fa/confirm", async (route) => {
+    sent.push(route.request().postDataJSON().code);
+    const response = await route.fetch({ postData: JSON.stringify({ token: challenge.token, code: await setting.code(email) }) });
+    await route.fulfill({ response, json: { ...(await response.json()), recoveryCodesLeft: 0 } });
+  });
+  assert.deepEqual(await confirm(" abcd-efgh jkmn pqrs "), { recoveryCodesLeft: 0 });
+  assert.deepEqual(sent, ["abcd-efghjkmnpqrs"]);
+  assert.equal(await isSignedIn(page), true);
+});
+
+check("an app that replaces another one brings no recovery codes while there are some", async ({ context }) => {
+  const page = await tab(context, setting.allowed, setting.server);
+  await signIn(page, setting.user());
+  const sent = await answering(page, "/me/totp/confirm", 200, {});
+  assert.deepEqual(await page.evaluate(() => outcome(auth.confirmTotp("id-1", "123 456"))), { value: [] });
+  assert.deepEqual(sent, [["POST", { id: "id-1", code: "123456" }]]);
+});
+
+check("an app is set up, recovery codes are made, and both go, by calls of the module", async ({ context }) => {
+  const [page, email] = [await tab(context, setting.allowed, setting.server), setting.user()];
+  await signIn(page, email);
+  const { id, secret, uri, qr, expiresIn } = await page.evaluate(() => auth.beginTotp());
+  assert.match(secret, /^[A-Z2-7]{32}$/);
+  assert.ok(uri.startsWith("otpauth://totp/") && uri.includes(secret), uri);
+  assert.ok(qr.path.startsWith("M") && qr.size > 20);
+  assert.ok(expiresIn > 590 && expiresIn <= 600, `${expiresIn}`);
+  const app = new App(secret);
+  const confirm = (code) => page.evaluate(([id, code]) => outcome(auth.confirmTotp(id, code)), [id, code]);
+  assert.equal((await confirm(app.wrongCode())).code, "invalid_two_factor");
+  const { value: codes } = await confirm(await app.code());
+  assert.equal(codes.length, 10);
+  const { totp, recoveryCodesLeft } = await page.evaluate(() => auth.me());
+  assert.ok(totp.createdAt);
+  assert.equal(recoveryCodesLeft, 10);
+  const renewed = await page.evaluate(() => auth.makeRecoveryCodes());
+  assert.equal(renewed.length, 10);
+  assert.ok(!renewed.includes(codes[0]));
+  await page.evaluate(() => auth.removeTotp());
+  assert.equal((await page.evaluate(() => auth.me())).totp, undefined);
+  assert.equal((await page.evaluate(() => outcome(auth.makeRecoveryCodes()))).code, "not_found");
+  assert.deepEqual(await changes(page), [[true, "signedIn"]]);
+});
+
+check("a server that takes no authenticator apps lets nobody begin to set one up", async ({ context }) => {
+  const server = await setting.another("without-apps", { BACKOFFICE_AUTH__TWO_FACTOR__TOTP: "false" });
+  const page = await tab(context, setting.allowed, server);
+  await signIn(page, setting.user());
+  const { code } = await page.evaluate(() => outcome(auth.beginTotp()));
+  assert.ok(["method_not_allowed", "not_found"].includes(code), code);
+});
+
+const signInAgain = (page, email, password = PASSWORD) =>
+  page.evaluate(([email, password]) => outcome(auth.signInAgain(email, password)), [email, password]);
+
+check("a step-up takes the session's place in all tabs, tells none of them, and ends the old session", async ({ context }) => {
+  const [page, other, email] = [await tab(context, setting.allowed, setting.server), await tab(context, setting.allowed, setting.server), setting.user()];
+  await signIn(page, email);
+  await until("its notice", async () => (await changes(other)).length === 1);
+  const { access } = await kept(page);
+  assert.deepEqual(await signInAgain(page, email), { value: null });
+  const added = (await kept(page)).access;
+  assert.notEqual(added, access);
+  assert.equal(await status(access), 401);
+  await until("the other tab", async () => (await kept(other))?.access === added);
+  assert.equal((await accessToken(other)).value, added);
+  await page.evaluate(() => auth.signOut());
+  await until("the end", async () => (await changes(other)).at(-1)[0] === false);
+  for (const each of [page, other]) assert.deepEqual(await changes(each), [[true, "signedIn"], [false, "signedOut"]]);
+});
+
+check("a step-up with a mailed code is one, too", async ({ context }) => {
+  const [page, email] = [await tab(context, setting.allowed, setting.server), setting.user({ twoFactor: "email" })];
+  const confirm = (challenge, code) => page.evaluate(([challenge, code]) => auth.confirm(challenge, code), [challenge, code]);
+  const first = await signIn(page, email);
+  assert.deepEqual([first.provider, first.providers, first.isStepUp], ["email", ["email"], false]);
+  await confirm(first, await setting.code(email));
+  const { access } = await kept(page);
+  const { value: again } = await signInAgain(page, email);
+  assert.equal((await kept(page)).access, access, "nothing changes before the code is confirmed");
+  await confirm(again, await setting.code(email, 2));
+  assert.equal(await status(access), 401);
+  assert.equal(await status((await kept(page)).access), 200);
+  assert.deepEqual(await changes(page), [[true, "signedIn"]]);
+});
+
+// Red without the question whose session it is.
+check("a step-up that signed in somebody else is none", async (profile) => {
+  const [page, email, other] = [await tab(profile.context, setting.allowed, setting.server), setting.user(), setting.user()];
+  await signIn(page, email);
+  const { access } = await kept(page);
+  const answered = page.waitForResponse((answer) => answer.url().endsWith("/signin"));
+  assert.equal((await signInAgain(page, other)).code, "another_person");
+  assert.equal((await kept(page)).access, access);
+  assert.equal(await status(access), 200);
+  assert.equal(await status((await (await answered).json()).accessToken.token), 401);
+});
+
+check("a step-up without a session, or with a wrong password, changes nothing", async ({ context }) => {
+  const [page, email] = [await tab(context, setting.allowed, setting.server), setting.user()];
+  assert.equal((await signInAgain(page, email)).code, "signed_out");
+  await signIn(page, email);
+  const { access } = await kept(page);
+  assert.equal((await signInAgain(page, email, "wrong")).code, "invalid_credentials");
+  assert.equal((await kept(page)).access, access);
+});
+
+check("an answer of a refresh that comes after a step-up does not bring the old session back", async ({ context }) => {
+  await context.addInitScript(withoutLocks);
+  const [page, email] = [await tab(context, setting.allowed, setting.server), setting.user()];
+  await signIn(page, email);
+  let goOn;
+  const isHeld = new Promise((resolve) => {
+    page.route(REFRESH, async (route) => {
+      const answer = await route.fetch();
+      resolve();
+      await new Promise((going) => (goOn = going));
+      await route.fulfill({ response: answer });
+    }, { times: 1 });
+  });
+  const { access } = await kept(page);
+  const waiting = page.evaluate((refused) => outcome(auth.accessToken({ refused })), access);
+  await isHeld;
+  await signInAgain(page, email);
+  const added = (await kept(page)).access;
+  goOn();
+  assert.equal((await waiting).value, added);
+  assert.equal((await kept(page)).access, added);
+  assert.equal(await status(added), 200);
+});
+
+check("a call that wants a fresh session is not refreshed, and told as it is", async (profile) => {
+  const page = await tab(profile.context, setting.allowed, setting.server);
+  await signIn(page, setting.user());
+  await page.route("**/api/v2/me", (route) =>
+    route.fulfill({
+      status: 401,
+      headers: {
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "WWW-Authenticate",
+        "Content-Type": "application/problem+json",
+        "WWW-Authenticate": 'Bearer error="insufficient_user_authentication", max_age="900"',
+      },
+      body: JSON.stringify({ status: 401, code: "reauthentication_required", detail: "…" }),
+    }),
+  );
+  assert.equal((await page.evaluate(() => outcome(auth.fetch("/api/v2/me").then(({ status }) => status)))).value, 401);
+  assert.equal((await page.evaluate(() => outcome(auth.me()))).code, "reauthentication_required");
+  assert.equal(refreshes(profile).length, 0);
 });
 
 check("a page of an origin that is not allowed gets no answer", async ({ context }) => {

@@ -6,11 +6,14 @@ import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import http from "node:http";
-import net from "node:net";
 import path from "node:path";
 import { after } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chromium } from "playwright-core";
+
+import { freePort, until } from "./engines.mjs";
+
+export { until };
 
 const BIN = process.env.BIN;
 const FOLDER = process.env.FOLDER;
@@ -21,31 +24,11 @@ export const PASSWORD = "Secret123";
 /** Of that password: made once, since a debug build takes its time. */
 const HASH =
   "$argon2id$v=19$m=19456,t=2,p=1$HGlPS1d4wWN2sOGylJQkXQ$JEqrKOkpDSUR+YOJIH8uq0MM0jjePv3vhxup7AEJ1jU";
-const USERS = 40;
+const USERS = 120;
 /** A name that is not this machine's own, so a page there is not a secure context. */
 const INSECURE_HOST = "office.test";
 /** `dev` lets pages of this machine call it, so the one that it refuses is elsewhere. */
 const REFUSED_HOST = "page.example";
-
-/** Waits until something is true, and gives it back. */
-export async function until(what, condition, seconds = 30) {
-  const deadline = Date.now() + seconds * 1000;
-  for (;;) {
-    const found = await condition();
-    if (found) return found;
-    if (Date.now() > deadline) throw new Error(`waited ${seconds} s in vain for ${what}`);
-    await sleep(20);
-  }
-}
-
-async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 class Program {
   constructor(name, args, cwd, environment) {
@@ -111,9 +94,14 @@ export class Setting {
     const told = (what) => dev.program.output.match(new RegExp(`^  ${what} +(http\\S+)$`, "m"))[1];
     await until("the welcome", () => dev.program.output.includes("  mailbox"));
     this.page = told("sign-in page");
+    this.passwordPage = `${this.page}/password.html`;
     this.mailbox = told("mailbox");
     await this.#importUsers();
-    this.browser = await chromium.launch({
+    if (CHROMIUM) this.browser = await this.#startChromium();
+  }
+
+  #startChromium() {
+    return chromium.launch({
       executablePath: CHROMIUM,
       args: [
         "--disable-gpu",
@@ -151,6 +139,8 @@ export class Setting {
       BACKOFFICE_AUTH__HTTP__ALLOWED_ORIGINS: `${this.allowed},${this.insecure}`,
       // All come from one address here. What is counted per user is as ever.
       BACKOFFICE_AUTH__LIMITS__SIGNIN_NETWORK_PER_MINUTE: "1000",
+      // Who sets up an app here uses it at once, and more than once.
+      BACKOFFICE_AUTH__LIMITS__CONFIRM__ATTEMPTS: "12",
       ...environment,
     });
     this.programs.push(program);
@@ -165,11 +155,18 @@ export class Setting {
         JSON.stringify({ email: `${twoFactor}-${number}@bar.com`, passwordHash: HASH, twoFactor }),
       ),
     );
-    const args = ["--config", ".dev/config.toml", "user", "import", "-"];
-    const run = spawn(BIN, args, { cwd: this.folder, stdio: ["pipe", "ignore", "inherit"] });
-    run.stdin.end(lines.join("\n"));
+    await this.command(["user", "import", "-"], lines.join("\n"));
+  }
+
+  /** A command of an operator. */
+  async command(args, input = "") {
+    const run = spawn(BIN, ["--config", ".dev/config.toml", ...args], {
+      cwd: this.folder,
+      stdio: ["pipe", "ignore", "inherit"],
+    });
+    run.stdin.end(input);
     const [code] = await once(run, "exit");
-    if (code !== 0) throw new Error("the users were not imported");
+    if (code !== 0) throw new Error(`${args.join(" ")} has failed`);
   }
 
   /** The address of a user whom nobody has used. */
@@ -181,10 +178,39 @@ export class Setting {
   /** The code of the newest of so many mails to an address. */
   async code(email, mails = 1) {
     const arrived = await until(`a mail to ${email}`, async () => {
-      const list = await (await fetch(`${this.mailbox}/mails.json?to=${email}`)).json();
-      return list.length >= mails && list;
+      const codes = (await this.#mails(email)).flatMap(({ code }) => code ?? []);
+      return codes.length >= mails && codes;
     });
-    return arrived[0].code;
+    return arrived[0];
+  }
+
+  /** The link of the newest of so many mails with links to an address. */
+  async link(email, mails = 1) {
+    const arrived = await until(`a link to ${email}`, async () => {
+      const links = (await this.#mails(email)).flatMap(({ text }) => text.match(/http\S+#\S+/) ?? []);
+      return links.length >= mails && links;
+    });
+    return arrived[0];
+  }
+
+  /** Makes the sign-ins of a user look as if they had been an hour ago. */
+  async age(email) {
+    const url = (await readFile(path.join(this.folder, ".dev/config.toml"), "utf8")).match(/^url = "(.*)"$/m)[1];
+    const statement = `UPDATE sessions SET created_at = created_at - INTERVAL '1 hour'
+      WHERE user_id = (SELECT user_id FROM users WHERE email = '${email}')`;
+    const run = spawn("psql", ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", statement], { stdio: "inherit" });
+    const [code] = await once(run, "exit");
+    if (code !== 0) throw new Error("psql has failed");
+  }
+
+  /** How many codes were mailed to an address. */
+  async codesTo(email) {
+    return (await this.#mails(email)).filter(({ code }) => code).length;
+  }
+
+  /** The newest comes first. */
+  async #mails(email) {
+    return (await fetch(`${this.mailbox}/mails.json?to=${email}`)).json();
   }
 
   /** A page with the module, and nothing else, on it. */

@@ -23,7 +23,7 @@ use crate::post::PostOffice;
 /// The right password of everybody.
 pub const PASSWORD: &str = "violet-anvil-67";
 
-/// Who there is: how many of each, and whether they need a code.
+/// The actors: how many of each, and whether they need a code.
 pub const CAST: [(&str, usize, bool); 6] = [
     ("visitor", 3, false),
     ("coder", 2, true),
@@ -161,7 +161,7 @@ impl Actor {
         sleep(Duration::from_millis(millis as u64)).await;
     }
 
-    // What can be asked
+    // Requests
 
     async fn send(&self, instance: usize, asked: Asked, bytes: &[u8]) -> (Option<u16>, String) {
         let history = &self.setting.history;
@@ -281,7 +281,7 @@ impl Actor {
         self.bearer(instance, "GET", pair).await
     }
 
-    // What people do
+    // Actors
 
     /// Signs in until it works or the load ends.
     async fn sign_in(&mut self, stop: &CancellationToken) -> Option<SignedIn> {
@@ -460,7 +460,7 @@ impl Actor {
     }
 }
 
-/// What a try led to.
+/// The outcome of a try.
 enum Tried {
     Pair(Pair),
     Refused,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 /// For how long a client waits: longer than any answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub enum Reply {
     Answer(Answer),

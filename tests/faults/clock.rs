@@ -9,7 +9,7 @@ use backoffice_auth::domain::Clock;
 use chrono::TimeDelta;
 use tokio::time::sleep;
 
-use crate::form::{alone, seconds};
+use crate::form::{play, seconds};
 use crate::postgres::Postgres;
 use crate::world::World;
 
@@ -22,7 +22,7 @@ const STEPS: [i64; 5] = [600, -600, -3_600, -86_400, 0];
 /// repeated token is taken for one that is used again, and its session ends.
 #[test]
 fn an_instance_whose_clock_is_stepped_decides_as_the_others_do() {
-    alone(async {
+    play(async {
         let mut world = World::on(Postgres::start("faults"), "clock", &[]).await;
         world.instances[0].start().await;
         let step = Arc::new(AtomicI64::new(0));

@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::Setting;
 use crate::client::{Reply, Wire, request};
-use crate::form::{alone, of};
+use crate::form::{of, play};
 use crate::world::World;
 
 /// Red where a sign-out is answered half a second before it is committed: its session lives on.
 #[test]
 fn servers_killed_at_random_points_lose_and_forget_nothing() {
-    alone(async {
+    play(async {
         let mut world = World::start("killed", &[]).await;
         for round in 0..of(6, 200) {
             // A sequence that visits every hundredth of a second of half a second.
@@ -35,7 +35,7 @@ fn servers_killed_at_random_points_lose_and_forget_nothing() {
 /// Red where `accept_all` drops the connections that wait to be accepted when the listener closes.
 #[test]
 fn a_server_that_is_told_to_stop_drops_no_request() {
-    alone(async {
+    play(async {
         let mut world = World::start("stopping", &[]).await;
         // One that drains says "not ready" and serves on.
         world.readiness_may_err();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use crate::form::{alone, of, say, seconds};
+use crate::form::{of, play, say, seconds};
 use crate::postgres::Postgres;
 use crate::world::World;
 
@@ -19,7 +19,7 @@ const TABLES: &str = "attempts, audit_events, challenges, outbox, sessions, user
 /// Red where `PoolTimedOut` counts as a defect (500) in `StoreError::from`.
 #[test]
 fn a_pool_that_a_lock_has_used_up_is_503_until_the_lock_goes() {
-    alone(async {
+    play(async {
         let mut world = World::start("pool", &[]).await;
         // Nobody else could serve instead: the lock is in the one database.
         world.readiness_may_err();
@@ -44,7 +44,7 @@ fn a_pool_that_a_lock_has_used_up_is_503_until_the_lock_goes() {
 /// Red where `PoolTimedOut` counts as a defect (500) in `StoreError::from`.
 #[test]
 fn a_postgresql_that_takes_no_more_connections_is_503_until_it_does() {
-    alone(async {
+    play(async {
         let mut world = World::start("connections", &[]).await;
         world.trouble_begins();
         let mut taken = Vec::new();
@@ -53,7 +53,7 @@ fn a_postgresql_that_takes_no_more_connections_is_503_until_it_does() {
             if let Some(place) = world.postgres.take_place().await {
                 taken.push(place);
             } else {
-                // What the servers have is cut, so that they come into the same need.
+                // The servers' connections are cut, so that they come into the same need.
                 world.wire.cut();
                 sleep(Duration::from_millis(20)).await;
             }
@@ -68,7 +68,7 @@ fn a_postgresql_that_takes_no_more_connections_is_503_until_it_does() {
 /// Red where class 53 and the pool's time-out are taken for defects in `StoreError`: 500.
 #[test]
 fn a_full_disk_is_503_until_there_is_room() {
-    alone(async {
+    play(async {
         let Some(disk) = Disk::mount("160m") else {
             return Box::pin(pretend()).await;
         };

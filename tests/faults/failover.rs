@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::actors::PASSWORD;
 use crate::client::{Reply, ask, probe, request};
-use crate::form::{alone, of};
+use crate::form::{of, play};
 use crate::instance::Instance;
 use crate::postgres::Postgres;
 use crate::proxy::Proxy;
@@ -17,7 +17,7 @@ use crate::world::{World, loopback};
 /// processes frozen before the end): a session that was signed out is live again.
 #[test]
 fn a_failover_to_a_synchronous_standby_loses_nothing_that_was_acknowledged() {
-    alone(async {
+    play(async {
         for _ in 0..of(1, 3) {
             let primary = Postgres::start("faults-primary");
             primary.forget_standbys().await;
@@ -46,7 +46,7 @@ fn a_failover_to_a_synchronous_standby_loses_nothing_that_was_acknowledged() {
 /// for in the standby.
 #[test]
 fn an_instance_that_is_led_to_a_standby_lets_nobody_in_by_it() {
-    alone(async {
+    play(async {
         let primary = Postgres::start("faults-primary");
         primary.forget_standbys().await;
         let mut world = World::on(primary, "misled", &[]).await;
@@ -75,7 +75,7 @@ fn an_instance_that_is_led_to_a_standby_lets_nobody_in_by_it() {
         let signed_out = bearer(led_well, "POST", "/api/v2/signout", &leaves).await;
         assert_eq!(signed_out, 200);
 
-        // What it has read from the primary it trusts for two seconds.
+        // It trusts its view from the primary for two seconds.
         sleep(Duration::from_millis(2_500)).await;
         for _ in 0..of(20, 100) {
             for token in [&leaves, &stays] {

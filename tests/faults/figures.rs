@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::form::say;
 use crate::history::{Outcome, Request};
 
-/// What the columns are called, and how wide they are.
+/// The names of the columns, and their widths.
 const COLUMNS: [(&str, usize); 15] = [
     ("requests", 8),
     ("200", 6),
@@ -26,7 +26,7 @@ const COLUMNS: [(&str, usize); 15] = [
     ("not ours, %", 11),
 ];
 
-/// What happened in a scenario besides its requests.
+/// The figures of a scenario besides its requests.
 pub struct Figures {
     /// How long each recovery took.
     pub recoveries: Vec<Duration>,

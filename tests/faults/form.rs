@@ -1,13 +1,14 @@
-//! How much is done, and one test at a time.
+//! How much is done, and how many scenarios are played at a time.
 
 use std::io::Write as _;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// One fault scenario at a time.
-static TURN: Mutex<()> = Mutex::new(());
+use tokio::sync::Semaphore;
 
-/// What the short form and the full form do: `of(2, 20)` is 2 or 20.
+/// Scenarios at a time. A scenario mostly waits, and the metronome takes off what another one takes.
+static STAGES: Semaphore = Semaphore::const_new(2);
+
+/// A number for the short form and one for the full form: `of(2, 20)` is 2 or 20.
 pub fn of<T>(short: T, full: T) -> T {
     match std::env::var("FAULTS").as_deref() {
         Ok("full") => full,
@@ -28,13 +29,14 @@ pub fn say(line: &str) {
     out.write_all(b"\n").unwrap();
 }
 
-/// Runs a scenario when it is its turn.
-pub fn alone(scenario: impl Future<Output = ()>) {
-    // A scenario that failed leaves nothing behind that the next one would trip over.
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+/// Runs a scenario when there is a stage for it.
+pub fn play(scenario: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
-    runtime.unwrap().block_on(scenario);
+    runtime.unwrap().block_on(async {
+        let _stage = STAGES.acquire().await.unwrap();
+        scenario.await;
+    });
 }

@@ -1,4 +1,4 @@
-//! What was asked and what was answered, with the instants between which it happened.
+//! Requests and their answers, with the instants between which each happened.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Request {
     pub outcome: Outcome,
 }
 
-/// What was asked, in the words of the promises.
+/// A request, in the words of the promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// A sign-in; attempts are counted by `key`, which is an address and a network.
@@ -40,7 +40,7 @@ pub enum Asked {
     Signout { session: String },
 }
 
-/// What came of it.
+/// Its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Answered {
@@ -53,7 +53,7 @@ pub enum Outcome {
     Lost,
 }
 
-/// What an answer brought.
+/// The content of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gained {
     Nothing,
@@ -105,7 +105,7 @@ pub struct Look {
 /// A code mail that was delivered.
 #[derive(Debug, Clone)]
 pub struct Delivered {
-    /// What the mail calls its challenge.
+    /// The name of its challenge in the mail.
     pub fingerprint: String,
     pub code: String,
     pub at: Timestamp,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backoffice_auth::dev::{Behaviour, Recipients};
 use tokio::time::{Instant, sleep};
 
-use crate::form::{alone, of, seconds};
+use crate::form::{of, play, seconds};
 use crate::proxy::Weather;
 use crate::world::World;
 
@@ -32,7 +32,7 @@ async fn codes_arrive(world: &World) {
 /// Red where a temporary refusal settles the mail in `Delivery::settle`.
 #[test]
 fn a_relay_in_trouble_delays_codes_and_nothing_else() {
-    alone(async {
+    play(async {
         let mut world = World::start("relay", &[]).await;
         world
             .mailbox
@@ -60,7 +60,7 @@ fn a_relay_in_trouble_delays_codes_and_nothing_else() {
 /// Red where a send may outlast the challenge: the relay answers at last, and a dead code arrives.
 #[test]
 fn no_code_arrives_after_it_has_stopped_working() {
-    alone(async {
+    play(async {
         let mut world = World::start("expiry", &[("two_factor.ttl_seconds", "4")]).await;
         for _ in 0..of(1, 6) {
             world.mailbox.set_behaviour(Behaviour::Hang);

@@ -12,7 +12,7 @@
 //! Where seconds are promised, only those count in which the machine was ours: see [`metronome`].
 //!
 //! The lengths of faults are the only pauses here; what is waited for is an event with a time limit.
-//! Tests run one at a time, because each wants the machine for itself.
+//! Two scenarios run at a time, each with instances, a PostgreSQL and a relay of its own.
 
 #![cfg(feature = "dev")]
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]

@@ -1,6 +1,6 @@
 //! How much of the time the machine was somebody else's.
 //!
-//! What is promised in seconds is promised for a machine that runs the servers. Where many others want
+//! A promise in seconds is one for a machine that runs the servers. Where many others want
 //! the same cores, every step of a request waits for its turn, and a deadline says more of them than
 //! of us. So a metronome beats in the same place and under the same conditions, and the time by which
 //! it is late is taken off what is judged.
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 /// Between two beats.
 const BEAT: Duration = Duration::from_millis(20);
 
-/// What a timer is late by anyway.
+/// The time by which a timer is late anyway.
 const USUAL: Duration = Duration::from_millis(4);
 
 /// By how much which beat was late, in the order of time.
@@ -47,7 +47,7 @@ impl Metronome {
 }
 
 impl Stolen {
-    /// What was not ours of the time between two instants.
+    /// The part that was not ours of the time between two instants.
     pub fn between(&self, from: Duration, to: Duration) -> Duration {
         let first = self.0.partition_point(|(at, _)| *at < from);
         let within = self.0[first..].iter().map(|(at, late)| {

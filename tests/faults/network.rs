@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::form::{alone, of, seconds};
+use crate::form::{of, play, seconds};
 use crate::proxy::Weather;
 use crate::world::World;
 
@@ -23,7 +23,7 @@ async fn weather(world: &mut World, weather: Weather, length: Duration) {
 /// `BEGIN` was given up is answered, and undone.
 #[test]
 fn a_slow_database_is_served_or_refused_in_time() {
-    alone(async {
+    play(async {
         let mut world = World::start("slowed", &[]).await;
         let length = seconds(3, 10);
         world.readiness_may_err();
@@ -39,7 +39,7 @@ fn a_slow_database_is_served_or_refused_in_time() {
 /// Red where `Rotation::Repeat` is taken out of `decide_rotation`: whose answer was lost is signed out.
 #[test]
 fn connections_cut_in_the_middle_of_statements_lose_no_acknowledged_word() {
-    alone(async {
+    play(async {
         let mut world = World::start("cut", &[]).await;
         // One statement gets through between two cuts, a sign-in's eight may not.
         world.readiness_may_err();
@@ -47,7 +47,7 @@ fn connections_cut_in_the_middle_of_statements_lose_no_acknowledged_word() {
             world.wire.cut();
             sleep(Duration::from_millis(100)).await;
         }
-        // What was asked is done, and its answer, be it that of COMMIT, is lost.
+        // The statement is done, and its answer, be it that of COMMIT, is lost.
         let lost = Weather::LostAnswers(20);
         weather(&mut world, lost, seconds(3, 20)).await;
         world.finish().await;
@@ -60,7 +60,7 @@ fn connections_cut_in_the_middle_of_statements_lose_no_acknowledged_word() {
 /// put in order: the pool has none left.
 #[test]
 fn a_black_hole_is_503_in_time_and_dead_connections_are_let_go() {
-    alone(async {
+    play(async {
         let mut world = World::start("black_hole", &[]).await;
         for _ in 0..of(1, 10) {
             for hole in [Weather::BlackHole, Weather::HalfOpen] {

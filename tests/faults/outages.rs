@@ -2,13 +2,13 @@
 
 use tokio::time::sleep;
 
-use crate::form::{alone, of, seconds};
+use crate::form::{of, play, seconds};
 use crate::world::World;
 
 /// Red where a connection that is refused counts as a defect of ours (`sqlx::Error::Io`): it is a 500.
 #[test]
 fn while_postgresql_is_stopped_everything_is_503_and_nothing_is_lost() {
-    alone(async {
+    play(async {
         let mut world = World::start("stopped", &[]).await;
         world.trouble_begins();
         world.postgres.stop_fast();
@@ -22,7 +22,7 @@ fn while_postgresql_is_stopped_everything_is_503_and_nothing_is_lost() {
 /// Red where a sign-out is answered half a second before it is committed: its session lives on.
 #[test]
 fn what_was_acknowledged_outlives_restarts_of_postgresql() {
-    alone(async {
+    play(async {
         let mut world = World::start("restarted", &[]).await;
         for round in 0..of(2, 20) {
             world.trouble_begins();
@@ -42,7 +42,7 @@ fn what_was_acknowledged_outlives_restarts_of_postgresql() {
 /// Red without the deadline in `budget::spend`: what waits for a frozen server waits with it.
 #[test]
 fn a_frozen_postgresql_is_503_in_time_and_thaws_without_a_restart() {
-    alone(async {
+    play(async {
         let mut world = World::start("frozen", &[]).await;
         for _ in 0..of(1, 3) {
             world.trouble_begins();

@@ -74,7 +74,7 @@ fn read(mail: &Mail) -> Option<Delivered> {
     })
 }
 
-/// What a mail calls its challenge: 160 bits of a SHA-256, in the letters `a` to `p`.
+/// The name of a challenge in its mail: 160 bits of a SHA-256, in the letters `a` to `p`.
 pub fn fingerprint(challenge: &str) -> String {
     let id: Uuid = challenge.parse().unwrap();
     let hash = digest(&SHA256, id.as_bytes());

@@ -12,11 +12,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// What the network does.
+/// The state of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
     Fair,
-    /// Whatever is sent, either way, arrives so much later.
+    /// All bytes, either way, arrive so much later.
     Slow(Duration),
     /// So many bytes a second, either way.
     Narrow(u32),
@@ -25,11 +25,11 @@ pub enum Weather {
     /// about those whose client has gone when its keepalives say so, as it was told at the connection's
     /// start.
     BlackHole,
-    /// What is asked arrives, and no answer does; for good, as above.
+    /// Requests arrive, and no answer does; for good, as above.
     HalfOpen,
     /// One answer in so many resets its connection instead of arriving: what was asked was done.
     LostAnswers(u32),
-    /// Whoever connects is hung up on.
+    /// New connections are closed at once.
     Closed,
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::{Instant, sleep_until};
 
-use crate::form::{alone, say};
+use crate::form::{play, say};
 use crate::history::Request;
 use crate::world::World;
 
@@ -28,7 +28,7 @@ const LOOKS: usize = 6;
 const JUDGED_FROM: u64 = 10;
 
 /// Rows that nobody has touched for a minute become more than a month old, so that days pass and the
-/// purge has its work. Who has a session uses it every few seconds.
+/// purge has its work. An actor with a session uses it every few seconds.
 const AGE: [&str; 5] = [
     "UPDATE sessions SET created_at = created_at - m, rotated_at = rotated_at - m,
             grace_from = grace_from - m,
@@ -55,7 +55,7 @@ fn number(count: usize) -> f64 {
     u32::try_from(count).unwrap().into()
 }
 
-/// What was measured, by name.
+/// Measurements, by name.
 struct Series {
     name: String,
     values: Vec<f64>,
@@ -98,7 +98,7 @@ fn what_grows_is_told_from_what_wavers() {
 #[test]
 #[ignore = "half an hour: `cargo test --test faults -- --ignored soak`"]
 fn soak_nothing_grows_and_nothing_fails() {
-    alone(async {
+    play(async {
         let minutes = std::env::var("SOAK_MINUTES").map_or(30, |text| text.parse().unwrap());
         // An ended session is kept in mind for as long as its tokens.
         let settings = [
@@ -137,7 +137,7 @@ fn series() -> Vec<Series> {
         share,
         slack,
     };
-    // Whatever the load does is fine; what fails is for the judges of the history.
+    // The load itself may vary; failures are for the judges of the history.
     let mut all = vec![
         one(
             "requests since the last look".to_owned(),
@@ -205,7 +205,7 @@ fn minutes_head() -> String {
     line
 }
 
-/// What happened within a minute, and how things stand at its end.
+/// The requests of a minute, and the measurements at its end.
 fn minute_line(minute: u64, all: &[Series]) -> String {
     let counted = |series: &Series| -> f64 { series.values.iter().rev().take(LOOKS).sum() };
     let last = |series: &Series| series.values[series.values.len() - 1];

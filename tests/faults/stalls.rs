@@ -10,7 +10,7 @@ use backoffice_auth::store::Store;
 use sqlx::Connection as _;
 use tokio::time::{interval, sleep};
 
-use crate::form::{alone, of, seconds};
+use crate::form::{of, play, seconds};
 use crate::postgres::Postgres;
 use crate::watch::FOLLOWER;
 use crate::world::World;
@@ -33,7 +33,7 @@ async fn world(name: &'static str) -> World {
 /// instant, and where the view of ended sessions is read on a connection of the requests.
 #[test]
 fn commits_that_wait_for_a_standby_cost_seconds_and_nothing_else() {
-    alone(async {
+    play(async {
         for length in of(&[9][..], &[5, 25, 60, 700]) {
             let mut world = world("stalled").await;
             world.trouble_begins();
@@ -53,7 +53,7 @@ fn commits_that_wait_for_a_standby_cost_seconds_and_nothing_else() {
 /// connection of PostgreSQL's each.
 #[test]
 fn a_locked_table_leaves_nothing_behind_that_waits_for_it() {
-    alone(async {
+    play(async {
         let mut world = world("table_lock").await;
         world.readiness_may_err();
         for table in ["users", "sessions", "attempts"] {
@@ -75,7 +75,7 @@ fn a_locked_table_leaves_nothing_behind_that_waits_for_it() {
 /// A commit waits a tenth of a second before it is flushed: the most that PostgreSQL lets one set.
 #[test]
 fn a_slow_disk_is_served_or_refused_in_time() {
-    alone(async {
+    play(async {
         let mut world = world("slow_disk").await;
         world.readiness_may_err();
         let slow = [("commit_delay", "100000"), ("commit_siblings", "0")];
@@ -91,7 +91,7 @@ fn a_slow_disk_is_served_or_refused_in_time() {
 /// Red where an unknown `kid` is refused without a look at the keys in the database.
 #[test]
 fn a_new_signing_key_every_second_refuses_no_good_token() {
-    alone(async {
+    play(async {
         let mut world = world("rotation").await;
         let config = Config::load(None, world.variables().to_vec());
         let config = config.unwrap().config;

@@ -1,4 +1,4 @@
-//! What goes on beside the load: a service that follows the feed of ended sessions, and somebody who
+//! Observers beside the load: a service that follows the feed of ended sessions, and somebody who
 //! counts the servers' connections.
 
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ pub struct Watch {
     counter: JoinHandle<i64>,
 }
 
-/// What they saw.
+/// Their observations.
 pub struct Seen {
     /// The sessions that the follower was told of.
     pub ended: BTreeSet<Uuid>,

@@ -88,8 +88,8 @@ class Answer:
 class Http:
     """Requests to one port of this machine, over a connection per thread."""
 
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, port, timeout=10):
+        self.port, self.timeout = port, timeout
         self.local = threading.local()
 
     def __call__(self, method, path, headers=(), body=None, chunked=False):
@@ -105,7 +105,9 @@ class Http:
         return self.exchange(self.connect(), method, path, headers, body, chunked)
 
     def connect(self):
-        self.local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        self.local.connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=self.timeout
+        )
         return self.local.connection
 
     def exchange(self, connection, method, path, headers, body, chunked):
@@ -380,7 +382,7 @@ class Setting:
         )
         wait_for(f"instance {instance.name}", instance.is_ready)
 
-    def cli(self, *arguments, stdin=""):
+    def cli(self, *arguments, stdin="", timeout=20):
         done = subprocess.run(
             [self.binary, "--config", self.config, *arguments],
             env={**self.base, **self.a.environment()},
@@ -388,7 +390,7 @@ class Setting:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=timeout,
         )
         assert done.returncode == 0, f"{arguments}: {done.stderr.strip()}"
         return done.stdout

@@ -4,6 +4,7 @@ that runs, what really comes back fits it, and schemathesis asks the server for 
 import argparse
 import base64
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -25,6 +26,8 @@ from setting import (  # noqa: E402
 
 DESCRIPTION = ROOT / "docs" / "openapi.json"
 ENDING_USER = "ends@bar.com"
+CHANGING_USER = "changes@bar.com"
+ENROLLING_USER = "enrols@bar.com"
 # Of a user who came with this number from an older service.
 LEGACY_ID = 4711
 
@@ -36,7 +39,10 @@ RAISED = {
         f"BACKOFFICE_AUTH__LIMITS__{name}": MANY
         for name in [
             "SIGNIN__ATTEMPTS",
+            "ACCOUNT__ATTEMPTS",
             "CONFIRM__ATTEMPTS",
+            "FORGOT__ATTEMPTS",
+            "FORGOT_NETWORK_PER_MINUTE",
             "REFRESH__ATTEMPTS",
             "SIGNIN_NETWORK_PER_MINUTE",
             "SIGNIN_ACCOUNT_FAILURES_PER_HOUR",
@@ -46,6 +52,7 @@ RAISED = {
         ]
     },
     "BACKOFFICE_AUTH__TOKENS__LEGACY_TTL_SECONDS": "3600",
+    "BACKOFFICE_AUTH__LINKS__PASSWORD_URL": "http://localhost:8081/",
     "BACKOFFICE_AUTH__PASSWORDS__MEMORY_KIB": "64",
     "BACKOFFICE_AUTH__PASSWORDS__ITERATIONS": "1",
     "BACKOFFICE_AUTH__INTROSPECTION__CLIENTS": f"{CLIENT}:{hashlib.sha256(SECRET.encode()).hexdigest()}",
@@ -131,7 +138,7 @@ class Checks:
         for kind, token in kinds.items():
             answer = check(("/oauth2/introspect", "post"), instance.introspect(token))
             active[kind] = answer.json()["active"]
-            for path in ["/api/v2/session", "/api/v2/sessions"]:
+            for path in ["/api/v2/me", "/api/v2/session", "/api/v2/sessions"]:
                 ask("get", path, bearer(token))
         expected = {"access": True, "refresh": False, "over": False, "garbage": False, "legacy": True}
         assert active == expected, active
@@ -142,7 +149,29 @@ class Checks:
         for session in [confirmed.session, pair.session, pair.session]:
             path = f"/api/v2/sessions/{session}"
             ask("delete", path, bearer(pair.access), operation=other)
+        for others in ["true", "false"]:
+            path = f"/api/v2/sessions?others={others}"
+            ask("delete", path, bearer(pair.access), operation="/api/v2/sessions")
         ask("delete", "/api/v2/sessions", bearer(instance.signin().access))
+        post("/api/v2/password/forgot", {"email": "nobody@bar.com"})
+        for path in ["/api/v2/password/link", "/api/v2/password/set"]:
+            post(path, {"token": "x", "newPassword": "violet-anvil-67"})
+        own = bearer(instance.signin(CHANGING_USER).access)
+        for current, new in [(PASSWORD, "short"), ("wrong", "violet-anvil-67"), (PASSWORD, "violet-anvil-67")]:
+            body = json.dumps({"currentPassword": current, "newPassword": new}).encode()
+            ask("post", "/api/v2/me/password", own, body)
+        own = bearer(instance.signin(ENROLLING_USER).access)
+        app = ask("post", "/api/v2/me/totp", own).json()
+        for code in ["000000", 1, totp(app["secret"])]:
+            body = json.dumps({"id": app["id"], "code": code}).encode()
+            ask("post", "/api/v2/me/totp/confirm", own, body)
+        ask("get", "/api/v2/me", own)
+        ask("post", "/api/v2/me/recovery-codes", own)
+        with_app = {"email": ENROLLING_USER, "password": PASSWORD}
+        challenge = post("/api/v2/signin", with_app).json()["2faDetails"]
+        assert challenge["provider"] == "totp", challenge
+        for _ in range(2):
+            ask("delete", "/api/v2/me/totp", own)
         for method in {"get", "post", "put", "delete"} & description["paths"]["/auth/verify"].keys():
             ask(method, "/auth/verify", bearer(instance.signin().access))
             ask(method, "/auth/verify")
@@ -227,9 +256,19 @@ class Checks:
         wait_for("the welcome", lambda: "  mailbox" in (self.folder / "dev.log").read_text())
         users = [
             {"email": ENDING_USER, "passwordHash": HASH, "twoFactor": "off"},
+            {"email": CHANGING_USER, "passwordHash": HASH, "twoFactor": "off"},
+            {"email": ENROLLING_USER, "passwordHash": HASH, "twoFactor": "off"},
             {"id": LEGACY_ID, "email": "older@bar.com", "passwordHash": HASH, "twoFactor": "off"},
         ]
         self.command("user", "import", "-", input="\n".join(map(json.dumps, users)).encode())
+
+
+def totp(secret):
+    """The current code of an app (RFC 6238): six digits of HMAC-SHA-1, a step of thirty seconds."""
+    step = (int(time.time()) // 30).to_bytes(8, "big")
+    digest = hmac.digest(base64.b32decode(secret), step, "sha1")
+    offset = digest[-1] & 15
+    return f"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7FFFFFFF) % 10**6:06}"
 
 
 # Of that password, under the parameters above.

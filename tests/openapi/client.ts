@@ -85,7 +85,8 @@ check(fields?.join() === "email,password", "a 422 names the fields");
 // Every code has a sentence, or this does not compile: a new one asks for its words.
 const sentences: Record<Code, string> = {
   malformed_request: "", invalid_credentials: "", invalid_two_factor: "", invalid_refresh_token: "",
-  missing_access_token: "", invalid_access_token: "", invalid_client: "", forbidden_origin: "", not_found: "",
+  missing_access_token: "", invalid_access_token: "", invalid_client: "", reauthentication_required: "", forbidden_origin: "", wrong_password: "", invalid_link: "",
+  not_found: "",
   method_not_allowed: "", request_timeout: "", body_too_large: "", unsupported_media_type: "",
   invalid_request: "", too_many_attempts: "", head_too_large: "", internal: "", unavailable: "", overloaded: "",
 };

@@ -10,7 +10,7 @@ use crate::source::SourceFile;
 /// The modules that know nothing of each other.
 const MIDDLE: [&str; 5] = ["store", "mail", "token", "password", "limits"];
 
-/// What a module may use besides itself. `None`: everything.
+/// The modules that a module may use besides itself. `None`: all.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {
     let mut below = vec!["config", "domain"];
     match module {

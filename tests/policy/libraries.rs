@@ -4,7 +4,7 @@
 use crate::source::SourceFile;
 
 /// Libraries, and where they may be named.
-const HOMES: [(&str, &[&str]); 24] = [
+const HOMES: [(&str, &[&str]); 28] = [
     ("sqlx", &["store"]),
     ("lettre", &["mail"]),
     ("minijinja", &["mail", "dev"]),
@@ -12,6 +12,9 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("jsonwebtoken", &["token"]),
     ("argon2", &["password"]),
     ("bcrypt", &["password"]),
+    ("scrypt", &["password"]),
+    ("sha_crypt", &["password"]),
+    ("md5", &["password"]),
     ("governor", &["limits"]),
     ("axum", &["http", "serve", "app", "dev"]),
     ("tower", &["http", "serve"]),
@@ -28,6 +31,7 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("tracing_opentelemetry", &["telemetry"]),
     ("reqwest", &["telemetry"]),
     ("clap", &["cli"]),
+    ("csv", &["cli"]),
     ("rpassword", &["cli"]),
 ];
 

@@ -1,4 +1,4 @@
-//! What a migration looks like, and that a database is migrated once.
+//! The form of migrations, and that a database is migrated once.
 
 use std::fs;
 use std::path::Path;

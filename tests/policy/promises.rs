@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-/// What the tables have between backticks.
+/// The names that the tables have between backticks.
 fn named() -> Vec<String> {
     let page = read("docs/security.md");
     let rows = page.lines().filter(|line| line.starts_with("| "));

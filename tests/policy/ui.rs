@@ -28,9 +28,9 @@ fn table() -> Vec<(bool, String, String)> {
     rows.collect()
 }
 
-/// What the reference page says, by code.
+/// The sentences of the reference page, by code.
 fn sentences() -> BTreeMap<String, String> {
-    let script = read("docs/browser/page.js");
+    let script = read("docs/browser/words.js");
     let (_, rest) = script.split_once("const SAYS = {\n").unwrap();
     let (lines, _) = rest.split_once("\n};").unwrap();
     let line = |line: &str| {

@@ -2,7 +2,8 @@
 
 use super::{KeyChangeError, changed};
 use crate::admin::Admin;
-use crate::domain::{KeyChange, MasterKey, Operator};
+use crate::domain::{KeyChange, MasterKey, Operator, TotpSealer};
+use crate::store::Tx;
 use crate::token::{KeyRingError, Sealer};
 
 impl Admin {
@@ -28,10 +29,31 @@ impl Admin {
             tx.reseal_signing_key(key_id, &new.seal(key_id, &private))
                 .await?;
         }
-        let detail = format!("{} private keys", keys.len());
+        let apps = self.reseal_totp(&mut tx, master_key).await?;
+        let detail = format!("{} private keys, {apps} authenticator apps", keys.len());
         tx.record(&changed(KeyChange::Resealed, detail, actor))
             .await?;
         tx.commit().await?;
         Ok(keys.len())
+    }
+
+    /// Seals the secrets of all authenticator apps under another master key. One that the present master key
+    /// does not open works no more, and stays as it is.
+    async fn reseal_totp(
+        &self,
+        tx: &mut Tx,
+        master_key: &MasterKey,
+    ) -> Result<usize, KeyChangeError> {
+        let new = TotpSealer::new(master_key);
+        let mut resealed = 0;
+        for mut totp in tx.list_sealed_totp().await? {
+            let (totp_id, user_id) = (totp.totp_id, totp.user_id);
+            if let Some(secret) = self.totp_sealer.open(totp_id, user_id, &totp.secret) {
+                totp.secret = new.seal(totp_id, user_id, &secret);
+                tx.reseal_totp(&totp).await?;
+                resealed += 1;
+            }
+        }
+        Ok(resealed)
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! A mail is leased, sent, and settled. The lease is short and renewed while the mail is sent: if this
 //! process dies, another instance, or the same one after its restart, takes over within seconds, with
-//! the same code. Before a relay gets to the end of a mail, the database counts that copy. So a mail
-//! may arrive twice, but never a third time and never with two codes, however many processes die and
+//! the same code or link. Before a relay gets to the end of a mail, the database counts that copy. So a mail
+//! may arrive twice, but never a third time and never with another code, however many processes die and
 //! however many answers are lost.
 //!
 //! Each mail is sent by a task of its own, in one of a fixed number of [`places`].
 //!
-//! No relay gets a mail whose code has expired. The database's clock says at the lease how long the code
-//! has to live, this process counts that down, and the database is asked once more when the relay is
+//! No relay gets a mail that nobody wants any more. The database's clock says at the lease how long it is
+//! wanted, this process counts that down, and the database is asked once more when the relay is
 //! ready for the mail.
 //!
 //! The loop is in [`workers::send_mails`](crate::workers::send_mails).
@@ -23,10 +23,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::config::Config;
 use crate::domain::{
-    AuditEvent, AuditKind, DerivedKey, MailId, MailOutcome, OneTimeCode, Outcome, RequestId,
+    AuditEvent, AuditKind, DerivedKey, LinkToken, MailId, MailKind, MailOutcome, OneTimeCode,
+    Outcome, Purpose, RequestId,
 };
-use crate::mail::{Mail, MailBody, Mailer, SendError, SignInCode, SmtpReply};
+use crate::mail::{
+    ChangeNotice, Mail, MailBody, Mailer, PasswordLink, SendError, SignInCode, SmtpReply,
+};
 use crate::store::{Due, DueMail, MailLease, MailSource, Store, StoreError};
 use crate::telemetry::metrics::{MAIL_DURATION, MAILS};
 
@@ -61,6 +65,9 @@ struct Parts {
     store: Store,
     mailer: Mailer,
     code_key: DerivedKey,
+    link_key: DerivedKey,
+    /// The page that links lead to.
+    password_url: Option<String>,
     is_due: Arc<Notify>,
     places: Places,
     /// The leases that this instance holds: which attempt at which mail.
@@ -79,13 +86,17 @@ pub struct LeasedMail {
 pub struct Unfinished(Vec<MailLease>);
 
 impl Delivery {
-    /// A delivery that derives codes under `code_key`. `is_due` rings when a mail was put into the outbox.
+    /// A delivery that derives codes and links from the master key. `is_due` rings when a mail was put into
+    /// the outbox.
     #[must_use]
-    pub fn new(store: Store, mailer: Mailer, code_key: DerivedKey, is_due: Arc<Notify>) -> Self {
+    pub fn new(config: &Config, store: Store, mailer: Mailer, is_due: Arc<Notify>) -> Self {
+        let master_key = &config.secrets.master_key;
         Self(Arc::new(Parts {
             store,
             mailer,
-            code_key,
+            code_key: master_key.derive(Purpose::OneTimeCodes),
+            link_key: master_key.derive(Purpose::Links),
+            password_url: config.links.password_url.clone(),
             is_due,
             places: Places::new(),
             held: Mutex::default(),
@@ -109,7 +120,10 @@ impl Delivery {
         }
         // Before the database looks at its clock: no code is thought to live longer than it does.
         let leased_at = Instant::now();
-        let mails = self.0.store.lease_due_mails(due, free, LEASE).await?;
+        let store = &self.0.store;
+        let mails = store
+            .lease_due_mails(&self.kinds(), due, free, LEASE)
+            .await?;
         let placed = mails.into_iter().map_while(|mail| {
             let place = self.0.places.take(due)?;
             Some(LeasedMail {
@@ -155,31 +169,75 @@ impl Delivery {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The kinds of mails that this instance can put into words: without the page that links lead to, none
+    /// with a link.
+    fn kinds(&self) -> Vec<MailKind> {
+        let can_send = |kind: &MailKind| match kind {
+            MailKind::SignInCode | MailKind::Notice => true,
+            MailKind::ResetLink | MailKind::InvitationLink => self.0.password_url.is_some(),
+        };
+        MailKind::ALL.iter().copied().filter(can_send).collect()
+    }
+
     /// Derives what the mail says from what the outbox holds.
     fn compose(&self, due: &DueMail) -> Mail {
-        match due.source {
+        let (requested_at, body) = match due.source {
             MailSource::SignInCode {
                 challenge_id,
                 nonce,
                 signed_in_at,
                 network,
-            } => Mail {
-                to: due.email.clone(),
-                requested_at: signed_in_at,
-                body: MailBody::SignInCode(SignInCode {
+            } => {
+                let code = SignInCode {
                     code: OneTimeCode::derive(&self.0.code_key, challenge_id, nonce),
                     challenge_id,
                     network,
                     expires_at: due.expires_at,
-                }),
-            },
+                };
+                (signed_in_at, MailBody::SignInCode(code))
+            }
+            MailSource::Link {
+                link_id,
+                purpose,
+                requested_at,
+                network,
+            } => {
+                let token = LinkToken::derive(&self.0.link_key, purpose, link_id);
+                let page = self.0.password_url.as_deref().unwrap_or_default();
+                let link = PasswordLink {
+                    link: PasswordLink::to(page, &token),
+                    link_id,
+                    purpose,
+                    network,
+                    expires_at: due.expires_at,
+                };
+                (requested_at, MailBody::Link(link))
+            }
+            MailSource::Notice {
+                notice,
+                happened_at,
+                network,
+            } => {
+                let mail_id = due.mail_id;
+                let notice = ChangeNotice {
+                    mail_id,
+                    notice,
+                    network,
+                };
+                (happened_at, MailBody::Notice(notice))
+            }
+        };
+        Mail {
+            to: due.email.clone(),
+            requested_at,
+            body,
         }
     }
 
     async fn send(&self, due: &DueMail, leased_at: Instant, place: &Place) {
         let mail = self.compose(due);
         let (request_id, attempts) = (&due.request_id, due.attempts);
-        tracing::debug!(request_id, attempts, "a code mail leaves");
+        tracing::debug!(request_id, attempts, "a mail leaves");
         let until = leased_at + due.life;
         let outcome = (self.0.mailer)
             .send(&mail, until, || self.may_leave(due, place))
@@ -227,8 +285,14 @@ impl Delivery {
     ) -> Result<(), StoreError> {
         match outcome {
             Ok(reply) => {
-                tracing::debug!(request_id = due.request_id, %reply, "a code mail was taken");
-                let event = event(due, Outcome::Granted, MailOutcome::Sent, reply);
+                tracing::debug!(request_id = due.request_id, %reply, "a mail was taken");
+                let reason = match due.source.kind() {
+                    MailKind::Notice => MailOutcome::Notified,
+                    MailKind::SignInCode | MailKind::ResetLink | MailKind::InvitationLink => {
+                        MailOutcome::Sent
+                    }
+                };
+                let event = event(due, Outcome::Granted, reason, reply);
                 let mut tx = self.0.store.begin().await?;
                 if tx.settle_sent_mail(due.mail_id, reply.as_str()).await? {
                     tx.record(&event).await?;
@@ -253,7 +317,7 @@ impl Delivery {
             }
             Err(SendError::Unwanted) => {
                 // Due again only if it was the database that could not tell.
-                let told = "held back: its code is over, or nobody could tell";
+                let told = "held back: nobody wants it any more, or nobody could tell";
                 let delay = delay_after(due.attempts);
                 self.0.store.postpone_mail(due, delay, told).await
             }
@@ -303,13 +367,13 @@ fn log_failure(due: &DueMail, outcome: &Result<SmtpReply, SendError>) {
     let (to, attempts) = (&due.email, due.attempts);
     match outcome {
         Err(SendError::Permanent(reply)) => {
-            tracing::warn!(?to, %reply, "a code mail was refused for good");
+            tracing::warn!(?to, %reply, "a mail was refused for good");
         }
         Err(SendError::Temporary(reply)) => {
-            tracing::warn!(?to, %reply, attempts, "a code mail waits");
+            tracing::warn!(?to, %reply, attempts, "a mail waits");
         }
         Err(SendError::Unclear(reply)) => {
-            tracing::warn!(?to, %reply, attempts, "a relay did not say whether it took a code mail");
+            tracing::warn!(?to, %reply, attempts, "a relay did not say whether it took a mail");
         }
         Ok(_) | Err(SendError::Unwanted) => {}
     }

@@ -1,8 +1,8 @@
 //! The signing keys of a database: read, made and replaced by the server itself.
 //!
 //! Every change reads the keys under a lock, decides by the rules of
-//! [`domain::signing_key`](crate::domain), and writes all that follows in the same transaction. What
-//! operators do to the keys stands on the same parts, in [`admin`](crate::admin).
+//! [`domain::signing_key`](crate::domain), and writes all that follows in the same transaction. The
+//! acts of operators on the keys stand on the same parts, in [`admin`](crate::admin).
 
 mod reading;
 mod upkeep;

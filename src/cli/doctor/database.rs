@@ -6,16 +6,14 @@ use super::finding::{Finding, Verdict};
 use super::master_key;
 use crate::admin::Admin;
 use crate::config::{Config, PasswordsConfig};
-use crate::domain::Clock;
-use crate::password::kind_outgrows_worker;
+use crate::domain::policy::MAX_HASH_KINDS;
+use crate::domain::{Clock, HashKind};
+use crate::password::{outgrows_budget, outgrows_worker};
 use crate::store::{CLOCK_TOLERANCE, EXTRA_CONNECTIONS, ServerState, Store, StoreError};
 use crate::telemetry::causes;
 
 /// The oldest PostgreSQL that the statements are for, as it numbers itself.
 const OLDEST: i32 = 150_000;
-
-/// Kinds of password hashes that are read.
-const MAX_KINDS: i64 = 100;
 
 /// Checks all that the server needs of its database. One problem hides no other that could be seen beside
 /// it.
@@ -47,7 +45,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let may_read = rights.verdict != Verdict::Problem;
     found.push(rights);
     if is_migrated && may_read {
-        let kinds = store.list_hash_kinds(MAX_KINDS).await;
+        let kinds = store.list_hash_kinds(MAX_HASH_KINDS).await;
         found.push(hashes(kinds, config.passwords));
     }
     if is_migrated {
@@ -161,20 +159,32 @@ fn clock(skew: Result<TimeDelta, StoreError>) -> Finding {
     Finding::good("clock", "it agrees with the database's")
 }
 
-/// Whether there are hashes of an older service that take more memory to check than a worker has.
-fn hashes(kinds: Result<Vec<String>, StoreError>, passwords: PasswordsConfig) -> Finding {
-    let mut kinds = match kinds {
+/// Whether there are hashes of other services that need memory beside the workers', or more than there is.
+fn hashes(kinds: Result<Vec<HashKind>, StoreError>, passwords: PasswordsConfig) -> Finding {
+    let kinds = match kinds {
         Ok(kinds) => kinds,
         Err(error) => return Finding::problem("hashes", causes(&error)),
     };
-    kinds.retain(|kind| kind_outgrows_worker(kind, &passwords));
-    if kinds.is_empty() {
+    let named = |is_so: fn(&HashKind, &PasswordsConfig) -> bool| {
+        let named = kinds.iter().filter(|kind| is_so(kind, &passwords));
+        named.map(HashKind::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let (unchecked, foreign) = (named(outgrows_budget), named(outgrows_worker));
+    if !unchecked.is_empty() {
+        let text = format!(
+            "some take more memory to check than passwords.imported_memory_mib ({}), so their owners are \
+             answered 503: {unchecked}",
+            passwords.imported_memory_mib
+        );
+        return Finding::problem("hashes", text);
+    }
+    if foreign.is_empty() {
         return Finding::good("hashes", "a worker has the memory to check each");
     }
     let text = format!(
-        "some take more memory to check than a worker has ({}): leave room for one of them beside the \
-         workers, or their owners are answered 503",
-        kinds.join(", ")
+        "some are checked in memory beside the workers' ({foreign}): leave room for \
+         passwords.imported_memory_mib ({} MiB)",
+        passwords.imported_memory_mib
     );
     Finding::weak("hashes", text)
 }

@@ -52,7 +52,7 @@ pub(super) fn run(args: &CheckArgs, file: Option<&Path>) -> anyhow::Result<()> {
         }
         Err(error) => return Err(error.into()),
     };
-    let mailer = match Mailer::new(&loaded.config.mail) {
+    let mailer = match Mailer::new(&loaded.config.mail, &loaded.config.links) {
         Ok(mailer) => mailer,
         Err(error) if args.json => {
             return tell(

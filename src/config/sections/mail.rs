@@ -26,6 +26,7 @@ pub(super) fn mail(reader: &mut Reader) -> Reading<MailConfig> {
         Language::from_stored(text).ok_or("must be en, de, fr or es")
     });
     let templates_dir = path(reader, "mail.templates_dir");
+    let contact = reader.optional("mail.contact", shape::line);
     // Read even if mail goes to the log, so that a mistake there is not found on the day it matters.
     let first = RelaySection::read(reader, "mail.smtp");
     let fallback = fallback(reader);
@@ -50,6 +51,7 @@ pub(super) fn mail(reader: &mut Reader) -> Reading<MailConfig> {
         },
         language: language?,
         templates_dir: templates_dir?,
+        contact: contact?.unwrap_or_default(),
     })
 }
 

@@ -1,10 +1,11 @@
-//! What each key must be, and what keys must be to each other: one file per section.
+//! The rules for each key, and between keys: one file per section.
 
 mod clients;
 mod database;
 mod http;
 mod keys;
 mod limits;
+mod links;
 mod log;
 mod mail;
 mod passwords;
@@ -25,6 +26,8 @@ pub(super) fn config(reader: &mut Reader) -> Reading<Config> {
     let tokens = tokens::tokens(reader);
     let two_factor = two_factor(reader);
     let passwords = passwords::passwords(reader);
+    let links = links::links(reader);
+    let blocklist = passwords::blocklist(reader);
     let limits = limits::limits(reader);
     let mail = mail::mail(reader);
     let introspection = introspection(reader);
@@ -39,6 +42,8 @@ pub(super) fn config(reader: &mut Reader) -> Reading<Config> {
         tokens: tokens?,
         two_factor: two_factor?,
         passwords: passwords?,
+        links: links?,
+        blocklist: blocklist?,
         limits: limits?,
         mail: mail?,
         introspection: introspection?,
@@ -50,8 +55,28 @@ pub(super) fn config(reader: &mut Reader) -> Reading<Config> {
 }
 
 fn two_factor(reader: &mut Reader) -> Reading<TwoFactorConfig> {
-    let ttl = reader.seconds("two_factor.ttl_seconds", 1..=600)?;
-    Ok(TwoFactorConfig { ttl })
+    let ttl = reader.seconds("two_factor.ttl_seconds", 1..=600);
+    let totp = reader.flag("two_factor.totp");
+    let totp_issuer = totp_issuer(reader);
+    Ok(TwoFactorConfig {
+        ttl: ttl?,
+        totp: totp?,
+        totp_issuer: totp_issuer?,
+    })
+}
+
+/// In the label of the URI that an app reads, a colon ends the issuer.
+fn totp_issuer(reader: &mut Reader) -> Reading<String> {
+    const KEY: &str = "two_factor.totp_issuer";
+    let issuer = reader.required(KEY)?;
+    let is_plain = !issuer.contains(|c: char| c == ':' || c.is_control());
+    if is_plain && issuer.trim() == issuer && issuer.chars().count() <= 64 {
+        return Ok(issuer);
+    }
+    Err(reader.refuse(
+        KEY,
+        "must be at most 64 characters, without a colon, control characters and spaces around it",
+    ))
 }
 
 fn introspection(reader: &mut Reader) -> Reading<IntrospectionConfig> {

@@ -46,6 +46,7 @@ fn the_defaults_of_signing_in_are_those_of_the_manual() {
     assert_eq!(tokens.refresh_idle_ttl.as_secs(), 86_400);
     assert_eq!(tokens.session_ttl.as_secs(), 2_592_000);
     assert_eq!(tokens.refresh_grace.as_secs(), 30);
+    assert_eq!(tokens.fresh.as_secs(), 900);
     assert_eq!(tokens.max_sessions_per_user, 100);
     assert_eq!(two_factor.ttl.as_secs(), 600);
     assert_eq!(
@@ -77,6 +78,7 @@ fn the_default_limits_are_those_of_the_manual() {
         assert_eq!(limit.block, Some(Duration::from_mins(5)));
     }
     let ceilings = [
+        limits.account.attempts,
         limits.signin_network_per_minute,
         limits.signin_account_failures_per_hour,
         limits.confirm_failures_per_account,
@@ -84,7 +86,7 @@ fn the_default_limits_are_those_of_the_manual() {
         limits.flood_burst,
         limits.flood_per_second,
     ];
-    assert_eq!(ceilings, [60, 100, 100, 5, 100, 50]);
+    assert_eq!(ceilings, [20, 60, 100, 100, 5, 100, 50]);
 }
 
 #[test]
@@ -95,6 +97,8 @@ fn every_number_has_bounds() {
         ("database.max_connections", "1001"),
         ("tokens.access_ttl_seconds", "0"),
         ("tokens.refresh_grace_seconds", "301"),
+        ("tokens.fresh_seconds", "59"),
+        ("tokens.fresh_seconds", "86401"),
         ("tokens.max_sessions_per_user", "0"),
         ("two_factor.ttl_seconds", "601"),
         ("passwords.memory_kib", "4194305"),
@@ -103,6 +107,7 @@ fn every_number_has_bounds() {
         ("passwords.parallelism", "65"),
         ("passwords.workers", "1025"),
         ("passwords.queue", "1000001"),
+        ("passwords.imported_memory_mib", "65537"),
         ("limits.signin.attempts", "0"),
         ("limits.confirm.window_seconds", "86401"),
         ("limits.refresh.block_seconds", "0"),
@@ -153,6 +158,34 @@ fn one_header_of_a_proxy_can_be_named_and_nothing_else() {
         [
             r#"http.forwarded_header: must be either, x-forwarded-for or forwarded, but is "x-real-ip""#
         ]
+    );
+}
+
+#[test]
+fn a_file_of_words_is_read_at_the_start_and_told_if_it_cannot_be() {
+    let list = |path: &str| {
+        Ok(with(&[("passwords.blocklist_file", path)])?
+            .blocklist
+            .words())
+    };
+    assert_eq!(list(""), Ok(0));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    std::fs::write(path, "# ours\nacme-office\nacme-berlin\n").unwrap();
+    assert_eq!(list(path), Ok(2));
+    std::fs::write(path, [0xff, 0xfe]).unwrap();
+    let told: Vec<String> = list(path).unwrap_err();
+    assert!(
+        told[0].contains("cannot be read: stream did not contain valid UTF-8"),
+        "{told:?}"
+    );
+    file.as_file().set_len(16 * 1024 * 1024 + 1).unwrap();
+    let told = list(path).unwrap_err();
+    assert!(told[0].ends_with("which is larger than 16 MiB"), "{told:?}");
+    let told = list("/nowhere").unwrap_err();
+    assert!(
+        told[0].starts_with("passwords.blocklist_file: names \"/nowhere\", which cannot"),
+        "{told:?}"
     );
 }
 

@@ -15,6 +15,7 @@ pub(super) fn tokens(reader: &mut Reader) -> Reading<TokensConfig> {
     let refresh_idle_ttl = reader.seconds("tokens.refresh_idle_ttl_seconds", 1..=TEN_YEARS);
     let session_ttl = reader.seconds("tokens.session_ttl_seconds", 1..=TEN_YEARS);
     let refresh_grace = reader.seconds("tokens.refresh_grace_seconds", 0..=300);
+    let fresh = reader.seconds("tokens.fresh_seconds", 60..=DAY);
     let max_sessions_per_user = reader.number("tokens.max_sessions_per_user", 1..=100_000);
     let legacy_ttl = reader.seconds("tokens.legacy_ttl_seconds", 0..=DAY);
     Ok(TokensConfig {
@@ -24,6 +25,7 @@ pub(super) fn tokens(reader: &mut Reader) -> Reading<TokensConfig> {
         refresh_idle_ttl: refresh_idle_ttl?,
         session_ttl: session_ttl?,
         refresh_grace: refresh_grace?,
+        fresh: fresh?,
         max_sessions_per_user: max_sessions_per_user?,
         legacy_ttl: legacy_ttl?,
     })

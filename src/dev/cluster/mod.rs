@@ -1,15 +1,16 @@
 //! A private PostgreSQL: for a first run that needs no set-up, and for tests on the real thing.
 //!
-//! A [`Cluster`] finds PostgreSQL's programs, makes a data folder on first use, runs the server on
-//! a free port of 127.0.0.1 behind a random password, and stops it when it is dropped. If its
-//! owner is killed, the server stops as well. PostgreSQL refuses to run as root, so for root it runs as
-//! another user. A folder runs one server at a time.
+//! A [`Cluster`] finds PostgreSQL's programs, or fetches them where none are installed, makes a data folder
+//! on first use, runs the server on a free port of 127.0.0.1 behind a random password, and stops it when
+//! it is dropped. If its owner is killed, the server stops as well. PostgreSQL refuses to run as root, so
+//! for root it runs as another user. A folder runs one server at a time.
 //!
 //! All calls block, for seconds at worst: async callers use `spawn_blocking`.
 
 mod account;
 mod error;
 mod home;
+mod package;
 mod postmaster;
 mod programs;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use home::Home;
+use package::Supply;
 use postmaster::Postmaster;
 
 pub use error::ClusterError;
@@ -59,14 +61,28 @@ impl Cluster {
         Self::start_with(folder, durability, &[])
     }
 
+    /// Starts the cluster as [`Cluster::start`] does, and asks no package registry for programs.
+    pub fn start_offline(folder: &Path, durability: Durability) -> Result<Self, ClusterError> {
+        Self::start_from(folder, durability, &[], Supply::Offline)
+    }
+
     /// Starts the cluster with settings (`name=value`) that override its own.
     pub fn start_with(
         folder: &Path,
         durability: Durability,
         settings: &[&str],
     ) -> Result<Self, ClusterError> {
+        Self::start_from(folder, durability, settings, Supply::from_environment())
+    }
+
+    fn start_from(
+        folder: &Path,
+        durability: Durability,
+        settings: &[&str],
+        supply: Supply,
+    ) -> Result<Self, ClusterError> {
         let home = Home::claim(folder, durability)?;
-        let programs = Programs::find(home.account(), home.folder(), home.written_by())?;
+        let programs = package::find(&home, supply)?;
         let password = home.password()?;
         if home.written_by().is_none() {
             postmaster::init(&home, &programs, durability, &password)?;

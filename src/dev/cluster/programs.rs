@@ -13,6 +13,9 @@ use super::error::ClusterError;
 /// The oldest major version that the migrations are made for.
 const OLDEST: u32 = 15;
 
+/// The variable that names the folder of the programs, for one who has several versions.
+const FOLDER_VARIABLE: &str = "BACKOFFICE_AUTH_POSTGRES";
+
 /// The folders that packages use; `*` stands for any text within one name.
 const USUAL_FOLDERS: [&str; 9] = [
     "/usr/lib/postgresql/*/bin",
@@ -64,18 +67,17 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds the newest installation, or the one for data that major version `written_by` left in
-    /// `folder`, among those that `account` may run.
-    pub(super) fn find(
-        account: Account,
-        folder: &Path,
-        written_by: Option<u32>,
-    ) -> Result<Self, ClusterError> {
-        let installed = candidates()
-            .iter()
-            .filter_map(|dir| Self::inspect(dir, account))
-            .collect();
-        choose(installed, folder, written_by)
+    /// All installations that `account` may run, or the one that the environment names.
+    pub(super) fn installed(account: Account) -> Result<Vec<Self>, ClusterError> {
+        let Some(named) = env::var_os(FOLDER_VARIABLE) else {
+            let inspect = |dir: &PathBuf| Self::inspect(dir, account);
+            return Ok(candidates().iter().filter_map(inspect).collect());
+        };
+        let folder = PathBuf::from(named);
+        match Self::inspect(&folder, account) {
+            Some(programs) => Ok(vec![programs]),
+            None => Err(ClusterError::NotThere { folder }),
+        }
     }
 
     /// The path of a program.
@@ -85,7 +87,7 @@ impl Programs {
     }
 
     /// The installation in a folder, if both programs are there and run.
-    fn inspect(dir: &Path, account: Account) -> Option<Self> {
+    pub(super) fn inspect(dir: &Path, account: Account) -> Option<Self> {
         // Links lead to the installation, which has the shared files and names the version.
         let real = fs::canonicalize(dir.join("postgres")).ok()?;
         let bin_dir = [real.parent()?, dir]
@@ -104,8 +106,9 @@ impl Programs {
     }
 }
 
-/// Chooses among installations; of equal ones the first counts.
-fn choose(
+/// Chooses the newest installation, or the one for data that major version `written_by` left in `folder`;
+/// of equal ones the first counts.
+pub(super) fn choose(
     installed: Vec<Programs>,
     folder: &Path,
     written_by: Option<u32>,
@@ -149,7 +152,7 @@ fn bindir_of_pg_config() -> Option<PathBuf> {
 }
 
 /// The paths that exist for a pattern; each `*` stands for any text within one name.
-fn expand(pattern: &str) -> Vec<PathBuf> {
+pub(super) fn expand(pattern: &str) -> Vec<PathBuf> {
     let names = pattern.split('/').skip(1);
     names.fold(vec![PathBuf::from("/")], |folders, name| {
         match name.split_once('*') {

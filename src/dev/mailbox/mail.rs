@@ -56,6 +56,14 @@ impl Mail {
         }
     }
 
+    /// The link: the first web address of the text that has a fragment.
+    #[must_use]
+    pub fn link(&self) -> Option<&str> {
+        let mut words = self.text.split_whitespace();
+        let is_of_web = |word: &str| word.starts_with("http://") || word.starts_with("https://");
+        words.find(|word| is_of_web(word) && word.contains('#'))
+    }
+
     /// Whether it was delivered to an address, in any case.
     #[must_use]
     pub fn is_to(&self, address: &str) -> bool {
@@ -121,6 +129,18 @@ mod tests {
         ] {
             assert_eq!(find_code(text).as_deref(), code, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_link_is_the_first_url_with_a_fragment() {
+        let link = |text: &str| {
+            read(&format!("Subject: x\n\n{text}\n"))
+                .link()
+                .map(str::to_owned)
+        };
+        let long = "See https://a.example/ or\n\nhttps://b.example/set#abc\n";
+        assert_eq!(link(long).as_deref(), Some("https://b.example/set#abc"));
+        assert_eq!(link("No. 5 #1, http://a.example/"), None);
     }
 
     #[test]

@@ -144,6 +144,7 @@ fn in_template(mail: &Mail) -> Value {
         subject => mail.subject.clone(),
         received_at => on_the_wire(mail.received_at),
         code => mail.code.clone(),
+        link => mail.link(),
         text => mail.text.clone(),
         html => mail.html.clone(),
     }

@@ -20,7 +20,9 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi, Ref, RefOr, Response, Server};
 
-use crate::http::endpoints::openapi::{DESCRIPTION, PROXIES, SERVICES, SESSIONS, SIGN_IN};
+use crate::http::endpoints::openapi::{
+    ACCOUNT, DESCRIPTION, PASSWORDS, PROXIES, SERVICES, SESSIONS, SIGN_IN,
+};
 use crate::http::endpoints::verify;
 use crate::http::problem::ProblemBody;
 
@@ -44,6 +46,8 @@ const CONTENT_TYPE_OPTIONS: &str = "X-Content-Type-Options";
     ),
     tags(
         (name = SIGN_IN, description = "Sign in, stay signed in, sign out"),
+        (name = ACCOUNT, description = "What users see and change of their own account"),
+        (name = PASSWORDS, description = "Passwords by mailed links, where the server is set to mail them"),
         (name = SESSIONS, description = "What users see and end of their own sessions"),
         (name = SERVICES, description = "For services that let signed-in people in"),
         (name = PROXIES, description = "For reverse proxies in front of such services"),

@@ -24,6 +24,9 @@ use crate::http::problem::{Code, FieldError, Problem};
 /// How long a block is, by default.
 const BLOCK: Duration = Duration::from_mins(5);
 
+/// How recent a sign-in has to be where that matters, by default.
+const MAX_AGE: Duration = Duration::from_mins(15);
+
 /// The codes of operations that read JSON.
 const JSON: &[Code] = &[
     Code::MalformedRequest,
@@ -33,6 +36,10 @@ const JSON: &[Code] = &[
 ];
 /// The codes of operations that need an access token.
 const BEARER: &[Code] = &[Code::MissingAccessToken, Code::InvalidAccessToken];
+/// The codes of operations that need a recent sign-in.
+const FRESH: &[Code] = &[Code::ReauthenticationRequired];
+/// The codes of operations that take a code of a second factor.
+const CODE: &[Code] = &[Code::InvalidTwoFactor];
 /// The codes of operations behind the flood layer.
 const FLOOD: &[Code] = &[Code::TooManyAttempts];
 /// The codes of operations that change or count something.
@@ -55,14 +62,7 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
             STORE,
             &[Code::InvalidCredentials, Code::Overloaded],
         ],
-        "confirm" => &[
-            CALLERS,
-            PAGES,
-            JSON,
-            FLOOD,
-            STORE,
-            &[Code::InvalidTwoFactor],
-        ],
+        "confirm" => &[CALLERS, PAGES, JSON, FLOOD, STORE, CODE],
         "refresh" => &[
             CALLERS,
             PAGES,
@@ -71,8 +71,46 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
             STORE,
             &[Code::InvalidRefreshToken],
         ],
-        "listSessions" => &[CALLERS, BEARER, FLOOD, STORE],
-        "signout" | "endSessions" => &[CALLERS, PAGES, BEARER, FLOOD, STORE],
+        "changePassword" => &[
+            CALLERS,
+            PAGES,
+            JSON,
+            BEARER,
+            FLOOD,
+            STORE,
+            &[Code::WrongPassword, Code::Overloaded],
+        ],
+        "beginTotp" => &[CALLERS, PAGES, BEARER, FRESH, FLOOD, STORE],
+        "confirmTotp" => &[CALLERS, PAGES, JSON, BEARER, FRESH, FLOOD, STORE, CODE],
+        "removeTotp" | "renewRecoveryCodes" => &[
+            CALLERS,
+            PAGES,
+            BEARER,
+            FRESH,
+            FLOOD,
+            STORE,
+            &[Code::NotFound],
+        ],
+        "showAccount" | "listSessions" => &[CALLERS, BEARER, FLOOD, STORE],
+        "signout" => &[CALLERS, PAGES, BEARER, FLOOD, STORE],
+        "endSessions" => &[
+            CALLERS,
+            PAGES,
+            BEARER,
+            FLOOD,
+            STORE,
+            &[Code::InvalidRequest],
+        ],
+        "forgotPassword" => &[CALLERS, PAGES, JSON, FLOOD, STORE],
+        "showLink" => &[CALLERS, PAGES, JSON, FLOOD, STORE, &[Code::InvalidLink]],
+        "setPassword" => &[
+            CALLERS,
+            PAGES,
+            JSON,
+            FLOOD,
+            STORE,
+            &[Code::InvalidLink, Code::Overloaded],
+        ],
         "showSession" => &[CALLERS, BEARER, STORE],
         "endSession" => &[CALLERS, PAGES, BEARER, FLOOD, STORE, &[Code::NotFound]],
         "introspect" => &[
@@ -127,7 +165,10 @@ fn problem(code: Code, operation: &str) -> Problem {
     let fields: &[&str] = match operation {
         "signin" => &["email", "password"],
         "confirm" => &["token", "code"],
+        "confirmTotp" => &["id", "code"],
         "refresh" => &["refreshToken"],
+        "changePassword" => &["currentPassword", "newPassword"],
+        "endSessions" => &["others"],
         "introspect" => &["token"],
         "listRevocations" => &["since", "wait"],
         _ => &[],
@@ -140,6 +181,7 @@ fn problem(code: Code, operation: &str) -> Problem {
         Code::InvalidRequest => Problem::invalid(fields.iter().map(bad).collect()),
         Code::UnsupportedMediaType if operation == "introspect" => not_a_form(),
         Code::TooManyAttempts => Problem::too_many_attempts(BLOCK),
+        Code::ReauthenticationRequired => Problem::reauthentication_required(MAX_AGE),
         _ => Problem::new(code),
     }
 }
@@ -147,6 +189,7 @@ fn problem(code: Code, operation: &str) -> Problem {
 /// The message for a bad field.
 fn message(field: &str) -> &'static str {
     match field {
+        "others" => "must be true, or absent",
         "since" => "must be a cursor of an earlier answer",
         "wait" => "must be a whole number of seconds up to 30",
         _ => "is required",
@@ -227,9 +270,16 @@ fn headers(problems: &[Problem], bodies: &[Value]) -> Vec<(HeaderName, Header)> 
     let sent: Vec<_> = problems.iter().filter_map(sent).collect();
     if let Some((name, _)) = sent.first() {
         let values = sent.iter().filter_map(|(_, value)| value.to_str().ok());
-        let schema = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(values));
+        let schema = ObjectBuilder::new().schema_type(Type::String);
+        // How recent a sign-in has to be is a setting, and part of the value.
+        let schema = if problems
+            .iter()
+            .any(|p| p.code() == Code::ReauthenticationRequired)
+        {
+            schema.examples(values)
+        } else {
+            schema.enum_values(Some(values))
+        };
         headers.push((
             name.clone(),
             HeaderBuilder::new().schema(Some(schema)).build(),

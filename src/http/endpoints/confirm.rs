@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::openapi::{JSON_BODY, SIGN_IN};
 use super::sample;
-use super::tokens::{self, TokenPairBody};
-use crate::auth::Auth;
+use super::tokens::{self, TokenBody, TokenPairBody};
+use crate::auth::{Auth, Confirmed};
 use crate::domain::Client;
 use crate::http::extract::body::{ApiJson, BodyFields, FromBody};
 use crate::http::problem::Problem;
@@ -19,7 +20,8 @@ use crate::http::problem::Problem;
 pub struct ConfirmRequest {
     /// The 2FA token of the sign-in.
     pub token: String,
-    /// The code from the mail: six digits.
+    /// Six digits, from the mail or of the authenticator app; or a recovery code, in which case, spaces and
+    /// hyphens do not matter.
     pub code: String,
 }
 
@@ -30,6 +32,32 @@ impl FromBody for ConfirmRequest {
             token: token?,
             code: code?,
         })
+    }
+}
+
+/// The answer of `POST /2fa/confirm`.
+#[derive(Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Confirmed)]
+pub struct ConfirmResponse {
+    /// For services.
+    access_token: TokenBody,
+    /// For `/refresh`.
+    refresh_token: TokenBody,
+    /// Recovery codes that were not used; there after a sign-in with one alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
+    recovery_codes_left: Option<i64>,
+}
+
+impl From<Confirmed> for ConfirmResponse {
+    fn from(confirmed: Confirmed) -> Self {
+        let tokens = TokenPairBody::from(confirmed.pair);
+        Self {
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            recovery_codes_left: confirmed.recovery_codes_left,
+        }
     }
 }
 
@@ -50,7 +78,7 @@ impl FromBody for ConfirmRequest {
     responses((
         status = OK,
         description = "Signed in",
-        body = TokenPairBody,
+        body = ConfirmResponse,
         example = tokens::example,
     )),
 )]
@@ -58,9 +86,9 @@ pub async fn confirm(
     State(auth): State<Auth>,
     client: Client,
     ApiJson(body): ApiJson<ConfirmRequest>,
-) -> Result<Json<TokenPairBody>, Problem> {
-    let pair = auth.confirm(&client, &body.token, &body.code).await?;
-    Ok(Json(pair.into()))
+) -> Result<Json<ConfirmResponse>, Problem> {
+    let confirmed = auth.confirm(&client, &body.token, &body.code).await?;
+    Ok(Json(confirmed.into()))
 }
 
 /// To `POST /2fa/confirm`.

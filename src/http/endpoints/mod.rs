@@ -1,10 +1,13 @@
 //! The endpoints, a file for each: request, response, handler, and the examples of its description.
 
 pub mod confirm;
+pub mod factors;
 pub mod health;
 pub mod introspect;
+pub mod me;
 pub mod metrics;
 pub mod openapi;
+pub mod password;
 pub mod refresh;
 pub mod revocations;
 mod sample;

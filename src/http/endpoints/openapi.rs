@@ -4,6 +4,10 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 /// The tag of the four methods to sign in and out.
 pub const SIGN_IN: &str = "Sign in";
+/// The tag of the operations on a user's own account.
+pub const ACCOUNT: &str = "Account";
+/// The tag of the operations by which people set passwords.
+pub const PASSWORDS: &str = "Passwords";
 /// The tag of the operations on a user's own sessions.
 pub const SESSIONS: &str = "Sessions";
 /// The tag of the operations for other services.

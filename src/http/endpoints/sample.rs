@@ -17,6 +17,7 @@ pub(super) const SESSION: SessionId = SessionId(uuid!("017e12ef-9c00-7c3a-9d1e-5
 pub(super) const OTHER_SESSION: SessionId =
     SessionId(uuid!("017e12ef-9c00-7b21-8e40-1c9d3f7a2b58"));
 pub(super) const CHALLENGE: Uuid = uuid!("b2fcf999-2b0b-451d-9888-094a79117aa5");
+pub(super) const LINK: &str = "sPz5mSsLRR2YiAlKeRF6pdqPU0Gl6tBnWvMyJ8cXqLs";
 pub(super) const ACCESS_TOKEN: &str = include_str!("sample/access-token.txt").trim_ascii_end();
 pub(super) const REFRESH_TOKEN: &str = include_str!("sample/refresh-token.txt").trim_ascii_end();
 pub(super) const JWKS: &str = include_str!("sample/jwks.json");
@@ -27,7 +28,9 @@ const NOW: i64 = 1_640_995_200;
 pub(super) const ACCESS_TTL: i64 = 900;
 pub(super) const REFRESH_TTL: i64 = 86_400;
 pub(super) const SESSION_TTL: i64 = 2_592_000;
+pub(super) const FRESH: i64 = 900;
 pub(super) const CODE_TTL: i64 = 600;
+pub(super) const LINK_TTL: i64 = 1800;
 
 /// The time so many seconds after the sample sign-in.
 pub(super) fn at(seconds_later: i64) -> Timestamp {

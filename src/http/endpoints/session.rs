@@ -30,10 +30,10 @@ pub struct SessionResponse {
 /// The token's owner.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = User)]
-struct UserBody {
+pub(super) struct UserBody {
     /// The user's number in decimal: the token's `sub`.
-    id: String,
-    email: String,
+    pub(super) id: String,
+    pub(super) email: String,
 }
 
 /// The token's session.
@@ -44,6 +44,9 @@ struct SessionBody {
     #[schema(value_type = Uuid)]
     id: SessionId,
     created_at: WireTime,
+    /// How the user signed in (RFC 8176): the token's `amr`. With `mfa`, by several factors of which none is
+    /// a mailbox.
+    amr: Vec<String>,
 }
 
 /// The token itself.
@@ -65,6 +68,7 @@ impl From<AccessClaims> for SessionResponse {
             session: Some(SessionBody {
                 id: claims.sid,
                 created_at: wire_time(claims.auth_time),
+                amr: claims.amr,
             }),
             access_token: AccessTokenBody {
                 created_at: wire_time(claims.iat),

@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -16,7 +16,7 @@ use super::tokens::WireTime;
 use crate::auth::Auth;
 use crate::domain::{Client, ClientNetwork, SessionId, UserAgent};
 use crate::http::extract::bearer::BearerToken;
-use crate::http::problem::{Code, Problem};
+use crate::http::problem::{Code, FieldError, Problem};
 use crate::store::SessionRecord;
 
 /// The answer of `GET /sessions`, newest first.
@@ -129,24 +129,51 @@ pub async fn end(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Which sessions to end.
+#[derive(Debug, Deserialize)]
+pub struct EndQuery {
+    others: Option<String>,
+}
+
 /// Ends all sessions of the token's owner.
 ///
-/// The session of the token that asks is one of them.
+/// The session of the token that asks is one of them, unless `others` is `true`.
 #[utoipa::path(
     delete,
     path = "/sessions",
     operation_id = "endSessions",
     tag = SESSIONS,
     security(("accessToken" = [])),
-    responses((status = NO_CONTENT, description = "All sessions are over")),
+    params((
+        "others" = Option<String>,
+        Query,
+        description = "`true`: all but the session of the token that asks. No other value is taken",
+        pattern = r"^true$",
+        example = "true",
+    )),
+    responses((status = NO_CONTENT, description = "The sessions are over")),
 )]
 pub async fn end_all(
     State(auth): State<Auth>,
     client: Client,
     token: BearerToken,
+    query: Result<Query<EndQuery>, QueryRejection>,
 ) -> Result<StatusCode, Problem> {
-    auth.end_own_sessions(&client, token.expose()).await?;
+    let query = query.map_err(|_| refuse_others())?.0;
+    match query.others.as_deref() {
+        None => auth.end_own_sessions(&client, token.expose()).await?,
+        Some("true") => auth.end_other_sessions(&client, token.expose()).await?,
+        // A guess at what else is meant could end a session too many or too few.
+        Some(_) => return Err(refuse_others()),
+    }
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn refuse_others() -> Problem {
+    Problem::invalid(vec![FieldError {
+        field: "others",
+        message: "must be true, or absent".to_owned(),
+    }])
 }
 
 /// From `GET /sessions`.

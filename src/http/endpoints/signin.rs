@@ -12,7 +12,8 @@ use super::sample;
 use super::tokens::{TokenBody, TokenPairBody, WireTime};
 use crate::auth::{Auth, SignedIn};
 use crate::domain::{
-    Challenge, ChallengeId, Client, CodeNonce, EmailAddress, PlainPassword, UserId,
+    Challenge, ChallengeId, ChallengeProvider, Client, CodeNonce, EmailAddress, PlainPassword,
+    UserId,
 };
 use crate::http::extract::body::{ApiJson, BodyFields, FromBody};
 use crate::http::problem::Problem;
@@ -50,7 +51,7 @@ impl FromBody for SigninRequest {
 pub enum SigninResponse {
     /// The password was enough.
     SignedIn(SignedInBody),
-    /// A code is on its way by mail.
+    /// A code is asked for: it is on its way by mail, or an authenticator app shows it.
     Challenged(ChallengedBody),
 }
 
@@ -88,17 +89,33 @@ pub struct ChallengedBody {
 struct TwoFactorDetails {
     /// The 2FA token, for `/2fa/confirm`.
     token: Uuid,
-    /// How the code is delivered.
+    /// Where the code comes from that is asked for: the first of `providers`.
     provider: Provider,
+    /// All that it can be confirmed with, best first. Absent where that is the mailed code alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    providers: Option<Vec<Provider>>,
     /// Until when the code is good.
     expires_at: WireTime,
 }
 
-/// How a code is delivered.
+/// Where a code comes from: a mail, an authenticator app, or the person's list of recovery codes. There will be
+/// more; a client that does not know one asks for a code.
 #[derive(Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 enum Provider {
     Email,
+    Totp,
+    RecoveryCode,
+}
+
+impl From<ChallengeProvider> for Provider {
+    fn from(provider: ChallengeProvider) -> Self {
+        match provider {
+            ChallengeProvider::Email => Self::Email,
+            ChallengeProvider::Totp => Self::Totp,
+            ChallengeProvider::RecoveryCode => Self::RecoveryCode,
+        }
+    }
 }
 
 impl SigninResponse {
@@ -112,14 +129,18 @@ impl SigninResponse {
         })
     }
 
-    /// A code is on its way by mail.
+    /// A code is asked for.
     #[must_use]
     pub fn challenged(challenge: &Challenge) -> Self {
+        let providers: Vec<Provider> = (challenge.providers.iter())
+            .map(|provider| (*provider).into())
+            .collect();
         Self::Challenged(ChallengedBody {
             two_factor_required: true,
             two_factor_details: TwoFactorDetails {
                 token: challenge.challenge_id.0,
-                provider: Provider::Email,
+                provider: providers.first().copied().unwrap_or(Provider::Email),
+                providers: (challenge.providers != [ChallengeProvider::Email]).then_some(providers),
                 expires_at: challenge.expires_at.into(),
             },
         })
@@ -138,7 +159,7 @@ impl From<SignedIn> for SigninResponse {
 /// Opens a session, or a challenge whose code is mailed.
 ///
 /// With the second factor off, the answer has tokens; with it on, it has a 2FA token to send to
-/// `/2fa/confirm` together with the code from the mail. By default, five attempts a minute are
+/// `/2fa/confirm` together with the code from the mail or of the authenticator app. By default, five attempts a minute are
 /// let through for an address and a network; the next one starts a block of five minutes.
 #[utoipa::path(
     post,
@@ -156,7 +177,11 @@ impl From<SignedIn> for SigninResponse {
         body = SigninResponse,
         examples(
             ("second factor off" = (value = json!(example_signed_in()))),
-            ("second factor on" = (value = json!(example_challenged()))),
+            ("second factor on" = (value = json!(example_challenged(&[ChallengeProvider::Email])))),
+            ("authenticator app" = (value = json!(example_challenged(&[
+                ChallengeProvider::Totp,
+                ChallengeProvider::RecoveryCode,
+            ])))),
         ),
     )),
 )]
@@ -180,11 +205,12 @@ fn example_signed_in() -> Value {
 }
 
 /// From `POST /signin`, with the second factor on.
-fn example_challenged() -> Value {
+fn example_challenged(providers: &[ChallengeProvider]) -> Value {
     sample::wire(SigninResponse::challenged(&Challenge {
         challenge_id: ChallengeId(sample::CHALLENGE),
         user_id: UserId(1),
         nonce: CodeNonce::random(),
+        providers: providers.to_vec(),
         expires_at: sample::at(sample::CODE_TTL),
     }))
 }
@@ -255,12 +281,27 @@ mod tests {
             challenge_id: ChallengeId(Uuid::nil()),
             user_id: UserId(1),
             nonce: CodeNonce::random(),
+            providers: vec![ChallengeProvider::Email],
             expires_at: Timestamp::UNIX_EPOCH,
         });
         assert_eq!(
             serde_json::to_value(challenged).unwrap(),
             json!({"2faRequired": true, "2faDetails": {
                 "token": Uuid::nil(), "provider": "email", "expiresAt": at,
+            }})
+        );
+        let challenged = SigninResponse::challenged(&Challenge {
+            challenge_id: ChallengeId(Uuid::nil()),
+            user_id: UserId(1),
+            nonce: CodeNonce::random(),
+            providers: vec![ChallengeProvider::Totp, ChallengeProvider::RecoveryCode],
+            expires_at: Timestamp::UNIX_EPOCH,
+        });
+        assert_eq!(
+            serde_json::to_value(challenged).unwrap(),
+            json!({"2faRequired": true, "2faDetails": {
+                "token": Uuid::nil(), "provider": "totp", "providers": ["totp", "recovery_code"],
+                "expiresAt": at,
             }})
         );
     }

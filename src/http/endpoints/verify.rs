@@ -16,6 +16,7 @@ pub const PATH: &str = "/auth/verify";
 const USER_ID: HeaderName = HeaderName::from_static("x-auth-user-id");
 const USER_EMAIL: HeaderName = HeaderName::from_static("x-auth-user-email");
 const SESSION_ID: HeaderName = HeaderName::from_static("x-auth-session-id");
+const AMR: HeaderName = HeaderName::from_static("x-auth-amr");
 
 /// Every path from [`PATH`] on: Envoy's `path_prefix` goes before the path that was asked for.
 pub fn router() -> Router<Auth> {
@@ -46,22 +47,36 @@ pub fn router() -> Router<Auth> {
                 "X-Auth-Session-Id" = String,
                 description = "The session's id, a UUID; empty for a token of an older service"
             ),
+            (
+                "X-Auth-Amr" = String,
+                description = "The methods of the sign-in (RFC 8176), separated by commas; empty for a token \
+                               of an older service"
+            ),
         ),
     )),
 )]
 pub async fn verify(
     State(auth): State<Auth>,
     token: BearerToken,
-) -> Result<(StatusCode, [(HeaderName, String); 3]), Problem> {
-    let (user_id, email, session_id) = match auth.identify(token.expose()).await? {
-        Caller::OfSession(claims) => (claims.sub, claims.email, claims.sid.to_string()),
+) -> Result<(StatusCode, [(HeaderName, String); 4]), Problem> {
+    let (user_id, email, session_id, amr) = match auth.identify(token.expose()).await? {
+        Caller::OfSession(claims) => {
+            let (sid, amr) = (claims.sid.to_string(), claims.amr.join(","));
+            (claims.sub, claims.email, sid, amr)
+        }
         // Empty and not absent, or a proxy would let the client's own header through.
-        Caller::Legacy(caller) => (caller.claims.sub, caller.email, String::new()),
+        Caller::Legacy(caller) => (
+            caller.claims.sub,
+            caller.email,
+            String::new(),
+            String::new(),
+        ),
     };
     let headers = [
         (USER_ID, user_id.to_string()),
         (USER_EMAIL, email.to_string()),
         (SESSION_ID, session_id),
+        (AMR, amr),
     ];
     Ok((StatusCode::OK, headers))
 }

@@ -1,4 +1,5 @@
-//! What handlers take from a request before they run: its body, its credentials, its client.
+//! Extractors: the parts of a request that handlers take before they run, its body, its credentials, its
+//! client.
 
 pub mod basic;
 pub mod bearer;

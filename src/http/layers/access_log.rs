@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// What is logged while a path is asked for, on a router where `/cut` never answers.
+    /// The lines that are logged while a path is asked for, on a router where `/cut` never answers.
     async fn logged(path: &str) -> String {
         let lines = Written::default();
         let writer = lines.clone();

@@ -18,7 +18,7 @@ use crate::domain::{ClientNetwork, RequestId};
 use crate::http::extract::client::X_REQUEST_ID;
 use crate::http::problem::{Code, Problem};
 
-/// What to send instead of these bytes, if they are hyper's own answer. For
+/// The answer to send instead of these bytes, if they are hyper's own answer. For
 /// [`serve`](crate::serve::serve).
 #[must_use]
 pub fn instead_of(bytes: &[u8], peer: IpAddr) -> Option<Bytes> {

@@ -11,17 +11,20 @@ use std::path::Path;
 
 use self::folder::{files, read};
 use self::trial::in_line;
+use super::installation::Installation;
 use super::kind::TemplateId;
 use super::problem::MailProblem;
-use crate::domain::Language;
 
 pub(super) use self::set::Templates;
 
 impl Templates {
     /// The templates in an operator's folder, and the built-in ones for the rest; or everything that is
     /// wrong with that folder.
-    pub(super) fn in_folder(language: Language, folder: &Path) -> Result<Self, Vec<MailProblem>> {
-        let mut templates = Self::built_in(language);
+    pub(super) fn in_folder(
+        installation: Installation,
+        folder: &Path,
+    ) -> Result<Self, Vec<MailProblem>> {
+        let mut templates = Self::built_in(installation);
         let mut problems = Vec::new();
         for file in files(folder).map_err(|problem| vec![problem])? {
             if let Err(told) = templates.replace(folder, &file) {

@@ -2,8 +2,9 @@
 
 use minijinja::{Environment, Error, UndefinedBehavior};
 
-use crate::domain::{Language, MailKind};
+use crate::domain::MailKind;
 use crate::mail::content::Content;
+use crate::mail::installation::Installation;
 use crate::mail::kind::{Part, TemplateId};
 use crate::mail::language::texts;
 use crate::mail::message::Mail;
@@ -14,20 +15,23 @@ pub(super) const MAX_BYTES: usize = 65_536;
 /// Steps that filling a template may take: a loop without an end is an error.
 const FUEL: u64 = 20_000;
 
-/// The templates of all kinds, in one language.
+/// The templates of all kinds, for one installation.
 pub(in crate::mail) struct Templates {
     pub(super) environment: Environment<'static>,
-    pub(super) language: Language,
+    pub(super) installation: Installation,
 }
 
 impl Templates {
     /// The templates that come with the program.
-    pub(in crate::mail) fn built_in(language: Language) -> Self {
+    pub(in crate::mail) fn built_in(installation: Installation) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
         for kind in MailKind::ALL.iter().copied() {
-            for (part, source) in Part::ALL.into_iter().zip(texts(kind, language)) {
+            for (part, source) in Part::ALL
+                .into_iter()
+                .zip(texts(kind, installation.language))
+            {
                 environment
                     .add_template(TemplateId { kind, part }.file(), source)
                     .expect("a test reads what is built in");
@@ -35,7 +39,7 @@ impl Templates {
         }
         Self {
             environment,
-            language,
+            installation,
         }
     }
 
@@ -55,6 +59,6 @@ impl Templates {
     /// Fills one template.
     pub(super) fn fill(&self, id: TemplateId, mail: &Mail) -> Result<String, Error> {
         let template = self.environment.get_template(id.file())?;
-        template.render(id.values(self.language, mail))
+        template.render(id.values(&self.installation, mail))
     }
 }

@@ -2,11 +2,15 @@
 
 use std::fs;
 
+use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::mail::language::in_words;
+use crate::domain::{Language, MailKind, Notice};
+use crate::mail::content::Content;
+use crate::mail::language::{event, in_words};
 use crate::mail::message::tests::mail;
+use crate::mail::{Mail, MailBody};
 
 /// A folder with these files.
 fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -19,7 +23,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
 
 fn load(files: &[(&str, &str)]) -> Result<Templates, Vec<String>> {
     let folder = folder(files);
-    let loaded = Templates::in_folder(Language::English, folder.path());
+    let loaded = Templates::in_folder(Installation::plain(Language::English), folder.path());
     loaded.map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
@@ -30,7 +34,7 @@ fn refused(files: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn the_built_in_texts_of_every_language_pass_what_an_operators_must() {
     for language in Language::ALL {
-        let templates = Templates::built_in(*language);
+        let templates = Templates::built_in(Installation::plain(*language));
         let problems = templates.problems();
         assert!(problems.is_empty(), "{language:?}: {problems:?}");
     }
@@ -64,7 +68,9 @@ fn every_language_says_which_sign_in_it_is_and_what_to_do_if_it_was_not_you() {
             "¿No ha sido usted?",
         ),
     ] {
-        let content = Templates::built_in(language).render(&mail()).unwrap();
+        let content = Templates::built_in(Installation::plain(language))
+            .render(&mail())
+            .unwrap();
         let since = in_words(language, mail().requested_at);
         for part in [&content.subject, &content.text, &content.html] {
             assert!(
@@ -86,13 +92,121 @@ fn every_language_says_which_sign_in_it_is_and_what_to_do_if_it_was_not_you() {
     }
 }
 
+/// A mail of this kind, put into words for an installation with links and a contact.
+fn written(kind: MailKind, language: Language) -> (Mail, Content) {
+    let installation = Installation {
+        contact: "IT desk, extension 4711".to_owned(),
+        is_self_service: true,
+        ..Installation::plain(language)
+    };
+    let mail = Mail::sample(kind, mail().to, mail().requested_at);
+    let content = Templates::built_in(installation).render(&mail);
+    (mail, content.unwrap())
+}
+
+#[test]
+fn every_notice_says_what_changed_when_from_where_and_whom_to_ask_and_leads_nowhere() {
+    for language in Language::ALL.iter().copied() {
+        let (mail, content) = written(MailKind::Notice, language);
+        let (what, when) = (
+            event(language, Notice::PasswordChanged),
+            in_words(language, mail.requested_at),
+        );
+        assert_eq!(content.subject, format!("{what} ({when})"));
+        for part in [&content.text, &content.html] {
+            for words in [what, &when, "192.0.2.1", "IT desk, extension 4711"] {
+                assert!(part.contains(words), "{words} in {part}");
+            }
+            assert!(!part.contains("http") && !part.contains("href"), "{part}");
+        }
+    }
+}
+
+#[test]
+fn every_mail_with_a_link_shows_it_outside_of_the_subject_and_says_until_when_it_works() {
+    for language in Language::ALL.iter().copied() {
+        let [reset, invitation] = [MailKind::ResetLink, MailKind::InvitationLink].map(|kind| {
+            let (mail, content) = written(kind, language);
+            let MailBody::Link(body) = &mail.body else {
+                panic!("it has a link");
+            };
+            let (link, until) = (
+                body.link.expose_secret(),
+                in_words(language, body.expires_at),
+            );
+            for part in [&content.text, &content.html] {
+                for words in [link, &until, "192.0.2.1", "IT desk, extension 4711"] {
+                    assert!(part.contains(words), "{words} in {part}");
+                }
+            }
+            assert!(content.html.contains(&format!("<a href=\"{link}\">")));
+            assert!(!content.subject.contains(link));
+            content.text
+        });
+        assert_ne!(reset, invitation);
+    }
+}
+
+#[test]
+fn what_an_operator_did_is_told_without_a_network() {
+    for language in Language::ALL.iter().copied() {
+        let by_operator = |mut mail: Mail| {
+            match &mut mail.body {
+                MailBody::Link(body) => body.network = None,
+                MailBody::Notice(body) => body.network = None,
+                MailBody::SignInCode(_) => panic!("an operator signs nobody in"),
+            }
+            let templates = Templates::built_in(Installation::plain(language));
+            templates.render(&mail).unwrap()
+        };
+        for kind in [
+            MailKind::ResetLink,
+            MailKind::InvitationLink,
+            MailKind::Notice,
+        ] {
+            let mail = Mail::sample(kind, mail().to, mail().requested_at);
+            let Content { text, html, .. } = by_operator(mail);
+            for part in [text, html] {
+                assert!(!part.contains("192.0.2.1") && !part.contains("extension"));
+                assert!(!part.contains("\n\n\n") && !part.contains(": \n"), "{part}");
+            }
+        }
+    }
+}
+
+/// Whose password it is can change it, and is told so, where there are links.
+#[test]
+fn whoever_can_help_themselves_is_told_to() {
+    for (language, to_operators) in [
+        (Language::English, "so that your password"),
+        (Language::German, "Passwort geändert wird"),
+        (Language::French, "mot de passe soit changé"),
+        (Language::Spanish, "para que se cambie"),
+    ] {
+        let with = |is_self_service| {
+            let installation = Installation {
+                is_self_service,
+                ..Installation::plain(language)
+            };
+            Templates::built_in(installation).render(&mail()).unwrap()
+        };
+        for (alone, helped) in [
+            (with(true).text, with(false).text),
+            (with(true).html, with(false).html),
+        ] {
+            assert!(!alone.contains(to_operators), "{alone}");
+            assert!(helped.contains(to_operators), "{helped}");
+        }
+    }
+}
+
 #[test]
 fn what_is_in_the_folder_is_used_and_what_is_not_is_built_in() {
     let own = folder(&[
         ("code.txt", "Hallo: {{ code }} bis {{ expires_at }}"),
         (".hidden", "{{"),
     ]);
-    let templates = Templates::in_folder(Language::German, own.path());
+    let templates = Templates::in_folder(Installation::plain(Language::German), own.path());
     let content = templates.ok().unwrap().render(&mail()).unwrap();
     let mail = mail();
     let until = "24. November 2026, 08:56 Uhr UTC";
@@ -116,7 +230,8 @@ fn everything_that_is_wrong_in_the_folder_is_told_at_once() {
         told,
         [
             "mail.templates_dir: code.htm: is no template; there are code.subject.txt, code.txt, \
-             code.html",
+             code.html, link.subject.txt, link.txt, link.html, invitation.subject.txt, \
+             invitation.txt, invitation.html, notice.subject.txt, notice.txt, notice.html",
             "mail.templates_dir: code.html: line 2: syntax error: unexpected end of input, \
              expected end of variable block",
             "mail.templates_dir: code.subject.txt: must make one line without control characters",
@@ -166,6 +281,17 @@ fn a_template_that_would_fail_a_person_is_refused() {
             "is larger than 65536 bytes",
         ),
         (
+            "link.html",
+            "no link",
+            "does not show the link: it must hold {{ link }}",
+        ),
+        (
+            "invitation.subject.txt",
+            "{{ link }}",
+            "must not hold the link: a subject is shown on locked screens",
+        ),
+        ("notice.txt", "{{ link }}", "there is no variable \"link\""),
+        (
             "code.txt",
             "{{ code|shout }}",
             "line 1: unknown filter: filter shout is unknown",
@@ -183,7 +309,10 @@ fn a_template_that_would_fail_a_person_is_refused() {
 
 #[test]
 fn a_folder_that_is_not_there_is_told() {
-    let Err(problems) = Templates::in_folder(Language::English, Path::new("/nowhere")) else {
+    let Err(problems) = Templates::in_folder(
+        Installation::plain(Language::English),
+        Path::new("/nowhere"),
+    ) else {
         panic!("it was read");
     };
     assert!(
@@ -195,7 +324,7 @@ fn a_folder_that_is_not_there_is_told() {
 
 #[test]
 fn a_subject_stays_one_line_and_html_is_escaped_whatever_the_template() {
-    let mut templates = Templates::built_in(Language::English);
+    let mut templates = Templates::built_in(Installation::plain(Language::English));
     let subject = "a\r\nBcc: eve@example.com\r\n\r\n{{ network }}";
     for (name, source) in [
         ("code.subject.txt", subject),

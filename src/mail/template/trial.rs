@@ -42,7 +42,7 @@ impl Templates {
     }
 
     fn knows(&self, id: TemplateId, variable: &str) -> bool {
-        let values = id.values(self.language, &sample(id.kind));
+        let values = id.values(&self.installation, &sample(id.kind));
         let is_value = values
             .get_attr(variable)
             .is_ok_and(|value| !value.is_undefined());

@@ -20,12 +20,22 @@ use crate::domain::Language;
 /// A mailer over one relay or two.
 fn try_mailer(first: SmtpConfig, fallback: Option<SmtpConfig>) -> Result<Mailer, MailConfigError> {
     let fallback = fallback.map(Box::new);
-    Mailer::new(&mail_config(MailTransportConfig::Smtp { first, fallback }))
+    Mailer::new(
+        &mail_config(MailTransportConfig::Smtp { first, fallback }),
+        &NO_LINKS,
+    )
 }
 
 fn mailer_over(first: SmtpConfig) -> Mailer {
     try_mailer(first, None).unwrap()
 }
+
+/// An installation where an operator sets passwords.
+const NO_LINKS: LinksConfig = LinksConfig {
+    password_url: None,
+    reset_ttl: Duration::from_mins(30),
+    invitation_ttl: Duration::from_hours(72),
+};
 
 fn mail_config(transport: MailTransportConfig) -> MailConfig {
     MailConfig {
@@ -33,6 +43,7 @@ fn mail_config(transport: MailTransportConfig) -> MailConfig {
         from: "Back Office <no-reply@example.com>".to_owned(),
         language: Language::English,
         templates_dir: None,
+        contact: String::new(),
     }
 }
 
@@ -231,14 +242,15 @@ fn everything_that_is_wrong_with_sender_authorities_and_templates_is_told_at_onc
         ..config(465, SmtpTls::Required)
     };
     let (first, fallback) = (relay("/nowhere/ca.pem".as_ref()), relay(no_pem.path()));
-    let told = Mailer::new(&MailConfig {
+    let config = MailConfig {
         from: "nobody".to_owned(),
         templates_dir: Some("/nowhere/mail".into()),
         ..mail_config(MailTransportConfig::Smtp {
             first,
             fallback: Some(Box::new(fallback)),
         })
-    });
+    };
+    let told = Mailer::new(&config, &NO_LINKS);
     let told = told.err().unwrap().to_string();
     let lines: Vec<_> = told.lines().collect();
     assert_eq!(lines.len(), 4, "{told}");
@@ -396,10 +408,11 @@ async fn an_address_that_smtp_cannot_carry_is_refused_for_good() {
 #[test]
 fn a_sender_is_an_address_with_or_without_a_name() {
     let new = |from: &str| {
-        Mailer::new(&MailConfig {
+        let config = MailConfig {
             from: from.to_owned(),
             ..mail_config(MailTransportConfig::Log)
-        })
+        };
+        Mailer::new(&config, &NO_LINKS)
     };
     for good in [
         "a@b.example",
@@ -481,7 +494,7 @@ async fn smtp_logs_neither_code_nor_password_at_any_level() {
 async fn the_log_transport_shows_recipient_and_code() {
     let (log, _guard) = Log::start();
     let config = mail_config(MailTransportConfig::Log);
-    Mailer::new(&config)
+    Mailer::new(&config, &NO_LINKS)
         .unwrap()
         .send_any(&mail())
         .await

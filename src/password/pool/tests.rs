@@ -9,8 +9,23 @@ fn pool(workers: usize, queue: usize) -> HashingPool {
         parallelism: 1,
         workers,
         queue,
+        imported_memory_mib: 1,
     };
     HashingPool::new(config)
+}
+
+/// A hash of a kind, of no password.
+fn sample(kind: &str) -> PasswordHash {
+    let tail = if kind.starts_with("$argon2") {
+        "c29tZXNhbHRzb21lc2FsdA$PGnVoCdKU3NrS0rdJ4bQkAFYR6pk1CuiXvOvIJ+gJFs"
+    } else {
+        "NcIb7vmIlIvS9gnEa0xkR.cZ5QwPt4sBzqGWs3rRkOeE2cPn3pKQe"
+    };
+    PasswordHash::new(format!("{kind}${tail}"))
+}
+
+fn kinds<const N: usize>(kinds: [&str; N]) -> [HashKind; N] {
+    kinds.map(|kind| HashKind::new(kind.to_owned()))
 }
 
 fn plain(text: &str) -> PlainPassword {
@@ -22,7 +37,7 @@ async fn a_password_matches_its_own_hash_and_no_other() {
     let pool = pool(1, 1);
     let hash = pool.hash(plain("correct")).await.unwrap();
     let verify = async |text, hash| pool.verify(plain(text), hash).await.unwrap().verdict;
-    let hash = Some(hash);
+    let hash = Some(hash.hash().clone());
     assert_eq!(
         verify("correct", hash.clone()).await,
         Verdict::Match { is_outdated: false }
@@ -51,12 +66,13 @@ async fn a_hash_of_what_was_typed_opens_and_is_replaced_by_one_of_the_normalised
         let bcrypt = PasswordHash::new(bcrypt::hash(typed, 4).unwrap());
         assert_eq!(verify(typed, &bcrypt).await, replaced, "{typed}");
         let mut slot = vec![Block::new(); 64];
-        let argon2id = scheme::make_of(&pool.0.context, typed.as_bytes(), &mut slot);
+        let argon2id = scheme::make_of(&pool.0.config, typed.as_bytes(), &mut slot);
+        let argon2id = PasswordHash::new(argon2id);
         assert_eq!(verify(typed, &argon2id).await, replaced, "{typed}");
         assert_eq!(verify("another", &argon2id).await, Verdict::Mismatch);
         let ours = pool.hash(plain(typed)).await.unwrap();
         let kept = Verdict::Match { is_outdated: false };
-        assert_eq!(verify(typed, &ours).await, kept, "{typed}");
+        assert_eq!(verify(typed, ours.hash()).await, kept, "{typed}");
     }
 }
 
@@ -110,49 +126,32 @@ async fn hashes_of_other_services_are_read_and_marked_for_an_upgrade() {
     let laravel = bcrypt::hash("secret-of-old", 4)
         .unwrap()
         .replace("$2b$", "$2y$");
-    let argon2i = "$argon2i$v=19$m=64,t=3,p=2$c29tZXNhbHRzb21lc2FsdA$\
-                   PGnVoCdKU3NrS0rdJ4bQkAFYR6pk1CuiXvOvIJ+gJFs";
-    let stored = PasswordHash::new(laravel);
-    assert_eq!(check_importable(&stored), Ok(()));
+    let django = "pbkdf2_sha1$1$salt$nP9H1nA6bVUaXYb1hRPZqZKrhVo=";
+    let checked = async |text: &str| {
+        let stored = PasswordHash::new(text.to_owned());
+        let check = pool.verify(plain("secret-of-old"), Some(stored)).await;
+        check.unwrap().verdict
+    };
     assert_eq!(
-        pool.verify(plain("secret-of-old"), Some(stored))
-            .await
-            .unwrap()
-            .verdict,
+        checked(&laravel).await,
         Verdict::Match { is_outdated: true }
     );
-    assert_eq!(
-        check_importable(&PasswordHash::new(argon2i.to_owned())),
-        Ok(())
-    );
+    assert_eq!(checked(django).await, Verdict::Mismatch);
 }
 
-use super::super::scheme::UnsupportedHash::{TooExpensive, Unknown};
-use super::super::scheme::check_importable;
-
-#[test]
-fn a_hash_that_is_unknown_or_too_expensive_is_not_taken_over() {
-    let check = |text: &str| check_importable(&PasswordHash::new(text.to_owned()));
-    for unknown in [
-        "",
-        "secret",
-        "$1$abc$def",
-        "$2y$10$short",
-        "$argon2id$v=19$m=64,t=1,p=1",
-    ] {
-        assert_eq!(check(unknown), Err(Unknown), "{unknown}");
+/// Red where a password that WordPress trimmed becomes the password.
+#[tokio::test]
+async fn what_another_service_takes_away_does_not_become_part_of_the_password() {
+    let pool = pool(1, 1);
+    let wordpress = PasswordHash::new("$P$B3Ez99i62EzKQGAUMCY73TqWG8fHJn.".to_owned());
+    for (typed, is_outdated) in [("violet-Anvil-67", true), ("violet-Anvil-67 ", false)] {
+        let check = pool.verify(plain(typed), Some(wordpress.clone())).await;
+        assert_eq!(
+            check.unwrap().verdict,
+            Verdict::Match { is_outdated },
+            "{typed}"
+        );
     }
-    let tail = "$c29tZXNhbHRzb21lc2FsdA$PGnVoCdKU3NrS0rdJ4bQkAFYR6pk1CuiXvOvIJ+gJFs";
-    assert_eq!(
-        check(&format!("$argon2id$v=19$m=999999,t=1,p=1{tail}")),
-        Err(TooExpensive)
-    );
-    assert_eq!(
-        check(&format!("$argon2id$v=19$m=64,t=999,p=1{tail}")),
-        Err(TooExpensive)
-    );
-    let expensive = bcrypt::hash("x", 4).unwrap().replacen("$04$", "$31$", 1);
-    assert_eq!(check(&expensive), Err(TooExpensive));
 }
 
 #[tokio::test]
@@ -168,11 +167,14 @@ async fn a_refusal_is_delayed_only_while_hashes_of_other_kinds_are_in_use() {
         .await;
         before.elapsed()
     };
-    let mine = "$argon2id$v=19$m=64,t=1,p=1".to_owned();
-    let old = vec!["$2y$08".to_owned(), mine.clone()];
-    pool.learn_kinds(&old).await.unwrap();
-    let cost = Scheme::parse(&scheme::sample("$2y$08")).unwrap().cost();
-    let measured = pool.0.equalizer.measured(cost).unwrap();
+    let [old, mine] = kinds(["$2y$08", "$argon2id$v=19$m=64,t=1,p=1"]);
+    assert_eq!(pool.refusal_delay(), None);
+    pool.learn_kinds(&[old.clone(), mine.clone()])
+        .await
+        .unwrap();
+    let old = Kind::read(&old).unwrap();
+    let measured = pool.0.equalizer.measured(old).unwrap();
+    assert!(pool.refusal_delay() >= Some(measured));
     assert!(measured > Duration::ZERO);
     assert!(held(&pool).await >= measured);
     pool.learn_kinds(&[mine]).await.unwrap();
@@ -182,47 +184,103 @@ async fn a_refusal_is_delayed_only_while_hashes_of_other_kinds_are_in_use() {
 #[tokio::test]
 async fn a_kind_of_hash_is_learned_from_the_first_check_of_one() {
     let pool = pool(1, 1);
-    let stored = scheme::sample("$2y$04");
+    let stored = sample("$2y$04");
     let check = pool.verify(plain("wrong"), Some(stored)).await.unwrap();
     assert_eq!(check.verdict, Verdict::Mismatch);
     assert!(pool.0.equalizer.delay(Duration::ZERO, 1) > Duration::ZERO);
 }
 
-/// More memory than any machine has: 4 TiB.
-fn oversize() -> PasswordHash {
-    scheme::sample("$argon2id$v=19$m=4294967295,t=1,p=1")
-}
+/// A hash that takes more memory than all hashes of other services may.
+const TOO_LARGE: &str = "$argon2id$v=19$m=2048,t=1,p=1";
 
-/// Red when `fill` takes every failure for a wrong password.
+/// Red where the budget is not asked, and with a wrong password for an answer.
 #[tokio::test]
-async fn a_hash_for_which_there_is_no_memory_is_no_wrong_password() {
+async fn a_hash_that_takes_more_memory_than_there_may_be_is_no_wrong_password() {
     let pool = pool(1, 1);
-    let checked = pool.verify(plain("correct"), Some(oversize())).await;
-    assert_eq!(checked.unwrap_err(), HashingError::OutOfMemory);
-    assert!(HashingError::OutOfMemory.is_unavailable());
-    // Nor does it keep other kinds from being learned.
-    let kinds = ["$argon2id$v=19$m=4294967295,t=1,p=1", "$2y$04"];
-    pool.learn_kinds(&kinds.map(str::to_owned)).await.unwrap();
+    let checked = pool.verify(plain("correct"), Some(sample(TOO_LARGE))).await;
+    let error = checked.unwrap_err();
+    let told = HashingError::TooLarge {
+        needs_mib: 2,
+        budget_mib: 1,
+    };
+    assert_eq!(error, told);
+    assert!(error.is_unavailable());
+    // It is not measured, and keeps no other kind from being learned.
+    let [too_large, other] = kinds([TOO_LARGE, "$2y$04"]);
+    let kind = Kind::read(&too_large).unwrap();
+    pool.learn_kinds(&[too_large, other]).await.unwrap();
+    assert_eq!(pool.0.equalizer.measured(kind), None);
     assert!(pool.0.equalizer.delay(Duration::ZERO, 1) > Duration::ZERO);
 }
 
-/// Red when such a hash takes a worker at once.
+/// Red when `fill` takes every failure for a wrong password.
+#[test]
+fn a_hash_for_which_there_is_no_memory_is_no_wrong_password() {
+    // More than any machine has: 4 TiB, and with scrypt 2.
+    let scrypt = "$scrypt$ln=30,r=16,p=1$AAECAwQFBgcICQoLDA0ODw$\
+                  F3F/I+YsAybH2htS7WqEBQoXHICNxp4/T7t3vxlv3C0";
+    for stored in [
+        sample("$argon2id$v=19$m=4294967295,t=1,p=1"),
+        PasswordHash::new(scrypt.to_owned()),
+    ] {
+        let scheme = Scheme::parse(&stored).unwrap();
+        let checked = scheme.verify(b"correct", &mut []);
+        assert!(checked.is_err());
+    }
+    assert!(HashingError::OutOfMemory.is_unavailable());
+}
+
+/// Red where each hash gets the memory that it needs.
 #[tokio::test]
-async fn of_hashes_that_take_more_memory_than_a_worker_has_one_is_checked_at_a_time() {
-    let pool = pool(2, 2);
-    let sample = scheme::sample("$argon2id$v=19$m=128,t=1,p=1");
-    let first = pool.lease_for(Some(&sample)).await.unwrap();
-    let second = tokio::spawn({
-        let (pool, sample) = (pool.clone(), sample.clone());
-        async move { pool.lease_for(Some(&sample)).await.is_ok() }
+async fn hashes_of_other_services_share_one_budget_of_memory_and_hold_no_worker_while_they_wait() {
+    let pool = pool(4, 4);
+    let lease = async |pool: &HashingPool, kind: &str| {
+        let scheme = Scheme::parse(&sample(kind)).unwrap();
+        pool.lease_for(Some(&scheme)).await
+    };
+    // 1 MiB: two of these, or four of those.
+    let half = "$argon2id$v=19$m=512,t=1,p=1";
+    let quarter = "$argon2id$v=19$m=256,t=1,p=1";
+    let first = lease(&pool, half).await.unwrap();
+    let second = lease(&pool, quarter).await.unwrap();
+    let third = tokio::spawn({
+        let pool = pool.clone();
+        async move { lease(&pool, half).await.is_ok() }
     });
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(pool.0.workers.free(), 1, "it holds no worker");
-    let other = scheme::sample("$argon2id$v=19$m=64,t=1,p=1");
-    drop(pool.lease_for(Some(&other)).await.unwrap());
-    assert!(!second.is_finished());
+    assert!(!third.is_finished());
+    assert_eq!(pool.0.workers.free(), 2, "it holds no worker");
+    // A hash that computes in a worker's memory waits for none.
+    drop(lease(&pool, "$argon2id$v=19$m=64,t=1,p=1").await.unwrap());
+    drop(second);
     drop(first);
-    assert!(second.await.unwrap());
+    assert!(third.await.unwrap());
+}
+
+/// Red without the queue for memory: it waits until it gives up.
+#[tokio::test(start_paused = true)]
+async fn no_more_wait_for_memory_than_may_wait_for_a_worker() {
+    let pool = pool(1, 2);
+    let needs = "$argon2id$v=19$m=1024,t=1,p=1";
+    let scheme = || Scheme::parse(&sample(needs)).unwrap();
+    let held = pool.lease_for(Some(&scheme())).await.unwrap();
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let (pool, scheme) = (pool.clone(), scheme());
+            tokio::spawn(async move { pool.lease_for(Some(&scheme)).await.is_ok() })
+        })
+        .collect();
+    while pool.0.workers.waiting_for_memory() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let before = Instant::now();
+    let surplus = pool.lease_for(Some(&scheme())).await;
+    assert!(matches!(surplus, Err(HashingError::Overloaded { .. })));
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    drop(held);
+    for waiter in waiting {
+        assert!(waiter.await.unwrap());
+    }
 }

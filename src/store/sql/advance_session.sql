@@ -47,5 +47,5 @@ UPDATE sessions AS s
    AND EXISTS (SELECT FROM signing_keys WHERE key_id = $3 AND revoked_at IS NULL)
    AND ($12::TEXT IS NULL
         OR EXISTS (SELECT FROM signing_keys WHERE key_id = $12 AND revoked_at IS NULL))
-RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id, s.refresh_key_id, s.amr,
+RETURNING s.session_id, s.user_id, u.email, s.generation, s.key_id, s.refresh_key_id, s.amr, s.factor,
           s.created_at, s.rotated_at, s.access_expires_at, s.idle_expires_at

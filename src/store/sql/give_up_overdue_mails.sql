@@ -1,10 +1,14 @@
 -- $1, $2, $3: kind, outcome and reason of the audit log; $4: at most so many.
 WITH overdue AS MATERIALIZED (
-    SELECT o.mail_id, c.consumed_at IS NULL AND o.copies = 0 AS has_expired
-      FROM outbox AS o LEFT JOIN challenges AS c ON c.challenge_id = o.challenge_id
+    SELECT o.mail_id,
+           o.copies = 0 AND c.consumed_at IS NULL AND l.consumed_at IS NULL
+               AND (l.link_id IS NULL OR l.credential_version = u.credential_version) AS has_expired
+      FROM outbox AS o JOIN users AS u ON u.user_id = o.recipient_id
+                       LEFT JOIN challenges AS c ON c.challenge_id = o.challenge_id
+                       LEFT JOIN links AS l ON l.link_id = o.link_id
      WHERE o.sent_at IS NULL AND o.given_up_at IS NULL
        AND (o.expires_at <= clock_timestamp() OR c.expires_at <= clock_timestamp()
-            OR c.consumed_at IS NOT NULL)
+            OR c.consumed_at IS NOT NULL OR l.consumed_at IS NOT NULL)
        AND (o.leased_until IS NULL OR o.leased_until <= clock_timestamp())
      LIMIT $4
        FOR UPDATE OF o SKIP LOCKED

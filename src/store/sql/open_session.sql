@@ -3,16 +3,16 @@
 --  1 session_id        2 user_id         3 credential_version   4 access key    5 amr
 --  6 access lifetime   7 idle lifetime   8 session's lifetime   9 network      10 user agent
 -- 11 email            12 kind           13 outcome             14 reason       15 request_id
--- 16 refresh key
+-- 16 refresh key    17 factor
 WITH opened AS (
     INSERT INTO sessions (session_id, user_id, key_id, refresh_key_id, amr, created_at,
                           rotated_at, access_expires_at, idle_expires_at, expires_at,
-                          access_horizon_at, client_network, user_agent)
+                          access_horizon_at, client_network, user_agent, factor)
     SELECT $1, u.user_id, $4, $16, $5, c.now, c.now,
            c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)),
            c.second + make_interval(secs => LEAST($7::FLOAT8, $8::FLOAT8)),
            c.second + make_interval(secs => $8),
-           c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)), $9, $10
+           c.second + make_interval(secs => LEAST($6::FLOAT8, $8::FLOAT8)), $9, $10, $17
       FROM (SELECT user_id FROM users
              WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
                AND EXISTS (SELECT FROM signing_keys
@@ -35,5 +35,5 @@ WITH opened AS (
     SELECT $12, $13, $14, user_id, $11, session_id, client_network, $15 FROM opened
 )
 SELECT session_id, user_id, $11::TEXT AS "email!", generation, key_id,
-       refresh_key_id, amr, created_at, rotated_at, access_expires_at, idle_expires_at
+       refresh_key_id, amr, factor, created_at, rotated_at, access_expires_at, idle_expires_at
   FROM opened

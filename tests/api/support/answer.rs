@@ -1,4 +1,4 @@
-//! What came back, and what must be true of all of it.
+//! Answers, and the rules that all of them keep.
 
 use std::collections::BTreeSet;
 
@@ -67,7 +67,7 @@ impl Answer {
         format!("{} {}", self.status, String::from_utf8_lossy(&self.body))
     }
 
-    /// What every answer has.
+    /// Checks the headers that every answer has.
     fn check(&self) {
         let id = self.header("x-request-id").unwrap();
         let is_safe = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);

@@ -29,7 +29,7 @@ pub const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// Tests at a time that have servers running: each takes its share of PostgreSQL's connections.
 static PLACES: Semaphore = Semaphore::const_new(12);
 
-/// What differs from the defaults in every test: ports that are free, hashes that cost nothing, and
+/// The settings that differ from the defaults in every test: ports that are free, hashes that cost nothing, and
 /// a trusted proxy, which is how a test chooses the network that it comes from.
 const SETTINGS: [(&str, &str); 15] = [
     ("http.listen", "127.0.0.1:0"),
@@ -113,7 +113,7 @@ impl Clock {
     }
 }
 
-/// What all instances of a test share.
+/// The parts that all instances of a test share.
 struct World {
     database_url: String,
     sql: PgPool,
@@ -277,7 +277,7 @@ impl TestApp {
         HashingPool::new(self.config.passwords)
     }
 
-    /// What operators use.
+    /// The use cases of operators.
     pub async fn admin(&self) -> &Admin {
         let admin =
             (self.world.admin).get_or_init(async || Admin::new(self.store().await, &self.config));
@@ -311,14 +311,18 @@ impl TestApp {
         mail
     }
 
-    /// What was logged since the test began, at every level.
+    /// The log since the test began, at every level.
     pub fn logged(&self) -> String {
         String::from_utf8(self.world.watch.text()).unwrap()
     }
 
-    /// The code in the next mail to somebody.
+    /// The code in the next mail to somebody that has one.
     pub async fn code_for(&self, email: &str) -> String {
-        self.mail_for(email).await.code.clone().unwrap()
+        loop {
+            if let Some(code) = &self.mail_for(email).await.code {
+                return code.clone();
+            }
+        }
     }
 
     // HTTP
@@ -348,14 +352,14 @@ impl TestApp {
         self.send(self.request("GET", path, &network)).await
     }
 
-    /// What a probe gets.
+    /// The status that a probe gets.
     pub async fn probe(&self, path: &str) -> u16 {
         let url = format!("http://{}{path}", self.management_addr());
         let response = soon("an answer", self.client.get(url).send()).await;
         response.unwrap().status().as_u16()
     }
 
-    /// What a scraper gets.
+    /// The text that a scraper gets.
     pub async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.management_addr());
         let response = soon("the metrics", self.client.get(url).send()).await;
@@ -428,6 +432,7 @@ impl TestApp {
         self.age_sessions(by).await;
         self.age_attempts(by).await;
         self.age_challenges(by).await;
+        self.age_links(by).await;
         self.age_known_networks(by).await;
     }
 
@@ -460,6 +465,16 @@ impl TestApp {
     pub async fn age_challenges(&self, by: Duration) {
         self.shift(
             "UPDATE challenges
+                SET created_at = created_at - $1, expires_at = expires_at - $1,
+                    consumed_at = consumed_at - $1",
+            by,
+        )
+        .await;
+    }
+
+    pub async fn age_links(&self, by: Duration) {
+        self.shift(
+            "UPDATE links
                 SET created_at = created_at - $1, expires_at = expires_at - $1,
                     consumed_at = consumed_at - $1",
             by,

@@ -69,7 +69,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // It runs on beside the next test. What it does not get to is swept away by the next run.
+        // It runs on beside the next test. The next run sweeps away the databases that it does not get to.
         let _ = janitor().send(std::mem::take(&mut self.name));
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests are made of: the running server, the people who use it, and what they get.
+//! The parts of the tests: the running server, the people who use it, and the answers that they get.
 
 mod answer;
 mod app;

@@ -81,7 +81,26 @@ impl<'a> Person<'a> {
         self.app.send(request.bearer_auth(token)).await
     }
 
-    // What is refused, by the one answer of its method. Each tells the problem.
+    /// `GET /me`.
+    pub async fn me(&self, token: &str) -> Answer {
+        let request = self.app.request("GET", "/api/v2/me", &self.network);
+        self.app.send(request.bearer_auth(token)).await
+    }
+
+    pub async fn change_password(&self, token: &str, current: &str, new: &str) -> Answer {
+        for password in [current, new] {
+            // An address is no secret, even as a password that is refused.
+            if password.len() >= 8 && password != self.email {
+                scanner::know(Kind::Password, password);
+            }
+        }
+        let body = json!({"currentPassword": current, "newPassword": new});
+        let path = "/api/v2/me/password";
+        let request = self.app.request("POST", path, &self.network);
+        self.app.send(request.bearer_auth(token).json(&body)).await
+    }
+
+    // Refusals, by the one answer of each method. Each tells the problem.
 
     pub async fn fails_to_signin_with(&self, password: &str) -> Value {
         let refused = self.signin_with(password).await;

@@ -21,11 +21,11 @@ pub struct Program {
 /// A run of the program that goes on.
 pub struct Running {
     pub child: Child,
-    /// What it logs, line by line.
+    /// Its log, line by line.
     pub log: mpsc::UnboundedReceiver<String>,
 }
 
-/// What a run of the program left.
+/// The outcome of a run of the program.
 #[derive(Debug)]
 pub struct Run {
     pub code: Option<i32>,
@@ -124,7 +124,7 @@ impl Run {
         }
     }
 
-    /// What a run that must succeed printed.
+    /// The output of a run that must succeed.
     pub fn ok(&self) -> &str {
         assert_eq!((self.code, &*self.stderr), (Some(0), ""), "{self:?}");
         &self.stdout

@@ -18,7 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Every secret has at least this many bytes, and is looked up by its first ones.
 const KEY: usize = 6;
 
-/// What a secret is, for the report, and where it may be seen all the same.
+/// The name of a secret, for the report, and the places where it may be seen all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Password,
@@ -94,11 +94,11 @@ fn stands_alone(text: &[u8], at: usize) -> bool {
     !before.last().is_some_and(goes_on) && !goes_on_after && is_time == [false; 2]
 }
 
-/// What was logged, as far back as a watch needs it.
+/// The log, as far back as a watch needs it.
 #[derive(Debug)]
 struct Log {
     text: Vec<u8>,
-    /// What was cut off at its start.
+    /// The bytes that were cut off at its start.
     gone: usize,
     /// Where each watch began.
     watches: BTreeMap<usize, usize>,
@@ -236,7 +236,7 @@ impl Watch {
         Self { id }
     }
 
-    /// What was logged since it is on.
+    /// The log since it is on.
     pub fn text(&self) -> Vec<u8> {
         let log = log();
         log.text[log.watches[&self.id] - log.gone..].to_vec()

@@ -48,7 +48,7 @@ impl Signer {
     }
 }
 
-/// What a key file holds.
+/// The text of a key file.
 pub fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64_STANDARD.encode(der);
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")

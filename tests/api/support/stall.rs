@@ -40,7 +40,7 @@ impl Stallable {
         done.unwrap();
     }
 
-    /// Lets commits wait for a standby that never comes. What is read is answered as ever.
+    /// Lets commits wait for a standby that never comes. Reads are answered as ever.
     pub async fn stalls(&self) {
         self.waits_for("nobody").await;
     }

@@ -30,7 +30,7 @@ pub fn answers_are_true(history: &[Request], attempts: usize) -> Violations {
     wrong
 }
 
-/// What a refusal can be excused by.
+/// The excuses for a refusal.
 #[derive(Default)]
 struct Facts<'a> {
     /// When each session may first have been ended.
@@ -166,7 +166,7 @@ fn is_wrong_secret(asked: &Asked) -> bool {
     )
 }
 
-/// What attempts are counted by.
+/// The key that attempts are counted by.
 fn limited_by(asked: &Asked) -> Option<String> {
     match asked {
         Asked::Signin { key, .. } => Some(format!("signin {key}")),
@@ -176,7 +176,7 @@ fn limited_by(asked: &Asked) -> Option<String> {
     }
 }
 
-/// Whatever is answered is answered in time: a fault keeps nobody waiting.
+/// Every answer comes in time: a fault keeps nobody waiting.
 pub fn answers_come_in_time(history: &[Request], bound: Duration, stolen: &Stolen) -> Violations {
     let ours = |r: &Request| {
         let stolen = stolen.between(r.started, r.ended);

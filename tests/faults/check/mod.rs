@@ -1,5 +1,5 @@
-//! What must be true of a history, whatever broke meanwhile. Pure functions: each takes what was seen
-//! and tells what was wrong with it.
+//! The promises that a history must keep, through any fault. Pure functions: each takes the observations
+//! and returns the violations.
 //!
 //! Nobody knows when between its start and its end a request took effect, or whether one without an
 //! answer did. So each rule only accuses where no order of events could excuse what was seen.
@@ -21,7 +21,7 @@ pub use answers::{
 pub use mails::{mails_are_in_time, one_code_a_challenge};
 pub use readiness::readiness_is_true;
 
-/// What was seen and must not be.
+/// Observations that must not be.
 pub type Violations = Vec<String>;
 
 /// A limit of the configuration under test.

@@ -9,16 +9,18 @@ pub mod authorization;
 pub mod body;
 pub mod email;
 pub mod forwarded;
+pub mod hash;
 pub mod token;
 
 /// A property of what comes from outside.
 pub type Property = fn(&[u8]);
 
 /// All of them. A name is that of the target and of its folder in `corpus`.
-pub const PROPERTIES: [(&str, Property); 5] = [
+pub const PROPERTIES: [(&str, Property); 6] = [
     ("authorization", authorization::holds),
     ("body", body::holds),
     ("email", email::holds),
     ("forwarded", forwarded::holds),
+    ("hash", hash::holds),
     ("token", token::holds),
 ];
