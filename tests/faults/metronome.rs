@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
 /// Between two beats.
@@ -16,9 +17,12 @@ const BEAT: Duration = Duration::from_millis(20);
 /// The time by which a timer is late anyway.
 const USUAL: Duration = Duration::from_millis(4);
 
+/// The time that a commit may take on a machine that is busy with the servers.
+const USUAL_COMMIT: Duration = Duration::from_millis(100);
+
 /// By how much which beat was late, in the order of time.
 #[derive(Debug, Clone, Default)]
-pub struct Stolen(Vec<(Duration, Duration)>);
+pub struct Stolen(pub Vec<(Duration, Duration)>);
 
 /// Beats for as long as its task runs.
 #[derive(Debug, Clone, Default)]
@@ -30,11 +34,33 @@ impl Metronome {
         loop {
             let from = Instant::now();
             sleep(BEAT).await;
-            let late = from.elapsed().saturating_sub(BEAT);
-            if late > USUAL {
-                let mut stolen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                stolen.0.push((began.elapsed(), late));
+            self.note(from.elapsed().saturating_sub(BEAT), USUAL, began);
+        }
+    }
+
+    /// Beats by commits at a cluster, of a client that has nothing to do with the servers. One that is late
+    /// says that the machine, its disk or PostgreSQL is: a cause of 503 where no fault is on.
+    pub async fn commit(self, began: Instant, url: String) {
+        loop {
+            if let Ok(mut connection) = PgConnection::connect(&url).await {
+                loop {
+                    let from = Instant::now();
+                    let record = "SELECT pg_logical_emit_message(TRUE, 'control', '')";
+                    if connection.execute(record).await.is_err() {
+                        break;
+                    }
+                    self.note(from.elapsed(), USUAL_COMMIT, began);
+                    sleep(BEAT).await;
+                }
             }
+            sleep(BEAT).await;
+        }
+    }
+
+    fn note(&self, late: Duration, usual: Duration, began: Instant) {
+        if late > usual {
+            let mut stolen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            stolen.0.push((began.elapsed(), late));
         }
     }
 

@@ -107,6 +107,8 @@ pub struct World {
     pub setting: Arc<Setting>,
     variables: Vec<(String, String)>,
     metronome: Metronome,
+    /// Commits beside the servers': what keeps them waiting, too, is not the servers' doing.
+    control: Metronome,
     lookouts: JoinSet<()>,
     load: Option<Load>,
     watch: Option<Watch>,
@@ -165,6 +167,7 @@ impl World {
             setting: Arc::new(setting),
             variables,
             metronome: Metronome::default(),
+            control: Metronome::default(),
             lookouts: JoinSet::new(),
             load: None,
             watch: None,
@@ -212,6 +215,10 @@ impl World {
         }
         let beating = self.metronome.clone().beat(self.history().began());
         self.lookouts.spawn(beating);
+        let control = self.control.clone();
+        let cluster = self.postgres.url("postgres");
+        self.lookouts
+            .spawn(control.commit(self.history().began(), cluster));
         self.load = Some(Load::start(&self.setting));
         self.goes_on(4).await;
     }
@@ -260,9 +267,6 @@ impl World {
     pub async fn recovers(&mut self) {
         let started = Instant::now();
         self.fault_over = self.history().now();
-        let trouble = self.trouble_since.take();
-        self.troubles
-            .extend(trouble.map(|since| (since, self.fault_over)));
         for instance in [0, 1] {
             let actor = Actor::new(&self.setting, "probe", instance);
             let management = self.instances[instance].management;
@@ -290,6 +294,8 @@ impl World {
         let took = started.elapsed();
         self.recoveries.push(took);
         let (from, to) = (self.fault_over, self.history().now());
+        let trouble = self.trouble_since.take();
+        self.troubles.extend(trouble.map(|since| (since, to)));
         let ours = took.saturating_sub(self.metronome.stolen().between(from, to));
         if ours > RECOVERY {
             self.violations.push(format!("the recovery took {took:?}"));
@@ -362,7 +368,7 @@ impl World {
             check::limits_hold(&history, LIMIT, LIMIT, LIMIT),
             check::answers_are_true(&history, LIMIT.attempts),
             check::answers_come_in_time(&history, PROMPT, &stolen),
-            check::settled(&history, settled_at, &stolen),
+            check::settled(&history, settled_at, &self.causes()),
             check::one_code_a_challenge(&mails),
         ];
         self.violations.extend(verdicts.concat());
@@ -398,7 +404,7 @@ impl World {
 
     /// Judges a time in which the database answered reads: then each check was answered.
     pub fn checks_were_answered(&mut self, from: Duration, to: Duration) {
-        let (history, stolen) = (self.history().requests(), self.metronome.stolen());
+        let (history, stolen) = (self.history().requests(), [self.metronome.stolen()]);
         self.violations
             .extend(check::checks_are_answered(&history, from, to, &stolen));
     }
@@ -411,9 +417,14 @@ impl World {
 
     /// Judges a history in which the database was never in trouble.
     pub fn no_503(&mut self) {
-        let (history, stolen) = (self.history().requests(), self.metronome.stolen());
+        let history = self.history().requests();
         self.violations
-            .extend(check::nothing_is_unavailable(&history, &stolen));
+            .extend(check::nothing_is_unavailable(&history, &self.causes()));
+    }
+
+    /// What may keep a request waiting where no fault is on.
+    fn causes(&self) -> [Stolen; 2] {
+        [self.metronome.stolen(), self.control.stolen()]
     }
 
     /// When each challenge in the database is over, by what its mails call it.

@@ -265,7 +265,7 @@ fn a_check_that_is_put_off_while_reads_work_is_found() {
         request(40, 50, check(), status(200)),
         request(40, 50, refresh(0), status(503)),
     ];
-    let found = checks_are_answered(&history, ms(15), ms(60), &Stolen::default());
+    let found = checks_are_answered(&history, ms(15), ms(60), &[]);
     assert_eq!(found.len(), 1);
 }
 
@@ -276,7 +276,7 @@ fn late_dropped_and_unsettled_requests_are_found() {
     let one = std::slice::from_ref(&slow);
     assert_eq!(answers_come_in_time(one, ms(3_000), &ours).len(), 1);
     assert!(answers_come_in_time(one, ms(4_000), &ours).is_empty());
-    assert_eq!(nothing_is_unavailable(one, &ours).len(), 1);
+    assert_eq!(nothing_is_unavailable(one, &[]).len(), 1);
     let lost = request(0, 10, check(), Outcome::Lost);
     let refused = request(0, 10, check(), Outcome::Refused);
     assert_eq!(
@@ -284,7 +284,19 @@ fn late_dropped_and_unsettled_requests_are_found() {
         1
     );
     let fine = request(0, 10, check(), status(401));
-    assert_eq!(settled(&[slow, lost, refused, fine], ms(0), &ours).len(), 3);
+    assert_eq!(settled(&[slow, lost, refused, fine], ms(0), &[]).len(), 3);
+}
+
+#[test]
+fn a_deadline_that_passed_while_others_waited_for_commits_too_is_excused() {
+    let slow = [request(1_000, 2_500, refresh(0), status(503))];
+    let quick = [request(1_000, 1_900, refresh(0), status(503))];
+    let ours = Stolen::default();
+    let late = |late| [ours.clone(), Stolen(vec![(ms(2_000), ms(late))])];
+    assert!(nothing_is_unavailable(&slow, &late(400)).is_empty());
+    assert!(settled(&slow, ms(0), &late(400)).is_empty());
+    assert_eq!(nothing_is_unavailable(&slow, &late(120)).len(), 1);
+    assert_eq!(nothing_is_unavailable(&quick, &late(400)).len(), 1);
 }
 
 fn mail(code: &str, seconds: i64) -> Delivered {
