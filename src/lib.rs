@@ -5,7 +5,7 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> app -> { http  workers } -> { admin  serve } -> auth -> { store  mail  token  password  limits } -> config -> domain
+//! main -> cli -> app -> { http  workers } -> { admin  serve } -> auth -> { store  mail  token  password  passkey  limits } -> config -> domain
 //! ```
 //!
 //! A module uses what stands to its right and never what stands to its left. Modules in braces do
@@ -27,6 +27,7 @@
 //! | [`mail`] | the text of a mail, and its delivery | `lettre` |
 //! | [`token`] | issuing and verifying tokens, the key ring | `jsonwebtoken` |
 //! | [`password`] | the hashing pool and the hash formats | `argon2`, `bcrypt`, `scrypt`, `sha_crypt`, `md5` |
+//! | [`passkey`] | verifying passkeys | `ciborium` |
 //! | [`limits`] | the keys by which attempts are counted, the flood limiter | `governor` |
 //! | [`config`] | reading and checking the settings | |
 //! | [`domain`] | the vocabulary: types and rules without input, output or waiting | |
@@ -81,6 +82,7 @@ pub mod domain;
 pub mod http;
 pub mod limits;
 pub mod mail;
+pub mod passkey;
 pub mod password;
 pub mod serve;
 pub mod store;

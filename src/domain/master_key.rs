@@ -32,6 +32,8 @@ pub enum Purpose {
     SealTotpSecrets,
     /// Hashing recovery codes, so that the table opens nothing.
     RecoveryCodes,
+    /// Making the challenges that passkeys sign.
+    PasskeyChallenges,
 }
 
 impl Purpose {
@@ -43,6 +45,7 @@ impl Purpose {
             Self::Links => b"backoffice-auth/links/1",
             Self::SealTotpSecrets => b"backoffice-auth/seal-totp-secrets/1",
             Self::RecoveryCodes => b"backoffice-auth/recovery-codes/1",
+            Self::PasskeyChallenges => b"backoffice-auth/passkey-challenges/1",
         }
     }
 }

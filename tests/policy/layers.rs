@@ -1,5 +1,5 @@
 //! `main -> cli -> app -> { http workers } -> { admin serve } -> auth -> { store mail token password
-//! limits } -> config -> domain`: a module uses what stands to its right, and never leftwards.
+//! passkey limits } -> config -> domain`: a module uses what stands to its right, and never leftwards.
 //! `telemetry` stands beside `config`: a module that does something may count it. `serve` knows
 //! connections alone: of the modules to its right it uses `telemetry` only.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::source::SourceFile;
 
 /// The modules that know nothing of each other.
-const MIDDLE: [&str; 5] = ["store", "mail", "token", "password", "limits"];
+const MIDDLE: [&str; 6] = ["store", "mail", "token", "password", "passkey", "limits"];
 
 /// The modules that a module may use besides itself. `None`: all.
 fn allowed(module: &str) -> Option<Vec<&'static str>> {

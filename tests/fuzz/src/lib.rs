@@ -10,17 +10,19 @@ pub mod body;
 pub mod email;
 pub mod forwarded;
 pub mod hash;
+pub mod passkey;
 pub mod token;
 
 /// A property of what comes from outside.
 pub type Property = fn(&[u8]);
 
 /// All of them. A name is that of the target and of its folder in `corpus`.
-pub const PROPERTIES: [(&str, Property); 6] = [
+pub const PROPERTIES: [(&str, Property); 7] = [
     ("authorization", authorization::holds),
     ("body", body::holds),
     ("email", email::holds),
     ("forwarded", forwarded::holds),
     ("hash", hash::holds),
+    ("passkey", passkey::holds),
     ("token", token::holds),
 ];
