@@ -325,6 +325,7 @@ mod tests {
             password_hash: Some(PasswordHash::new("$argon2id$".to_owned())),
             two_factor: TwoFactor::Email,
             has_totp: false,
+            has_passkey: false,
             credential_version: 1,
             second_factor_failures: 0,
             created_at: at(0),

@@ -1,16 +1,18 @@
-//! Confirming a sign-in: a challenge and its code for a session.
+//! Confirming a sign-in: a challenge and its code, or a passkey, for a session.
 
 use std::sync::Arc;
 
 use crate::domain::{
-    AuditEvent, AuditKind, AuditReason, AuthenticationMethods, ChallengeId, ChallengeRefusal,
-    Client, EmailAddress, LimitReached, Notice, OneTimeCode, Outcome, RecoveryCode, SigninGrant,
-    TotpId, TotpStep, UserId,
+    AttemptInFlight, AuditEvent, AuditKind, AuditReason, AuthenticationMethods, ChallengeId,
+    ChallengeRefusal, Client, EmailAddress, LimitReached, Notice, OneTimeCode, Outcome,
+    RecoveryCode, SigninGrant, TotpId, TotpStep, UserId, second_factor_challenge,
 };
+use crate::passkey::{AssertionResponse, InvalidPasskey, Proof as PasskeyProof};
 use crate::store::{NewNotice, NewSession, SealedTotp, SpentAttempt, StoreError, Tx};
 use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
+use super::passkeys::{ProvenPasskey, counter_event, note_use, prove};
 use super::{Auth, Limited, NotReserved, Pending};
 
 /// Why a confirmation got nothing.
@@ -58,6 +60,15 @@ impl From<NotReserved> for ConfirmError {
     }
 }
 
+/// The answer to a challenge.
+#[derive(Debug, Clone, Copy)]
+pub enum ConfirmAnswer<'a> {
+    /// A code, as a person typed it.
+    Code(&'a str),
+    /// A passkey.
+    Passkey(&'a AssertionResponse),
+}
+
 /// A confirmed sign-in.
 #[derive(Debug)]
 pub struct Confirmed {
@@ -75,6 +86,8 @@ enum Proof {
     Totp(TotpId, TotpStep),
     /// What a recovery code is stored as.
     RecoveryCode([u8; 32]),
+    /// A passkey.
+    Passkey(ProvenPasskey),
 }
 
 impl Proof {
@@ -83,7 +96,13 @@ impl Proof {
             // Whoever lost the app enrols another one; more than that a written code is not good for.
             Self::Mailed | Self::RecoveryCode(_) => AuthenticationMethods::PASSWORD_AND_CODE,
             Self::Totp(..) => AuthenticationMethods::PASSWORD_AND_TOTP,
+            Self::Passkey(proven) => proven.methods,
         }
+    }
+
+    /// Whether it was typed, and so might have been guessed: it counts against the account until it is right.
+    fn is_code(&self) -> bool {
+        !matches!(self, Self::Passkey(_))
     }
 }
 
@@ -95,12 +114,27 @@ struct Owner {
 }
 
 impl Auth {
+    /// Trades a challenge and its answer for a session.
+    pub async fn confirm(
+        &self,
+        client: &Client,
+        token: &str,
+        answer: ConfirmAnswer<'_>,
+    ) -> Result<Confirmed, ConfirmError> {
+        match answer {
+            ConfirmAnswer::Code(code) => self.confirm_by_code(client, token, code).await,
+            ConfirmAnswer::Passkey(response) => {
+                self.confirm_by_passkey(client, token, response).await
+            }
+        }
+    }
+
     /// Trades a challenge and its code for a session.
     ///
     /// An attempt is counted against the user before the challenge is read, and against the challenge
     /// and the account before the code is compared. Of several right answers at once, the one that
     /// uses the challenge up gets the session.
-    pub async fn confirm(
+    async fn confirm_by_code(
         &self,
         client: &Client,
         token: &str,
@@ -123,7 +157,10 @@ impl Auth {
             }
         };
         let outcome = match self.check_code(&owner, spent.as_ref(), code) {
-            Ok(proof) => self.open_confirmed(client, &owner, &proof, &pending).await,
+            Ok(proof) => {
+                let attempts = pending.attempts();
+                self.open_confirmed(client, &owner, &proof, attempts).await
+            }
             Err(error) => Err(error),
         };
         let outcome = self.settle_confirm(client, &owner, pending, outcome).await;
@@ -133,6 +170,74 @@ impl Auth {
             self.release_guess(owner.challenge_id, &spent);
         }
         outcome
+    }
+
+    /// Trades a challenge and a passkey for a session. A passkey cannot be guessed, so a good one takes no place
+    /// under a limit and none keeps it out; one that is refused counts for the network that it came from.
+    async fn confirm_by_passkey(
+        &self,
+        client: &Client,
+        token: &str,
+        response: &AssertionResponse,
+    ) -> Result<Confirmed, ConfirmError> {
+        let party = self.0.passkeys.party();
+        let Some((party, challenge_id)) = party.zip(ChallengeId::parse(token)) else {
+            return self.refuse_unknown(client).await;
+        };
+        let id = &response.credential_id;
+        let found = self
+            .0
+            .store
+            .find_challenged_passkey(challenge_id, id, party.id())
+            .await?;
+        let Some(found) = found else {
+            return self.refuse_unknown(client).await;
+        };
+        note_user(found.user_id);
+        let owner = Owner {
+            challenge_id,
+            user_id: found.user_id,
+            email: found.email,
+        };
+        let Some(key) = found.key else {
+            let refusal = ChallengeRefusal::UnknownPasskey;
+            return self.refuse_passkey(client, &owner, refusal, None).await;
+        };
+        let challenge = second_factor_challenge(self.0.passkeys.key(), challenge_id, found.nonce);
+        match prove(party, &challenge, PasskeyProof::Possession, response, &key) {
+            Ok(proven) => {
+                let proof = Proof::Passkey(proven);
+                let opened = self.open_confirmed(client, &owner, &proof, &[]).await;
+                if let Err(ConfirmError::Refused(refusal)) = opened {
+                    return self.refuse_passkey(client, &owner, refusal, None).await;
+                }
+                opened
+            }
+            Err(invalid) => {
+                let refusal = ChallengeRefusal::PasskeyRefused;
+                self.refuse_passkey(client, &owner, refusal, Some(invalid))
+                    .await
+            }
+        }
+    }
+
+    async fn refuse_passkey(
+        &self,
+        client: &Client,
+        owner: &Owner,
+        refusal: ChallengeRefusal,
+        because: Option<InvalidPasskey>,
+    ) -> Result<Confirmed, ConfirmError> {
+        let key = self.0.attempt_keys.confirm_unknown(client.network);
+        let limited = |reason: LimitReached| about(owner, refused(client, reason));
+        let limit = &self.0.rules.confirm;
+        let pending = self.reserve_for_stranger(&key, limit, limited).await?;
+        let event = AuditEvent {
+            detail: because.map(|invalid| invalid.to_string()),
+            ..about(owner, refused(client, refusal))
+        };
+        self.refuse(pending, true, &event).await?;
+        Err(refusal.into())
     }
 
     /// Settles the attempt by its outcome, and writes a refusal down.
@@ -196,18 +301,20 @@ impl Auth {
         Err(refusal.into())
     }
 
-    /// The code may be right: uses it and the challenge up, and opens a session.
+    /// The answer may be right: uses it and the challenge up, and opens a session.
     async fn open_confirmed(
         &self,
         client: &Client,
         owner: &Owner,
         proof: &Proof,
-        pending: &Pending,
+        attempts: &[AttemptInFlight],
     ) -> Result<Confirmed, ConfirmError> {
         let mut tx = self.0.store.begin().await?;
         let consumed = tx.consume_challenge(owner.challenge_id).await?;
         let consumed = consumed.ok_or(ChallengeRefusal::ChangedMeanwhile)?;
-        tx.reset_second_factor_failures(consumed.user_id).await?;
+        if proof.is_code() {
+            tx.reset_second_factor_failures(consumed.user_id).await?;
+        }
         let recovery_codes_left = self.spend(&mut tx, client, owner, proof).await?;
         let new = NewSession {
             user_id: consumed.user_id,
@@ -216,12 +323,15 @@ impl Auth {
             methods: proof.methods(),
             client,
         };
-        let opened = self.open_session(&mut tx, &new, pending.attempts());
+        let opened = self.open_session(&mut tx, &new, attempts);
         let opened = opened.await?.ok_or(ChallengeRefusal::ChangedMeanwhile)?;
+        if let Proof::Passkey(proven) = proof {
+            let event = about(owner, counter_event(AuditKind::Confirm, client));
+            note_use(&mut tx, proven, &event).await?;
+        }
         let pair = self.0.tokens.issue(&opened.session);
         let pair = pair.map_err(ConfirmError::MissingKey)?;
-        tx.commit_attempts(&self.0.store, pending.attempts())
-            .await?;
+        tx.commit_attempts(&self.0.store, attempts).await?;
         opened.count();
         if recovery_codes_left.is_some() {
             self.0.mail_is_due.notify_one();
@@ -242,7 +352,7 @@ impl Auth {
         proof: &Proof,
     ) -> Result<Option<i64>, ConfirmError> {
         let hash = match proof {
-            Proof::Mailed => return Ok(None),
+            Proof::Mailed | Proof::Passkey(_) => return Ok(None),
             Proof::Totp(totp_id, step) => {
                 let is_first = tx.spend_totp_step(*totp_id, *step).await?;
                 let refusal = ChallengeRefusal::CodeReused;
@@ -292,21 +402,24 @@ impl Auth {
         })
     }
 
-    /// What a code proves, if it is right. With an authenticator app, no mailed code is.
+    /// What a code proves, if it is right. With an authenticator app or a passkey, no mailed code is.
     fn find_proof(
         &self,
         owner: &Owner,
         spent: &SpentAttempt,
         code: &str,
     ) -> Result<Option<Proof>, ConfirmError> {
-        let Some(totp) = &spent.totp else {
+        if spent.totp.is_none() && !spent.has_passkey {
             let right = OneTimeCode::derive(&self.0.code_key, owner.challenge_id, spent.nonce);
             return Ok(right.matches(code).then_some(Proof::Mailed));
-        };
+        }
         if let Some(recovery) = RecoveryCode::parse(code) {
             let hash = recovery.hash(&self.0.recovery_key, owner.user_id);
             return Ok(Some(Proof::RecoveryCode(hash)));
         }
+        let Some(totp) = &spent.totp else {
+            return Ok(None);
+        };
         let step = self.matching_step(totp, code, spent.step)?;
         Ok(step.map(|step| Proof::Totp(totp.totp_id, step)))
     }

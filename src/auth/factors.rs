@@ -1,4 +1,5 @@
-//! Second factors of one's own: enrolling and removing an authenticator app, and recovery codes.
+//! Second factors of one's own: enrolling and removing an authenticator app, and recovery codes. Passkeys are in
+//! [`passkeys`](super::passkeys).
 //!
 //! Each change asks for a fresh session, ends all others, voids what was begun with the former factors, and is
 //! told by mail.
@@ -9,9 +10,10 @@ use secrecy::SecretString;
 
 use crate::domain::{
     AttemptKey, AuditEvent, AuditKind, AuditReason, ChallengeRefusal, Client, EndReason, Limit,
-    LimitReached, Notice, Outcome, RECOVERY_CODES, RecoveryCode, Timestamp, TokenRefusal, TotpId,
-    TotpSecret, UserChange,
+    LimitReached, Notice, Outcome, PasskeyRefusal, RECOVERY_CODES, RecoveryCode, Timestamp,
+    TokenRefusal, TotpId, TotpSecret, UserChange,
 };
+use crate::passkey::InvalidPasskey;
 use crate::store::{EndedSession, NewNotice, SealedTotp, SessionOwner, StoreError, Tx};
 use crate::token::AccessClaims;
 
@@ -29,8 +31,16 @@ pub enum FactorsError {
     NotFresh(Duration),
     /// The code does not confirm the enrolment.
     Refused(ChallengeRefusal),
-    /// There is no authenticator app.
+    /// There is no such factor.
     NotEnrolled,
+    /// The passkey was asked for by nobody, or too long ago.
+    PasskeyRequestOver,
+    /// The passkey does not prove what it was asked for.
+    PasskeyRefused(InvalidPasskey),
+    /// Somebody has the passkey already.
+    PasskeyKnown,
+    /// There are as many passkeys as one may have.
+    TooManyPasskeys,
     /// Too many attempts.
     Limited(Limited),
     /// The database failed.
@@ -48,6 +58,10 @@ impl FactorsError {
             | Self::NotFresh(_)
             | Self::Refused(_)
             | Self::NotEnrolled
+            | Self::PasskeyRequestOver
+            | Self::PasskeyRefused(_)
+            | Self::PasskeyKnown
+            | Self::TooManyPasskeys
             | Self::Limited(_) => false,
         }
     }
@@ -88,16 +102,16 @@ pub struct TotpEnrolment {
 }
 
 /// A change that is to be made: what it is on record as, and what its owner is told.
-struct FactorChange {
-    change: UserChange,
-    notice: Notice,
+pub(super) struct FactorChange {
+    pub(super) change: UserChange,
+    pub(super) notice: Notice,
 }
 
 /// A request to change the factors of its caller, under a limit.
-struct FactorRequest<'a> {
+pub(super) struct FactorRequest<'a> {
     client: &'a Client,
-    claims: AccessClaims,
-    pending: Pending,
+    pub(super) claims: AccessClaims,
+    pub(super) pending: Pending,
 }
 
 impl FactorRequest<'_> {
@@ -107,7 +121,7 @@ impl FactorRequest<'_> {
 }
 
 /// A change that was made, and the sessions that ended by it.
-type Changed<T> = Result<(T, Vec<EndedSession>), FactorsError>;
+pub(super) type Changed<T> = Result<(T, Vec<EndedSession>), FactorsError>;
 
 impl Auth {
     /// Whether people can enrol an authenticator app.
@@ -185,11 +199,7 @@ impl Auth {
         if !tx.confirm_totp(totp_id, owner.user_id, step).await? {
             return Err(FactorsError::Refused(ChallengeRefusal::Ended));
         }
-        let codes = if tx.has_recovery_codes(owner.user_id).await? {
-            None
-        } else {
-            Some(self.make_recovery_codes(&mut tx, &owner).await?)
-        };
+        let codes = self.make_missing_recovery_codes(&mut tx, &owner).await?;
         let change = FactorChange {
             change: UserChange::TotpEnrolled,
             notice: Notice::TotpEnrolled,
@@ -198,7 +208,8 @@ impl Auth {
         Ok((codes, ended))
     }
 
-    /// Removes the caller's app, and the recovery codes with it. Signing in takes a mailed code from then on.
+    /// Removes the caller's app. With the last factor the recovery codes go, and signing in takes a mailed code
+    /// from then on.
     pub async fn remove_totp(&self, client: &Client, token: &str) -> Result<(), FactorsError> {
         let request = self.reserve_factor_change(client, token).await?;
         let outcome = self.try_remove_totp(&request).await;
@@ -207,9 +218,10 @@ impl Auth {
 
     async fn try_remove_totp(&self, request: &FactorRequest<'_>) -> Changed<()> {
         let (mut tx, owner) = self.lock_fresh_owner(request).await?;
-        if !tx.delete_factors(owner.user_id).await? {
+        if !tx.delete_totp(owner.user_id).await? {
             return Err(FactorsError::NotEnrolled);
         }
+        tx.delete_idle_recovery_codes(owner.user_id).await?;
         let change = FactorChange {
             change: UserChange::TotpRemoved,
             notice: Notice::TotpRemoved,
@@ -243,6 +255,18 @@ impl Auth {
         Ok((codes, ended))
     }
 
+    /// Makes recovery codes for a user who has none left.
+    pub(super) async fn make_missing_recovery_codes(
+        &self,
+        tx: &mut Tx,
+        owner: &SessionOwner,
+    ) -> Result<Option<Vec<RecoveryCode>>, FactorsError> {
+        if tx.has_recovery_codes(owner.user_id).await? {
+            return Ok(None);
+        }
+        self.make_recovery_codes(tx, owner).await.map(Some)
+    }
+
     async fn make_recovery_codes(
         &self,
         tx: &mut Tx,
@@ -261,7 +285,7 @@ impl Auth {
     }
 
     /// Lets the caller in, under the limit on changes to an account.
-    async fn reserve_factor_change<'a>(
+    pub(super) async fn reserve_factor_change<'a>(
         &self,
         client: &'a Client,
         token: &str,
@@ -292,7 +316,7 @@ impl Auth {
     }
 
     /// Settles the attempt by the outcome of a change, and records a refusal.
-    async fn settle_factor_change<T>(
+    pub(super) async fn settle_factor_change<T>(
         &self,
         request: FactorRequest<'_>,
         outcome: Changed<T>,
@@ -309,6 +333,8 @@ impl Auth {
         let refusal: AuditReason = match &error {
             FactorsError::Refused(refusal) => (*refusal).into(),
             FactorsError::NotFresh(_) => TokenRefusal::NotFresh.into(),
+            FactorsError::PasskeyRequestOver => PasskeyRefusal::RequestOver.into(),
+            FactorsError::PasskeyRefused(_) => PasskeyRefusal::PasskeyRefused.into(),
             FactorsError::Authenticate(AuthenticateError::SessionEnded) => {
                 TokenRefusal::SessionEnded.into()
             }
@@ -317,14 +343,20 @@ impl Auth {
                 return Err(error);
             }
         };
-        let event = request.event(Outcome::Refused, refusal);
+        let event = AuditEvent {
+            detail: match &error {
+                FactorsError::PasskeyRefused(invalid) => Some(invalid.to_string()),
+                _ => None,
+            },
+            ..request.event(Outcome::Refused, refusal)
+        };
         self.refuse(request.pending, true, &event).await?;
         Err(error)
     }
 
     /// Begins the transaction of a change: the caller's session is live and fresh in it, and no other change
     /// to the account is made before it ends.
-    async fn lock_fresh_owner(
+    pub(super) async fn lock_fresh_owner(
         &self,
         request: &FactorRequest<'_>,
     ) -> Result<(Tx, SessionOwner), FactorsError> {
@@ -341,7 +373,7 @@ impl Auth {
     }
 
     /// Commits a change with all its consequences, and tells which sessions ended.
-    async fn commit_change(
+    pub(super) async fn commit_change(
         &self,
         request: &FactorRequest<'_>,
         mut tx: Tx,

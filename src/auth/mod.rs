@@ -14,6 +14,7 @@ mod hashes;
 mod keys;
 mod legacy;
 mod link;
+mod passkeys;
 mod password_attempt;
 mod record;
 mod refresh;
@@ -39,13 +40,14 @@ use crate::store::{LinkLifetimes, SessionLifetimes, Store};
 use crate::token::{PublicKeys, Tokens};
 
 use feed::Feed;
+use passkeys::Passkeys;
 use record::lasting;
 use reserve::{MAX_LATE, NotReserved, Pending};
 use revocation_cache::RevocationCache;
 use ring::RingReader;
 
 pub use account::ChangePasswordError;
-pub use confirm::{ConfirmError, Confirmed};
+pub use confirm::{ConfirmAnswer, ConfirmError, Confirmed};
 pub use delivery::{Delivery, LeasedMail, Unfinished};
 pub use factors::{FactorsError, TotpEnrolment};
 pub use feed::RevocationsError;
@@ -55,6 +57,7 @@ pub use keys::{KeyRefresh, KeysError, SigningKeys, Successor};
 pub(crate) use keys::{LockedKeys, NewKey, about};
 pub use legacy::LegacyCaller;
 pub use link::LinkError;
+pub use passkeys::{PasskeyAdded, PasskeyAsked, PasskeyOptions, PasskeySigninError, PasskeyWanted};
 pub use refresh::RefreshError;
 use refresh::Unanswered;
 pub use reserve::Limited;
@@ -91,6 +94,7 @@ struct Parts {
     recovery_key: DerivedKey,
     totp_sealer: TotpSealer,
     totp_issuer: String,
+    passkeys: Passkeys,
     offers_links: bool,
     rules: Rules,
     blocklist: Blocklist,
@@ -189,6 +193,7 @@ impl Auth {
             recovery_key: master_key.derive(Purpose::RecoveryCodes),
             totp_sealer: TotpSealer::new(master_key),
             totp_issuer: config.two_factor.totp_issuer.clone(),
+            passkeys: Passkeys::new(&config.passkeys, master_key),
             offers_links: config.links.password_url.is_some(),
             rules: Rules::new(config),
             blocklist: config.blocklist.clone(),

@@ -3,13 +3,15 @@
 use crate::domain::{
     AttemptInFlight, AuditEvent, AuditKind, AuthenticationMethods, Challenge, ChallengeId, Client,
     CodeNonce, EmailAddress, Outcome, PasswordHash, PlainPassword, SigninGrant, SigninRefusal,
-    TwoFactor, User, UserId,
+    TwoFactor, User, UserId, second_factor_challenge,
 };
+use crate::passkey::{Proof, RelyingParty};
 use crate::password::HashingError;
-use crate::store::{NewChallenge, NewSession, StoreError, Tx};
+use crate::store::{NewChallenge, NewSession, PasskeyDescriptor, StoreError, Tx};
 use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::token::{MissingKey, TokenPair};
 
+use super::passkeys::PasskeyAsked;
 use super::password_attempt::{
     CheckedPassword, NotChecked, PasswordAttempt, PasswordRefusal, ReservedPassword, admit,
 };
@@ -21,8 +23,9 @@ use super::{Auth, Limited, Pending};
 pub enum SignedIn {
     /// A session.
     Session(TokenPair),
-    /// A challenge; its code is on the way.
-    Challenge(Challenge),
+    /// A challenge; its code is on the way, or an app or a passkey has it. With a passkey, what the browser is to
+    /// ask for.
+    Challenge(Challenge, Option<PasskeyAsked>),
 }
 
 /// Why a sign-in got nothing.
@@ -146,9 +149,9 @@ impl Auth {
     ) -> Result<Verified, SigninError> {
         let mut tx = self.0.store.begin().await?;
         let attempts = pending.attempts();
-        let has_totp = user.has_totp;
+        let is_mailed = !user.has_strong_factor();
         let signed_in = match user.two_factor {
-            TwoFactor::Off if !has_totp => {
+            TwoFactor::Off if is_mailed => {
                 let opened = self
                     .open_session_of(&mut tx, client, &user, attempts)
                     .await?;
@@ -158,7 +161,7 @@ impl Auth {
                 let challenge = self
                     .open_challenge(&mut tx, client, &user, attempts)
                     .await?;
-                challenge.map(|challenge| (SignedIn::Challenge(challenge), None))
+                challenge.map(|(challenge, asked)| (SignedIn::Challenge(challenge, asked), None))
             }
         };
         let Some((signed_in, opened)) = signed_in else {
@@ -168,8 +171,8 @@ impl Auth {
         tx.commit_attempts(&self.0.store, attempts).await?;
         match opened {
             Some(opened) => opened.count(),
-            None if has_totp => {}
-            None => self.0.mail_is_due.notify_one(),
+            None if is_mailed => self.0.mail_is_due.notify_one(),
+            None => {}
         }
         Ok(Ok(signed_in))
     }
@@ -195,28 +198,34 @@ impl Auth {
         Ok(Some((pair.map_err(SigninError::MissingKey)?, opened)))
     }
 
-    /// Makes a challenge. Where there is no authenticator app, puts its mail into the outbox in the same
-    /// transaction.
+    /// Makes a challenge. Where there is no strong factor, puts its mail into the outbox in the same transaction.
     async fn open_challenge(
         &self,
         tx: &mut Tx,
         client: &Client,
         user: &User,
         attempts: &[AttemptInFlight],
-    ) -> Result<Option<Challenge>, StoreError> {
+    ) -> Result<Option<(Challenge, Option<PasskeyAsked>)>, StoreError> {
+        let party = self.0.passkeys.party();
         let new = NewChallenge {
             challenge_id: ChallengeId::random(),
             user_id: user.user_id,
             nonce: CodeNonce::random(),
             credential_version: user.credential_version,
             has_totp: user.has_totp,
+            has_passkey: user.has_passkey,
+            rp_id: party.map(RelyingParty::id),
             ttl: self.0.rules.code_ttl,
             network: client.network,
         };
-        let Some(challenge) = tx.insert_challenge(&new).await? else {
+        let Some((challenge, passkeys)) = tx.insert_challenge(&new).await? else {
             return Ok(None);
         };
-        let (reason, mail) = if user.has_totp {
+        let asked = party.filter(|_| !passkeys.is_empty());
+        let asked = asked.map(|party| self.ask_to_confirm(party, &challenge, passkeys));
+        let (reason, mail) = if user.has_passkey {
+            (SigninGrant::ChallengedForPasskey, None)
+        } else if user.has_totp {
             (SigninGrant::ChallengedForTotp, None)
         } else {
             self.mail_code(tx, client, user, &challenge).await?
@@ -230,7 +239,24 @@ impl Auth {
         .await?;
         let attempts: Vec<_> = mail.iter().chain(attempts).copied().collect();
         tx.settle_attempts(&attempts).await?;
-        Ok(Some(challenge))
+        Ok(Some((challenge, asked)))
+    }
+
+    /// Asks for one of the user's passkeys, to confirm a challenge.
+    fn ask_to_confirm(
+        &self,
+        party: &RelyingParty,
+        challenge: &Challenge,
+        passkeys: Vec<PasskeyDescriptor>,
+    ) -> PasskeyAsked {
+        let (key, id) = (self.0.passkeys.key(), challenge.challenge_id);
+        PasskeyAsked {
+            challenge: second_factor_challenge(key, id, challenge.nonce),
+            rp_id: party.id().to_owned(),
+            allowed: passkeys,
+            proof: Proof::Possession,
+            timeout: self.0.rules.code_ttl,
+        }
     }
 
     /// Puts the mail with a challenge's code into the outbox, unless so many were mailed recently.

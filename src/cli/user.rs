@@ -12,7 +12,7 @@ use crate::domain::{
     EmailAddress, InvalidEmailAddress, Operator, PlainPassword, TwoFactor, User, UserAgent, UserId,
 };
 use crate::password::HashingPool;
-use crate::store::SessionRecord;
+use crate::store::{PasskeyRecord, SessionRecord};
 
 /// Users read at a time by `list`.
 const PAGE: i64 = 500;
@@ -80,7 +80,7 @@ pub(super) enum UserCommand {
     },
     /// Show which second factors a user has enrolled
     Factors(OneUser),
-    /// Remove a user's authenticator app and recovery codes, for one who has lost them, and end the sessions;
+    /// Remove a user's authenticator app, passkeys and recovery codes, for one who has lost them, and end the sessions;
     /// codes are mailed from then on, and the user is told by mail
     ResetFactors(OneUser),
     /// Shut a user out and end the sessions
@@ -391,6 +391,7 @@ async fn factors(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
             "email": found.email,
             "twoFactor": found.two_factor.as_str(),
             "totp": totp,
+            "passkeys": factors.passkeys.iter().map(passkey_json).collect::<Value>(),
             "recoveryCodesLeft": factors.recovery_codes_left,
         }));
         return Ok(());
@@ -403,15 +404,45 @@ async fn factors(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
             format!("enrolled {enrolled}, last used {last}")
         }
     };
-    let mailed = match (factors.totp, found.two_factor) {
-        (Some(_), _) => "not taken beside the app",
-        (None, TwoFactor::Email) => "asked for",
-        (None, TwoFactor::Off) => "not asked for",
+    let mailed = match found.two_factor {
+        _ if found.has_strong_factor() => "not taken beside an app or a passkey",
+        TwoFactor::Email => "asked for",
+        TwoFactor::Off => "not asked for",
     };
     say!("authenticator app:  {app}");
+    if factors.passkeys.is_empty() {
+        say!("passkeys:           none");
+    }
+    for passkey in &factors.passkeys {
+        say!("passkey:            {}", passkey_line(passkey));
+    }
     say!("recovery codes:     {} left", factors.recovery_codes_left);
     say!("mailed code:        {mailed}");
     Ok(())
+}
+
+fn passkey_json(passkey: &PasskeyRecord) -> Value {
+    json!({
+        "id": passkey.passkey_id.0,
+        "name": passkey.name,
+        "domain": passkey.rp_id,
+        "createdAt": output::instant(passkey.created_at),
+        "lastUsedAt": passkey.last_used_at.map(output::instant),
+        "synced": passkey.is_synced,
+        "alone": passkey.verifies_user,
+    })
+}
+
+fn passkey_line(passkey: &PasskeyRecord) -> String {
+    let added = output::instant(passkey.created_at);
+    let used = passkey.last_used_at.map(output::instant);
+    let used = used
+        .map(|at| format!(", last used {at}"))
+        .unwrap_or_default();
+    format!(
+        "{} for {}, added {added}{used}",
+        passkey.name, passkey.rp_id
+    )
 }
 
 async fn sessions(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
@@ -437,6 +468,8 @@ fn state(user: &User) -> &'static str {
 fn second_factor(user: &User) -> &'static str {
     if user.has_totp {
         "authenticator app"
+    } else if user.has_passkey {
+        "passkey"
     } else {
         user.two_factor.as_str()
     }
@@ -458,6 +491,7 @@ pub(super) fn user_json(user: &User) -> Value {
         "email": user.email,
         "twoFactor": user.two_factor.as_str(),
         "totp": user.has_totp,
+        "passkey": user.has_passkey,
         "disabled": user.is_disabled(),
         "hasPassword": user.password_hash.is_some(),
         "wrongCodesInARow": user.second_factor_failures,

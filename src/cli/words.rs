@@ -5,8 +5,8 @@ use super::output;
 use crate::admin::{MailState, Obstacle};
 use crate::domain::{
     AuditKind, AuditReason, ChallengeRefusal, ClientNetwork, EndReason, KeyChange, LimitReached,
-    LimitScope, LinkRequest, LinkUse, MailKind, MailOutcome, NewNetwork, Overload, SigninGrant,
-    SigninRefusal, TokenRefusal, UserChange,
+    LimitScope, LinkRequest, LinkUse, MailKind, MailOutcome, NewNetwork, Overload, PasskeyRefusal,
+    SigninGrant, SigninRefusal, TokenRefusal, UserChange,
 };
 
 /// The sentence for an obstacle, with advice for the operator.
@@ -171,6 +171,7 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         AuditReason::Granted(grant) => grant_sentence(grant),
         AuditReason::Signin(refusal) => signin_sentence(refusal),
         AuditReason::Challenge(refusal) => challenge_sentence(refusal),
+        AuditReason::Passkey(refusal) => passkey_sentence(refusal),
         AuditReason::LinkRequest(request) => link_request_sentence(request),
         AuditReason::LinkUse(use_of_link) => link_use_sentence(use_of_link),
         AuditReason::Token(refusal) => token_sentence(refusal),
@@ -198,6 +199,10 @@ fn grant_sentence(grant: SigninGrant) -> &'static str {
         SigninGrant::ChallengedForTotp => {
             "the password was right, and the authenticator app's code is asked for."
         }
+        SigninGrant::ChallengedForPasskey => "the password was right, and a passkey is asked for.",
+        SigninGrant::PasskeyCounter => {
+            "a passkey was used whose counter did not go up: there may be a copy of it."
+        }
         SigninGrant::RecoveryCodeUsed => "a recovery code was used.",
     }
 }
@@ -224,7 +229,23 @@ fn challenge_sentence(refusal: ChallengeRefusal) -> &'static str {
         }
         ChallengeRefusal::WrongCode => "the code was wrong.",
         ChallengeRefusal::CodeReused => "the authenticator app's code had been used before.",
+        ChallengeRefusal::UnknownPasskey => passkey_sentence(PasskeyRefusal::UnknownPasskey),
+        ChallengeRefusal::PasskeyRefused => passkey_sentence(PasskeyRefusal::PasskeyRefused),
         ChallengeRefusal::ChangedMeanwhile => signin_sentence(SigninRefusal::ChangedMeanwhile),
+    }
+}
+
+fn passkey_sentence(refusal: PasskeyRefusal) -> &'static str {
+    match refusal {
+        PasskeyRefusal::RequestUnknown => "the passkey answered to no request of ours.",
+        PasskeyRefusal::RequestOver => "the passkey came too late, or a second time.",
+        PasskeyRefusal::UnknownPasskey => "nobody here has this passkey.",
+        PasskeyRefusal::PasskeyRefused => "the passkey did not prove what it was asked for.",
+        PasskeyRefusal::NotAlone => {
+            "the passkey is good after a password alone: it never verified its owner."
+        }
+        PasskeyRefusal::UserDisabled => signin_sentence(SigninRefusal::UserDisabled),
+        PasskeyRefusal::ChangedMeanwhile => signin_sentence(SigninRefusal::ChangedMeanwhile),
     }
 }
 
@@ -310,6 +331,8 @@ fn user_sentence(change: UserChange) -> &'static str {
         UserChange::TotpRemoved => {
             "the authenticator app was removed, and the other sessions ended."
         }
+        UserChange::PasskeyAdded => "a passkey was added, and the other sessions ended.",
+        UserChange::PasskeyRemoved => "a passkey was removed, and the other sessions ended.",
         UserChange::RecoveryCodesMade => {
             "new recovery codes were made, and the other sessions ended."
         }

@@ -32,7 +32,7 @@ pub use shape::is_full_host_name;
 pub use types::{
     AuditConfig, Config, DatabaseConfig, ForwardedHeader, HttpConfig, IntrospectionClient,
     IntrospectionConfig, KeysConfig, LimitsConfig, LinksConfig, LogConfig, LogFormat, MailConfig,
-    MailTransportConfig, PasswordsConfig, SecretsConfig, SmtpConfig, SmtpCredentials, SmtpTls,
-    TelemetryConfig, TokensConfig, TwoFactorConfig,
+    MailTransportConfig, PasskeyParty, PasskeysConfig, PasswordsConfig, SecretsConfig, SmtpConfig,
+    SmtpCredentials, SmtpTls, TelemetryConfig, TokensConfig, TwoFactorConfig,
 };
 pub use variables::process_environment;

@@ -46,6 +46,20 @@ pub(super) fn origin(text: &str) -> Result<String, &'static str> {
     ))
 }
 
+/// A domain, as browsers write it: lower case, no port, and no address.
+pub(super) fn rp_id(text: &str) -> Result<String, &'static str> {
+    let is_label = |label: &str| {
+        let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty() && label.bytes().all(is_letter)
+    };
+    let is_domain = matches!(Host::parse(text), Ok(Host::Domain(_)));
+    if is_domain && text.split('.').all(is_label) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a domain in lower case, as example.com or localhost")
+    }
+}
+
 /// A header's name (RFC 9110, section 5.1), in lower case.
 pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
     let is_sign = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

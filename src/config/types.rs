@@ -22,6 +22,8 @@ pub struct Config {
     pub tokens: TokensConfig,
     /// The challenge of the second factor.
     pub two_factor: TwoFactorConfig,
+    /// Passkeys.
+    pub passkeys: PasskeysConfig,
     /// The hashing of passwords.
     pub passwords: PasswordsConfig,
     /// The links by which people set passwords.
@@ -135,6 +137,24 @@ pub struct TwoFactorConfig {
     pub totp: bool,
     /// The name that an authenticator app shows beside the address.
     pub totp_issuer: String,
+}
+
+/// `passkeys`: whom they are made for.
+#[derive(Debug, Clone)]
+pub struct PasskeysConfig {
+    /// The domain of the pages, and the pages' origins; `None`: there are no passkeys.
+    pub party: Option<PasskeyParty>,
+    /// The name that an authenticator may show.
+    pub rp_name: String,
+}
+
+/// The party that passkeys are made for.
+#[derive(Debug, Clone)]
+pub struct PasskeyParty {
+    /// The domain: the RP ID of WebAuthn.
+    pub rp_id: String,
+    /// The origins of the pages that may ask.
+    pub origins: Vec<String>,
 }
 
 /// `passwords`: Argon2id parameters and the hashing pool.

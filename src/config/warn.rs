@@ -26,25 +26,37 @@ pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, String>) 
     let all = hash.into_iter().chain(parameters).chain(mail).chain(issuer);
     let everybody = everybody_is_a_proxy(&config.http.trusted_proxies);
     all.chain(proxies)
-        .chain(stranded_page(config))
+        .chain(stranded_pages(config))
         .chain(everybody)
         .chain(database)
         .collect()
 }
 
-/// The page that sets passwords calls this server. One of another origin must be allowed to.
-fn stranded_page(config: &Config) -> Option<String> {
-    let page = config.links.password_url.as_deref()?;
+/// The page that sets passwords, and those that use passkeys, call this server. One of another origin must be
+/// allowed to.
+fn stranded_pages(config: &Config) -> Vec<String> {
     let origin = |url: &str| Some(Url::parse(url).ok()?.origin().ascii_serialization());
-    let (of_page, own) = (origin(page)?, origin(&config.tokens.issuer));
-    let is_allowed =
-        config.http.allowed_origins.contains(&of_page) || own.as_ref() == Some(&of_page);
-    (!is_allowed).then(|| {
-        format!(
-            "links.password_url: browsers will not let that page call this server, because \
-             http.allowed_origins does not list {of_page}"
-        )
-    })
+    let own = origin(&config.tokens.issuer);
+    let of_links = config.links.password_url.as_deref().and_then(origin);
+    let of_links = of_links.map(|origin| ("links.password_url", origin));
+    let of_passkeys = config
+        .passkeys
+        .party
+        .iter()
+        .flat_map(|party| &party.origins);
+    let of_passkeys = of_passkeys.map(|origin| ("passkeys.origins", origin.clone()));
+    let all = of_links.into_iter().chain(of_passkeys);
+    let stranded = all.filter(|(_, page)| {
+        !config.http.allowed_origins.contains(page) && own.as_ref() != Some(page)
+    });
+    stranded
+        .map(|(key, page)| {
+            format!(
+                "{key}: browsers will not let that page call this server, because \
+                 http.allowed_origins does not list {page}"
+            )
+        })
+        .collect()
 }
 
 /// A network of all addresses makes every client a proxy.
@@ -259,18 +271,28 @@ mod tests {
     }
 
     #[test]
-    fn a_page_for_passwords_that_may_not_call_is_told() {
+    fn a_page_that_may_not_call_is_told() {
         let told = |page, origins| {
             let settings = [
                 ("links.password_url", page),
                 ("http.allowed_origins", origins),
             ];
-            stranded_page(&with(&settings).unwrap())
+            stranded_pages(&with(&settings).unwrap()).pop()
         };
         let page = "https://office.example.com/password";
         assert_eq!(told("", ""), None);
         assert_eq!(told(page, "https://office.example.com"), None);
         assert_eq!(told("https://auth.example.com/password", ""), None);
+        let of_passkeys = [
+            ("passkeys.rp_id", "example.com"),
+            (
+                "passkeys.origins",
+                "https://office.example.com,https://auth.example.com",
+            ),
+        ];
+        let told_of_passkeys = stranded_pages(&with(&of_passkeys).unwrap());
+        assert_eq!(told_of_passkeys.len(), 1);
+        assert!(told_of_passkeys[0].starts_with("passkeys.origins"));
         for origins in [
             "",
             "https://other.example.com",

@@ -9,17 +9,24 @@ words! {
         Password = "pwd",
         /// A one-time code.
         OneTimeCode = "otp",
+        /// A key that never leaves its device.
+        HardwareKey = "hwk",
+        /// A key that can be copied to other devices.
+        SoftwareKey = "swk",
+        /// The person was there and said so.
+        UserPresence = "user",
         /// Several factors, of which none is a mailbox.
         MultiFactor = "mfa",
     }
 }
 
-/// The factor of a session that an authenticator app confirmed, where it is stored.
-const TOTP: &str = "totp";
-
 /// The methods by which a session was opened. A set, so that a further method is one more variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthenticationMethods(u8);
+
+/// A set that is more than the words which every release knows: what is stored of it in those words, and the word
+/// of the factor that makes up for the rest.
+type Stored = (AuthenticationMethods, AuthenticationMethods, &'static str);
 
 impl AuthenticationMethods {
     /// The password alone.
@@ -32,12 +39,56 @@ impl AuthenticationMethods {
     pub const PASSWORD_AND_TOTP: Self =
         Self::PASSWORD_AND_CODE.with(AuthenticationMethod::MultiFactor);
 
+    /// A passkey of one device alone, which verified the person.
+    pub const PASSKEY: Self = Self(AuthenticationMethod::HardwareKey.bit())
+        .with(AuthenticationMethod::UserPresence)
+        .with(AuthenticationMethod::MultiFactor);
+
+    /// A passkey that is synchronized alone; its device verified the person.
+    pub const SYNCED_PASSKEY: Self = Self(AuthenticationMethod::SoftwareKey.bit())
+        .with(AuthenticationMethod::UserPresence)
+        .with(AuthenticationMethod::MultiFactor);
+
+    /// The password and a passkey of one device.
+    pub const PASSWORD_AND_PASSKEY: Self = Self::PASSKEY.with(AuthenticationMethod::Password);
+
+    /// The password and a passkey that is synchronized.
+    pub const PASSWORD_AND_SYNCED_PASSKEY: Self =
+        Self::SYNCED_PASSKEY.with(AuthenticationMethod::Password);
+
     /// The sets by which sessions are opened.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 7] = [
         Self::PASSWORD,
         Self::PASSWORD_AND_CODE,
         Self::PASSWORD_AND_TOTP,
+        Self::PASSWORD_AND_PASSKEY,
+        Self::PASSWORD_AND_SYNCED_PASSKEY,
+        Self::PASSKEY,
+        Self::SYNCED_PASSKEY,
     ];
+
+    const STORED: [Stored; 5] = [
+        (Self::PASSWORD_AND_TOTP, Self::PASSWORD_AND_CODE, "totp"),
+        (Self::PASSWORD_AND_PASSKEY, Self::PASSWORD, "passkey"),
+        (
+            Self::PASSWORD_AND_SYNCED_PASSKEY,
+            Self::PASSWORD,
+            "synced_passkey",
+        ),
+        (Self::PASSKEY, Self::PASSWORD, "passkey_alone"),
+        (Self::SYNCED_PASSKEY, Self::PASSWORD, "synced_passkey_alone"),
+    ];
+
+    /// By a passkey, after the password or alone.
+    #[must_use]
+    pub const fn by_passkey(is_alone: bool, is_synced: bool) -> Self {
+        match (is_alone, is_synced) {
+            (false, false) => Self::PASSWORD_AND_PASSKEY,
+            (false, true) => Self::PASSWORD_AND_SYNCED_PASSKEY,
+            (true, false) => Self::PASSKEY,
+            (true, true) => Self::SYNCED_PASSKEY,
+        }
+    }
 
     /// This set and one method more.
     #[must_use]
@@ -61,15 +112,21 @@ impl AuthenticationMethods {
             .collect()
     }
 
+    /// Whether a challenge was confirmed after the password.
+    #[must_use]
+    pub fn is_confirmed(self) -> bool {
+        self.contains(AuthenticationMethod::Password) && self != Self::PASSWORD
+    }
+
     /// The word for the set where sign-ins are counted.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        if self.contains(AuthenticationMethod::MultiFactor) {
-            "password_and_totp"
-        } else if self.contains(AuthenticationMethod::OneTimeCode) {
-            "password_and_code"
-        } else {
-            "password"
+        match self {
+            Self::PASSWORD => "password",
+            Self::PASSWORD_AND_CODE => "password_and_code",
+            Self::PASSWORD_AND_TOTP => "password_and_totp",
+            Self::PASSKEY | Self::SYNCED_PASSKEY => "passkey",
+            _ => "password_and_passkey",
         }
     }
 
@@ -77,9 +134,11 @@ impl AuthenticationMethods {
     /// say.
     #[must_use]
     pub fn stored(self) -> (Vec<String>, Option<&'static str>) {
-        let has_totp = self.contains(AuthenticationMethod::MultiFactor);
-        let known = Self(self.0 & !AuthenticationMethod::MultiFactor.bit());
-        (known.amr(), has_totp.then_some(TOTP))
+        let mut more = Self::STORED.iter();
+        match more.find(|(set, ..)| *set == self) {
+            Some((_, known, factor)) => (known.amr(), Some(factor)),
+            None => (self.amr(), None),
+        }
     }
 
     /// Reads a stored set; `None` if it is empty or holds a word that another version of this program
@@ -90,9 +149,9 @@ impl AuthenticationMethods {
         for word in amr {
             set = set.with(AuthenticationMethod::from_stored(word)?);
         }
-        if factor == Some(TOTP) {
-            set = set.with(AuthenticationMethod::MultiFactor);
-        }
+        let mut more = Self::STORED.iter();
+        let more = more.find(|(_, known, word)| *known == set && Some(*word) == factor);
+        let set = more.map_or(set, |(set, ..)| *set);
         (!amr.is_empty()).then_some(set)
     }
 }
@@ -126,6 +185,16 @@ mod tests {
             AuthenticationMethods::PASSWORD_AND_TOTP.amr(),
             ["pwd", "otp", "mfa"]
         );
+        for (is_alone, is_synced, amr) in [
+            (false, false, &["pwd", "hwk", "user", "mfa"][..]),
+            (false, true, &["pwd", "swk", "user", "mfa"]),
+            (true, false, &["hwk", "user", "mfa"]),
+            (true, true, &["swk", "user", "mfa"]),
+        ] {
+            let set = AuthenticationMethods::by_passkey(is_alone, is_synced);
+            assert_eq!(set.amr(), amr);
+            assert_eq!(set.is_confirmed(), !is_alone);
+        }
     }
 
     #[test]

@@ -102,13 +102,15 @@ pub struct Challenge {
 }
 
 words! {
-    /// Where a code comes from that confirms a challenge.
+    /// What confirms a challenge, or where the code comes from that does.
     pub enum ChallengeProvider {
         /// It is mailed.
         Email = "email",
+        /// No code: a passkey signs.
+        Passkey = "passkey",
         /// An authenticator app shows it.
         Totp = "totp",
-        /// The person wrote it down, and each works once. Never the only one.
+        /// The person wrote it down, and each works once. The only one where all passkeys are for another domain.
         RecoveryCode = "recovery_code",
     }
 }

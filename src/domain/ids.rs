@@ -120,6 +120,24 @@ impl TotpId {
     }
 }
 
+/// The id of a passkey, by which its owner removes it. No authenticator knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PasskeyId(pub Uuid);
+
+impl PasskeyId {
+    /// A new random id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// Reads an id as a client sends it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_hyphenated(text).map(Self)
+    }
+}
+
 /// The key of a mail in the outbox. The database makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MailId(pub Uuid);

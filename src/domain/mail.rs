@@ -29,6 +29,10 @@ words! {
         TotpEnrolled = "totp_enrolled",
         /// The authenticator app was removed, with the recovery codes.
         TotpRemoved = "totp_removed",
+        /// A passkey was added.
+        PasskeyAdded = "passkey_added",
+        /// A passkey was removed.
+        PasskeyRemoved = "passkey_removed",
         /// New recovery codes were made, and the former ones are void.
         RecoveryCodesMade = "recovery_codes_made",
         /// A recovery code confirmed a sign-in.
@@ -47,6 +51,8 @@ impl Notice {
             Self::AddressChanged
             | Self::TotpEnrolled
             | Self::TotpRemoved
+            | Self::PasskeyAdded
+            | Self::PasskeyRemoved
             | Self::RecoveryCodesMade
             | Self::RecoveryCodeUsed
             | Self::FactorsReset => false,

@@ -18,6 +18,7 @@ mod link;
 mod mail;
 mod master_key;
 mod operator;
+mod passkey;
 mod password;
 pub mod policy;
 mod reason;
@@ -39,7 +40,7 @@ pub use clock::{Clock, Timestamp, rfc3339, whole_seconds};
 pub use email::{EmailAddress, InvalidEmailAddress};
 pub use feed::{FeedCursor, FeedPosition, FeedStart, InvalidFeedCursor};
 pub use ids::{
-    ChallengeId, Generation, KeyId, LinkId, MailId, RequestId, SessionId, TotpId, UserId,
+    ChallengeId, Generation, KeyId, LinkId, MailId, PasskeyId, RequestId, SessionId, TotpId, UserId,
 };
 pub use language::Language;
 pub use limit::{
@@ -49,12 +50,17 @@ pub use link::{LinkPurpose, LinkToken, read_link_token};
 pub use mail::{MailKind, Notice};
 pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
 pub use operator::Operator;
+pub use passkey::{
+    InvalidPasskeyName, MAX_PASSKEYS, PasskeyName, PasskeyOccasion, PasskeyRequest,
+    second_factor_challenge,
+};
 pub use password::{
     HashKind, InvalidPassword, NewPasswordHash, PasswordHash, PlainPassword, WeakPassword,
 };
 pub use reason::{
     AuditReason, ChallengeRefusal, EndReason, KeyChange, LimitReached, LinkRequest, LinkUse,
-    MailOutcome, NewNetwork, Overload, SigninGrant, SigninRefusal, TokenRefusal, UserChange,
+    MailOutcome, NewNetwork, Overload, PasskeyRefusal, SigninGrant, SigninRefusal, TokenRefusal,
+    UserChange,
 };
 pub use recovery_code::{RECOVERY_CODES, RecoveryCode};
 pub use rotation::{Rotation, RotationFacts, RotationRule, decide_rotation};

@@ -18,6 +18,10 @@ words! {
         ChallengedWithoutMail = "challenged_without_mail",
         /// The password was right, and a code of the authenticator app is asked for.
         ChallengedForTotp = "challenged_for_totp",
+        /// The password was right, and a passkey is asked for.
+        ChallengedForPasskey = "challenged_for_passkey",
+        /// A passkey was right whose counter did not go up: there may be a copy of it.
+        PasskeyCounter = "passkey_counter",
         /// A recovery code was right, and is used up.
         RecoveryCodeUsed = "recovery_code_used",
     }
@@ -54,8 +58,32 @@ words! {
         WrongCode = "wrong_code",
         /// The code of the authenticator app was right, and has been used before.
         CodeReused = "code_reused",
+        /// The user has no such passkey.
+        UnknownPasskey = "unknown_passkey",
+        /// The passkey did not prove what it was asked for.
+        PasskeyRefused = "passkey_refused",
         /// The user was disabled or the password changed since the challenge was made, or another
         /// request used it in this very moment.
+        ChangedMeanwhile = "changed_meanwhile",
+    }
+}
+
+words! {
+    /// Why a passkey was refused that was to be added, or to sign in alone.
+    pub enum PasskeyRefusal {
+        /// It was asked for by nobody, or for something else.
+        RequestUnknown = "passkey_request_unknown",
+        /// It was asked for too long ago, or came before.
+        RequestOver = "passkey_request_over",
+        /// Nobody has it.
+        UnknownPasskey = "unknown_passkey",
+        /// It did not prove what it was asked for.
+        PasskeyRefused = "passkey_refused",
+        /// It was never seen to verify its owner, so it does not replace a password.
+        NotAlone = "passkey_not_alone",
+        /// An operator has disabled the user.
+        UserDisabled = "user_disabled",
+        /// The user was disabled, or how they prove themselves changed, in this very moment.
         ChangedMeanwhile = "changed_meanwhile",
     }
 }
@@ -163,6 +191,10 @@ words! {
         TotpEnrolled = "totp_enrolled",
         /// The authenticator app was removed, with the recovery codes.
         TotpRemoved = "totp_removed",
+        /// A passkey was added.
+        PasskeyAdded = "passkey_added",
+        /// A passkey was removed.
+        PasskeyRemoved = "passkey_removed",
         /// New recovery codes were made, and the former ones are void.
         RecoveryCodesMade = "recovery_codes_made",
         /// All second factors but the mailed code were removed.
@@ -332,6 +364,8 @@ groups! {
         Signin(SigninRefusal),
         /// A code was refused.
         Challenge(ChallengeRefusal),
+        /// A passkey was refused.
+        Passkey(PasskeyRefusal),
         /// A link was asked for.
         LinkRequest(LinkRequest),
         /// A link came back.
@@ -385,10 +419,14 @@ mod tests {
         let known = [
             "address_changed",
             "changed_meanwhile",
+            "changed_meanwhile",
             "key_revoked",
+            "passkey_refused",
             "password_changed",
             "reuse",
             "unknown_address",
+            "unknown_passkey",
+            "user_disabled",
             "user_disabled",
             "user_disabled",
         ];

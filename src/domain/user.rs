@@ -57,10 +57,12 @@ pub struct User {
     pub email: EmailAddress,
     /// The hash against which a password is checked. A user without one cannot sign in.
     pub password_hash: Option<PasswordHash>,
-    /// Whether signing in takes a code by mail, where there is no authenticator app.
+    /// Whether signing in takes a code by mail, where there is neither an authenticator app nor a passkey.
     pub two_factor: TwoFactor,
     /// Whether signing in takes a code of an authenticator app.
     pub has_totp: bool,
+    /// Whether signing in takes a passkey.
+    pub has_passkey: bool,
     /// Goes up with each change to how the user proves themselves; a challenge made before it is void.
     pub credential_version: i32,
     /// Wrong codes since the last right one.
@@ -78,5 +80,11 @@ impl User {
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.disabled_at.is_some()
+    }
+
+    /// Whether the user has a second factor beside which no mailed code is taken.
+    #[must_use]
+    pub fn has_strong_factor(&self) -> bool {
+        self.has_totp || self.has_passkey
     }
 }

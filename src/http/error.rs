@@ -7,7 +7,8 @@
 use super::problem::{Code, FieldError, Problem};
 use crate::auth::{
     AuthenticateError, ChangePasswordError, ConfirmError, EndSessionError, FactorsError,
-    ForgotError, Limited, LinkError, RefreshError, RevocationsError, SigninError, SignoutError,
+    ForgotError, Limited, LinkError, PasskeySigninError, RefreshError, RevocationsError,
+    SigninError, SignoutError,
 };
 use crate::domain::{ChallengeRefusal, WeakPassword};
 use crate::password::HashingError;
@@ -47,10 +48,7 @@ impl From<ChangePasswordError> for Problem {
 
 impl From<WeakPassword> for Problem {
     fn from(weak: WeakPassword) -> Self {
-        Self::invalid(vec![FieldError {
-            field: "newPassword",
-            message: weak.to_string(),
-        }])
+        bad_field("newPassword", &weak.to_string())
     }
 }
 
@@ -62,9 +60,36 @@ impl From<FactorsError> for Problem {
                 Self::reauthentication_required(max_age).because("session not fresh")
             }
             FactorsError::Refused(refusal) => refusal.into(),
-            FactorsError::NotEnrolled => Self::new(Code::NotFound).because("no authenticator app"),
+            FactorsError::NotEnrolled => Self::new(Code::NotFound).because("no such factor"),
+            FactorsError::PasskeyRequestOver => {
+                bad_field("token", "is not of this session, or too old")
+            }
+            FactorsError::PasskeyRefused(invalid) => {
+                bad_field("credential", "does not verify").because(invalid)
+            }
+            FactorsError::PasskeyKnown => Code::PasskeyKnown.into(),
+            FactorsError::TooManyPasskeys => Code::TooManyPasskeys.into(),
             FactorsError::Limited(limited) => limited.into(),
             FactorsError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn bad_field(field: &'static str, message: &str) -> Problem {
+    let message = message.to_owned();
+    Problem::invalid(vec![FieldError { field, message }])
+}
+
+impl From<PasskeySigninError> for Problem {
+    fn from(error: PasskeySigninError) -> Self {
+        match error {
+            // One answer for all: a stranger must not learn which passkeys are known, or whose are.
+            PasskeySigninError::Refused(refusal) => {
+                Self::new(Code::InvalidPasskey).because(refusal.as_str())
+            }
+            PasskeySigninError::Limited(limited) => limited.into(),
+            PasskeySigninError::Store(error) => error.into(),
+            PasskeySigninError::MissingKey(error) => error.into(),
         }
     }
 }
@@ -126,6 +151,8 @@ impl From<ChallengeRefusal> for Problem {
             ChallengeRefusal::SecondFactorLocked => "second factor locked",
             ChallengeRefusal::WrongCode => "wrong code",
             ChallengeRefusal::CodeReused => "code used before",
+            ChallengeRefusal::UnknownPasskey => "not a passkey of the user",
+            ChallengeRefusal::PasskeyRefused => "passkey refused",
             ChallengeRefusal::ChangedMeanwhile => "user or challenge changed meanwhile",
         })
     }

@@ -32,8 +32,8 @@ use crate::limits::{Flood, FloodLimit};
 use description::{Rendered, docs};
 use endpoints::metrics::MetricsSources;
 use endpoints::{
-    confirm, factors, health, introspect, me, password, refresh, revocations, session, sessions,
-    signin, signout, verify, well_known,
+    confirm, factors, health, introspect, me, passkeys, password, refresh, revocations, session,
+    sessions, signin, signout, verify, well_known,
 };
 use extract::body::MAX_BODY_BYTES;
 use extract::client::Proxies;
@@ -51,6 +51,8 @@ struct Offers {
     links: bool,
     /// Authenticator apps.
     totp: bool,
+    /// Passkeys.
+    passkeys: bool,
 }
 
 /// The routes that browsers and services reach.
@@ -58,6 +60,7 @@ pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Rou
     let offers = Offers {
         links: auth.offers_links(),
         totp: auth.offers_totp(),
+        passkeys: auth.offers_passkeys(),
     };
     let (callers, described) = callers(flood, offers).split_for_parts();
     let description = Rendered::new(described, auth.issuer());
@@ -79,7 +82,7 @@ pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Rou
 }
 
 /// The routes that callers reach, each at the path that its handler names, inside its layers; without those
-/// for links and for enrolling apps where these are not offered.
+/// for links, for enrolling apps and for passkeys where these are not offered.
 fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
     let gate = |method| {
         let flood = Arc::clone(flood);
@@ -92,13 +95,21 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
         .routes(routes!(signout::signout).map(|route| route.route_layer(gate("signout"))));
     let account = OpenApiRouter::new()
         .routes(routes!(me::show))
-        .routes(routes!(me::change_password));
+        .routes(routes!(me::change_password))
+        .routes(routes!(passkeys::remove));
     let account = if offers.totp {
         account
             .routes(routes!(factors::begin, factors::remove))
             .routes(routes!(factors::confirm))
     } else {
         account.routes(routes!(factors::remove))
+    };
+    let account = if offers.passkeys {
+        account
+            .routes(routes!(passkeys::begin))
+            .routes(routes!(passkeys::add))
+    } else {
+        account
     };
     let account = account
         .routes(routes!(factors::renew_recovery_codes))
@@ -109,6 +120,14 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
         .routes(routes!(password::set).map(|route| route.route_layer(gate("set"))));
     let passwords = if offers.links {
         passwords
+    } else {
+        OpenApiRouter::new()
+    };
+    let passkeys = if offers.passkeys {
+        OpenApiRouter::new()
+            .routes(routes!(passkeys::ask))
+            .routes(routes!(passkeys::signin))
+            .route_layer(gate("passkey"))
     } else {
         OpenApiRouter::new()
     };
@@ -124,6 +143,7 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
         .nest(
             API,
             methods
+                .merge(passkeys)
                 .merge(passwords)
                 .merge(account)
                 .merge(sessions)
@@ -152,6 +172,7 @@ fn described_routes() -> OpenApi {
     let all = Offers {
         links: true,
         totp: true,
+        passkeys: true,
     };
     callers(&Arc::new(Flood::new(unused)), all).into_openapi()
 }

@@ -38,6 +38,8 @@ pub enum Code {
     InvalidCredentials,
     /// 401: token and code do not answer a challenge.
     InvalidTwoFactor,
+    /// 401: not a passkey that signs in.
+    InvalidPasskey,
     /// 401: not a link by which a password can be set now.
     InvalidLink,
     /// 401: not the refresh token of a session that can be refreshed.
@@ -60,6 +62,10 @@ pub enum Code {
     MethodNotAllowed,
     /// 408: the body took too long to arrive.
     RequestTimeout,
+    /// 409: somebody has the passkey already.
+    PasskeyKnown,
+    /// 409: the user has as many passkeys as one may have.
+    TooManyPasskeys,
     /// 413: the body is larger than any request needs.
     BodyTooLarge,
     /// 415: the body is not JSON, or is compressed.
@@ -86,6 +92,7 @@ impl Code {
             Self::MalformedRequest => StatusCode::BAD_REQUEST,
             Self::InvalidCredentials
             | Self::InvalidTwoFactor
+            | Self::InvalidPasskey
             | Self::InvalidLink
             | Self::InvalidRefreshToken
             | Self::MissingAccessToken
@@ -96,6 +103,7 @@ impl Code {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::PasskeyKnown | Self::TooManyPasskeys => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
@@ -113,6 +121,7 @@ impl Code {
             Self::MalformedRequest => "malformed_request",
             Self::InvalidCredentials => "invalid_credentials",
             Self::InvalidTwoFactor => "invalid_two_factor",
+            Self::InvalidPasskey => "invalid_passkey",
             Self::InvalidLink => "invalid_link",
             Self::InvalidRefreshToken => "invalid_refresh_token",
             Self::MissingAccessToken => "missing_access_token",
@@ -124,6 +133,8 @@ impl Code {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
+            Self::PasskeyKnown => "passkey_known",
+            Self::TooManyPasskeys => "too_many_passkeys",
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::InvalidRequest => "invalid_request",
@@ -146,6 +157,9 @@ impl Code {
             Self::InvalidTwoFactor => {
                 "The token or the code is wrong, or no longer valid. Sign in again for a new code."
             }
+            Self::InvalidPasskey => {
+                "The passkey is not valid here, or the request for it is over. Sign in with the password."
+            }
             Self::InvalidLink => "The link is not valid, or no longer. Ask for another one.",
             Self::InvalidRefreshToken => "The refresh token is not valid. Sign in again.",
             Self::MissingAccessToken => "Send an access token: `Authorization: Bearer TOKEN`.",
@@ -163,6 +177,10 @@ impl Code {
                 "This path does not know this method; the `Allow` header lists those it knows."
             }
             Self::RequestTimeout => "The body took too long to arrive.",
+            Self::PasskeyKnown => "This passkey is known already. Use another one.",
+            Self::TooManyPasskeys => {
+                "There are as many passkeys as one may have. Remove one first."
+            }
             Self::BodyTooLarge => "The body must be at most 16 KiB long.",
             Self::UnsupportedMediaType => {
                 "This kind of body, or its `Content-Encoding`, is not accepted; `Accept` lists what is."

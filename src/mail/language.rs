@@ -84,6 +84,20 @@ pub(super) fn event(language: Language, notice: Notice) -> &'static str {
         (Notice::TotpRemoved, Language::Spanish) => {
             "Se han quitado la aplicación de autenticación y los códigos de recuperación de su cuenta"
         }
+        (Notice::PasskeyAdded, Language::English) => "A passkey was added to your account",
+        (Notice::PasskeyAdded, Language::German) => "Ihrem Konto wurde ein Passkey hinzugefügt",
+        (Notice::PasskeyAdded, Language::French) => "Une clé d’accès a été ajoutée à votre compte",
+        (Notice::PasskeyAdded, Language::Spanish) => {
+            "Se ha añadido una clave de acceso a su cuenta"
+        }
+        (Notice::PasskeyRemoved, Language::English) => "A passkey of your account was removed",
+        (Notice::PasskeyRemoved, Language::German) => "Ein Passkey Ihres Kontos wurde entfernt",
+        (Notice::PasskeyRemoved, Language::French) => {
+            "Une clé d’accès de votre compte a été retirée"
+        }
+        (Notice::PasskeyRemoved, Language::Spanish) => {
+            "Se ha quitado una clave de acceso de su cuenta"
+        }
         (Notice::RecoveryCodesMade, Language::English) => {
             "New recovery codes were made for your account"
         }

@@ -53,6 +53,7 @@ struct ReservedRow {
     disabled_at: Option<Timestamp>,
     password_changed_at: Option<Timestamp>,
     has_totp: bool,
+    has_passkey: bool,
 }
 
 impl ReservedRow {
@@ -89,6 +90,7 @@ impl ReservedRow {
             disabled_at: self.disabled_at,
             password_changed_at: self.password_changed_at,
             has_totp: self.has_totp,
+            has_passkey: self.has_passkey,
         })
     }
 }

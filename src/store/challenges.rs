@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::factors::SealedTotp;
 use super::late::insist;
+use super::passkeys::PasskeyDescriptor;
 use super::run::Run as _;
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::policy::MAX_GUESSES;
@@ -19,7 +20,7 @@ use crate::domain::{
 
 /// A challenge to be made.
 #[derive(Debug)]
-pub struct NewChallenge {
+pub struct NewChallenge<'a> {
     /// Its id, which is the 2FA token.
     pub challenge_id: ChallengeId,
     /// The user who is signing in.
@@ -30,10 +31,36 @@ pub struct NewChallenge {
     pub credential_version: i32,
     /// Whether the user has an authenticator app, so that no code is mailed.
     pub has_totp: bool,
+    /// Whether the user has a passkey, so that no code is mailed.
+    pub has_passkey: bool,
+    /// The domain that passkeys are asked for; `None`: for none.
+    pub rp_id: Option<&'a str>,
     /// Its lifetime.
     pub ttl: Duration,
     /// The network of the sign-in.
     pub network: ClientNetwork,
+}
+
+impl NewChallenge<'_> {
+    /// What confirms it, best first. Where the user's only passkeys are for another domain, that is a recovery
+    /// code.
+    fn providers(&self, offers_passkey: bool, has_recovery_codes: bool) -> Vec<ChallengeProvider> {
+        if !self.has_totp && !self.has_passkey {
+            return vec![ChallengeProvider::Email];
+        }
+        let is_stranded = !offers_passkey && !self.has_totp;
+        [
+            (ChallengeProvider::Passkey, offers_passkey),
+            (ChallengeProvider::Totp, self.has_totp),
+            (
+                ChallengeProvider::RecoveryCode,
+                has_recovery_codes || is_stranded,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(provider, is_offered)| is_offered.then_some(provider))
+        .collect()
+    }
 }
 
 /// An attempt at a code, counted before the code is looked at.
@@ -43,6 +70,8 @@ pub struct SpentAttempt {
     pub nonce: CodeNonce,
     /// The user's authenticator app. With one, no mailed code is taken.
     pub totp: Option<SealedTotp>,
+    /// Whether the user has a passkey. With one, no mailed code is taken.
+    pub has_passkey: bool,
     /// The current time step of the database's clock.
     pub step: TotpStep,
     /// Whether the challenge had attempts left.
@@ -57,6 +86,7 @@ struct SpentRow {
     user_id: i64,
     totp_id: Option<Uuid>,
     sealed_secret: Option<Vec<u8>>,
+    has_passkey: bool,
     step: i64,
     is_within_challenge: bool,
     is_within_account: bool,
@@ -73,6 +103,7 @@ impl TryFrom<SpentRow> for SpentAttempt {
                 user_id: UserId(row.user_id),
                 secret,
             }),
+            has_passkey: row.has_passkey,
             step: TotpStep(row.step),
             is_within_challenge: row.is_within_challenge,
             is_within_account: row.is_within_account,
@@ -137,6 +168,8 @@ impl Store {
                 RETURNING users.user_id
             )
             SELECT nonce, user_id, totp_id AS "totp_id?", sealed_secret AS "sealed_secret?",
+                   EXISTS (SELECT FROM passkeys AS p WHERE p.user_id = spent.user_id)
+                       AS "has_passkey!",
                    floor(EXTRACT(EPOCH FROM clock_timestamp()) / $4::INTEGER)::BIGINT AS "step!",
                    attempts <= $3 AS "is_within_challenge!",
                    EXISTS (SELECT FROM counted) AS "is_within_account!"
@@ -224,11 +257,12 @@ pub(super) fn nonce(bytes: &[u8]) -> Result<CodeNonce, StoreError> {
 }
 
 impl Tx {
-    /// Makes a challenge, unless the user was disabled or the password changed meanwhile.
+    /// Makes a challenge, unless the user was disabled or the password changed meanwhile; and tells which
+    /// passkeys can confirm it.
     pub async fn insert_challenge(
         &mut self,
-        new: &NewChallenge,
-    ) -> Result<Option<Challenge>, StoreError> {
+        new: &NewChallenge<'_>,
+    ) -> Result<Option<(Challenge, Vec<PasskeyDescriptor>)>, StoreError> {
         let query = sqlx::query!(
             r#"
             INSERT INTO challenges (challenge_id, user_id, nonce, credential_version, created_at,
@@ -241,7 +275,13 @@ impl Tx {
                    (SELECT clock_timestamp() AS now) AS clock
             RETURNING expires_at, $7 AND EXISTS (
                 SELECT FROM recovery_codes AS r
-                 WHERE r.user_id = challenges.user_id AND r.used_at IS NULL) AS "has_recovery_codes!"
+                 WHERE r.user_id = challenges.user_id AND r.used_at IS NULL) AS "has_recovery_codes!",
+                ARRAY(SELECT p.credential_id FROM passkeys AS p
+                       WHERE $8::TEXT IS NOT NULL AND p.user_id = challenges.user_id AND p.rp_id = $8
+                       ORDER BY p.created_at, p.passkey_id) AS "credential_ids!",
+                ARRAY(SELECT array_to_string(p.transports, ' ') FROM passkeys AS p
+                       WHERE $8::TEXT IS NOT NULL AND p.user_id = challenges.user_id AND p.rp_id = $8
+                       ORDER BY p.created_at, p.passkey_id) AS "transports!"
             "#,
             new.challenge_id.0,
             new.user_id.0,
@@ -249,19 +289,25 @@ impl Tx {
             new.credential_version,
             seconds(new.ttl),
             new.network.as_net() as IpNet,
-            new.has_totp,
+            new.has_totp || new.has_passkey,
+            new.rp_id.filter(|_| new.has_passkey),
         );
         let row = self.fetch_optional(query).await?;
-        Ok(row.map(|row| Challenge {
-            challenge_id: new.challenge_id,
-            user_id: new.user_id,
-            nonce: new.nonce,
-            providers: match (new.has_totp, row.has_recovery_codes) {
-                (false, _) => vec![ChallengeProvider::Email],
-                (true, false) => vec![ChallengeProvider::Totp],
-                (true, true) => vec![ChallengeProvider::Totp, ChallengeProvider::RecoveryCode],
-            },
-            expires_at: row.expires_at,
+        Ok(row.map(|row| {
+            let passkeys: Vec<_> = (row.credential_ids.into_iter().zip(&row.transports))
+                .map(|(credential_id, transports)| PasskeyDescriptor {
+                    credential_id,
+                    transports: transports.split_whitespace().map(str::to_owned).collect(),
+                })
+                .collect();
+            let challenge = Challenge {
+                challenge_id: new.challenge_id,
+                user_id: new.user_id,
+                nonce: new.nonce,
+                providers: new.providers(!passkeys.is_empty(), row.has_recovery_codes),
+                expires_at: row.expires_at,
+            };
+            (challenge, passkeys)
         }))
     }
 

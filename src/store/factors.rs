@@ -1,7 +1,8 @@
-//! The tables `totp_factors` and `recovery_codes`.
+//! The tables `totp_factors` and `recovery_codes`, and what concerns all second factors of a user.
 
 use std::time::Duration;
 
+use super::passkeys::PasskeyRecord;
 use super::run::Run as _;
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::{EmailAddress, STEP_SECONDS, SessionId, Timestamp, TotpId, TotpStep, UserId};
@@ -38,10 +39,12 @@ pub struct SessionOwner {
 }
 
 /// What a user has enrolled.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct EnrolledFactors {
     /// The authenticator app: when it was enrolled, and last used.
     pub totp: Option<(Timestamp, Option<Timestamp>)>,
+    /// The passkeys, oldest first.
+    pub passkeys: Vec<PasskeyRecord>,
     /// Recovery codes that were not used.
     pub recovery_codes_left: i64,
 }
@@ -62,6 +65,7 @@ impl Store {
         let row = self.fetch_one(query).await?;
         Ok(EnrolledFactors {
             totp: row.enrolled_at.map(|at| (at, row.last_used_at)),
+            passkeys: self.list_passkeys(user_id).await?,
             recovery_codes_left: row.recovery_codes_left,
         })
     }
@@ -200,14 +204,12 @@ impl Tx {
         Ok(self.execute(query).await? > 0)
     }
 
-    /// Removes a user's app, one that was only begun, and the recovery codes; tells whether there was an app.
-    pub async fn delete_factors(&mut self, user_id: UserId) -> Result<bool, StoreError> {
+    /// Removes a user's app, and one that was only begun; tells whether there was an app.
+    pub async fn delete_totp(&mut self, user_id: UserId) -> Result<bool, StoreError> {
         let query = sqlx::query_scalar!(
             r#"
             WITH removed AS (
                 DELETE FROM totp_factors WHERE user_id = $1 RETURNING confirmed_at
-            ), codes AS (
-                DELETE FROM recovery_codes WHERE user_id = $1
             )
             SELECT EXISTS (SELECT FROM removed WHERE confirmed_at IS NOT NULL) AS "had_app!"
             "#,
@@ -216,7 +218,32 @@ impl Tx {
         self.fetch_one(query).await
     }
 
-    /// Puts recovery codes in the place of all former ones, if the user has an app; `false` if not.
+    /// Removes a user's recovery codes, if there is no factor left that they stand in for.
+    pub async fn delete_idle_recovery_codes(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        let query = sqlx::query!(
+            r#"
+            DELETE FROM recovery_codes
+             WHERE user_id = $1
+               AND NOT EXISTS (SELECT FROM totp_factors
+                                WHERE user_id = $1 AND confirmed_at IS NOT NULL)
+               AND NOT EXISTS (SELECT FROM passkeys WHERE user_id = $1)
+            "#,
+            user_id.0,
+        );
+        self.execute(query).await?;
+        Ok(())
+    }
+
+    /// Removes all second factors of a user but the mailed code.
+    pub async fn delete_factors(&mut self, user_id: UserId) -> Result<(), StoreError> {
+        self.delete_totp(user_id).await?;
+        let passkeys = sqlx::query!("DELETE FROM passkeys WHERE user_id = $1", user_id.0);
+        self.execute(passkeys).await?;
+        self.delete_idle_recovery_codes(user_id).await
+    }
+
+    /// Puts recovery codes in the place of all former ones, if the user has an app or a passkey; `false` if
+    /// not.
     pub async fn replace_recovery_codes(
         &mut self,
         user_id: UserId,
@@ -231,6 +258,7 @@ impl Tx {
               FROM unnest($2::BYTEA[]) AS hash
              WHERE EXISTS (SELECT FROM totp_factors
                             WHERE user_id = $1 AND confirmed_at IS NOT NULL)
+                OR EXISTS (SELECT FROM passkeys WHERE user_id = $1)
             "#,
             user_id.0,
             hashes,
@@ -277,7 +305,7 @@ impl Tx {
     }
 
     /// Voids all challenges and links of a user whose second factors changed, and sees to it that an account
-    /// without an app asks for a mailed code.
+    /// without a strong factor asks for a mailed code.
     pub async fn note_changed_factors(&mut self, user_id: UserId) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"

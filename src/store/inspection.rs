@@ -9,7 +9,7 @@ use super::{MIGRATOR, PROBES, READERS, Store, StoreError, UNBOUNDED};
 pub const EXTRA_CONNECTIONS: u32 = PROBES + READERS + UNBOUNDED + 1;
 
 /// Every table that the statements of this release name.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 15] = [
     "attempts",
     "audit_events",
     "challenges",
@@ -18,10 +18,12 @@ const TABLES: [&str; 13] = [
     "links",
     "outages",
     "outbox",
+    "passkeys",
     "recovery_codes",
     "sessions",
     "signing_keys",
     "totp_factors",
+    "used_passkey_requests",
     "users",
 ];
 

@@ -12,7 +12,7 @@
 //! statements outlive their caller.
 //!
 //! A transaction that locks rows of several tables locks them in this order: `challenges` or `links`,
-//! `users`, `totp_factors` or `recovery_codes`, `sessions`, `known_networks`, `attempts`.
+//! `users`, `totp_factors`, `recovery_codes` or `passkeys`, `sessions`, `known_networks`, `attempts`.
 
 mod attempts;
 mod audit;
@@ -29,6 +29,7 @@ mod late;
 mod links;
 mod outages;
 mod outbox;
+mod passkeys;
 mod pool;
 mod purge;
 mod reaper;
@@ -71,6 +72,10 @@ pub use known_networks::KnownNetwork;
 pub use links::{ConsumedLink, FoundLink, InsertedLink, LinkLifetimes, NewLink};
 pub use outages::HEARTBEAT_INTERVAL;
 pub use outbox::{Due, DueMail, GivenUp, MailLease, MailRecord, MailSource, NewNotice};
+pub use passkeys::{
+    AddedPasskey, ChallengedPasskey, OwnedPasskey, PasskeyDescriptor, PasskeyRecord, PasskeyToAdd,
+    PasskeyUse, StoredKey,
+};
 pub use purge::PurgedTable;
 pub use sessions::{
     Advance, EndedSession, NewSession, SessionGeneration, SessionHistory, SessionLifetimes,

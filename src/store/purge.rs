@@ -31,6 +31,8 @@ pub enum PurgedTable {
     Notices,
     /// Enrolments of an authenticator app, a day after no code could confirm them any more.
     Enrolments,
+    /// Requests for a passkey that were used, a day after their time was over.
+    PasskeyRequests,
     /// Sessions that have outlived themselves, or ended a week ago and whose last access token has
     /// expired.
     Sessions,
@@ -40,12 +42,13 @@ pub enum PurgedTable {
 
 impl PurgedTable {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Attempts,
         Self::Challenges,
         Self::Links,
         Self::Notices,
         Self::Enrolments,
+        Self::PasskeyRequests,
         Self::Sessions,
         Self::KnownNetworks,
     ];
@@ -59,6 +62,7 @@ impl PurgedTable {
             Self::Links => "links",
             Self::Notices => "outbox",
             Self::Enrolments => "totp_factors",
+            Self::PasskeyRequests => "used_passkey_requests",
             Self::Sessions => "sessions",
             Self::KnownNetworks => "known_networks",
         }
@@ -78,6 +82,7 @@ impl Store {
             PurgedTable::Links => tx.purge_links(batch).await?,
             PurgedTable::Notices => tx.purge_notices(batch).await?,
             PurgedTable::Enrolments => tx.purge_enrolments(batch).await?,
+            PurgedTable::PasskeyRequests => tx.purge_passkey_requests(batch).await?,
             PurgedTable::Sessions => tx.purge_sessions(batch).await?,
             PurgedTable::KnownNetworks => tx.purge_known_networks(batch).await?,
         };
@@ -154,6 +159,23 @@ impl Tx {
                    FOR UPDATE SKIP LOCKED
             )
             DELETE FROM totp_factors AS t USING old WHERE t.totp_id = old.totp_id
+            "#,
+            batch,
+        );
+        self.execute(query).await
+    }
+
+    async fn purge_passkey_requests(&mut self, batch: i64) -> Result<u64, StoreError> {
+        let query = sqlx::query!(
+            r#"
+            WITH old AS MATERIALIZED (
+                SELECT request_id FROM used_passkey_requests
+                 WHERE expires_at <= statement_timestamp() - INTERVAL '1 day'
+                 ORDER BY expires_at
+                 LIMIT $1
+                   FOR UPDATE SKIP LOCKED
+            )
+            DELETE FROM used_passkey_requests AS r USING old WHERE r.request_id = old.request_id
             "#,
             batch,
         );

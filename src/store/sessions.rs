@@ -10,9 +10,9 @@ use super::run::{Rows, Run as _};
 use super::{Store, StoreError, Tx, seconds, users};
 use crate::domain::policy::MAX_OTHER_NETWORKS;
 use crate::domain::{
-    AttemptInFlight, AuditKind, AuthenticationMethod, AuthenticationMethods, Client, ClientNetwork,
-    EmailAddress, EndReason, Generation, KeyId, Outcome, PairKeys, RotationFacts, RotationRule,
-    Session, SessionId, SigninGrant, Timestamp, UserAgent, UserId,
+    AttemptInFlight, AuditKind, AuthenticationMethods, Client, ClientNetwork, EmailAddress,
+    EndReason, Generation, KeyId, Outcome, PairKeys, RotationFacts, RotationRule, Session,
+    SessionId, SigninGrant, Timestamp, UserAgent, UserId,
 };
 
 /// Sessions beyond a user's bound that are ended at once.
@@ -323,7 +323,7 @@ fn advance(next: Advance<'_>) -> impl Rows<SessionRow> + use<> {
 }
 
 fn opened_by(methods: AuthenticationMethods) -> AuditKind {
-    if methods.contains(AuthenticationMethod::OneTimeCode) {
+    if methods.is_confirmed() {
         AuditKind::Confirm
     } else {
         AuditKind::Signin

@@ -54,7 +54,7 @@ pub struct Account {
     pub user_id: UserId,
     /// The address.
     pub email: EmailAddress,
-    /// Whether signing in takes a code by mail, where there is no authenticator app.
+    /// Whether signing in takes a code by mail, where there is neither an authenticator app nor a passkey.
     pub two_factor: TwoFactor,
     /// What is enrolled.
     pub factors: EnrolledFactors,
@@ -73,6 +73,7 @@ pub(super) struct UserRow {
     pub(super) disabled_at: Option<Timestamp>,
     pub(super) password_changed_at: Option<Timestamp>,
     pub(super) has_totp: bool,
+    pub(super) has_passkey: bool,
 }
 
 impl TryFrom<UserRow> for User {
@@ -85,6 +86,7 @@ impl TryFrom<UserRow> for User {
             password_hash: row.password_hash.map(PasswordHash::new),
             two_factor: two_factor(&row.two_factor)?,
             has_totp: row.has_totp,
+            has_passkey: row.has_passkey,
             credential_version: row.credential_version,
             second_factor_failures: row.second_factor_failures,
             created_at: row.created_at,
@@ -114,7 +116,9 @@ impl Store {
                    second_factor_failures, created_at, disabled_at, password_changed_at,
                    EXISTS (SELECT FROM totp_factors AS t
                             WHERE t.user_id = users.user_id AND t.confirmed_at IS NOT NULL)
-                       AS "has_totp!"
+                       AS "has_totp!",
+                   EXISTS (SELECT FROM passkeys AS p WHERE p.user_id = users.user_id)
+                       AS "has_passkey!"
               FROM users
              WHERE email = $1
             "#,
@@ -156,7 +160,9 @@ impl Store {
                    second_factor_failures, created_at, disabled_at, password_changed_at,
                    EXISTS (SELECT FROM totp_factors AS t
                             WHERE t.user_id = users.user_id AND t.confirmed_at IS NOT NULL)
-                       AS "has_totp!"
+                       AS "has_totp!",
+                   EXISTS (SELECT FROM passkeys AS p WHERE p.user_id = users.user_id)
+                       AS "has_passkey!"
               FROM users
              WHERE user_id = $1
             "#,
@@ -175,7 +181,9 @@ impl Store {
                    second_factor_failures, created_at, disabled_at, password_changed_at,
                    EXISTS (SELECT FROM totp_factors AS t
                             WHERE t.user_id = users.user_id AND t.confirmed_at IS NOT NULL)
-                       AS "has_totp!"
+                       AS "has_totp!",
+                   EXISTS (SELECT FROM passkeys AS p WHERE p.user_id = users.user_id)
+                       AS "has_passkey!"
               FROM users
              WHERE user_id > $1
              ORDER BY user_id
@@ -271,19 +279,18 @@ impl Store {
             session_id.0,
         );
         let row = self.fetch_optional(query).await?;
-        row.map(|row| {
-            Ok(Account {
-                user_id,
-                email: email(&row.email)?,
-                two_factor: two_factor(&row.two_factor)?,
-                factors: EnrolledFactors {
-                    totp: row.enrolled_at.map(|at| (at, row.last_used_at)),
-                    recovery_codes_left: row.recovery_codes_left,
-                },
-                signed_in_at: row.created_at,
-            })
-        })
-        .transpose()
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Account {
+            user_id,
+            email: email(&row.email)?,
+            two_factor: two_factor(&row.two_factor)?,
+            factors: EnrolledFactors {
+                totp: row.enrolled_at.map(|at| (at, row.last_used_at)),
+                passkeys: self.list_passkeys(user_id).await?,
+                recovery_codes_left: row.recovery_codes_left,
+            },
+            signed_in_at: row.created_at,
+        }))
     }
 
     /// The address of a user, if the older service's tokens with this number are theirs and they may

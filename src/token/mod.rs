@@ -179,6 +179,12 @@ impl Tokens {
         &self.ring
     }
 
+    /// The time by which it is told whether a token has expired.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// The issuer: `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {

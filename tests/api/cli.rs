@@ -177,6 +177,7 @@ async fn users_are_listed_and_shown() {
         "disabledAt",
         "passwordChangedAt",
         "totp",
+        "passkey",
     ];
     assert_keys(&shown, &names);
     assert_eq!(shown["id"], created["id"]);

@@ -11,7 +11,7 @@ use crate::support::{Database, Program, Run, Serving, soon};
 const ANOTHER_KEY: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
 
 /// Everything that is looked at in a database with its tables.
-const CHECKS: [&str; 12] = [
+const CHECKS: [&str; 13] = [
     "configuration",
     "database",
     "version",
@@ -23,6 +23,7 @@ const CHECKS: [&str; 12] = [
     "migrations",
     "rights",
     "hashes",
+    "passkeys",
     "master key",
 ];
 

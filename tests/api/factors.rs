@@ -16,12 +16,12 @@ fn alice() -> EmailAddress {
 }
 
 /// An authenticator app, as RFC 6238 has it.
-struct App {
+pub struct App {
     secret: Vec<u8>,
 }
 
 impl App {
-    fn of(enrolment: &Value) -> Self {
+    pub fn of(enrolment: &Value) -> Self {
         let secret = enrolment["secret"].as_str().unwrap();
         Self {
             secret: BASE32_NOPAD.decode(secret.as_bytes()).unwrap(),
@@ -29,7 +29,7 @@ impl App {
     }
 
     /// The code that is shown so many steps from now.
-    fn code(&self, steps: i64) -> String {
+    pub fn code(&self, steps: i64) -> String {
         let step = Clock::system().now().timestamp() / 30 + steps;
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.secret);
         let mac = hmac::sign(&key, &step.to_be_bytes());
@@ -42,7 +42,8 @@ impl App {
     }
 }
 
-async fn act(
+/// Asks for something of the caller's own account.
+pub async fn act(
     person: &Person<'_>,
     method: &str,
     path: &str,

@@ -11,6 +11,9 @@
 
 mod support;
 
+#[path = "../authenticator/mod.rs"]
+mod authenticator;
+
 mod abuse;
 mod account;
 mod agreement;
@@ -38,6 +41,7 @@ mod notices;
 mod operators;
 mod outage;
 mod page;
+mod passkeys;
 mod purge;
 mod races;
 mod refresh;

@@ -41,7 +41,7 @@ async fn plan(app: &TestApp, statement: &str) -> String {
 async fn every_purge_finds_the_oldest_by_an_index() {
     let app = TestApp::start().await;
     let statements = statements();
-    assert_eq!(statements.len(), 8);
+    assert_eq!(statements.len(), 9);
     for statement in statements {
         let plan = plan(&app, &statement).await;
         let searched = plan.lines().filter(|line| {

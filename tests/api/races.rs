@@ -937,10 +937,12 @@ async fn queue_mails(store: &Store, user_id: UserId, count: usize) {
             nonce: CodeNonce::random(),
             credential_version: 1,
             has_totp: false,
+            has_passkey: false,
+            rp_id: None,
             ttl: secs(600),
             network: ClientNetwork::of([198, 18, 0, 1].into()),
         };
-        let challenge = tx.insert_challenge(&new).await.unwrap().unwrap();
+        let (challenge, _) = tx.insert_challenge(&new).await.unwrap().unwrap();
         tx.insert_code_mail(&challenge, "request-1").await.unwrap();
         tx.commit().await.unwrap();
     }

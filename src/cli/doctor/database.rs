@@ -47,6 +47,10 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     if is_migrated && may_read {
         let kinds = store.list_hash_kinds(MAX_HASH_KINDS).await;
         found.push(hashes(kinds, config.passwords));
+        let rp_id = config.passkeys.party.as_ref();
+        let rp_id = rp_id.map(|party| party.rp_id.as_str());
+        let stranded = store.count_stranded_passkeys(rp_id).await;
+        found.push(passkeys(rp_id, stranded));
     }
     if is_migrated {
         found.push(master_key::check(&Admin::new(store, config)).await);
@@ -129,6 +133,23 @@ fn connections(state: &ServerState, max: u32) -> Finding {
             to_have / bound
         ),
     )
+}
+
+/// Whether the passkeys are for the domain that is configured. Those of another one are not asked for, and their
+/// owners need a recovery code.
+fn passkeys(rp_id: Option<&str>, stranded: Result<i64, StoreError>) -> Finding {
+    match (stranded, rp_id) {
+        (Ok(0), None) => Finding::good("passkeys", "there are none, and none can be added"),
+        (Ok(0), Some(rp_id)) => Finding::good("passkeys", format!("all are for {rp_id}")),
+        (Ok(count), _) => Finding::weak(
+            "passkeys",
+            format!(
+                "{count} were made for another domain than passkeys.rp_id, and are not asked for: set it back, \
+                 or their owners sign in by a recovery code"
+            ),
+        ),
+        (Err(error), _) => Finding::problem("passkeys", causes(&error)),
+    }
 }
 
 fn clock(skew: Result<TimeDelta, StoreError>) -> Finding {

@@ -8,6 +8,7 @@ mod limits;
 mod links;
 mod log;
 mod mail;
+mod passkeys;
 mod passwords;
 mod tokens;
 
@@ -25,6 +26,7 @@ pub(super) fn config(reader: &mut Reader) -> Reading<Config> {
     let secrets = database::secrets(reader);
     let tokens = tokens::tokens(reader);
     let two_factor = two_factor(reader);
+    let passkeys = passkeys::passkeys(reader);
     let passwords = passwords::passwords(reader);
     let links = links::links(reader);
     let blocklist = passwords::blocklist(reader);
@@ -41,6 +43,7 @@ pub(super) fn config(reader: &mut Reader) -> Reading<Config> {
         secrets: secrets?,
         tokens: tokens?,
         two_factor: two_factor?,
+        passkeys: passkeys?,
         passwords: passwords?,
         links: links?,
         blocklist: blocklist?,

@@ -63,6 +63,8 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
             &[Code::InvalidCredentials, Code::Overloaded],
         ],
         "confirm" => &[CALLERS, PAGES, JSON, FLOOD, STORE, CODE],
+        "askForPasskey" => &[CALLERS, PAGES, FLOOD],
+        "signinWithPasskey" => &[CALLERS, PAGES, JSON, FLOOD, STORE, &[Code::InvalidPasskey]],
         "refresh" => &[
             CALLERS,
             PAGES,
@@ -70,26 +72,6 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
             FLOOD,
             STORE,
             &[Code::InvalidRefreshToken],
-        ],
-        "changePassword" => &[
-            CALLERS,
-            PAGES,
-            JSON,
-            BEARER,
-            FLOOD,
-            STORE,
-            &[Code::WrongPassword, Code::Overloaded],
-        ],
-        "beginTotp" => &[CALLERS, PAGES, BEARER, FRESH, FLOOD, STORE],
-        "confirmTotp" => &[CALLERS, PAGES, JSON, BEARER, FRESH, FLOOD, STORE, CODE],
-        "removeTotp" | "renewRecoveryCodes" => &[
-            CALLERS,
-            PAGES,
-            BEARER,
-            FRESH,
-            FLOOD,
-            STORE,
-            &[Code::NotFound],
         ],
         "showAccount" | "listSessions" => &[CALLERS, BEARER, FLOOD, STORE],
         "signout" => &[CALLERS, PAGES, BEARER, FLOOD, STORE],
@@ -136,6 +118,52 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
         | "showDescription" => &[CALLERS],
         "showKeyAsPem" => &[CALLERS, &[Code::NotFound]],
         verify if verify.starts_with("verify") => &[BEARER, STORE],
+        other => return of_account(other),
+    })
+}
+
+/// The codes of an operation that changes a user's own account.
+fn of_account(operation: &str) -> Option<&'static [&'static [Code]]> {
+    Some(match operation {
+        "changePassword" => &[
+            CALLERS,
+            PAGES,
+            JSON,
+            BEARER,
+            FLOOD,
+            STORE,
+            &[Code::WrongPassword, Code::Overloaded],
+        ],
+        "beginTotp" => &[CALLERS, PAGES, BEARER, FRESH, FLOOD, STORE],
+        "confirmTotp" => &[CALLERS, PAGES, JSON, BEARER, FRESH, FLOOD, STORE, CODE],
+        "removeTotp" | "removePasskey" | "renewRecoveryCodes" => &[
+            CALLERS,
+            PAGES,
+            BEARER,
+            FRESH,
+            FLOOD,
+            STORE,
+            &[Code::NotFound],
+        ],
+        "beginPasskey" => &[
+            CALLERS,
+            PAGES,
+            BEARER,
+            FRESH,
+            FLOOD,
+            STORE,
+            &[Code::TooManyPasskeys],
+        ],
+        "addPasskey" => &[
+            CALLERS,
+            PAGES,
+            JSON,
+            BEARER,
+            FRESH,
+            FLOOD,
+            STORE,
+            &[Code::PasskeyKnown, Code::TooManyPasskeys],
+        ],
         _ => return None,
     })
 }
@@ -166,6 +194,8 @@ fn problem(code: Code, operation: &str) -> Problem {
         "signin" => &["email", "password"],
         "confirm" => &["token", "code"],
         "confirmTotp" => &["id", "code"],
+        "signinWithPasskey" => &["token", "credential"],
+        "addPasskey" => &["token", "name", "credential"],
         "refresh" => &["refreshToken"],
         "changePassword" => &["currentPassword", "newPassword"],
         "endSessions" => &["others"],

@@ -1,23 +1,33 @@
-//! `POST /2fa/confirm`: a challenge's token and the mailed code, for tokens.
+//! `POST /2fa/confirm`: a challenge's token and a code or a passkey, for tokens.
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::{OneOfBuilder, Ref, RefOr, Schema};
 
 use super::openapi::{JSON_BODY, SIGN_IN};
 use super::sample;
 use super::tokens::{self, TokenBody, TokenPairBody};
-use crate::auth::{Auth, Confirmed};
+use crate::auth::{Auth, ConfirmAnswer, Confirmed};
 use crate::domain::Client;
 use crate::http::extract::body::{ApiJson, BodyFields, FromBody};
 use crate::http::problem::Problem;
+use crate::passkey::AssertionResponse;
 
-/// The body of `POST /2fa/confirm`. Any text is in bounds; a malformed one is refused as every
-/// other wrong one is.
-#[derive(Clone, ToSchema)]
-pub struct ConfirmRequest {
+/// The body of `POST /2fa/confirm`. Any text is in bounds; a malformed one is refused as every other wrong one is.
+#[derive(Debug, Clone)]
+pub enum ConfirmRequest {
+    /// By a code.
+    Code(ConfirmByCode),
+    /// By a passkey.
+    Passkey(ConfirmByPasskey),
+}
+
+/// A challenge and its code.
+#[derive(Debug, Clone, ToSchema)]
+pub struct ConfirmByCode {
     /// The 2FA token of the sign-in.
     pub token: String,
     /// Six digits, from the mail or of the authenticator app; or a recovery code, in which case, spaces and
@@ -25,13 +35,51 @@ pub struct ConfirmRequest {
     pub code: String,
 }
 
+/// A challenge and a passkey.
+#[derive(Debug, Clone, ToSchema)]
+pub struct ConfirmByPasskey {
+    /// The 2FA token of the sign-in.
+    pub token: String,
+    /// What `navigator.credentials.get` gave, as `toJSON()` writes it: `AuthenticationResponseJSON` of WebAuthn
+    /// level 3.
+    #[schema(value_type = Object)]
+    pub credential: AssertionResponse,
+}
+
+impl utoipa::PartialSchema for ConfirmRequest {
+    fn schema() -> RefOr<Schema> {
+        OneOfBuilder::new()
+            .item(Ref::from_schema_name(ConfirmByCode::name()))
+            .item(Ref::from_schema_name(ConfirmByPasskey::name()))
+            .into()
+    }
+}
+
+impl ToSchema for ConfirmRequest {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        add::<ConfirmByCode>(schemas);
+        add::<ConfirmByPasskey>(schemas);
+    }
+}
+
+fn add<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    schemas.push((T::name().into(), T::schema()));
+}
+
 impl FromBody for ConfirmRequest {
     fn from_body(fields: &mut BodyFields) -> Option<Self> {
-        let (token, code) = (fields.text("token"), fields.text("code"));
-        Some(Self {
-            token: token?,
-            code: code?,
-        })
+        let token = fields.text("token");
+        if !fields.has("credential") {
+            let code = fields.text("code");
+            let (token, code) = (token?, code?);
+            return Some(Self::Code(ConfirmByCode { token, code }));
+        }
+        if fields.has("code") {
+            fields.refuse("credential", "must not stand beside `code`".to_owned());
+        }
+        let credential = fields.value("credential", AssertionResponse::from_json);
+        let (token, credential) = (token?, credential?);
+        Some(Self::Passkey(ConfirmByPasskey { token, credential }))
     }
 }
 
@@ -61,10 +109,10 @@ impl From<Confirmed> for ConfirmResponse {
     }
 }
 
-/// Trades a challenge and its code for a session.
+/// Trades a challenge and its code, or a passkey, for a session.
 ///
-/// By default, three attempts a minute are let through for a user, over all their challenges; the
-/// next one starts a block of five minutes.
+/// By default, three codes a minute are let through for a user, over all their challenges; the
+/// next one starts a block of five minutes. A passkey is never kept out by that.
 #[utoipa::path(
     post,
     path = "/2fa/confirm",
@@ -87,7 +135,11 @@ pub async fn confirm(
     client: Client,
     ApiJson(body): ApiJson<ConfirmRequest>,
 ) -> Result<Json<ConfirmResponse>, Problem> {
-    let confirmed = auth.confirm(&client, &body.token, &body.code).await?;
+    let (token, answer) = match &body {
+        ConfirmRequest::Code(body) => (&body.token, ConfirmAnswer::Code(&body.code)),
+        ConfirmRequest::Passkey(body) => (&body.token, ConfirmAnswer::Passkey(&body.credential)),
+    };
+    let confirmed = auth.confirm(&client, token, answer).await?;
     Ok(Json(confirmed.into()))
 }
 

@@ -182,9 +182,9 @@ pub async fn confirm(
     }))
 }
 
-/// Removes the user's authenticator app, with the recovery codes.
+/// Removes the user's authenticator app.
 ///
-/// From then on a sign-in is confirmed by a mailed code. All other sessions of the user end, and the user is told
+/// With the last factor the recovery codes go, and a sign-in is confirmed by a mailed code. All other sessions of the user end, and the user is told
 /// by mail. Needs a session that was opened recently. 404 if there is no app.
 #[utoipa::path(
     delete,
@@ -215,7 +215,7 @@ pub struct RecoveryCodesResponse {
 /// Makes new recovery codes. The former ones are void.
 ///
 /// All other sessions of the user end, and the user is told by mail. Needs a session that was opened recently.
-/// 404 if there is no authenticator app.
+/// 404 if there is neither an authenticator app nor a passkey.
 #[utoipa::path(
     post,
     path = "/me/recovery-codes",

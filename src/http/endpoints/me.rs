@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::openapi::{ACCOUNT, JSON_BODY, always_false};
+use super::passkeys::{self, PasskeyBody};
 use super::sample;
 use super::session::UserBody;
 use super::tokens::WireTime;
@@ -27,15 +28,15 @@ pub struct MeResponse {
     /// Whether the user may manage others. There are no administrators yet.
     #[schema(schema_with = always_false)]
     administrator: bool,
-    /// How a sign-in is confirmed where there is no authenticator app; `off`: by nothing. Take other words for
+    /// How a sign-in is confirmed where there is neither an authenticator app nor a passkey; `off`: by nothing. Take other words for
     /// "by a code".
     two_factor: TwoFactorWord,
     /// The authenticator app; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     totp: Option<TotpBody>,
-    /// The user's passkeys. There are none yet.
-    #[schema(value_type = Vec<serde_json::Value>, max_items = 0)]
-    passkeys: [(); 0],
+    /// The user's passkeys, oldest first.
+    #[schema(max_items = 10)]
+    passkeys: Vec<PasskeyBody>,
     /// Recovery codes that were not used.
     #[schema(minimum = 0)]
     recovery_codes_left: i64,
@@ -83,7 +84,9 @@ impl From<(Account, Timestamp)> for MeResponse {
             },
             administrator: false,
             two_factor: account.two_factor.into(),
-            passkeys: [],
+            passkeys: (account.factors.passkeys.into_iter())
+                .map(PasskeyBody::from)
+                .collect(),
             totp: account
                 .factors
                 .totp
@@ -181,11 +184,14 @@ fn example() -> Value {
         two_factor: TwoFactor::Email,
         factors: EnrolledFactors {
             totp: Some((sample::at(-86_400), Some(sample::at(0)))),
+            passkeys: Vec::new(),
             recovery_codes_left: 9,
         },
         signed_in_at: sample::at(0),
     };
-    sample::wire(MeResponse::from((account, sample::at(sample::FRESH))))
+    let mut me = MeResponse::from((account, sample::at(sample::FRESH)));
+    me.passkeys = vec![passkeys::example_passkey(None)];
+    sample::wire(me)
 }
 
 /// To `POST /me/password`.

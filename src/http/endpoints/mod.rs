@@ -7,6 +7,7 @@ pub mod introspect;
 pub mod me;
 pub mod metrics;
 pub mod openapi;
+pub mod passkeys;
 pub mod password;
 pub mod refresh;
 pub mod revocations;

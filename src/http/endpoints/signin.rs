@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::openapi::{JSON_BODY, SIGN_IN, always_false, always_true};
+use super::passkeys::{self, RequestOptionsBody};
 use super::sample;
 use super::tokens::{TokenBody, TokenPairBody, WireTime};
 use crate::auth::{Auth, SignedIn};
@@ -89,21 +90,26 @@ pub struct ChallengedBody {
 struct TwoFactorDetails {
     /// The 2FA token, for `/2fa/confirm`.
     token: Uuid,
-    /// Where the code comes from that is asked for: the first of `providers`.
+    /// What is asked for: the first of `providers`.
     provider: Provider,
     /// All that it can be confirmed with, best first. Absent where that is the mailed code alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     providers: Option<Vec<Provider>>,
+    /// What to ask the browser for, for `navigator.credentials.get`; there only if `passkey` is among the
+    /// `providers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<RequestOptionsBody>,
     /// Until when the code is good.
     expires_at: WireTime,
 }
 
-/// Where a code comes from: a mail, an authenticator app, or the person's list of recovery codes. There will be
-/// more; a client that does not know one asks for a code.
+/// A passkey, or where a code comes from: a mail, an authenticator app, or the person's list of recovery codes. There
+/// may be more one day; a client that does not know one asks for a code.
 #[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Provider {
     Email,
+    Passkey,
     Totp,
     RecoveryCode,
 }
@@ -112,6 +118,7 @@ impl From<ChallengeProvider> for Provider {
     fn from(provider: ChallengeProvider) -> Self {
         match provider {
             ChallengeProvider::Email => Self::Email,
+            ChallengeProvider::Passkey => Self::Passkey,
             ChallengeProvider::Totp => Self::Totp,
             ChallengeProvider::RecoveryCode => Self::RecoveryCode,
         }
@@ -129,9 +136,9 @@ impl SigninResponse {
         })
     }
 
-    /// A code is asked for.
+    /// A code or a passkey is asked for.
     #[must_use]
-    pub fn challenged(challenge: &Challenge) -> Self {
+    pub fn challenged(challenge: &Challenge, asked: Option<RequestOptionsBody>) -> Self {
         let providers: Vec<Provider> = (challenge.providers.iter())
             .map(|provider| (*provider).into())
             .collect();
@@ -141,6 +148,7 @@ impl SigninResponse {
                 token: challenge.challenge_id.0,
                 provider: providers.first().copied().unwrap_or(Provider::Email),
                 providers: (challenge.providers != [ChallengeProvider::Email]).then_some(providers),
+                public_key: asked,
                 expires_at: challenge.expires_at.into(),
             },
         })
@@ -151,16 +159,18 @@ impl From<SignedIn> for SigninResponse {
     fn from(signed_in: SignedIn) -> Self {
         match signed_in {
             SignedIn::Session(pair) => Self::signed_in(pair.into()),
-            SignedIn::Challenge(challenge) => Self::challenged(&challenge),
+            SignedIn::Challenge(challenge, asked) => {
+                Self::challenged(&challenge, asked.map(RequestOptionsBody::from))
+            }
         }
     }
 }
 
 /// Opens a session, or a challenge whose code is mailed.
 ///
-/// With the second factor off, the answer has tokens; with it on, it has a 2FA token to send to
-/// `/2fa/confirm` together with the code from the mail or of the authenticator app. By default, five attempts a minute are
-/// let through for an address and a network; the next one starts a block of five minutes.
+/// With the second factor off, the answer has tokens; with it on, it has a 2FA token to send to `/2fa/confirm`
+/// together with the code from the mail or of the authenticator app, or with a passkey. By default, five attempts a
+/// minute are let through for an address and a network; the next one starts a block of five minutes.
 #[utoipa::path(
     post,
     path = "/signin",
@@ -180,6 +190,10 @@ impl From<SignedIn> for SigninResponse {
             ("second factor on" = (value = json!(example_challenged(&[ChallengeProvider::Email])))),
             ("authenticator app" = (value = json!(example_challenged(&[
                 ChallengeProvider::Totp,
+                ChallengeProvider::RecoveryCode,
+            ])))),
+            ("passkey" = (value = json!(example_challenged(&[
+                ChallengeProvider::Passkey,
                 ChallengeProvider::RecoveryCode,
             ])))),
         ),
@@ -206,13 +220,16 @@ fn example_signed_in() -> Value {
 
 /// From `POST /signin`, with the second factor on.
 fn example_challenged(providers: &[ChallengeProvider]) -> Value {
-    sample::wire(SigninResponse::challenged(&Challenge {
+    let challenge = Challenge {
         challenge_id: ChallengeId(sample::CHALLENGE),
         user_id: UserId(1),
         nonce: CodeNonce::random(),
         providers: providers.to_vec(),
         expires_at: sample::at(sample::CODE_TTL),
-    }))
+    };
+    let asked = providers.contains(&ChallengeProvider::Passkey);
+    let asked = asked.then(passkeys::example_confirm_options);
+    sample::wire(SigninResponse::challenged(&challenge, asked))
 }
 
 #[cfg(test)]
@@ -277,26 +294,32 @@ mod tests {
             serde_json::to_value(SigninResponse::signed_in(pair)).unwrap(),
             json!({"2faRequired": false, "accessToken": wire("a"), "refreshToken": wire("r")})
         );
-        let challenged = SigninResponse::challenged(&Challenge {
-            challenge_id: ChallengeId(Uuid::nil()),
-            user_id: UserId(1),
-            nonce: CodeNonce::random(),
-            providers: vec![ChallengeProvider::Email],
-            expires_at: Timestamp::UNIX_EPOCH,
-        });
+        let challenged = SigninResponse::challenged(
+            &Challenge {
+                challenge_id: ChallengeId(Uuid::nil()),
+                user_id: UserId(1),
+                nonce: CodeNonce::random(),
+                providers: vec![ChallengeProvider::Email],
+                expires_at: Timestamp::UNIX_EPOCH,
+            },
+            None,
+        );
         assert_eq!(
             serde_json::to_value(challenged).unwrap(),
             json!({"2faRequired": true, "2faDetails": {
                 "token": Uuid::nil(), "provider": "email", "expiresAt": at,
             }})
         );
-        let challenged = SigninResponse::challenged(&Challenge {
-            challenge_id: ChallengeId(Uuid::nil()),
-            user_id: UserId(1),
-            nonce: CodeNonce::random(),
-            providers: vec![ChallengeProvider::Totp, ChallengeProvider::RecoveryCode],
-            expires_at: Timestamp::UNIX_EPOCH,
-        });
+        let challenged = SigninResponse::challenged(
+            &Challenge {
+                challenge_id: ChallengeId(Uuid::nil()),
+                user_id: UserId(1),
+                nonce: CodeNonce::random(),
+                providers: vec![ChallengeProvider::Totp, ChallengeProvider::RecoveryCode],
+                expires_at: Timestamp::UNIX_EPOCH,
+            },
+            None,
+        );
         assert_eq!(
             serde_json::to_value(challenged).unwrap(),
             json!({"2faRequired": true, "2faDetails": {

@@ -78,9 +78,32 @@ impl BodyFields {
             Some(Value::String(text)) => parse(text).map_err(|error| error.to_string()),
             Some(_) => Err("must be a string".to_owned()),
         };
-        parsed
-            .map_err(|message| self.errors.push(FieldError { field, message }))
-            .ok()
+        parsed.map_err(|message| self.refuse(field, message)).ok()
+    }
+
+    /// Reads a required value of any kind, and remembers the error of `parse`, as [`required`](Self::required)
+    /// does.
+    pub fn value<T, E: fmt::Display>(
+        &mut self,
+        field: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, E>,
+    ) -> Option<T> {
+        let parsed = match self.map.get(field) {
+            None => Err("is required".to_owned()),
+            Some(value) => parse(value).map_err(|error| error.to_string()),
+        };
+        parsed.map_err(|message| self.refuse(field, message)).ok()
+    }
+
+    /// Whether there is such a field.
+    #[must_use]
+    pub fn has(&self, field: &str) -> bool {
+        self.map.contains_key(field)
+    }
+
+    /// Remembers that a field is bad.
+    pub fn refuse(&mut self, field: &'static str, message: String) {
+        self.errors.push(FieldError { field, message });
     }
 
     /// Reads a required text without checking it.
