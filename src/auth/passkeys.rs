@@ -10,7 +10,7 @@ use aws_lc_rs::rand;
 use crate::config::PasskeysConfig;
 use crate::domain::{
     AttemptInFlight, AuditEvent, AuditKind, AuditReason, AuthenticationMethods, Client, DerivedKey,
-    EmailAddress, LimitReached, MasterKey, Notice, Outcome, PasskeyId, PasskeyName,
+    EmailAddress, LimitReached, MAX_PASSKEYS, MasterKey, Notice, Outcome, PasskeyId, PasskeyName,
     PasskeyOccasion, PasskeyRefusal, PasskeyRequest, Purpose, RecoveryCode, SigninGrant, Timestamp,
     UserChange, UserId, whole_seconds,
 };
@@ -363,7 +363,7 @@ impl Auth {
         let party = self.0.passkeys.party().ok_or(FactorsError::NotEnrolled)?;
         let (mut tx, owner) = self.lock_fresh_owner(request).await?;
         let excluded = tx.list_passkey_descriptors(owner.user_id).await?;
-        if excluded.len() >= crate::domain::MAX_PASSKEYS {
+        if excluded.len() >= MAX_PASSKEYS {
             return Err(FactorsError::TooManyPasskeys);
         }
         let user_handle = tx.passkey_handle(owner.user_id, &new_handle()).await?;

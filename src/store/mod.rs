@@ -12,7 +12,8 @@
 //! statements outlive their caller.
 //!
 //! A transaction that locks rows of several tables locks them in this order: `challenges` or `links`,
-//! `users`, `totp_factors`, `recovery_codes` or `passkeys`, `sessions`, `known_networks`, `attempts`.
+//! `users`, `totp_factors`, `recovery_codes` or `passkeys`, `sessions`, `known_networks`, `attempts`. The use of a
+//! passkey is noted last: its session locks the owner, and nobody else locks the passkey without that.
 
 mod attempts;
 mod audit;

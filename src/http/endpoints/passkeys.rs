@@ -3,6 +3,8 @@
 //! What a browser is asked, and what it answers, are the JSON forms of WebAuthn level 3 (section 5.1), so that a
 //! page can hand them on as they are.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -498,7 +500,7 @@ fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn milliseconds(time: std::time::Duration) -> u64 {
+fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -570,7 +572,7 @@ fn example_wanted() -> Value {
         user_handle: vec![9; 32],
         email: sample::EMAIL.parse().expect("it is an address"),
         excluded: Vec::new(),
-        timeout: std::time::Duration::from_mins(5),
+        timeout: Duration::from_mins(5),
     };
     json!({
         "token": TOKEN,
