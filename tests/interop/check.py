@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import others
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from passkeys import passkeys
 from setting import (
     CLIENT,
     HERE,
@@ -1017,6 +1018,7 @@ STEPS = [
     signouts,
     load,
     imports,
+    passkeys,
     revoked_key,
     pgbouncer,
     nobody_is_let_in,

@@ -21,6 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CLIENT, SECRET = "orders", "c2f2ab6a41aa43fc8d5f1c92"
 PASSWORD = "Secret123"
+RP_ID, ORIGINS = "example.com", ["https://office.example.com", "https://office.example.com:8443"]
 
 
 def free_port():
@@ -342,11 +343,15 @@ class Setting:
             "BACKOFFICE_AUTH__TOKENS__REFRESH_IDLE_TTL_SECONDS": "25",
             # One user opens all of its sessions.
             "BACKOFFICE_AUTH__TOKENS__MAX_SESSIONS_PER_USER": "100000",
+            "BACKOFFICE_AUTH__PASSKEYS__RP_ID": RP_ID,
+            "BACKOFFICE_AUTH__PASSKEYS__ORIGINS": ",".join(ORIGINS),
             "BACKOFFICE_AUTH__PASSWORDS__MEMORY_KIB": "8",
             "BACKOFFICE_AUTH__PASSWORDS__ITERATIONS": "1",
             "BACKOFFICE_AUTH__LIMITS__SIGNIN__ATTEMPTS": "1000000",
             "BACKOFFICE_AUTH__LIMITS__SIGNIN__WINDOW_SECONDS": "1",
             "BACKOFFICE_AUTH__LIMITS__SIGNIN_NETWORK_PER_MINUTE": "1000000",
+            "BACKOFFICE_AUTH__LIMITS__CONFIRM__ATTEMPTS": "1000000",
+            "BACKOFFICE_AUTH__LIMITS__ACCOUNT__ATTEMPTS": "1000000",
             "BACKOFFICE_AUTH__LIMITS__REFRESH__ATTEMPTS": "1000000",
             "BACKOFFICE_AUTH__LIMITS__FLOOD_BURST": "1000000",
             "BACKOFFICE_AUTH__LIMITS__FLOOD_PER_SECOND": "1000000",
