@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "interop"))
+from authenticator import ES256, Authenticator  # noqa: E402
 from openapi_schema_validator import OAS31Validator  # noqa: E402
 from setting import (  # noqa: E402
     CLIENT, PASSWORD, SECRET, Instance, Pair, Processes, bearer, wait_for,
@@ -28,6 +29,9 @@ DESCRIPTION = ROOT / "docs" / "openapi.json"
 ENDING_USER = "ends@bar.com"
 CHANGING_USER = "changes@bar.com"
 ENROLLING_USER = "enrols@bar.com"
+PASSKEY_USER = "passkey@bar.com"
+# Where the page would be that mailed links open, and that asks for passkeys.
+PAGE = "http://localhost:8081"
 # Of a user who came with this number from an older service.
 LEGACY_ID = 4711
 
@@ -52,7 +56,9 @@ RAISED = {
         ]
     },
     "BACKOFFICE_AUTH__TOKENS__LEGACY_TTL_SECONDS": "3600",
-    "BACKOFFICE_AUTH__LINKS__PASSWORD_URL": "http://localhost:8081/",
+    "BACKOFFICE_AUTH__LINKS__PASSWORD_URL": f"{PAGE}/",
+    "BACKOFFICE_AUTH__PASSKEYS__RP_ID": "localhost",
+    "BACKOFFICE_AUTH__PASSKEYS__ORIGINS": PAGE,
     "BACKOFFICE_AUTH__PASSWORDS__MEMORY_KIB": "64",
     "BACKOFFICE_AUTH__PASSWORDS__ITERATIONS": "1",
     "BACKOFFICE_AUTH__INTROSPECTION__CLIENTS": f"{CLIENT}:{hashlib.sha256(SECRET.encode()).hexdigest()}",
@@ -172,6 +178,7 @@ class Checks:
         assert challenge["provider"] == "totp", challenge
         for _ in range(2):
             ask("delete", "/api/v2/me/totp", own)
+        self.passkeys(ask, post)
         for method in {"get", "post", "put", "delete"} & description["paths"]["/auth/verify"].keys():
             ask(method, "/auth/verify", bearer(instance.signin().access))
             ask(method, "/auth/verify")
@@ -181,6 +188,47 @@ class Checks:
         every = {(path, method) for path, operations in description["paths"].items()
                  for method in operations if method in {"get", "post", "put", "delete"}}
         assert seen == every, f"never asked: {every - seen}"
+
+    def passkeys(self, ask, post):
+        """Enrols a passkey, signs in with it after the password and alone, and removes it. Each time one that
+        does not verify is sent before it."""
+        key, stranger = Authenticator(ES256, PAGE), Authenticator(ES256, "https://elsewhere.example")
+        own = bearer(self.instance.signin(PASSKEY_USER).access)
+
+        def statuses(wanted, answers):
+            found = [answer.status for answer in answers]
+            assert found == wanted, f"{found} instead of {wanted}"
+
+        def add(asked, credential):
+            body = {"token": asked["token"], "name": "Phone", "credential": credential}
+            return ask("post", "/api/v2/me/passkeys", own, json.dumps(body).encode())
+
+        def use(path, asked):
+            stranger.credential_id, stranger.user_handle = key.credential_id, key.user_handle
+            answers = []
+            for it in [stranger, key]:
+                body = {"token": asked["token"], "credential": it.get(asked["publicKey"])}
+                answers.append(post(path, body))
+            statuses([401, 200], answers)
+
+        asked = ask("post", "/api/v2/me/passkeys/options", own).json()
+        made = key.create(asked["publicKey"])
+        answers = [add(asked, it) for it in [stranger.create(asked["publicKey"]), made, made]]
+        statuses([422, 201, 409], answers)
+        added = answers[1].json()
+        details = post("/api/v2/signin", {"email": PASSKEY_USER, "password": PASSWORD}).json()["2faDetails"]
+        assert details["provider"] == "passkey", details
+        use("/api/v2/2fa/confirm", details)
+        use("/api/v2/passkey/signin", post("/api/v2/passkey/options", {}).json())
+        for _ in range(9):
+            statuses([201], [add(asked, key.another().create(asked["publicKey"]))])
+        one_more = key.another().create(asked["publicKey"])
+        statuses([409, 409], [ask("post", "/api/v2/me/passkeys/options", own), add(asked, one_more)])
+        mine = ask("get", "/api/v2/me", own).json()["passkeys"]
+        assert len(mine) == 10 and mine[0]["lastUsedAt"], mine
+        path = f"/api/v2/me/passkeys/{added['id']}"
+        removals = [ask("delete", path, own, operation="/api/v2/me/passkeys/{id}") for _ in range(2)]
+        statuses([204, 404], removals)
 
     def legacy_token(self):
         """An access token of an older service, whose public key is imported for it."""
@@ -258,6 +306,7 @@ class Checks:
             {"email": ENDING_USER, "passwordHash": HASH, "twoFactor": "off"},
             {"email": CHANGING_USER, "passwordHash": HASH, "twoFactor": "off"},
             {"email": ENROLLING_USER, "passwordHash": HASH, "twoFactor": "off"},
+            {"email": PASSKEY_USER, "passwordHash": HASH, "twoFactor": "off"},
             {"id": LEGACY_ID, "email": "older@bar.com", "passwordHash": HASH, "twoFactor": "off"},
         ]
         self.command("user", "import", "-", input="\n".join(map(json.dumps, users)).encode())

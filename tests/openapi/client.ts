@@ -77,6 +77,11 @@ const after = await client.GET("/api/v2/session", bearer(ops));
 check(after.error?.code === "invalid_access_token", "after which its token is refused");
 check(after.response.headers.has("WWW-Authenticate"), "with the header that goes with it");
 
+const asked = ok(await client.POST("/api/v2/passkey/options"));
+// The browser's own type: it takes the options as they come.
+const options: PublicKeyCredentialRequestOptionsJSON = asked.publicKey;
+check(options.userVerification === "required", "a passkey that signs in alone has to verify its owner");
+
 const malformed = await client.POST("/api/v2/signin", { body: { email: "", password: "" } });
 const invalid = malformed.error?.code === "invalid_request" ? malformed.error : undefined;
 const fields = invalid?.errors?.map(({ field }) => field);
@@ -84,10 +89,11 @@ check(fields?.join() === "email,password", "a 422 names the fields");
 
 // Every code has a sentence, or this does not compile: a new one asks for its words.
 const sentences: Record<Code, string> = {
-  malformed_request: "", invalid_credentials: "", invalid_two_factor: "", invalid_refresh_token: "",
-  missing_access_token: "", invalid_access_token: "", invalid_client: "", reauthentication_required: "", forbidden_origin: "", wrong_password: "", invalid_link: "",
-  not_found: "",
-  method_not_allowed: "", request_timeout: "", body_too_large: "", unsupported_media_type: "",
-  invalid_request: "", too_many_attempts: "", head_too_large: "", internal: "", unavailable: "", overloaded: "",
+  malformed_request: "", invalid_credentials: "", invalid_two_factor: "", invalid_passkey: "",
+  invalid_link: "", invalid_refresh_token: "", missing_access_token: "", invalid_access_token: "",
+  reauthentication_required: "", invalid_client: "", forbidden_origin: "", wrong_password: "",
+  not_found: "", method_not_allowed: "", request_timeout: "", passkey_known: "", too_many_passkeys: "",
+  body_too_large: "", unsupported_media_type: "", invalid_request: "", too_many_attempts: "",
+  head_too_large: "", internal: "", unavailable: "", overloaded: "",
 };
 check(Object.keys(sentences).length > 0, "and every code is known to the compiler");
