@@ -2,8 +2,8 @@
 //! RFC 8230.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
-    UnparsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use ciborium::Value;
 
@@ -65,11 +65,19 @@ impl PublicKey {
                 return None;
             }
             let point = [&[4], &x[..], y].concat();
+            // A point that is not on the curve is no key.
+            ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &point).ok()?;
             Some(Self::Es256(point.try_into().ok()?))
         } else if is(ALG, RS256) && is(KTY, RSA) {
             let (n, e) = (bytes(N)?, bytes(E)?);
             let is_number = |bytes: &[u8]| bytes.first().is_some_and(|first| *first != 0);
-            let is_sound = is_number(n) && is_number(e) && (256..=1024).contains(&n.len());
+            let is_odd = |bytes: &[u8]| bytes.last().is_some_and(|last| last % 2 == 1);
+            let is_sound = is_number(n)
+                && is_number(e)
+                && (256..=1024).contains(&n.len())
+                && is_odd(n)
+                && is_odd(e)
+                && e.as_slice() != [1];
             is_sound.then(|| Self::Rs256(n.clone(), e.clone()))
         } else if is(ALG, EDDSA) && is(KTY, OKP) && is(CRV, CURVE25519) {
             Some(Self::EdDsa(bytes(X)?.as_slice().try_into().ok()?))

@@ -405,6 +405,16 @@ fn a_key_that_was_not_asked_for_or_is_no_key_is_refused() {
             "a leading zero",
             change(Key::rs256(), -1, Some(leading_zero)),
         ),
+        ("a point off the curve", change(Key::es256(), -3, bytes(32))),
+        (
+            "an even modulus",
+            change(Key::rs256(), -1, Some(Cbor::Bytes(vec![2; 256]))),
+        ),
+        ("an exponent of 1", change(Key::rs256(), -2, bytes(1))),
+        (
+            "an even exponent",
+            change(Key::rs256(), -2, Some(Cbor::Bytes(vec![1, 0]))),
+        ),
         ("no exponent", change(Key::rs256(), -2, bytes(0))),
         ("RSA with PSS", change(Key::rs256(), 3, Some((-37).into()))),
         ("X25519", change(Key::eddsa(), -1, Some(4.into()))),
