@@ -82,6 +82,30 @@ const asked = ok(await client.POST("/api/v2/passkey/options"));
 const options: PublicKeyCredentialRequestOptionsJSON = asked.publicKey;
 check(options.userVerification === "required", "a passkey that signs in alone has to verify its owner");
 
+// Likewise what it gives: in TypeScript 5.9 `toJSON()` has no type, so these are written out.
+type Registration = {
+  id: string; rawId: string; type: "public-key"; clientExtensionResults: object;
+  response: { clientDataJSON: string; attestationObject: string; transports: string[] };
+};
+type Assertion = {
+  id: string; rawId: string; type: "public-key"; clientExtensionResults: object;
+  response: { clientDataJSON: string; authenticatorData: string; signature: string; userHandle?: string };
+};
+const bytes = { clientDataJSON: "", authenticatorData: "", signature: "" };
+const credential: Assertion = { id: "", rawId: "", type: "public-key", clientExtensionResults: {}, response: bytes };
+const stranger = await client.POST("/api/v2/passkey/signin", { body: { token: asked.token, credential } });
+check(stranger.error?.code === "invalid_passkey", "an unknown one does not");
+const unknown = await client.POST("/api/v2/2fa/confirm", { body: { token, credential } });
+check(unknown.error?.code === "invalid_two_factor", "nor does it confirm");
+const add = async (made: Registration) => {
+  const wanted = ok(await client.POST("/api/v2/me/passkeys/options", bearer(second)));
+  const creation: PublicKeyCredentialCreationOptionsJSON = wanted.publicKey;
+  check(creation.attestation === "none", "what a browser is to make");
+  return client.POST("/api/v2/me/passkeys", { ...bearer(second), body: { token: wanted.token, name: "Phone", credential: made } });
+};
+const made: Registration = { ...credential, response: { ...bytes, attestationObject: "", transports: [] } };
+check((await add(made)).error?.code === "invalid_request", "one that does not verify is not added");
+
 const malformed = await client.POST("/api/v2/signin", { body: { email: "", password: "" } });
 const invalid = malformed.error?.code === "invalid_request" ? malformed.error : undefined;
 const fields = invalid?.errors?.map(({ field }) => field);

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{OneOfBuilder, Ref, RefOr, Schema};
 
 use super::openapi::{JSON_BODY, SIGN_IN};
+use super::passkeys::UsedBody;
 use super::sample;
 use super::tokens::{self, TokenBody, TokenPairBody};
 use crate::auth::{Auth, ConfirmAnswer, Confirmed};
@@ -40,9 +41,8 @@ pub struct ConfirmByCode {
 pub struct ConfirmByPasskey {
     /// The 2FA token of the sign-in.
     pub token: String,
-    /// What `navigator.credentials.get` gave, as `toJSON()` writes it: `AuthenticationResponseJSON` of WebAuthn
-    /// level 3.
-    #[schema(value_type = Object)]
+    /// The passkey.
+    #[schema(value_type = UsedBody)]
     pub credential: AssertionResponse,
 }
 
@@ -64,6 +64,7 @@ impl ToSchema for ConfirmRequest {
 
 fn add<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     schemas.push((T::name().into(), T::schema()));
+    T::schemas(schemas);
 }
 
 impl FromBody for ConfirmRequest {

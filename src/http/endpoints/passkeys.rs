@@ -58,12 +58,30 @@ enum UserVerification {
     Discouraged,
 }
 
+/// Whether the authenticator is to keep the passkey, so that it can be found without an id.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes the words")]
+enum ResidentKey {
+    Required,
+    Preferred,
+    Discouraged,
+}
+
+/// The type of a credential: there is one.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "it describes the word")]
+enum CredentialType {
+    PublicKey,
+}
+
 /// `PublicKeyCredentialDescriptorJSON` of WebAuthn level 3.
 #[derive(Clone, Serialize, ToSchema)]
 #[schema(as = PasskeyDescriptor)]
 struct DescriptorBody {
-    /// Always `public-key`.
     #[serde(rename = "type")]
+    #[schema(value_type = CredentialType)]
     kind: &'static str,
     /// The passkey's id, in base64url.
     id: String,
@@ -146,8 +164,8 @@ struct OwnerBody {
 #[derive(Clone, Serialize, ToSchema)]
 #[schema(as = PasskeyAlgorithm)]
 struct AlgorithmBody {
-    /// Always `public-key`.
     #[serde(rename = "type")]
+    #[schema(value_type = CredentialType)]
     kind: &'static str,
     /// Its number.
     alg: i32,
@@ -159,6 +177,7 @@ struct AlgorithmBody {
 #[schema(as = PasskeySelection)]
 struct SelectionBody {
     /// Always `preferred`.
+    #[schema(value_type = ResidentKey)]
     resident_key: &'static str,
     /// Always `preferred`.
     #[schema(value_type = UserVerification)]
@@ -238,14 +257,89 @@ pub async fn ask(State(auth): State<Auth>) -> Result<Json<AskedResponse>, Proble
     Ok(Json(options.into()))
 }
 
+/// What `navigator.credentials.get` gave, as `toJSON()` writes it: `AuthenticationResponseJSON` of WebAuthn
+/// level 3.
+#[derive(ToSchema)]
+#[schema(as = PasskeyUsed)]
+#[expect(dead_code, reason = "it describes `AssertionResponse`")]
+pub(super) struct UsedBody {
+    #[schema(value_type = Base64Url)]
+    id: String,
+    /// The same as `id`.
+    #[schema(rename = "rawId", required = false)]
+    raw_id: String,
+    #[schema(rename = "type")]
+    kind: CredentialType,
+    response: UsedParts,
+    /// Of extensions, none of which is asked for.
+    #[schema(rename = "clientExtensionResults", required = false)]
+    extensions: Value,
+}
+
+/// The authenticator's part of it.
+#[derive(ToSchema)]
+#[schema(as = PasskeyUsedResponse)]
+#[expect(dead_code, reason = "it describes `AssertionResponse`")]
+struct UsedParts {
+    #[schema(rename = "clientDataJSON", value_type = Base64Url)]
+    client_data: String,
+    #[schema(rename = "authenticatorData", value_type = Base64Url)]
+    authenticator_data: String,
+    #[schema(value_type = Base64Url)]
+    signature: String,
+    #[schema(rename = "userHandle", value_type = Option<Base64Url>, required = false)]
+    user_handle: Option<String>,
+}
+
+/// What `navigator.credentials.create` gave, as `toJSON()` writes it: `RegistrationResponseJSON` of WebAuthn
+/// level 3.
+#[derive(ToSchema)]
+#[schema(as = PasskeyMade)]
+#[expect(dead_code, reason = "it describes `RegistrationResponse`")]
+struct MadeBody {
+    #[schema(required = false)]
+    id: String,
+    /// The same as `id`.
+    #[schema(rename = "rawId", required = false)]
+    raw_id: String,
+    #[schema(rename = "type")]
+    kind: CredentialType,
+    response: MadeParts,
+    /// Of extensions, none of which is asked for.
+    #[schema(rename = "clientExtensionResults", required = false)]
+    extensions: Value,
+}
+
+/// The authenticator's part of it.
+#[derive(ToSchema)]
+#[schema(as = PasskeyMadeResponse)]
+#[expect(dead_code, reason = "it describes `RegistrationResponse`")]
+struct MadeParts {
+    #[schema(rename = "clientDataJSON", value_type = Base64Url)]
+    client_data: String,
+    #[schema(rename = "attestationObject", value_type = Base64Url)]
+    attestation: String,
+    /// How the authenticator can be reached.
+    #[schema(required = false)]
+    transports: Vec<String>,
+}
+
+/// Bytes in base64url without padding; the last letter has no bits that mean nothing (RFC 4648, section 3.5).
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$"
+)]
+#[expect(dead_code, reason = "it describes texts")]
+struct Base64Url(String);
+
 /// The body of `POST /passkey/signin`.
 #[derive(Debug, Clone, ToSchema)]
 pub struct PasskeySigninRequest {
     /// The token that came with the options.
     pub token: String,
-    /// What `navigator.credentials.get` gave, as `toJSON()` writes it: `AuthenticationResponseJSON` of WebAuthn
-    /// level 3.
-    #[schema(value_type = Object)]
+    /// The passkey.
+    #[schema(value_type = UsedBody)]
     pub credential: AssertionResponse,
 }
 
@@ -348,9 +442,8 @@ pub struct AddPasskeyRequest {
     /// A name by which the user tells it from others, without control characters.
     #[schema(value_type = String, min_length = 1, max_length = 64)]
     pub name: PasskeyName,
-    /// What `navigator.credentials.create` gave, as `toJSON()` writes it: `RegistrationResponseJSON` of WebAuthn
-    /// level 3.
-    #[schema(value_type = Object)]
+    /// The passkey.
+    #[schema(value_type = MadeBody)]
     pub credential: RegistrationResponse,
 }
 
