@@ -9,6 +9,8 @@ export function localTokens(key: string): TokenStore;
  * @returns {TokenStore}
  */
 export function memoryTokens(): TokenStore;
+/** Whether this browser has passkeys. On pages without TLS it has none, but for those of `localhost`. */
+export function hasPasskeys(): boolean;
 /**
  * What is kept between pages. Both tokens are opaque.
  * @typedef {object} Tokens
@@ -25,13 +27,14 @@ export function memoryTokens(): TokenStore;
  * @property {(tokens: Tokens | null) => void} write
  */
 /**
- * A sign-in that a code has to confirm.
+ * A sign-in that a code or a passkey has to confirm.
  * @typedef {object} Challenge
  * @property {string} token
- * @property {string} provider where the code comes from: `email`, or `totp` for an authenticator app. Take any
- *   other word for "ask for a code"
- * @property {string[]} providers all that can confirm it, the best first; `recovery_code` may be among them
- * @property {number} expiresIn seconds for which the code is good
+ * @property {string} provider the first of `providers`
+ * @property {string[]} providers all that can confirm it, the best first: `passkey`, `totp` for the code of an
+ *   authenticator app, `email` for a mailed one, `recovery_code`. Take any other word for "ask for a code"
+ * @property {object} [publicKey] what an authenticator is asked, where `passkey` is among the providers
+ * @property {number} expiresIn seconds for which it can be confirmed
  * @property {boolean} isStepUp whether it takes the place of a session, as `signInAgain` wants it
  */
 /**
@@ -56,6 +59,26 @@ export function memoryTokens(): TokenStore;
  * @property {number} expiresIn seconds for which it can be confirmed
  */
 /**
+ * A passkey of an account.
+ * @typedef {object} Passkey
+ * @property {string} id
+ * @property {string} name
+ * @property {string} createdAt
+ * @property {string} [lastUsedAt]
+ * @property {boolean} synced whether its owner's devices share it
+ * @property {boolean} alone whether it signs in without a password
+ */
+/**
+ * A passkey that was just added.
+ * @typedef {object} AddedPasskey
+ * @property {string} id
+ * @property {string} name
+ * @property {string} createdAt
+ * @property {boolean} synced whether its owner's devices share it
+ * @property {boolean} alone whether it signs in without a password
+ * @property {string[]} recoveryCodes new ones, to be shown once; none where unused ones were left
+ */
+/**
  * What a mailed link is for, and whose it is.
  * @typedef {object} PasswordLink
  * @property {"reset" | "invitation"} purpose
@@ -69,7 +92,7 @@ export function memoryTokens(): TokenStore;
  * @property {boolean} administrator
  * @property {"off" | "email"} twoFactor
  * @property {{ createdAt: string, lastUsedAt?: string }} [totp] an authenticator app
- * @property {{ id: string, name: string, createdAt: string, lastUsedAt?: string }[]} passkeys
+ * @property {Passkey[]} passkeys
  * @property {number} recoveryCodesLeft
  * @property {string} freshUntil until when this session may change how the person proves themselves
  */
@@ -88,12 +111,18 @@ export function memoryTokens(): TokenStore;
 /** @typedef {{ token: string, createdAt: string, expiresAt: string }} WireToken */
 /** @typedef {{ accessToken: WireToken, refreshToken: WireToken }} WirePair */
 /** @typedef {{ body: any, date: number, sentAt: number }} Answer */
+/**
+ * A request to an authenticator. `isOffer`: it waits in a field for somebody who may never come. `settled`: the
+ * browser has ended it.
+ * @typedef {{ isOpen: boolean, isOffer: boolean, settled: Promise<unknown>, end: () => void }} Asking
+ */
 /** A refusal, or no answer at all. */
 export class AuthError extends Error {
     /**
      * @param {string} code a `code` of the server; or `network` (no answer), `unexpected_answer` (from
      *   something in between), `signed_out` (nobody is signed in here), `another_person` (a step-up signed
-     *   in somebody else)
+     *   in somebody else), `passkey_cancelled` (by the person, by a signal or by a later request; or no
+     *   authenticator has answered in time), `passkey_unusable` (the browser cannot do it here)
      * @param {{ status?: number, detail?: string, retryAfter?: number, requestId?: string,
      *   errors?: { field: string, message: string }[], cause?: unknown }} [more]
      */
@@ -166,6 +195,52 @@ export class BackofficeAuth {
      */
     confirm(challenge: Challenge, code: string): Promise<Confirmation>;
     /**
+     * The same with a passkey, where `passkey` is among the challenge's providers. To be called from a click.
+     * After a failure the challenge can still be confirmed, with a passkey or otherwise.
+     * @param {Challenge} challenge
+     * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
+     * @returns {Promise<Confirmation>}
+     * @throws {AuthError} `passkey_cancelled`, `passkey_unusable`; `invalid_two_factor` for one that does not fit
+     */
+    confirmWithPasskey(challenge: Challenge, { signal }?: {
+        signal?: AbortSignal;
+    }): Promise<Confirmation>;
+    /**
+     * Whether people can sign in with passkeys here: this browser has them, and the server takes them.
+     * @returns {Promise<boolean>} false as well where the server does not answer now
+     */
+    offersPasskeys(): Promise<boolean>;
+    /**
+     * Signs in with a passkey alone: the browser asks which, so nobody types an address. To be called from a
+     * click.
+     * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
+     * @throws {AuthError} `passkey_cancelled`, `passkey_unusable`; `invalid_passkey`; `not_found` where the server
+     *   takes none
+     */
+    signInWithPasskey({ signal }?: {
+        signal?: AbortSignal;
+    }): Promise<void>;
+    /**
+     * Offers passkeys among what the browser fills into a field with `autocomplete="username webauthn"`, until
+     * one is chosen, which signs in, or until it is ended: by the signal, or by another request to an
+     * authenticator.
+     * @param {{ signal?: AbortSignal }} [options]
+     * @returns {Promise<boolean>} whether somebody has signed in so; false also where the browser offers none
+     *   in fields, and where the server takes none
+     * @throws {AuthError} `invalid_passkey`, or what else became of the passkey that was chosen
+     */
+    signInByAutofill({ signal }?: {
+        signal?: AbortSignal;
+    }): Promise<boolean>;
+    /**
+     * Step-up as by `signInAgain`, with a passkey alone. To be called from a click.
+     * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
+     * @throws {AuthError} `another_person`; and what `signInWithPasskey` throws
+     */
+    signInAgainWithPasskey({ signal }?: {
+        signal?: AbortSignal;
+    }): Promise<void>;
+    /**
      * Has a link to set a password mailed, if there is such an account. The answer never tells whether.
      * @param {string} email
      */
@@ -219,6 +294,31 @@ export class BackofficeAuth {
      * @throws {AuthError} `reauthentication_required`
      */
     removeTotp(): Promise<void>;
+    /**
+     * Adds a passkey. To be called from a click. This session lives on, and all others end. Its methods
+     * gain no `mfa` by that: those of a new sign-in with the passkey have it.
+     * @param {string} name 1 to 64 characters by which its owner knows it
+     * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
+     * @returns {Promise<AddedPasskey>}
+     * @throws {AuthError} `reauthentication_required`; `too_many_passkeys`; `passkey_known` for an authenticator that has
+     *   one of this account; `passkey_cancelled`, `passkey_unusable`; `invalid_request` with the field `name`,
+     *   `credential` or `token`
+     */
+    addPasskey(name: string, { signal }?: {
+        signal?: AbortSignal;
+    }): Promise<AddedPasskey>;
+    /**
+     * Removes a passkey from the account; its owner's devices keep theirs. This session lives on, and all others end.
+     * One that is gone already is no failure.
+     * @param {string} id
+     * @throws {AuthError} `reauthentication_required`
+     */
+    removePasskey(id: string): Promise<void>;
+    /**
+     * How this session was signed in, in words of RFC 8176: with `mfa`, by two factors of which none is a mailbox.
+     * @returns {Promise<string[]>}
+     */
+    methods(): Promise<string[]>;
     /**
      * Makes new recovery codes, and voids the ones from before. This session lives on, and all others end.
      * @returns {Promise<string[]>} to be shown once
@@ -296,21 +396,25 @@ export type TokenStore = {
     write: (tokens: Tokens | null) => void;
 };
 /**
- * A sign-in that a code has to confirm.
+ * A sign-in that a code or a passkey has to confirm.
  */
 export type Challenge = {
     token: string;
     /**
-     * where the code comes from: `email`, or `totp` for an authenticator app. Take any
-     * other word for "ask for a code"
+     * the first of `providers`
      */
     provider: string;
     /**
-     * all that can confirm it, the best first; `recovery_code` may be among them
+     * all that can confirm it, the best first: `passkey`, `totp` for the code of an
+     * authenticator app, `email` for a mailed one, `recovery_code`. Take any other word for "ask for a code"
      */
     providers: string[];
     /**
-     * seconds for which the code is good
+     * what an authenticator is asked, where `passkey` is among the providers
+     */
+    publicKey?: object;
+    /**
+     * seconds for which it can be confirmed
      */
     expiresIn: number;
     /**
@@ -360,6 +464,43 @@ export type TotpEnrolment = {
     expiresIn: number;
 };
 /**
+ * A passkey of an account.
+ */
+export type Passkey = {
+    id: string;
+    name: string;
+    createdAt: string;
+    lastUsedAt?: string;
+    /**
+     * whether its owner's devices share it
+     */
+    synced: boolean;
+    /**
+     * whether it signs in without a password
+     */
+    alone: boolean;
+};
+/**
+ * A passkey that was just added.
+ */
+export type AddedPasskey = {
+    id: string;
+    name: string;
+    createdAt: string;
+    /**
+     * whether its owner's devices share it
+     */
+    synced: boolean;
+    /**
+     * whether it signs in without a password
+     */
+    alone: boolean;
+    /**
+     * new ones, to be shown once; none where unused ones were left
+     */
+    recoveryCodes: string[];
+};
+/**
  * What a mailed link is for, and whose it is.
  */
 export type PasswordLink = {
@@ -387,12 +528,7 @@ export type Account = {
         createdAt: string;
         lastUsedAt?: string;
     };
-    passkeys: {
-        id: string;
-        name: string;
-        createdAt: string;
-        lastUsedAt?: string;
-    }[];
+    passkeys: Passkey[];
     recoveryCodesLeft: number;
     /**
      * until when this session may change how the person proves themselves
@@ -437,4 +573,14 @@ export type Answer = {
     body: any;
     date: number;
     sentAt: number;
+};
+/**
+ * A request to an authenticator. `isOffer`: it waits in a field for somebody who may never come. `settled`: the
+ * browser has ended it.
+ */
+export type Asking = {
+    isOpen: boolean;
+    isOffer: boolean;
+    settled: Promise<unknown>;
+    end: () => void;
 };

@@ -27,6 +27,17 @@ const TOO_SHORT = 2_000;
 const AHEAD = 60_000;
 /** An answer is repeated for at most this long, so its `Date` cannot be further from `createdAt`. */
 const LONGEST_GRACE = 300_000;
+/** How long a browser may take to end a request to an authenticator. An extension may never do so. */
+const LETTING_GO = 500;
+/** How often the clock is looked at while passkeys are offered in a field. */
+const LOOK_AT_CLOCK = 5_000;
+/** Without a readable `Date` and with a wrong clock, a challenge may look as if it were over. */
+const SHORTEST_OFFER = 60_000;
+/** A browser that ends such an offer sooner than this would end the next one as well. */
+const TOO_SOON = 1_000;
+/** How a server says that it takes no passkeys. */
+const NOT_TAKEN = ["not_found", "method_not_allowed"];
+const NAME_RULE = "must be 1 to 64 characters, without control characters";
 
 /**
  * What is kept between pages. Both tokens are opaque.
@@ -46,13 +57,14 @@ const LONGEST_GRACE = 300_000;
  */
 
 /**
- * A sign-in that a code has to confirm.
+ * A sign-in that a code or a passkey has to confirm.
  * @typedef {object} Challenge
  * @property {string} token
- * @property {string} provider where the code comes from: `email`, or `totp` for an authenticator app. Take any
- *   other word for "ask for a code"
- * @property {string[]} providers all that can confirm it, the best first; `recovery_code` may be among them
- * @property {number} expiresIn seconds for which the code is good
+ * @property {string} provider the first of `providers`
+ * @property {string[]} providers all that can confirm it, the best first: `passkey`, `totp` for the code of an
+ *   authenticator app, `email` for a mailed one, `recovery_code`. Take any other word for "ask for a code"
+ * @property {object} [publicKey] what an authenticator is asked, where `passkey` is among the providers
+ * @property {number} expiresIn seconds for which it can be confirmed
  * @property {boolean} isStepUp whether it takes the place of a session, as `signInAgain` wants it
  */
 
@@ -81,6 +93,28 @@ const LONGEST_GRACE = 300_000;
  */
 
 /**
+ * A passkey of an account.
+ * @typedef {object} Passkey
+ * @property {string} id
+ * @property {string} name
+ * @property {string} createdAt
+ * @property {string} [lastUsedAt]
+ * @property {boolean} synced whether its owner's devices share it
+ * @property {boolean} alone whether it signs in without a password
+ */
+
+/**
+ * A passkey that was just added.
+ * @typedef {object} AddedPasskey
+ * @property {string} id
+ * @property {string} name
+ * @property {string} createdAt
+ * @property {boolean} synced whether its owner's devices share it
+ * @property {boolean} alone whether it signs in without a password
+ * @property {string[]} recoveryCodes new ones, to be shown once; none where unused ones were left
+ */
+
+/**
  * What a mailed link is for, and whose it is.
  * @typedef {object} PasswordLink
  * @property {"reset" | "invitation"} purpose
@@ -95,7 +129,7 @@ const LONGEST_GRACE = 300_000;
  * @property {boolean} administrator
  * @property {"off" | "email"} twoFactor
  * @property {{ createdAt: string, lastUsedAt?: string }} [totp] an authenticator app
- * @property {{ id: string, name: string, createdAt: string, lastUsedAt?: string }[]} passkeys
+ * @property {Passkey[]} passkeys
  * @property {number} recoveryCodesLeft
  * @property {string} freshUntil until when this session may change how the person proves themselves
  */
@@ -117,12 +151,19 @@ const LONGEST_GRACE = 300_000;
 /** @typedef {{ accessToken: WireToken, refreshToken: WireToken }} WirePair */
 /** @typedef {{ body: any, date: number, sentAt: number }} Answer */
 
+/**
+ * A request to an authenticator. `isOffer`: it waits in a field for somebody who may never come. `settled`: the
+ * browser has ended it.
+ * @typedef {{ isOpen: boolean, isOffer: boolean, settled: Promise<unknown>, end: () => void }} Asking
+ */
+
 /** A refusal, or no answer at all. */
 export class AuthError extends Error {
   /**
    * @param {string} code a `code` of the server; or `network` (no answer), `unexpected_answer` (from
    *   something in between), `signed_out` (nobody is signed in here), `another_person` (a step-up signed
-   *   in somebody else)
+   *   in somebody else), `passkey_cancelled` (by the person, by a signal or by a later request; or no
+   *   authenticator has answered in time), `passkey_unusable` (the browser cannot do it here)
    * @param {{ status?: number, detail?: string, retryAfter?: number, requestId?: string,
    *   errors?: { field: string, message: string }[], cause?: unknown }} [more]
    */
@@ -185,6 +226,11 @@ export function memoryTokens() {
   return { read: () => kept, write: (tokens) => void (kept = tokens) };
 }
 
+/** Whether this browser has passkeys. On pages without TLS it has none, but for those of `localhost`. */
+export function hasPasskeys() {
+  return typeof globalThis.PublicKeyCredential === "function" && globalThis.navigator?.credentials !== undefined;
+}
+
 export class BackofficeAuth {
   /** @type {string} */ #server;
   /** @type {Set<string>} */ #origins;
@@ -200,6 +246,9 @@ export class BackofficeAuth {
   #pause = { until: 0, failures: 0 };
   /** What `onChange` last told of. @type {string | undefined} */ #known;
   /** What a tab last wrote, and why. @type {{ session?: string, reason: Reason }} */ #news = { reason: "changed" };
+  /** The last request to an authenticator. @type {Asking} */
+  #asking = { isOpen: false, isOffer: false, settled: Promise.resolve(), end() {} };
+  /** Whether the server takes passkeys, once it has said so. @type {boolean | undefined} */ #takesPasskeys;
   #resumed = new AbortController();
   #closing = new AbortController();
 
@@ -250,6 +299,7 @@ export class BackofficeAuth {
   /** Lets go of everything but the tokens. */
   close() {
     this.#closing.abort();
+    this.#asking.end();
     this.#channel?.close();
     this.#listeners.clear();
   }
@@ -283,12 +333,92 @@ export class BackofficeAuth {
    * @returns {Promise<Confirmation>}
    */
   async confirm(challenge, code) {
-    const body = { token: challenge.token, code: withoutSpaces(code) };
-    const answer = await this.#call("POST", "/2fa/confirm", { body });
-    const { recoveryCodesLeft } = answer.body;
-    if (challenge.isStepUp) await this.#replace(answer);
-    else this.#open(answer);
-    return { recoveryCodesLeft };
+    return this.#finish(challenge, { code: withoutSpaces(code) });
+  }
+
+  /**
+   * The same with a passkey, where `passkey` is among the challenge's providers. To be called from a click.
+   * After a failure the challenge can still be confirmed, with a passkey or otherwise.
+   * @param {Challenge} challenge
+   * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
+   * @returns {Promise<Confirmation>}
+   * @throws {AuthError} `passkey_cancelled`, `passkey_unusable`; `invalid_two_factor` for one that does not fit
+   */
+  async confirmWithPasskey(challenge, { signal } = {}) {
+    const credential = await this.#askAuthenticator("get", challenge.publicKey, { signal });
+    return this.#finish(challenge, { credential });
+  }
+
+  /**
+   * Whether people can sign in with passkeys here: this browser has them, and the server takes them.
+   * @returns {Promise<boolean>} false as well where the server does not answer now
+   */
+  async offersPasskeys() {
+    if (!hasPasskeys()) return false;
+    if (this.#takesPasskeys === undefined) await this.#passkeyRequest().catch(() => {});
+    return this.#takesPasskeys ?? false;
+  }
+
+  /**
+   * Signs in with a passkey alone: the browser asks which, so nobody types an address. To be called from a
+   * click.
+   * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
+   * @throws {AuthError} `passkey_cancelled`, `passkey_unusable`; `invalid_passkey`; `not_found` where the server
+   *   takes none
+   */
+  async signInWithPasskey({ signal } = {}) {
+    this.#open(await this.#prove({ signal }));
+  }
+
+  /**
+   * Offers passkeys among what the browser fills into a field with `autocomplete="username webauthn"`, until
+   * one is chosen, which signs in, or until it is ended: by the signal, or by another request to an
+   * authenticator.
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<boolean>} whether somebody has signed in so; false also where the browser offers none
+   *   in fields, and where the server takes none
+   * @throws {AuthError} `invalid_passkey`, or what else became of the passkey that was chosen
+   */
+  async signInByAutofill({ signal } = {}) {
+    if (!(await hasAutofill())) return false;
+    while (!signal?.aborted) {
+      const request = await this.#passkeyRequest().catch(() => undefined);
+      if (!request || signal?.aborted) return false;
+      const beganAt = Date.now();
+      // A challenge that is near its end is replaced. A timer alone would be late after a laptop's sleep.
+      const renewal = new AbortController();
+      const renewAt = beganAt + Math.max(request.expiresIn * 800, SHORTEST_OFFER);
+      const looking = setInterval(() => Date.now() > renewAt && renewal.abort(), LOOK_AT_CLOCK);
+      const stop = () => renewal.abort();
+      signal?.addEventListener("abort", stop);
+      let credential;
+      try {
+        const asked = { signal: renewal.signal, mediation: /** @type {const} */ ("conditional") };
+        credential = await this.#askAuthenticator("get", request.publicKey, asked);
+      } catch (error) {
+        // Some browsers end the offer when a person has looked at it and cancelled.
+        const isCancelled = isNotAllowed(error) && Date.now() - beganAt > TOO_SOON;
+        if (!renewal.signal.aborted && !isCancelled) return false;
+        await isShown(signal);
+        continue;
+      } finally {
+        clearInterval(looking);
+        signal?.removeEventListener("abort", stop);
+      }
+      this.#open(await this.#signInBy(request.token, credential));
+      return true;
+    }
+    return false;
+  }
+
+  /**
+   * Step-up as by `signInAgain`, with a passkey alone. To be called from a click.
+   * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
+   * @throws {AuthError} `another_person`; and what `signInWithPasskey` throws
+   */
+  async signInAgainWithPasskey({ signal } = {}) {
+    if (!this.isSignedIn) throw new AuthError("signed_out");
+    await this.#replace(await this.#prove({ signal }));
   }
 
   /**
@@ -375,6 +505,44 @@ export class BackofficeAuth {
   }
 
   /**
+   * Adds a passkey. To be called from a click. This session lives on, and all others end. Its methods
+   * gain no `mfa` by that: those of a new sign-in with the passkey have it.
+   * @param {string} name 1 to 64 characters by which its owner knows it
+   * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
+   * @returns {Promise<AddedPasskey>}
+   * @throws {AuthError} `reauthentication_required`; `too_many_passkeys`; `passkey_known` for an authenticator that has
+   *   one of this account; `passkey_cancelled`, `passkey_unusable`; `invalid_request` with the field `name`,
+   *   `credential` or `token`
+   */
+  async addPasskey(name, { signal } = {}) {
+    // Before the authenticator makes a passkey that the server would not take by that name.
+    if (!isName(name)) throw new AuthError("invalid_request", { errors: [{ field: "name", message: NAME_RULE }] });
+    const { token, publicKey } = (await this.#ask("POST", "/me/passkeys/options")).body;
+    const credential = await this.#askAuthenticator("create", publicKey, { signal });
+    const { body } = await this.#ask("POST", "/me/passkeys", { body: { token, name, credential } });
+    const { id, createdAt, synced, alone, recoveryCodes = [] } = body;
+    return { id, name: body.name, createdAt, synced, alone, recoveryCodes };
+  }
+
+  /**
+   * Removes a passkey from the account; its owner's devices keep theirs. This session lives on, and all others end.
+   * One that is gone already is no failure.
+   * @param {string} id
+   * @throws {AuthError} `reauthentication_required`
+   */
+  async removePasskey(id) {
+    await this.#ask("DELETE", `/me/passkeys/${encodeURIComponent(id)}`).catch(unlessGone);
+  }
+
+  /**
+   * How this session was signed in, in words of RFC 8176: with `mfa`, by two factors of which none is a mailbox.
+   * @returns {Promise<string[]>}
+   */
+  async methods() {
+    return (await this.#ask("GET", "/session")).body.session?.amr ?? [];
+  }
+
+  /**
    * Makes new recovery codes, and voids the ones from before. This session lives on, and all others end.
    * @returns {Promise<string[]>} to be shown once
    * @throws {AuthError} `reauthentication_required`; `not_found` where nothing is set up that they could stand in for
@@ -396,9 +564,7 @@ export class BackofficeAuth {
    * @param {string} id
    */
   async endSession(id) {
-    await this.#ask("DELETE", `/sessions/${encodeURIComponent(id)}`).catch((error) => {
-      if (!(error instanceof AuthError && error.code === "not_found")) throw error;
-    });
+    await this.#ask("DELETE", `/sessions/${encodeURIComponent(id)}`).catch(unlessGone);
   }
 
   /** Ends all sessions of this person but this one. */
@@ -498,8 +664,86 @@ export class BackofficeAuth {
       else this.#open(answer);
       return null;
     }
-    const { token, provider, providers = [provider], expiresAt } = answer.body["2faDetails"];
-    return { token, provider, providers, expiresIn: secondsUntil(expiresAt, answer), isStepUp };
+    const { token, provider, providers = [provider], publicKey, expiresAt } = answer.body["2faDetails"];
+    return { token, provider, providers, publicKey, expiresIn: secondsUntil(expiresAt, answer), isStepUp };
+  }
+
+  /**
+   * @param {Challenge} challenge
+   * @param {{ code: string } | { credential: object }} proof
+   * @returns {Promise<Confirmation>}
+   */
+  async #finish(challenge, proof) {
+    const answer = await this.#call("POST", "/2fa/confirm", { body: { token: challenge.token, ...proof } });
+    const { recoveryCodesLeft } = answer.body;
+    if (challenge.isStepUp) await this.#replace(answer);
+    else this.#open(answer);
+    return { recoveryCodesLeft };
+  }
+
+  /** What an authenticator is to sign, of whichever account. */
+  async #passkeyRequest() {
+    try {
+      const answer = await this.#call("POST", "/passkey/options");
+      const { token, publicKey, expiresAt } = answer.body;
+      this.#takesPasskeys = true;
+      return { token, publicKey, expiresIn: secondsUntil(expiresAt, answer) };
+    } catch (error) {
+      if (error instanceof AuthError && NOT_TAKEN.includes(error.code)) this.#takesPasskeys = false;
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a session by a passkey alone.
+   * @param {{ signal?: AbortSignal }} options
+   */
+  async #prove({ signal }) {
+    const { token, publicKey } = await this.#passkeyRequest();
+    return this.#signInBy(token, await this.#askAuthenticator("get", publicKey, { signal }));
+  }
+
+  /**
+   * @param {string} token
+   * @param {object} credential
+   */
+  #signInBy(token, credential) {
+    return this.#call("POST", "/passkey/signin", { body: { token, credential } });
+  }
+
+  /**
+   * Asks an authenticator, by way of the browser. One request at a time: a new one ends the one before it, which
+   * the browser would not let it stand beside. An offer in a field ends nothing but another offer.
+   * @param {"get" | "create"} kind
+   * @param {any} publicKey as the server writes it
+   * @param {{ signal?: AbortSignal, mediation?: "conditional" }} how
+   * @returns {Promise<object>} the credential, as the server reads it
+   */
+  async #askAuthenticator(kind, publicKey, { signal, mediation }) {
+    if (!hasPasskeys() || !publicKey) throw new AuthError("passkey_unusable");
+    const [before, ending, isOffer] = [this.#asking, new AbortController(), mediation === "conditional"];
+    if (isOffer && before.isOpen && !before.isOffer) throw new AuthError("passkey_cancelled");
+    const end = () => ending.abort();
+    const asking = { isOpen: true, isOffer, settled: before.settled, end };
+    this.#asking = asking;
+    signal?.addEventListener("abort", end);
+    if (signal?.aborted || this.#closing.signal.aborted) end();
+    try {
+      before.end();
+      await Promise.race([before.settled, new Promise((resolve) => setTimeout(resolve, LETTING_GO))]);
+      ending.signal.throwIfAborted();
+      const request =
+        kind === "get"
+          ? navigator.credentials.get({ publicKey: requestOf(publicKey), mediation, signal: ending.signal })
+          : navigator.credentials.create({ publicKey: creationOf(publicKey), signal: ending.signal });
+      asking.settled = request.catch(() => {});
+      return credentialOf(kind, await unlessAborted(request, ending.signal));
+    } catch (cause) {
+      throw failureOf(kind, cause);
+    } finally {
+      signal?.removeEventListener("abort", end);
+      asking.isOpen = false;
+    }
   }
 
   /**
@@ -858,4 +1102,122 @@ function unlessAborted(promise, signal) {
     signal.addEventListener("abort", abort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
+}
+
+/**
+ * What the browser asks an authenticator for. It has `parseRequestOptionsFromJSON` for this, and some extensions that
+ * keep passkeys break that.
+ * @param {any} json
+ * @returns {PublicKeyCredentialRequestOptions}
+ */
+function requestOf(json) {
+  const allowCredentials = (json.allowCredentials ?? []).map(withBytes);
+  return { ...withChallenge(json), allowCredentials };
+}
+
+/**
+ * @param {any} json
+ * @returns {PublicKeyCredentialCreationOptions}
+ */
+function creationOf(json) {
+  const excludeCredentials = (json.excludeCredentials ?? []).map(withBytes);
+  return { ...withChallenge(json), user: withBytes(json.user), excludeCredentials };
+}
+
+/** @param {any} json */
+const withChallenge = (json) => ({ ...json, challenge: decoded(json.challenge) });
+
+/** @param {any} json */
+const withBytes = (json) => ({ ...json, id: decoded(json.id) });
+
+/**
+ * What `toJSON` of a credential gives, where it works.
+ * @param {"get" | "create"} kind
+ * @param {any} credential
+ */
+function credentialOf(kind, credential) {
+  const { rawId, type, response } = credential;
+  const id = encoded(rawId);
+  const clientDataJSON = encoded(response.clientDataJSON);
+  // No extension is asked for.
+  const rest = { id, rawId: id, type, clientExtensionResults: {} };
+  if (kind === "create") {
+    const transports = response.getTransports?.() ?? [];
+    return { ...rest, response: { clientDataJSON, attestationObject: encoded(response.attestationObject), transports } };
+  }
+  const [authenticatorData, signature] = [encoded(response.authenticatorData), encoded(response.signature)];
+  // U2F has none, and some browsers give an empty one then.
+  const userHandle = response.userHandle?.byteLength > 0 ? encoded(response.userHandle) : undefined;
+  return { ...rest, response: { clientDataJSON, authenticatorData, signature, userHandle } };
+}
+
+/**
+ * Bytes of base64url without padding (RFC 4648, section 5).
+ * @param {string} text
+ */
+function decoded(text) {
+  const bytes = atob(text.replace(/-/g, "+").replace(/_/g, "/"));
+  return Uint8Array.from(bytes, (byte) => byte.charCodeAt(0));
+}
+
+/** @param {ArrayBuffer} bytes */
+function encoded(bytes) {
+  const text = btoa(String.fromCharCode(...new Uint8Array(bytes)));
+  return text.replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
+}
+
+/**
+ * What became of a request to an authenticator. Browsers tell little: a person who cancels, a time that is over and
+ * an authenticator without a passkey for this are one error.
+ * @param {"get" | "create"} kind
+ * @param {any} cause
+ */
+function failureOf(kind, cause) {
+  if (kind === "create" && cause?.name === "InvalidStateError") return new AuthError("passkey_known", { cause });
+  const isCancelled = ["NotAllowedError", "AbortError"].includes(cause?.name);
+  return new AuthError(isCancelled ? "passkey_cancelled" : "passkey_unusable", { cause });
+}
+
+/**
+ * Whether it was the browser that ended a request, for whatever reason.
+ * @param {any} error
+ */
+const isNotAllowed = (error) => error.cause?.name === "NotAllowedError";
+
+/** Whether this browser offers passkeys in fields. */
+async function hasAutofill() {
+  return hasPasskeys() && ((await PublicKeyCredential.isConditionalMediationAvailable?.()) ?? false);
+}
+
+/**
+ * Waits until the page can be seen: in the background nothing is asked.
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<void>}
+ */
+function isShown(signal) {
+  return new Promise((resolve) => {
+    const done = new AbortController();
+    const look = () => {
+      if (document.visibilityState !== "visible" && !signal?.aborted) return;
+      done.abort();
+      resolve();
+    };
+    document.addEventListener("visibilitychange", look, { signal: done.signal });
+    signal?.addEventListener("abort", look, { signal: done.signal });
+    look();
+  });
+}
+
+/**
+ * Whether a passkey can have this name.
+ * @param {string} name
+ */
+const isName = (name) => name.trim() !== "" && [...name].length <= 64 && !/\p{Cc}/u.test(name);
+
+/**
+ * A thing that is gone already counts as removed.
+ * @param {unknown} error
+ */
+function unlessGone(error) {
+  if (!(error instanceof AuthError && error.code === "not_found")) throw error;
 }
