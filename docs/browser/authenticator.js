@@ -1,8 +1,7 @@
 // The authenticator app and the recovery codes on the page of one's own account: setting the app up, removing
 // it, and codes that are shown once. What is secret here leaves the page with the view that shows it.
 
-import { AuthError } from "./backoffice-auth.js";
-import { at, attempt, auth, isComplete, onClick, onSubmit, run, say, show } from "./ui.js";
+import { at, attempt, auth, isComplete, isRefusedAs, onClick, onSubmit, run, say, show, turnTo } from "./ui.js";
 import { dateAndClock, filled, words } from "./words.js";
 
 /** @type {HTMLInputElement} */ const code = at("enrol-code");
@@ -17,6 +16,8 @@ let showAccount = async () => {};
 let begun = null;
 /** The recovery codes that are shown. @type {string[]} */
 let shownCodes = [];
+/** What comes when they are kept. @type {() => Promise<void>} */
+let afterCodes = async () => {};
 /** Whose account it is. */
 let person = "";
 /** Whether the server has said that it takes no such apps. */
@@ -30,14 +31,17 @@ export function offerApp(showingAccount) {
   showAccount = showingAccount;
   onClick("set-up-app", () => attempt(setUp));
   onSubmit("enrol-form", confirm);
-  onClick("new-codes", () => leadTo("renew"));
+  onClick("new-codes", () => turnTo("renew"));
   onSubmit("renew-form", renew);
-  onClick("remove-app", () => leadTo("remove"));
+  onClick("remove-app", () => turnTo("remove"));
   onSubmit("remove-form", remove);
   onClick("copy-key", () => run(() => copy(begun?.secret ?? "", at("totp-key"), at("key-copied"))));
   onClick("copy-codes", () => run(() => copy(shownCodes.join("\n"), at("recovery-codes"), at("codes-copied"))));
   onClick("print-codes", () => print());
-  onSubmit("codes-form", showAccount);
+  onSubmit("codes-form", () => {
+    forgetApp();
+    return afterCodes();
+  });
 }
 
 /**
@@ -49,6 +53,7 @@ export function showApp({ user, totp, passkeys }) {
   at("set-up-app").textContent = totp ? words.setUpAnother : words.setUpApp;
   at("enrol-replaces").hidden = !totp;
   at("remove-app").hidden = !totp;
+  at("remove-hint").textContent = passkeys.length > 0 ? words.removeOneHint : words.removeHint;
   at("new-codes").hidden = !totp && passkeys.length === 0;
   at("set-up-app").hidden = isOff;
   at("no-apps").hidden = !isOff;
@@ -62,12 +67,6 @@ export function forgetApp() {
   at("qr-path").removeAttribute("d");
   openApp.removeAttribute("href");
   for (const id of ["totp-key", "key-copied", "codes-of", "recovery-codes", "codes-copied"]) at(id).replaceChildren();
-}
-
-/** @param {string} view */
-function leadTo(view) {
-  say();
-  show(view);
 }
 
 async function setUp() {
@@ -116,9 +115,13 @@ async function remove() {
   say(words.appIsRemoved);
 }
 
-/** @param {string[]} codes */
-function showCodes(codes) {
+/**
+ * @param {string[]} codes
+ * @param {() => Promise<void>} then what comes when they are kept
+ */
+export function showCodes(codes, then = showAccount) {
   shownCodes = codes;
+  afterCodes = then;
   at("codes-of").textContent = filled(words.codesOf, { email: person, time: dateAndClock(new Date()) });
   const line = (/** @type {string} */ text) => {
     const [item, element] = [document.createElement("li"), document.createElement("code")];
@@ -144,12 +147,4 @@ async function copy(text, element, status) {
     getSelection()?.selectAllChildren(element);
     status.textContent = words.isSelected;
   }
-}
-
-/**
- * @param {unknown} error
- * @param {...string} codes
- */
-function isRefusedAs(error, ...codes) {
-  return error instanceof AuthError && codes.includes(error.code);
 }

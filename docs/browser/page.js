@@ -1,7 +1,24 @@
 // The page to sign in on, and the page of one's own account: what people see of BackofficeAuth.
 
 import { forgetApp, offerApp, showApp } from "./authenticator.js";
-import { at, attempt, auth, explain, isComplete, onClick, onSubmit, remedies, run, say, show, shown } from "./ui.js";
+import { hasPasskeys } from "./backoffice-auth.js";
+import { isEnoughAlone, offerPasskeys, passkeyLine, showPasskeys, whileHere } from "./passkeys.js";
+import {
+  at,
+  attempt,
+  auth,
+  explain,
+  isComplete,
+  isRefusedAs,
+  onClick,
+  onSubmit,
+  remedies,
+  run,
+  say,
+  show,
+  shown,
+  turnTo,
+} from "./ui.js";
 import { clock, dateAndClock, filled, filledWith, words } from "./words.js";
 
 /** The address of this page with which it begins at a forgotten password. */
@@ -18,6 +35,8 @@ let challenge = null;
 /** What waits for a new sign-in, and in which view: it is done then.
  * @type {{ action: () => Promise<void>, view: string } | null} */
 let waiting = null;
+/** The view to which the one for recovery codes leads back. */
+let wayBack = "confirm";
 /** Whose account is shown. */
 let person = "";
 
@@ -53,7 +72,7 @@ async function signIn() {
   ]);
   if (!isReady) return;
   const begun = await auth.signIn(email.value.trim(), password.value);
-  if (begun) askForCode(begun, email.value.trim()); // Otherwise `onChange` shows the account.
+  if (begun) askForProof(begun, email.value.trim()); // Otherwise `onChange` shows the account.
 }
 
 /** What to say about a code, by where it comes from. */
@@ -83,35 +102,44 @@ const CODES = {
 };
 
 /**
+ * Where a code comes from, besides the recovery codes; null where there is none.
  * @param {import("./backoffice-auth.js").Challenge} begun
- * @returns {keyof typeof CODES}
+ * @returns {keyof typeof CODES | null}
  */
 function codeOf({ providers }) {
   if (providers.includes("totp")) return "totp";
-  return providers.includes("email") ? "email" : "other";
+  if (providers.includes("email")) return "email";
+  return providers.every((provider) => ["passkey", "recovery_code"].includes(provider)) ? null : "other";
 }
 
 /**
+ * Asks for the best of what the challenge can be confirmed with here, and offers the rest.
  * @param {import("./backoffice-auth.js").Challenge} begun
  * @param {string} address
  */
-function askForCode(begun, address) {
+function askForProof(begun, address) {
   challenge = begun;
   const kind = codeOf(begun);
-  const { label, hint, wrong, back } = CODES[kind];
-  const until = new Date(Date.now() + begun.expiresIn * 1000);
-  at("confirm-hint").replaceChildren(
-    ...filledWith(hint, { email: strong(address), time: time(until.toISOString(), clock) }),
-  );
+  const isByPasskey = begun.providers.includes("passkey");
+  const takesPasskey = isByPasskey && hasPasskeys();
+  const until = new Date(Date.now() + begun.expiresIn * 1000).toISOString();
+  const values = () => ({ email: strong(address), time: time(until, clock) });
+  const byPasskey = takesPasskey ? words.passkeyHint : words.noPasskeyHere;
+  at("passkey-hint").replaceChildren(...(isByPasskey ? filledWith(byPasskey, values()) : []));
+  at("passkey-form").hidden = !takesPasskey;
+  at("passkey-to-code").hidden = !kind;
+  at("to-passkey").hidden = !takesPasskey;
+  for (const id of ["to-recovery", "passkey-to-recovery"]) at(id).hidden = !begun.providers.includes("recovery_code");
+  const { label, hint, wrong, back } = CODES[kind ?? "other"];
+  at("confirm-hint").replaceChildren(...filledWith(hint, values()));
   at("code-label").textContent = label;
-  code.inputMode = kind === "other" ? "text" : "numeric";
+  code.inputMode = kind === "totp" || kind === "email" ? "numeric" : "text";
   code.dataset.wrong = wrong;
   at("resend").hidden = kind !== "email";
-  at("to-recovery").hidden = !begun.providers.includes("recovery_code");
-  at("back").textContent = begun.isStepUp ? words.cancel : back;
+  for (const id of ["back", "passkey-back"]) at(id).textContent = begun.isStepUp ? words.cancel : back;
   code.value = "";
   recoveryCode.value = "";
-  show("confirm");
+  show(kind && !(takesPasskey && begun.provider === "passkey") ? "confirm" : "passkey");
 }
 
 /**
@@ -126,10 +154,23 @@ async function confirm(field, missing) {
   else if (recoveryCodesLeft !== undefined) say(filled(words.recoveryCodeUsed, { count: `${recoveryCodesLeft}` }));
 }
 
-/** @param {string} view */
-function showForCode(view) {
-  say();
-  show(view);
+async function confirmWithPasskey() {
+  const begun = challenge;
+  if (!begun) return;
+  try {
+    const confirmed = await whileHere((signal) => auth.confirmWithPasskey(begun, { signal }));
+    if (confirmed && begun.isStepUp) await goOn(); // Otherwise `onChange` shows the account.
+  } catch (error) {
+    if (!isRefusedAs(error, "invalid_two_factor")) throw error;
+    say(words.wrongPasskey, { isError: true });
+  }
+}
+
+/** Offers the recovery codes, with a way back to what is shown. */
+function turnToRecovery() {
+  wayBack = shown() ?? "confirm";
+  at("to-code").textContent = wayBack === "passkey" ? words.toPasskey : words.toCode;
+  turnTo("recovery");
 }
 
 async function sendAnotherCode() {
@@ -138,11 +179,16 @@ async function sendAnotherCode() {
 }
 
 /**
- * The sign-in is too old for an action: it waits until the person has signed in again.
+ * The sign-in is not enough for an action: it waits until the person has signed in again.
  * @param {() => Promise<void>} action
+ * @param {string} hint why
+ * @param {string} view where the action belongs
  */
-function stepUp(action) {
-  waiting = { action, view: shown() ?? "account" };
+function stepUp(action, hint = words.againHint, view = shown() ?? "account") {
+  waiting = { action, view };
+  at("again-hint").textContent = hint;
+  at("again-by-passkey").hidden = !isEnoughAlone();
+  at("again").dataset.begins = isEnoughAlone() ? "title" : "field";
   input("again-email").value = person;
   againPassword.value = "";
   show("again");
@@ -151,8 +197,19 @@ function stepUp(action) {
 async function signInAgain() {
   if (!isComplete([[againPassword, words.enterPassword]])) return;
   const begun = await auth.signInAgain(person, againPassword.value);
-  if (begun) askForCode(begun, person);
+  if (begun) askForProof(begun, person);
   else await goOn();
+}
+
+async function signInAgainWithPasskey() {
+  const isDone = await whileHere((signal) => auth.signInAgainWithPasskey({ signal }).then(() => true));
+  if (isDone) await goOn();
+}
+
+/** Gives up what has waited for the new sign-in. The account may have changed before it was wanted. */
+function stayAsSignedIn() {
+  lead("account");
+  showAccount().catch(explain);
 }
 
 /** Does what has waited for the new sign-in. */
@@ -188,14 +245,15 @@ async function changePassword() {
 async function showAccount() {
   forgetWhatWasTyped();
   if (shown() !== "account") show("account");
-  const [me, sessions] = await Promise.all([auth.me(), auth.sessions()]);
+  const [me, sessions, offersPasskeys] = await Promise.all([auth.me(), auth.sessions(), auth.offersPasskeys()]);
   person = me.user.email;
   const since = sessions.find(({ current }) => current)?.createdAt ?? new Date().toISOString();
   const who = strong(person);
   who.id = "who";
   at("as-whom").replaceChildren(...filledWith(words.asWhom, { email: who, time: time(since) }));
   showApp(me);
-  at("enrolled").replaceChildren(...enrolled(me).map((text) => line(text)));
+  showPasskeys(me, offersPasskeys);
+  at("enrolled").replaceChildren(...enrolled(me));
   const isFresh = Date.parse(me.freshUntil) > Date.now();
   at("fresh").replaceChildren(
     ...(isFresh ? filledWith(words.isFresh, { time: time(me.freshUntil, clock) }) : [words.isNotFresh]),
@@ -209,13 +267,13 @@ async function showAccount() {
  * @param {import("./backoffice-auth.js").Account} me
  */
 function enrolled({ twoFactor, totp, passkeys, recoveryCodesLeft }) {
-  const since = (/** @type {string} */ text) => ({ time: dateAndClock(new Date(text)) });
   const strong = [
-    ...(totp ? [filled(words.byApp, since(totp.createdAt))] : []),
-    ...passkeys.map(({ name, createdAt }) => filled(words.byPasskey, { name, ...since(createdAt) })),
+    ...(totp ? [line(filled(words.byApp, { time: dateAndClock(new Date(totp.createdAt)) }))] : []),
+    ...passkeys.map(passkeyLine),
   ];
-  if (strong.length > 0) return [words.byPassword, ...strong, filled(words.recoveryCodes, { count: `${recoveryCodesLeft}` })];
-  return [words.byPassword, twoFactor === "email" ? words.byCode : words.byNoCode];
+  const mailed = line(twoFactor === "email" ? words.byCode : words.byNoCode);
+  const codes = line(filled(words.recoveryCodes, { count: `${recoveryCodesLeft}` }));
+  return [line(words.byPassword), ...(strong.length > 0 ? [...strong, codes] : [mailed])];
 }
 
 /**
@@ -266,18 +324,24 @@ async function end(ending, text) {
   say(text);
 }
 
-remedies.set("reauthentication_required", stepUp);
+remedies.set("reauthentication_required", (action) => stepUp(action));
 offerApp(showAccount);
+offerPasskeys(showAccount, (action, hint) => stepUp(action, hint, "account"));
 onSubmit("signin-form", signIn);
-onSubmit("confirm-form", () => confirm(code, challenge ? CODES[codeOf(challenge)].missing : ""));
+onSubmit("passkey-form", confirmWithPasskey);
+onSubmit("confirm-form", () => confirm(code, CODES[(challenge && codeOf(challenge)) ?? "other"].missing));
 onSubmit("recovery-form", () => confirm(recoveryCode, words.enterRecoveryCode));
 onSubmit("forgot-form", forgot);
 onSubmit("change-form", changePassword);
 onSubmit("again-form", signInAgain);
 onClick("resend", () => attempt(sendAnotherCode));
-onClick("to-recovery", () => showForCode("recovery"));
-onClick("to-code", () => showForCode("confirm"));
-onClick("back", () => lead(challenge?.isStepUp ? "account" : "signin"));
+onClick("to-passkey", () => turnTo("passkey"));
+onClick("passkey-to-code", () => turnTo("confirm"));
+for (const id of ["to-recovery", "passkey-to-recovery"]) onClick(id, turnToRecovery);
+onClick("to-code", () => turnTo(wayBack));
+for (const id of ["back", "passkey-back"]) onClick(id, () => (challenge?.isStepUp ? stayAsSignedIn() : lead("signin")));
+onClick("again-passkey", () => run(signInAgainWithPasskey));
+onClick("again-cancel", stayAsSignedIn);
 onClick("forgotten", () => {
   forgotEmail.value = email.value;
   lead("forgot");
@@ -306,8 +370,7 @@ function lead(view) {
   waiting = null;
   for (const field of [password, code, recoveryCode, currentPassword, newPassword, againPassword]) field.value = "";
   forgetApp();
-  say();
-  show(view);
+  turnTo(view);
 }
 
 auth.onChange((isSignedIn, reason) => {

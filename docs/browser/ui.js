@@ -43,6 +43,15 @@ let timer;
  */
 export const remedies = new Map();
 
+/** @type {Set<(view: string) => void>} */
+const arrivals = new Set();
+
+/**
+ * Calls `listener` whenever a view is shown, and another one is left by that.
+ * @param {(view: string) => void} listener
+ */
+export const onShow = (listener) => void arrivals.add(listener);
+
 /**
  * Shows one view, and puts the focus on its first field. It goes to the title where there is no field, or
  * something to read before it.
@@ -56,6 +65,16 @@ export function show(view) {
   const first = fields.find((field) => at(view).contains(field));
   (at(view).dataset.begins === "title" ? title : (first ?? title)).focus();
   countDown();
+  for (const listener of arrivals) listener(view);
+}
+
+/**
+ * The same where nothing of what was said belongs to the next view.
+ * @param {string} view
+ */
+export function turnTo(view) {
+  say();
+  show(view);
 }
 
 /** The view that is shown. */
@@ -119,6 +138,14 @@ export function explain(error) {
   here.find((input) => input.getAttribute("aria-invalid") === "true")?.focus();
   if (error.code === "invalid_credentials") password?.select();
   if (error.code === "wrong_password") current?.select();
+}
+
+/**
+ * @param {unknown} error
+ * @param {...string} codes
+ */
+export function isRefusedAs(error, ...codes) {
+  return error instanceof AuthError && codes.includes(error.code);
 }
 
 /** What the view that is shown counts under. */

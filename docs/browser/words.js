@@ -4,6 +4,7 @@
 const SAYS = {
   invalid_credentials: "The email address or the password is wrong.",
   invalid_two_factor: "The code was not accepted.",
+  invalid_passkey: "The passkey was not accepted.",
   invalid_link: "This link does not work.",
   invalid_refresh_token: "You have been signed out. Sign in again.",
   missing_access_token: "You have been signed out. Sign in again.",
@@ -11,7 +12,11 @@ const SAYS = {
   signed_out: "You have been signed out. Sign in again.",
   reauthentication_required: "Sign in again for this change.",
   another_person: "Somebody else was signed in. Nothing was changed.",
+  passkey_cancelled: "No passkey was used: it was cancelled, or took too long.",
+  passkey_unusable: "This browser cannot use passkeys here.",
   wrong_password: "The current password is wrong.",
+  too_many_passkeys: "The account has as many passkeys as it can have. Remove one first.",
+  passkey_known: "This device already has a passkey of the account.",
   not_found: "This session is already over.",
   invalid_request: "Check what is marked below.",
   too_many_attempts: "Too many attempts.",
@@ -37,6 +42,7 @@ const ENGLISH = {
   show: "Show",
   showPassword: "Show password",
   forgotten: "Forgot your password?",
+  signInWithPasskey: "Sign in with a passkey",
   enterAddress: "Enter your email address.",
   enterPassword: "Enter your password.",
   cancel: "Cancel",
@@ -60,12 +66,22 @@ const ENGLISH = {
   useRecoveryCode: "Use a recovery code",
   enterRecoveryTitle: "Enter a recovery code",
   recoveryHint:
-    "One of the codes that you kept when you set up the app. Each works once. If you have none, ask the people who run the Back Office.",
+    "One of the codes that you kept when you set up the app or the passkey. Each works once. If you have none, ask the people who run the Back Office.",
   recoveryCode: "Recovery code",
   enterRecoveryCode: "Enter one of your recovery codes.",
   wrongRecoveryCode: "It is wrong, was used already, or came too late. Check it, or sign in again.",
   toCode: "Back to the other code",
-  recoveryCodeUsed: "That recovery code is used up. Unused codes: {count}. If the phone is lost, set up the app on another one.",
+  recoveryCodeUsed:
+    "That recovery code is used up. Unused codes: {count}. If the phone or the key is lost, set up another one.",
+
+  usePasskeyTitle: "Use your passkey",
+  passkeyHint: "Show with a passkey that you are {email}. You have until {time}.",
+  noPasskeyHere:
+    "{email} has a passkey as second factor, and this browser has no passkeys. Use another browser, or a recovery code. You have until {time}.",
+  usePasskey: "Use the passkey",
+  useCode: "Enter a code instead",
+  toPasskey: "Back to the passkey",
+  wrongPasskey: "The passkey was not accepted, or it came too late. Try again; if that fails too, sign in again.",
 
   forgotHint: "Enter your address. A mail brings a link with which you choose a new password.",
   sendLink: "Send the link",
@@ -102,7 +118,7 @@ const ENGLISH = {
   byCode: "A code by mail at each sign-in",
   byNoCode: "No second factor",
   byApp: "Authenticator app, since {time}",
-  byPasskey: "Passkey {name}, since {time}",
+  byPasskey: "Passkey {name}",
   recoveryCodes: "Unused recovery codes: {count}",
   isFresh: "Your sign-in counts as recent until {time}.",
   isNotFresh: "Your sign-in was some time ago: some changes may ask you to sign in again.",
@@ -129,7 +145,7 @@ const ENGLISH = {
   appIsSetUp: "The authenticator app is set up. All other sessions are over.",
   yourRecoveryCodes: "Your recovery codes",
   keepHint:
-    "Each of them works once in place of the app, when the phone is lost. Keep them apart from the phone: on paper, or in a password manager. They are shown only now.",
+    "Each of them works once in place of the app or the passkey, when the device is lost. Keep them apart from the device: on paper, or in a password manager. They are shown only now.",
   codesOf: "Recovery codes of {email}, {time}",
   copyCodes: "Copy the codes",
   print: "Print",
@@ -139,11 +155,36 @@ const ENGLISH = {
   renewTitle: "Make new recovery codes?",
   renewHint: "Those from before stop working, and all other sessions of yours end.",
   makeCodes: "Make new codes",
-  noCodesWithoutApp: "There is no authenticator app any more that the codes could stand in for.",
+  noCodesWithoutApp: "There is no authenticator app or passkey any more that the codes could stand in for.",
   removeTitle: "Remove the authenticator app?",
   removeHint:
     "From the next sign-in on, a code comes by mail instead. The recovery codes stop working, and all other sessions of yours end.",
+  removeOneHint: "Your other factors stay as they are. All other sessions of yours end.",
   appIsRemoved: "The authenticator app is removed. All other sessions are over.",
+
+  passkey: "Passkey",
+  passkeySince: "Since {time}, {last}",
+  passkeyUsed: "last used {time}",
+  passkeyUnused: "not used yet",
+  isSynced: "Synced",
+  isSecond: "Only after the password",
+  addPasskey: "Add a passkey",
+  addPasskeyHint:
+    "A phone, a computer, a password manager or a security key keeps it. At sign-in it replaces the code; most passkeys replace the password as well. All other sessions of yours end.",
+  name: "Name",
+  nameHint: "A name that you will recognise: that of the device, for example.",
+  enterName: "Enter a name.",
+  passkeyIsAdded: "The passkey is added. All other sessions are over.",
+  passkeyRefused: "This passkey could not be added. Try again, or use another device.",
+  noPasskeys: "Passkeys are switched off here.",
+  againWithPasskey:
+    "The passkey is added, and all other sessions are over. Sign in with it now, so that this session counts as confirmed by it.",
+  removeIt: "Remove",
+  removePasskeyNamed: "Remove the passkey {name}",
+  removePasskeyTitle: "Remove the passkey {name}?",
+  removeFromDevice: "The device still has the passkey then: remove it there, too.",
+  removePasskey: "Remove the passkey",
+  passkeyIsRemoved: "The passkey is removed. All other sessions are over.",
 
   sessions: "Where you are signed in",
   thisBrowser: "This browser",
@@ -160,6 +201,7 @@ const ENGLISH = {
 
   signInAgain: "Sign in again",
   againHint: "Your sign-in was some time ago. For this change the server has to know that it is still you.",
+  orPassword: "Or with the password:",
 };
 
 /** @typedef {typeof ENGLISH & { says: typeof SAYS }} Words */
@@ -169,6 +211,7 @@ const GERMAN = {
   says: {
     invalid_credentials: "Die E-Mail-Adresse oder das Passwort ist falsch.",
     invalid_two_factor: "Der Code wurde nicht angenommen.",
+    invalid_passkey: "Der Passkey wurde nicht angenommen.",
     invalid_link: "Dieser Link funktioniert nicht.",
     invalid_refresh_token: "Sie wurden abgemeldet. Melden Sie sich wieder an.",
     missing_access_token: "Sie wurden abgemeldet. Melden Sie sich wieder an.",
@@ -176,7 +219,11 @@ const GERMAN = {
     signed_out: "Sie wurden abgemeldet. Melden Sie sich wieder an.",
     reauthentication_required: "Melden Sie sich für diese Änderung noch einmal an.",
     another_person: "Jemand anderes wurde angemeldet. Es wurde nichts geändert.",
+    passkey_cancelled: "Es wurde kein Passkey verwendet: Es wurde abgebrochen oder hat zu lange gedauert.",
+    passkey_unusable: "Dieser Browser kann hier keine Passkeys verwenden.",
     wrong_password: "Das bisherige Passwort ist falsch.",
+    too_many_passkeys: "Das Konto hat so viele Passkeys, wie es haben kann. Entfernen Sie zuerst einen.",
+    passkey_known: "Dieses Gerät hat schon einen Passkey des Kontos.",
     not_found: "Diese Sitzung ist schon beendet.",
     invalid_request: "Prüfen Sie, was unten markiert ist.",
     too_many_attempts: "Zu viele Versuche.",
@@ -200,6 +247,7 @@ const GERMAN = {
   show: "Anzeigen",
   showPassword: "Passwort anzeigen",
   forgotten: "Passwort vergessen?",
+  signInWithPasskey: "Mit einem Passkey anmelden",
   enterAddress: "Geben Sie Ihre E-Mail-Adresse ein.",
   enterPassword: "Geben Sie Ihr Passwort ein.",
   cancel: "Abbrechen",
@@ -224,13 +272,23 @@ const GERMAN = {
   useRecoveryCode: "Wiederherstellungscode verwenden",
   enterRecoveryTitle: "Wiederherstellungscode eingeben",
   recoveryHint:
-    "Einer der Codes, die Sie beim Einrichten der App aufbewahrt haben. Jeder gilt einmal. Wenn Sie keinen haben, fragen Sie die Betreiber des Back Office.",
+    "Einer der Codes, die Sie beim Einrichten der App oder des Passkeys aufbewahrt haben. Jeder gilt einmal. Wenn Sie keinen haben, fragen Sie die Betreiber des Back Office.",
   recoveryCode: "Wiederherstellungscode",
   enterRecoveryCode: "Geben Sie einen Ihrer Wiederherstellungscodes ein.",
   wrongRecoveryCode: "Er ist falsch, wurde schon benutzt oder kam zu spät. Prüfen Sie ihn oder melden Sie sich noch einmal an.",
   toCode: "Zurück zum anderen Code",
   recoveryCodeUsed:
-    "Dieser Wiederherstellungscode ist verbraucht. Unbenutzte Codes: {count}. Wenn das Telefon verloren ist, richten Sie die App auf einem anderen ein.",
+    "Dieser Wiederherstellungscode ist verbraucht. Unbenutzte Codes: {count}. Wenn das Telefon oder der Schlüssel verloren ist, richten Sie Ersatz ein.",
+
+  usePasskeyTitle: "Passkey verwenden",
+  passkeyHint: "Zeigen Sie mit einem Passkey, dass Sie {email} sind. Sie haben Zeit bis {time}.",
+  noPasskeyHere:
+    "{email} hat als zweiten Faktor einen Passkey, und dieser Browser hat keine Passkeys. Verwenden Sie einen anderen Browser oder einen Wiederherstellungscode. Sie haben Zeit bis {time}.",
+  usePasskey: "Den Passkey verwenden",
+  useCode: "Stattdessen einen Code eingeben",
+  toPasskey: "Zurück zum Passkey",
+  wrongPasskey:
+    "Der Passkey wurde nicht angenommen oder kam zu spät. Versuchen Sie es noch einmal; wenn auch das nicht gelingt, melden Sie sich noch einmal an.",
 
   forgotHint: "Geben Sie Ihre Adresse ein. Eine E-Mail bringt einen Link, mit dem Sie ein neues Passwort wählen.",
   sendLink: "Link senden",
@@ -267,7 +325,7 @@ const GERMAN = {
   byCode: "Ein Code per E-Mail bei jeder Anmeldung",
   byNoCode: "Kein zweiter Faktor",
   byApp: "Authenticator-App, seit {time}",
-  byPasskey: "Passkey {name}, seit {time}",
+  byPasskey: "Passkey {name}",
   recoveryCodes: "Unbenutzte Wiederherstellungscodes: {count}",
   isFresh: "Ihre Anmeldung gilt bis {time} als neu.",
   isNotFresh: "Ihre Anmeldung ist einige Zeit her: Manche Änderungen können verlangen, dass Sie sich noch einmal anmelden.",
@@ -295,7 +353,7 @@ const GERMAN = {
   appIsSetUp: "Die Authenticator-App ist eingerichtet. Alle anderen Sitzungen sind beendet.",
   yourRecoveryCodes: "Ihre Wiederherstellungscodes",
   keepHint:
-    "Jeder gilt einmal anstelle der App, wenn das Telefon verloren ist. Bewahren Sie sie getrennt vom Telefon auf: auf Papier oder in einem Passwortmanager. Sie werden nur jetzt gezeigt.",
+    "Jeder gilt einmal anstelle der App oder des Passkeys, wenn das Gerät verloren ist. Bewahren Sie sie getrennt vom Gerät auf: auf Papier oder in einem Passwortmanager. Sie werden nur jetzt gezeigt.",
   codesOf: "Wiederherstellungscodes von {email}, {time}",
   copyCodes: "Codes kopieren",
   print: "Drucken",
@@ -305,11 +363,37 @@ const GERMAN = {
   renewTitle: "Neue Wiederherstellungscodes erzeugen?",
   renewHint: "Die bisherigen gelten dann nicht mehr, und alle Ihre anderen Sitzungen werden beendet.",
   makeCodes: "Neue Codes erzeugen",
-  noCodesWithoutApp: "Es gibt keine Authenticator-App mehr, für die die Codes einspringen könnten.",
+  noCodesWithoutApp: "Es gibt keine Authenticator-App und keinen Passkey mehr, für die die Codes einspringen könnten.",
   removeTitle: "Authenticator-App entfernen?",
   removeHint:
     "Ab der nächsten Anmeldung kommt stattdessen ein Code per E-Mail. Die Wiederherstellungscodes gelten dann nicht mehr, und alle Ihre anderen Sitzungen werden beendet.",
+  removeOneHint: "Ihre anderen Faktoren bleiben, wie sie sind. Alle Ihre anderen Sitzungen werden beendet.",
   appIsRemoved: "Die Authenticator-App ist entfernt. Alle anderen Sitzungen sind beendet.",
+
+  passkey: "Passkey",
+  passkeySince: "Seit {time}, {last}",
+  passkeyUsed: "zuletzt benutzt {time}",
+  passkeyUnused: "noch nicht benutzt",
+  isSynced: "Synchronisiert",
+  isSecond: "Nur nach dem Passwort",
+  addPasskey: "Passkey hinzufügen",
+  addPasskeyHint:
+    "Ein Telefon, ein Computer, ein Passwortmanager oder ein Sicherheitsschlüssel bewahrt ihn auf. Er ersetzt bei der Anmeldung den Code, und die meisten ersetzen auch das Passwort. Alle Ihre anderen Sitzungen werden beendet.",
+  name: "Name",
+  nameHint: "Daran erkennen Sie den Passkey wieder: nehmen Sie zum Beispiel den Namen des Geräts.",
+  enterName: "Geben Sie einen Namen ein.",
+  passkeyIsAdded: "Der Passkey ist hinzugefügt. Alle anderen Sitzungen sind beendet.",
+  passkeyRefused:
+    "Dieser Passkey konnte nicht hinzugefügt werden. Versuchen Sie es noch einmal oder verwenden Sie ein anderes Gerät.",
+  noPasskeys: "Passkeys sind hier abgeschaltet.",
+  againWithPasskey:
+    "Der Passkey ist hinzugefügt, und alle anderen Sitzungen sind beendet. Melden Sie sich jetzt damit an, damit diese Sitzung als damit bestätigt gilt.",
+  removeIt: "Entfernen",
+  removePasskeyNamed: "Den Passkey {name} entfernen",
+  removePasskeyTitle: "Den Passkey {name} entfernen?",
+  removeFromDevice: "Das Gerät hat den Passkey dann immer noch: Entfernen Sie ihn auch dort.",
+  removePasskey: "Passkey entfernen",
+  passkeyIsRemoved: "Der Passkey ist entfernt. Alle anderen Sitzungen sind beendet.",
 
   sessions: "Wo Sie angemeldet sind",
   thisBrowser: "Dieser Browser",
@@ -326,6 +410,7 @@ const GERMAN = {
 
   signInAgain: "Noch einmal anmelden",
   againHint: "Ihre Anmeldung ist einige Zeit her. Für diese Änderung muss der Server wissen, dass Sie es noch sind.",
+  orPassword: "Oder mit dem Passwort:",
 };
 
 /** @type {Words} */
@@ -333,6 +418,7 @@ const SPANISH = {
   says: {
     invalid_credentials: "La dirección de correo o la contraseña no es correcta.",
     invalid_two_factor: "No se ha aceptado el código.",
+    invalid_passkey: "No se ha aceptado la llave de acceso.",
     invalid_link: "Este enlace no funciona.",
     invalid_refresh_token: "Se ha cerrado la sesión. Inicie sesión de nuevo.",
     missing_access_token: "Se ha cerrado la sesión. Inicie sesión de nuevo.",
@@ -340,7 +426,11 @@ const SPANISH = {
     signed_out: "Se ha cerrado la sesión. Inicie sesión de nuevo.",
     reauthentication_required: "Inicie sesión de nuevo para este cambio.",
     another_person: "Ha iniciado sesión otra persona. No se ha cambiado nada.",
+    passkey_cancelled: "No se ha usado ninguna llave de acceso: se canceló o tardó demasiado.",
+    passkey_unusable: "Este navegador no puede usar llaves de acceso aquí.",
     wrong_password: "La contraseña actual no es correcta.",
+    too_many_passkeys: "La cuenta ya tiene todas las llaves de acceso que puede tener. Quite una primero.",
+    passkey_known: "Este dispositivo ya tiene una llave de acceso de la cuenta.",
     not_found: "Esta sesión ya está cerrada.",
     invalid_request: "Revise lo que está marcado abajo.",
     too_many_attempts: "Demasiados intentos.",
@@ -364,6 +454,7 @@ const SPANISH = {
   show: "Mostrar",
   showPassword: "Mostrar contraseña",
   forgotten: "¿Ha olvidado la contraseña?",
+  signInWithPasskey: "Iniciar sesión con una llave de acceso",
   enterAddress: "Introduzca su dirección de correo.",
   enterPassword: "Introduzca su contraseña.",
   cancel: "Cancelar",
@@ -388,13 +479,23 @@ const SPANISH = {
   useRecoveryCode: "Usar un código de recuperación",
   enterRecoveryTitle: "Introduzca un código de recuperación",
   recoveryHint:
-    "Uno de los códigos que guardó al configurar la aplicación. Cada uno vale una vez. Si no tiene ninguno, pregunte a los responsables del Back Office.",
+    "Uno de los códigos que guardó al configurar la aplicación o la llave de acceso. Cada uno vale una vez. Si no tiene ninguno, pregunte a los responsables del Back Office.",
   recoveryCode: "Código de recuperación",
   enterRecoveryCode: "Introduzca uno de sus códigos de recuperación.",
   wrongRecoveryCode: "No es correcto, ya se ha usado o ha llegado tarde. Compruébelo o inicie sesión de nuevo.",
   toCode: "Volver al otro código",
   recoveryCodeUsed:
-    "Ese código de recuperación ya está gastado. Códigos sin usar: {count}. Si ha perdido el teléfono, configure la aplicación en otro.",
+    "Ese código de recuperación ya está gastado. Códigos sin usar: {count}. Si ha perdido el teléfono o la llave, configure otro.",
+
+  usePasskeyTitle: "Use su llave de acceso",
+  passkeyHint: "Demuestre con una llave de acceso que es {email}. Tiene hasta las {time}.",
+  noPasskeyHere:
+    "El segundo factor de {email} es una llave de acceso, y este navegador no las tiene. Use otro navegador o un código de recuperación. Tiene hasta las {time}.",
+  usePasskey: "Usar la llave de acceso",
+  useCode: "Introducir un código",
+  toPasskey: "Volver a la llave de acceso",
+  wrongPasskey:
+    "No se ha aceptado la llave de acceso, o ha llegado tarde. Inténtelo de nuevo; si tampoco se acepta, inicie sesión de nuevo.",
 
   forgotHint: "Introduzca su dirección. Recibirá un correo con un enlace para elegir una contraseña nueva.",
   sendLink: "Enviar el enlace",
@@ -431,7 +532,7 @@ const SPANISH = {
   byCode: "Un código por correo en cada inicio de sesión",
   byNoCode: "Sin segundo factor",
   byApp: "Aplicación de autenticación, desde {time}",
-  byPasskey: "Llave de acceso {name}, desde {time}",
+  byPasskey: "Llave de acceso {name}",
   recoveryCodes: "Códigos de recuperación sin usar: {count}",
   isFresh: "Su inicio de sesión se considera reciente hasta las {time}.",
   isNotFresh: "Hace tiempo que inició sesión: algunos cambios pueden pedirle que lo haga de nuevo.",
@@ -459,7 +560,7 @@ const SPANISH = {
   appIsSetUp: "La aplicación de autenticación está configurada. Las demás sesiones se han cerrado.",
   yourRecoveryCodes: "Sus códigos de recuperación",
   keepHint:
-    "Cada uno vale una vez en lugar de la aplicación, si pierde el teléfono. Guárdelos separados del teléfono: en papel o en un gestor de contraseñas. Solo se muestran ahora.",
+    "Cada uno vale una vez en lugar de la aplicación o de la llave de acceso, si pierde el dispositivo. Guárdelos separados del dispositivo: en papel o en un gestor de contraseñas. Solo se muestran ahora.",
   codesOf: "Códigos de recuperación de {email}, {time}",
   copyCodes: "Copiar los códigos",
   print: "Imprimir",
@@ -469,11 +570,37 @@ const SPANISH = {
   renewTitle: "¿Crear nuevos códigos de recuperación?",
   renewHint: "Los anteriores dejarán de valer, y se cerrarán todas sus demás sesiones.",
   makeCodes: "Crear nuevos códigos",
-  noCodesWithoutApp: "Ya no hay ninguna aplicación de autenticación a la que los códigos puedan sustituir.",
+  noCodesWithoutApp:
+    "Ya no hay ninguna aplicación de autenticación ni llave de acceso a la que los códigos puedan sustituir.",
   removeTitle: "¿Quitar la aplicación de autenticación?",
   removeHint:
     "Desde el próximo inicio de sesión recibirá un código por correo en su lugar. Los códigos de recuperación dejarán de valer, y se cerrarán todas sus demás sesiones.",
+  removeOneHint: "Sus demás factores se quedan como están. Se cerrarán todas sus demás sesiones.",
   appIsRemoved: "Se ha quitado la aplicación de autenticación. Las demás sesiones se han cerrado.",
+
+  passkey: "Llave de acceso",
+  passkeySince: "Desde {time}, {last}",
+  passkeyUsed: "último uso: {time}",
+  passkeyUnused: "sin usar todavía",
+  isSynced: "Sincronizada",
+  isSecond: "Solo tras la contraseña",
+  addPasskey: "Añadir una llave de acceso",
+  addPasskeyHint:
+    "La guarda un teléfono, un ordenador, un gestor de contraseñas o una llave de seguridad. Sustituye al código al iniciar sesión, y la mayoría sustituye también a la contraseña. Se cerrarán todas sus demás sesiones.",
+  name: "Nombre",
+  nameHint: "Para reconocerla después: por ejemplo, el nombre del dispositivo.",
+  enterName: "Introduzca un nombre.",
+  passkeyIsAdded: "Se ha añadido la llave de acceso. Las demás sesiones se han cerrado.",
+  passkeyRefused: "No se ha podido añadir esta llave de acceso. Inténtelo de nuevo o use otro dispositivo.",
+  noPasskeys: "Las llaves de acceso están desactivadas aquí.",
+  againWithPasskey:
+    "Se ha añadido la llave de acceso, y las demás sesiones se han cerrado. Inicie sesión con ella ahora, para que esta sesión cuente como confirmada con ella.",
+  removeIt: "Quitar",
+  removePasskeyNamed: "Quitar la llave de acceso {name}",
+  removePasskeyTitle: "¿Quitar la llave de acceso {name}?",
+  removeFromDevice: "El dispositivo seguirá teniendo la llave de acceso: quítela también ahí.",
+  removePasskey: "Quitar la llave de acceso",
+  passkeyIsRemoved: "Se ha quitado la llave de acceso. Las demás sesiones se han cerrado.",
 
   sessions: "Dónde ha iniciado sesión",
   thisBrowser: "Este navegador",
@@ -490,6 +617,7 @@ const SPANISH = {
 
   signInAgain: "Iniciar sesión de nuevo",
   againHint: "Hace tiempo que inició sesión. Para este cambio el servidor tiene que saber que sigue siendo usted.",
+  orPassword: "O con la contraseña:",
 };
 
 /** @type {Words} */
@@ -497,6 +625,7 @@ const FRENCH = {
   says: {
     invalid_credentials: "L’adresse e-mail ou le mot de passe est incorrect.",
     invalid_two_factor: "Le code n’a pas été accepté.",
+    invalid_passkey: "La clé d’accès n’a pas été acceptée.",
     invalid_link: "Ce lien ne fonctionne pas.",
     invalid_refresh_token: "Vous avez été déconnecté. Connectez-vous à nouveau.",
     missing_access_token: "Vous avez été déconnecté. Connectez-vous à nouveau.",
@@ -504,7 +633,11 @@ const FRENCH = {
     signed_out: "Vous avez été déconnecté. Connectez-vous à nouveau.",
     reauthentication_required: "Reconnectez-vous pour cette modification.",
     another_person: "Quelqu’un d’autre a été connecté. Rien n’a été modifié.",
+    passkey_cancelled: "Aucune clé d’accès n’a servi : annulation, ou délai dépassé.",
+    passkey_unusable: "Ce navigateur ne peut pas utiliser de clés d’accès ici.",
     wrong_password: "Le mot de passe actuel est incorrect.",
+    too_many_passkeys: "Le compte a déjà autant de clés d’accès qu’il peut en avoir. Supprimez-en une d’abord.",
+    passkey_known: "Cet appareil a déjà une clé d’accès du compte.",
     not_found: "Cette session est déjà terminée.",
     invalid_request: "Vérifiez ce qui est marqué ci-dessous.",
     too_many_attempts: "Trop de tentatives.",
@@ -528,6 +661,7 @@ const FRENCH = {
   show: "Afficher",
   showPassword: "Afficher le mot de passe",
   forgotten: "Mot de passe oublié ?",
+  signInWithPasskey: "Se connecter avec une clé d’accès",
   enterAddress: "Saisissez votre adresse e-mail.",
   enterPassword: "Saisissez votre mot de passe.",
   cancel: "Annuler",
@@ -552,13 +686,23 @@ const FRENCH = {
   useRecoveryCode: "Utiliser un code de récupération",
   enterRecoveryTitle: "Saisissez un code de récupération",
   recoveryHint:
-    "L’un des codes que vous avez conservés en configurant l’application. Chacun sert une fois. Si vous n’en avez pas, adressez-vous aux responsables du Back Office.",
+    "L’un des codes que vous avez conservés en configurant l’application ou la clé d’accès. Chacun sert une fois. Si vous n’en avez pas, adressez-vous aux responsables du Back Office.",
   recoveryCode: "Code de récupération",
   enterRecoveryCode: "Saisissez l’un de vos codes de récupération.",
   wrongRecoveryCode: "Il est incorrect, a déjà servi ou arrive trop tard. Vérifiez-le ou reconnectez-vous.",
   toCode: "Retour à l’autre code",
   recoveryCodeUsed:
-    "Ce code de récupération a maintenant servi. Codes inutilisés : {count}. Si le téléphone est perdu, configurez l’application sur un autre.",
+    "Ce code de récupération a maintenant servi. Codes inutilisés : {count}. Si le téléphone ou la clé est perdu, configurez-en un autre.",
+
+  usePasskeyTitle: "Utilisez votre clé d’accès",
+  passkeyHint: "Montrez avec une clé d’accès que vous êtes {email}. Vous avez jusqu’à {time}.",
+  noPasskeyHere:
+    "Le second facteur de {email} est une clé d’accès, et ce navigateur n’en a pas. Utilisez un autre navigateur ou un code de récupération. Vous avez jusqu’à {time}.",
+  usePasskey: "Utiliser la clé d’accès",
+  useCode: "Saisir plutôt un code",
+  toPasskey: "Retour à la clé d’accès",
+  wrongPasskey:
+    "La clé d’accès n’a pas été acceptée, ou elle arrive trop tard. Réessayez ; si elle n’est pas acceptée non plus, reconnectez-vous.",
 
   forgotHint: "Saisissez votre adresse. Un message vous apporte un lien pour choisir un nouveau mot de passe.",
   sendLink: "Envoyer le lien",
@@ -595,7 +739,7 @@ const FRENCH = {
   byCode: "Un code par e-mail à chaque connexion",
   byNoCode: "Aucun second facteur",
   byApp: "Application d’authentification, depuis {time}",
-  byPasskey: "Clé d’accès {name}, depuis {time}",
+  byPasskey: "Clé d’accès {name}",
   recoveryCodes: "Codes de récupération inutilisés : {count}",
   isFresh: "Votre connexion est considérée comme récente jusqu’à {time}.",
   isNotFresh: "Votre connexion date un peu : certaines modifications peuvent vous demander de vous reconnecter.",
@@ -623,7 +767,7 @@ const FRENCH = {
   appIsSetUp: "L’application d’authentification est configurée. Toutes les autres sessions sont terminées.",
   yourRecoveryCodes: "Vos codes de récupération",
   keepHint:
-    "Chacun sert une fois à la place de l’application, si le téléphone est perdu. Conservez-les à part du téléphone : sur papier ou dans un gestionnaire de mots de passe. Ils ne s’affichent que maintenant.",
+    "Chacun sert une fois à la place de l’application ou de la clé d’accès, si l’appareil est perdu. Conservez-les à part de l’appareil : sur papier ou dans un gestionnaire de mots de passe. Ils ne s’affichent que maintenant.",
   codesOf: "Codes de récupération de {email}, {time}",
   copyCodes: "Copier les codes",
   print: "Imprimer",
@@ -633,11 +777,37 @@ const FRENCH = {
   renewTitle: "Créer de nouveaux codes de récupération ?",
   renewHint: "Les précédents ne fonctionneront plus, et toutes vos autres sessions se terminent.",
   makeCodes: "Créer de nouveaux codes",
-  noCodesWithoutApp: "Il n’y a plus d’application d’authentification que les codes pourraient remplacer.",
+  noCodesWithoutApp:
+    "Il n’y a plus d’application d’authentification ni de clé d’accès que les codes pourraient remplacer.",
   removeTitle: "Supprimer l’application d’authentification ?",
   removeHint:
     "Dès la prochaine connexion, un code arrive par e-mail à la place. Les codes de récupération ne fonctionneront plus, et toutes vos autres sessions se terminent.",
+  removeOneHint: "Vos autres facteurs ne changent pas. Toutes vos autres sessions se terminent.",
   appIsRemoved: "L’application d’authentification est supprimée. Toutes les autres sessions sont terminées.",
+
+  passkey: "Clé d’accès",
+  passkeySince: "Depuis {time}, {last}",
+  passkeyUsed: "dernière utilisation : {time}",
+  passkeyUnused: "pas encore utilisée",
+  isSynced: "Synchronisée",
+  isSecond: "Seulement après le mot de passe",
+  addPasskey: "Ajouter une clé d’accès",
+  addPasskeyHint:
+    "Un téléphone, un ordinateur, un gestionnaire de mots de passe ou une clé de sécurité la conserve. Elle remplace le code à la connexion, et la plupart remplacent aussi le mot de passe. Toutes vos autres sessions se terminent.",
+  name: "Nom",
+  nameHint: "Pour la reconnaître ensuite : par exemple, le nom de l’appareil.",
+  enterName: "Saisissez un nom.",
+  passkeyIsAdded: "La clé d’accès est ajoutée. Toutes les autres sessions sont terminées.",
+  passkeyRefused: "Cette clé d’accès n’a pas pu être ajoutée. Réessayez, ou utilisez un autre appareil.",
+  noPasskeys: "Les clés d’accès sont désactivées ici.",
+  againWithPasskey:
+    "La clé d’accès est ajoutée, et toutes les autres sessions sont terminées. Connectez-vous maintenant avec elle, pour que cette session compte comme confirmée par elle.",
+  removeIt: "Supprimer",
+  removePasskeyNamed: "Supprimer la clé d’accès {name}",
+  removePasskeyTitle: "Supprimer la clé d’accès {name} ?",
+  removeFromDevice: "L’appareil a encore la clé d’accès : supprimez-la là aussi.",
+  removePasskey: "Supprimer la clé d’accès",
+  passkeyIsRemoved: "La clé d’accès est supprimée. Toutes les autres sessions sont terminées.",
 
   sessions: "Où vous êtes connecté",
   thisBrowser: "Ce navigateur",
@@ -654,6 +824,7 @@ const FRENCH = {
 
   signInAgain: "Se reconnecter",
   againHint: "Votre connexion date un peu. Pour cette modification, le serveur doit savoir que c’est toujours vous.",
+  orPassword: "Ou avec le mot de passe :",
 };
 
 /** @type {Record<string, Words>} */
