@@ -5,6 +5,8 @@
 //   engine.profile()  somebody's browser, with storage of its own
 //   profile.tab()     one of its tabs
 //   tab.goto(url) · tab.run(function, ...values) · tab.keys(text) · tab.press(key) · profile.close()
+//   tab.authenticator(kind)  what the tab can have passkeys of, in engines that act as one
+//   authenticator.lose()
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -36,6 +38,18 @@ export async function freePort() {
   await once(server, "close");
   return port;
 }
+
+/** Two kinds of authenticators: a phone whose passkeys are synced, and a key that keeps none and has no PIN. */
+const AUTHENTICATORS = {
+  phone: { transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true },
+  key: { transport: "usb", hasResidentKey: false, hasUserVerification: false, isUserVerified: false },
+};
+
+/** Chromium's authenticators choose by themselves what is offered in a field, which no person would do. */
+export const withoutAutofill = () => {
+  const { PublicKeyCredential } = globalThis;
+  if (PublicKeyCredential) PublicKeyCredential.isConditionalMediationAvailable = async () => false;
+};
 
 const source = (body, values) => `(${body})(...${JSON.stringify(values)})`;
 const actionsOf = (text) => [
@@ -81,6 +95,21 @@ export class Chromium {
         run: (body, ...values) => page.evaluate(source(body, values)),
         keys: (text) => page.keyboard.type(text),
         press: (key) => page.keyboard.press(key),
+        authenticator: async (kind) => {
+          await page.addInitScript(withoutAutofill);
+          const session = await context.newCDPSession(page);
+          await session.send("WebAuthn.enable");
+          const isSynced = kind === "phone";
+          const options = {
+            protocol: "ctap2",
+            automaticPresenceSimulation: true,
+            defaultBackupEligibility: isSynced,
+            defaultBackupState: isSynced,
+            ...AUTHENTICATORS[kind],
+          };
+          const { authenticatorId } = await session.send("WebAuthn.addVirtualAuthenticator", { options });
+          return { lose: () => session.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId }) };
+        },
         page,
       };
     };
@@ -88,6 +117,45 @@ export class Chromium {
   }
 
   async stop() {}
+}
+
+/** Firefox's protocol from before BiDi, which has no authenticators. A session can speak both. */
+class Marionette {
+  #calls = new Map();
+  #last = 0;
+  #rest = Buffer.alloc(0);
+
+  static async connect(port) {
+    const marionette = new Marionette();
+    marionette.socket = net.connect(port, "127.0.0.1");
+    await once(marionette.socket, "connect");
+    marionette.socket.on("data", (data) => marionette.#hear(data));
+    return marionette;
+  }
+
+  call(name, parameters) {
+    const id = ++this.#last;
+    const text = JSON.stringify([0, id, name, parameters]);
+    this.socket.write(`${Buffer.byteLength(text)}:${text}`);
+    return new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject }));
+  }
+
+  /** Messages have their length in front. */
+  #hear(data) {
+    this.#rest = Buffer.concat([this.#rest, data]);
+    for (;;) {
+      const colon = this.#rest.indexOf(":");
+      const end = colon + 1 + Number(this.#rest.subarray(0, colon));
+      if (colon < 0 || this.#rest.length < end) return;
+      const message = JSON.parse(this.#rest.subarray(colon + 1, end));
+      this.#rest = this.#rest.subarray(end);
+      if (!Array.isArray(message)) continue; // It greets.
+      const [, id, error, result] = message;
+      const call = this.#calls.get(id);
+      if (error) call?.reject(new Error(`${error.error}: ${error.message}`));
+      else call?.resolve(result);
+    }
+  }
 }
 
 /** Debian's firefox-esr, by WebDriver BiDi. */
@@ -101,7 +169,11 @@ export class Firefox {
     const { WebSocket } = await import("ws");
     const profile = path.join(folder, "firefox");
     await mkdir(profile);
+    const marionettePort = await freePort();
     const preferences = {
+      "marionette.port": marionettePort,
+      "security.webauth.webauthn_enable_softtoken": true,
+      "security.webauth.webauthn_enable_usbtoken": false,
       "intl.accept_languages": "en-GB, en",
       "app.update.enabled": false,
       "browser.shell.checkDefaultBrowser": false,
@@ -115,21 +187,25 @@ export class Firefox {
     const firefox = new Firefox();
     firefox.program = start(
       program,
-      ["--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", String(await freePort())],
+      [
+        ...["--headless", "--no-remote", "--marionette", "--profile", profile],
+        ...["--remote-debugging-port", String(await freePort())],
+      ],
       { HOME: profile, MOZ_HEADLESS: "1" },
     );
-    const address = await until(
+    await until(
       "Firefox",
       () => {
         assert.equal(firefox.program.child.exitCode, null, firefox.program.output);
-        return firefox.program.output.match(/BiDi listening on (ws:\S+)/)?.[1];
+        return firefox.program.output.includes("BiDi listening on ws:");
       },
       60,
     );
-    firefox.socket = new WebSocket(`${address}/session`);
+    firefox.marionette = await until("Marionette", () => Marionette.connect(marionettePort).catch(() => null));
+    const { capabilities } = await firefox.marionette.call("WebDriver:NewSession", { webSocketUrl: true });
+    firefox.socket = new WebSocket(capabilities.webSocketUrl);
     await once(firefox.socket, "open");
     firefox.socket.on("message", (message) => firefox.#hear(JSON.parse(message)));
-    await firefox.call("session.new", { capabilities: {} });
     return firefox;
   }
 
@@ -164,6 +240,15 @@ export class Firefox {
     return turn;
   }
 
+  /** It belongs to all tabs alike. */
+  async #authenticator(kind) {
+    const options = { protocol: "ctap2_1", isUserConsenting: true, ...AUTHENTICATORS[kind] };
+    const { value } = await this.marionette.call("WebAuthn:AddVirtualAuthenticator", options);
+    return {
+      lose: () => this.marionette.call("WebAuthn:RemoveVirtualAuthenticator", { authenticatorId: value }),
+    };
+  }
+
   async profile() {
     const { userContext } = await this.call("browser.createUserContext");
     const tab = async () => {
@@ -174,6 +259,7 @@ export class Firefox {
         run: (body, ...values) => this.#run(context, source(body, values)),
         keys,
         press: (key) => keys(KEYS[key]),
+        authenticator: (kind) => this.#authenticator(kind),
       };
     };
     return { tab, close: () => this.call("browser.removeUserContext", { userContext }) };
@@ -181,6 +267,7 @@ export class Firefox {
 
   async stop() {
     this.socket?.close();
+    this.marionette?.socket.destroy();
     await this.program.stop();
   }
 }

@@ -11,7 +11,7 @@ const GOOD = "correct horse battery staple";
 /** What `main.test.mjs` runs in each engine. */
 export const journeys = [];
 
-function journey(name, body) {
+function journey(name, body, { needs } = {}) {
   journeys.push([
     name,
     async (engine) => {
@@ -28,6 +28,7 @@ function journey(name, body) {
         for (const profile of people) await profile.close();
       }
     },
+    needs,
   ]);
 }
 
@@ -62,6 +63,12 @@ class Person {
   /** The same person in another tab. */
   async another(url) {
     return new Person(this.profile).open(url);
+  }
+
+  /** Before a page is opened: what she can have passkeys of. */
+  async has(kind) {
+    this.tab ??= await this.profile.tab();
+    return this.tab.authenticator(kind);
   }
 
   /** Something of a field or a button that can be seen, once it can. */
@@ -130,12 +137,20 @@ class Person {
     return new App(await this.tab.run(() => document.getElementById("totp-key").textContent));
   }
 
+  /** From the account to one's recovery codes, which are kept. */
+  async addsPasskey(name) {
+    await this.press("Add a passkey");
+    await this.fill("Name", name);
+    await this.press("Add a passkey");
+    return this.keepsCodes("Sign in with it now");
+  }
+
   /** The recovery codes that are shown, which are kept then. */
-  async keepsCodes() {
+  async keepsCodes(next = "This browser") {
     await this.sees("Your recovery codes");
     const codes = await this.tab.run(() => [...document.querySelectorAll("#recovery-codes li")].map((each) => each.textContent));
     await this.press("I have kept them");
-    await this.sees("This browser");
+    await this.sees(next);
     assert.equal(await this.tab.run((code) => document.body.textContent.includes(code), codes[0]), false);
     return codes;
   }
@@ -494,6 +509,72 @@ journey("who signed in long ago signs in again before an app is set up or remove
   await she.press("Confirm");
   await she.sees("The authenticator app is removed.");
 });
+
+const WITH_AUTHENTICATORS = { needs: "authenticators" };
+
+journey("a passkey is added, is asked for after the password, and signs in alone", async (person) => {
+  const [she, email] = [await person(), setting.user()];
+  const phone = await she.has("phone");
+  await she.open(setting.page);
+  await she.signIn(email);
+  await she.hasAccount(email);
+  await she.addsPasskey("Phone");
+  await she.press("Use the passkey");
+  await she.sees("The passkey is added. All other sessions are over.");
+  await she.hasAccount(email);
+  await she.sees("Passkey Phone");
+  await she.signOut();
+  await she.signIn(email);
+  await she.sees(`Show with a passkey that you are ${email}.`);
+  await she.press("Use the passkey");
+  await she.hasAccount(email);
+  await she.signOut();
+  await she.press("Sign in with a passkey");
+  await she.hasAccount(email);
+  await she.press("Add a passkey");
+  await she.fill("Name", "Phone again");
+  await she.press("Add a passkey");
+  await she.sees("This device already has a passkey of the account.");
+  await phone.lose();
+}, WITH_AUTHENTICATORS);
+
+journey("who has lost the key signs in with a recovery code, and adds another one", async (person) => {
+  const [she, email] = [await person(), setting.user()];
+  const lost = await she.has("key");
+  await she.open(setting.page);
+  await she.signIn(email);
+  await she.hasAccount(email);
+  const [code] = await she.addsPasskey("Key");
+  await she.fill("Password", PASSWORD);
+  await she.press("Sign in again");
+  await she.press("Use the passkey");
+  await she.sees("The passkey is added.");
+  await she.sees("Only after the password");
+  await lost.lose();
+  await she.signOut();
+  await she.signIn(email);
+  await she.sees("Use your passkey");
+  await she.press("Use a recovery code");
+  await she.fill("Recovery code", code);
+  await she.press("Confirm");
+  await she.sees("That recovery code is used up. Unused codes: 9.");
+  await she.hasAccount(email);
+  const key = await she.has("key");
+  await she.press("Add a passkey");
+  await she.fill("Name", "Spare key");
+  await she.press("Add a passkey");
+  await she.sees("Sign in with it now");
+  await she.fill("Password", PASSWORD);
+  await she.press("Sign in again");
+  await she.press("Use the passkey");
+  await she.sees("The passkey is added.");
+  await she.press("Remove the passkey Key");
+  await she.sees("Your other factors stay as they are.");
+  await she.press("Remove the passkey");
+  await she.sees("The passkey is removed. All other sessions are over.");
+  await she.sees("Passkey Spare key");
+  await key.lose();
+}, WITH_AUTHENTICATORS);
 
 journey("after a block a password can still be asked for, and the block counts down", async (person) => {
   const [she, email] = [await person(), setting.user()];

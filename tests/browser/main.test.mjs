@@ -7,6 +7,7 @@ import { Chromium, Firefox } from "./engines.mjs";
 import { journeys } from "./journeys.mjs";
 import "./module.mjs";
 import "./page.mjs";
+import "./passkeys.mjs";
 import { checks, setting } from "./setting.mjs";
 
 const { FIREFOX, FOLDER } = process.env;

@@ -9,42 +9,43 @@ import { App } from "./totp.mjs";
 const SMALL = { viewport: { width: 720, height: 620 } };
 const BLOCK = 300;
 
-async function open({ context }, { clock, url = setting.page } = {}) {
+export async function open({ context }, { clock, url = setting.page } = {}) {
   const page = await context.newPage();
   if (clock) await page.clock.install(clock);
   await page.goto(url);
   return page;
 }
 
-async function enter(page, email, password = PASSWORD) {
+export async function enter(page, email, password = PASSWORD) {
   await page.locator("#email").fill(email);
   await page.locator("#password").fill(password);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }
 
 /** Waits until the page says that somebody is signed in, with the list of sessions. */
-async function account(page, email) {
+export async function account(page, email) {
   await page.getByRole("heading", { name: "You are signed in", exact: true }).waitFor();
-  await page.getByText("This browser").waitFor();
+  await page.locator("#sessions").getByText("This browser").waitFor();
   assert.equal(await page.locator("#who").textContent(), email);
 }
 
 /** Of the two forms for a code, the one that is shown. */
-const codeField = (page) => page.getByLabel("Six-digit code").filter({ visible: true });
+export const codeField = (page) => page.getByLabel("Six-digit code").filter({ visible: true });
 
-async function confirm(page, code) {
+export async function confirm(page, code) {
   await codeField(page).fill(code);
   await page.getByRole("button", { name: "Confirm" }).click();
 }
 
-const alert = (page) => page.getByRole("alert");
-const signedOut = (page) => page.getByRole("heading", { name: "Sign in" }).waitFor();
-const focused = (page) => page.evaluate(() => document.activeElement.id);
+export const alert = (page) => page.getByRole("alert");
+export const signedOut = (page) => page.getByRole("heading", { name: "Sign in", exact: true }).waitFor();
+export const focused = (page) => page.evaluate(() => document.activeElement.id);
 const signins = (profile) =>
   profile.requests.filter((request) => request.method() === "POST" && request.url().endsWith("/signin"));
 
 check("who has no second factor signs in and out again", async (profile) => {
   const [page, email] = [await open(profile), setting.user()];
+  await page.getByRole("button", { name: "Sign in with a passkey" }).waitFor();
   await picture(page, "sign-in");
   await assertAccessible(page);
   await enter(page, email);
@@ -120,7 +121,7 @@ check("a wrong password is announced, and ready to be typed over", async (profil
 
 check("what is missing or malformed is named at its field", async (profile) => {
   const page = await open(profile);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   assert.equal(await page.locator("#email-error").textContent(), "Enter your email address.");
   assert.equal(await page.locator("#password-error").textContent(), "Enter your password.");
   assert.equal(signins(profile).length, 0, "an empty form is no attempt");
@@ -145,7 +146,7 @@ check("a block is counted down, and nobody asks before it ends", async (profile)
   await picture(page, "blocked");
   await assertAccessible(page);
   assert.equal(signins(profile).length, 6);
-  const button = page.getByRole("button", { name: "Sign in" });
+  const button = page.getByRole("button", { name: "Sign in", exact: true });
   assert.equal(await button.getAttribute("aria-disabled"), "true");
   await button.click({ force: true });
   await alert(page).getByText(/Wait for \d:\d\d\./).waitFor();
@@ -183,6 +184,8 @@ check("everything can be done with keys alone, and the focus is always seen", as
   assert.equal(await focused(page), "change-password");
   await page.keyboard.press("Tab");
   assert.equal(await focused(page), "set-up-app");
+  await page.keyboard.press("Tab");
+  assert.equal(await focused(page), "add-passkey");
   await page.keyboard.press("Tab");
   assert.equal(await focused(page), "signout");
   assert.equal(await isFocusSeen(), true);
@@ -237,7 +240,7 @@ check("at 320 pixels nothing has to be scrolled sideways, and nothing moves wher
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), view);
   };
   await assertFits("sign-in");
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await assertFits("errors");
   await enter(page, email);
   await page.getByText("A code is on its way").waitFor();
@@ -262,9 +265,9 @@ check("a server that is away is said to be, and the same words are still there t
   await profile.context.setOffline(false);
   const busy = { status: 503, code: "overloaded", detail: "…", retryAfter: 1, requestId: "id-1" };
   await page.route("**/api/v2/signin", (route) => route.fulfill({ status: 503, headers: { "Access-Control-Allow-Origin": "*", "Content-Type": "application/problem+json" }, body: JSON.stringify(busy) }), { times: 1 });
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await alert(page).getByText("The service is busy at the moment.").waitFor();
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await account(page, email);
 });
 
@@ -424,12 +427,12 @@ check("each step of an authenticator app can be read, heard and reached", async 
   await page.getByRole("heading", { name: "Your recovery codes" }).waitFor();
   assert.equal(await focused(page), "codes-title");
   assert.equal(await page.getByRole("list").getByRole("listitem").count(), 10);
-  await picture(page, "recovery-codes", { width: 720, height: 840 });
+  await picture(page, "recovery-codes", { width: 720, height: 870 });
   await assertAccessible(page);
   const [code] = await page.locator("#recovery-codes li").allTextContents();
   await page.getByRole("button", { name: "I have kept them" }).click();
   await page.getByText("Unused recovery codes: 10").waitFor();
-  await picture(page, "account", { width: 720, height: 860 });
+  await picture(page, "account", { width: 720, height: 910 });
   await assertAccessible(page);
   for (const [button, title] of [
     ["New recovery codes", "Make new recovery codes?"],

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, readdir } from "node:fs/promises";
 import http from "node:http";
 import path from "node:path";
 import { after } from "node:test";
@@ -24,9 +24,17 @@ export const PASSWORD = "Secret123";
 /** Of that password: made once, since a debug build takes its time. */
 const HASH =
   "$argon2id$v=19$m=19456,t=2,p=1$HGlPS1d4wWN2sOGylJQkXQ$JEqrKOkpDSUR+YOJIH8uq0MM0jjePv3vhxup7AEJ1jU";
-const USERS = 120;
+const USERS = 160;
 /** A name that is not this machine's own, so a page there is not a secure context. */
 const INSECURE_HOST = "office.test";
+/** What files of docs/browser are. */
+const TYPES = {
+  ".css": "text/css",
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".ts": "text/plain",
+};
+const EMPTY = [TYPES[".html"], "<!doctype html><title>module</title>"];
 /** `dev` lets pages of this machine call it, so the one that it refuses is elsewhere. */
 const REFUSED_HOST = "page.example";
 
@@ -213,15 +221,31 @@ export class Setting {
     return (await fetch(`${this.mailbox}/mails.json?to=${email}`)).json();
   }
 
+  /** Another server, with pages of its own. */
+  async anotherWithPages(name, environment) {
+    const files = {};
+    const page = `http://localhost:${await this.#serve(files)}`;
+    const server = await this.another(name, { BACKOFFICE_AUTH__HTTP__ALLOWED_ORIGINS: page, ...environment });
+    const policy = (await fetch(this.page)).headers.get("Content-Security-Policy").replaceAll(this.server, server);
+    for (const file of await readdir(DOCS)) {
+      const text = (await readFile(new URL(file, DOCS), "utf8")).replace("http://127.0.0.1:8080", server);
+      files[`/${file}`] = [TYPES[path.extname(file)], text, { "Content-Security-Policy": policy }];
+    }
+    files["/"] = files["/index.html"];
+    return page;
+  }
+
   /** A page with the module, and nothing else, on it. */
   async #serveModule() {
-    const files = {
-      "/": ["text/html", '<!doctype html><meta charset="utf-8"><title>module</title>'],
-      "/backoffice-auth.js": ["text/javascript", await readFile(new URL("backoffice-auth.js", DOCS))],
-    };
+    const module = await readFile(new URL("backoffice-auth.js", DOCS));
+    return this.#serve({ "/": EMPTY, "/backoffice-auth.js": [TYPES[".js"], module] });
+  }
+
+  /** Serves files, and gives the port. */
+  async #serve(files) {
     const server = http.createServer((request, response) => {
-      const [type, text] = files[request.url] ?? ["text/plain", ""];
-      response.writeHead(files[request.url] ? 200 : 404, { "Content-Type": type }).end(text);
+      const [type, text, headers] = files[request.url] ?? ["text/plain", ""];
+      response.writeHead(files[request.url] ? 200 : 404, { "Content-Type": type, ...headers }).end(text);
     });
     this.servers.push(server);
     await once(server.listen(0, "127.0.0.1"), "listening");
