@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const PAGE: &str = include_str!("../../docs/browser/index.html");
 const PASSWORD_PAGE: &str = include_str!("../../docs/browser/password.html");
 const STYLE: &str = include_str!("../../docs/browser/page.css");
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 7] = [
     (
         "/authenticator.js",
         include_str!("../../docs/browser/authenticator.js"),
@@ -29,6 +29,10 @@ const SCRIPTS: [(&str, &str); 6] = [
         include_str!("../../docs/browser/backoffice-auth.js"),
     ),
     ("/page.js", include_str!("../../docs/browser/page.js")),
+    (
+        "/passkeys.js",
+        include_str!("../../docs/browser/passkeys.js"),
+    ),
     (
         "/password.js",
         include_str!("../../docs/browser/password.js"),
