@@ -73,8 +73,9 @@ impl Price {
         }
         if let Some(delay) = self.refusal_delay {
             told.push(format!(
-                "Until each user with a hash of another kind has signed in, every refused sign-in takes \
-                 {} ms on a machine like this one. `user list --hashes` counts them.",
+                "Until each user with a hash of another kind has signed in (with an Argon2id that is stronger \
+                 than ours: has set a password), every refused sign-in takes {} ms on a machine like this \
+                 one. `user list --hashes` counts them.",
                 delay.as_millis()
             ));
         }

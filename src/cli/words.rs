@@ -320,7 +320,7 @@ fn user_sentence(change: UserChange) -> &'static str {
         UserChange::Invited => "the user was made, to set a password by a mailed link.",
         UserChange::Imported => "the user was imported.",
         UserChange::PasswordChanged => {
-            "the password was changed; the sessions ended, but for one that asked for it."
+            "the password was changed; the sessions ended, but for the one that changed it."
         }
         UserChange::TwoFactorOff => "the second factor was switched off.",
         UserChange::TwoFactorEmail => "the second factor was switched on.",

@@ -123,14 +123,14 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
     } else {
         OpenApiRouter::new()
     };
+    // Always there: a page asks here whether there are passkeys, and may read the answer.
+    let passkeys = OpenApiRouter::new().routes(routes!(passkeys::ask));
     let passkeys = if offers.passkeys {
-        OpenApiRouter::new()
-            .routes(routes!(passkeys::ask))
-            .routes(routes!(passkeys::signin))
-            .route_layer(gate("passkey"))
+        passkeys.routes(routes!(passkeys::signin))
     } else {
-        OpenApiRouter::new()
+        passkeys
     };
+    let passkeys = passkeys.route_layer(gate("passkey"));
     let sessions = OpenApiRouter::new()
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end))

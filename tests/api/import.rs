@@ -97,7 +97,7 @@ async fn assert_upgraded(hash: String) {
     let (app, program) = set_up().await;
     let line = json!({"email": ALICE, "passwordHash": hash, "twoFactor": "off"});
     let said = import(&program, &[line]).await;
-    assert!(said.starts_with("1 users imported.\n"), "{said}");
+    assert!(said.starts_with("1 user imported.\n"), "{said}");
     assert_eq!(stored_hash(&app).await, hash);
     let alice = app.stranger(ALICE);
     alice.fails_to_signin_with("violet-anvil-68").await;
@@ -272,7 +272,7 @@ async fn those_who_cannot_come_along_are_left_out_if_that_is_asked_for() {
         .run_with_input("user import - --skip-refused", &text)
         .await;
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(run.stdout.starts_with("1 users imported.\n"), "{run:?}");
+    assert!(run.stdout.starts_with("1 user imported.\n"), "{run:?}");
     let told: Vec<&str> = run.stderr.lines().take(3).collect();
     assert_eq!(
         told,
@@ -563,7 +563,8 @@ async fn hashes_of_many_services_are_imported_open_for_their_password_and_are_re
         "11 users imported.\n",
         "\n3 of the hashes are checked in memory beside the workers', ",
         "\n1 of the hashes are a single digest: ",
-        "\nUntil each user with a hash of another kind has signed in, every refused sign-in takes ",
+        "\nUntil each user with a hash of another kind has signed in (",
+        ", every refused sign-in takes ",
     ] {
         assert!(format!("\n{said}").contains(part), "{said}");
     }

@@ -194,7 +194,7 @@ fn hashes(kinds: Result<Vec<HashKind>, StoreError>, passwords: PasswordsConfig) 
     if !unchecked.is_empty() {
         let text = format!(
             "some take more memory to check than passwords.imported_memory_mib ({}), so their owners are \
-             answered 503: {unchecked}",
+             answered 503: raise it, or set other passwords (`user password`, `user link`): {unchecked}",
             passwords.imported_memory_mib
         );
         return Finding::problem("hashes", text);

@@ -208,7 +208,8 @@ impl<'a> Job<'a> {
                 "price": price.json(),
             }));
         } else {
-            say!("{made} users imported.");
+            let users = if made == 1 { "user" } else { "users" };
+            say!("{made} {users} imported.");
             for sentence in price.sentences() {
                 say!("{sentence}");
             }

@@ -63,7 +63,7 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
             &[Code::InvalidCredentials, Code::Overloaded],
         ],
         "confirm" => &[CALLERS, PAGES, JSON, FLOOD, STORE, CODE],
-        "askForPasskey" => &[CALLERS, PAGES, FLOOD],
+        "askForPasskey" => &[CALLERS, PAGES, FLOOD, &[Code::NotFound]],
         "signinWithPasskey" => &[CALLERS, PAGES, JSON, FLOOD, STORE, &[Code::InvalidPasskey]],
         "refresh" => &[
             CALLERS,
