@@ -177,6 +177,11 @@ fn no_hash_is_read_but_within_its_bounds() {
 }
 
 #[test]
+fn a_passkey_is_read_to_its_last_byte_or_refused() {
+    holds("passkey", 2_000);
+}
+
+#[test]
 fn no_token_verifies_but_what_we_would_sign() {
     holds("token", 300);
 }

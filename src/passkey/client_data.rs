@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::InvalidPasskey;
 
@@ -45,9 +46,15 @@ struct Json {
     cross_origin: Option<bool>,
 }
 
+/// Parses all of it: of a key that is not known, the value alone would not be looked at, be it no text at all.
+fn parse(json: &[u8]) -> Result<Json, serde_json::Error> {
+    serde_json::from_slice::<Value>(json)?;
+    serde_json::from_slice(json)
+}
+
 /// Reads the client data of a ceremony.
 pub(super) fn read(json: &[u8], ceremony: Ceremony) -> Result<ClientData, InvalidPasskey> {
-    let data: Json = serde_json::from_slice(json).map_err(|_| InvalidPasskey::ClientData)?;
+    let data = parse(json).map_err(|_| InvalidPasskey::ClientData)?;
     if data.kind != ceremony.as_str() {
         return Err(InvalidPasskey::ClientData);
     }

@@ -272,6 +272,7 @@ fn client_data_that_no_browser_makes_are_refused() {
         (good.replace("webauthn.create", "payment.get"), false),
         (good.replace(&challenge, &format!("{challenge}=")), false),
         (good.replace('{', r#"{"origin":"https://x","#), false),
+        (good.replace('{', r#"{"other":"\ud800","#), false),
         (good.replace(r#""origin""#, r#""Origin""#), false),
         (good.replace('{', r#"{"crossOrigin":"true","#), false),
     ] {
