@@ -326,8 +326,8 @@ impl Auth {
         let opened = self.open_session(&mut tx, &new, attempts);
         let opened = opened.await?.ok_or(ChallengeRefusal::ChangedMeanwhile)?;
         if let Proof::Passkey(proven) = proof {
-            let event = about(owner, counter_event(AuditKind::Confirm, client));
-            note_use(&mut tx, proven, &event).await?;
+            let counter = || about(owner, counter_event(AuditKind::Confirm, client));
+            note_use(&mut tx, proven, counter).await?;
         }
         let pair = self.0.tokens.issue(&opened.session);
         let pair = pair.map_err(ConfirmError::MissingKey)?;

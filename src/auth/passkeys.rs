@@ -209,6 +209,24 @@ impl Refused {
     }
 }
 
+/// Why a passkey alone opened no session, with what a refusal is on record as.
+enum NotOpened {
+    Refused(Refused),
+    Failed(PasskeySigninError),
+}
+
+impl From<Refused> for NotOpened {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<StoreError> for NotOpened {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Auth {
     /// Whether people can have passkeys.
     #[must_use]
@@ -261,65 +279,37 @@ impl Auth {
             AuditEvent::by_client(AuditKind::Signin, Outcome::Refused, reason, client)
         };
         let pending = self.reserve(&key, limit, limited).await?;
-        let outcome = self.try_signin_with_passkey(client, token, response, pending.attempts());
-        match outcome.await {
-            Ok(Ok(pair)) => {
+        let attempts = pending.attempts();
+        let opened = self.open_by_passkey(client, token, response, attempts);
+        match opened.await {
+            Ok(pair) => {
                 pending.end();
                 Ok(pair)
             }
-            Ok(Err(refused)) => {
+            Err(NotOpened::Refused(refused)) => {
                 self.refuse(pending, true, &refused.event(client)).await?;
                 Err(refused.refusal.into())
             }
-            Err(error) => {
+            Err(NotOpened::Failed(error)) => {
                 pending.release_if(error.is_unavailable()).await;
                 Err(error)
             }
         }
     }
 
-    async fn try_signin_with_passkey(
+    /// Opens a session for the owner of a passkey that is proven, and uses its request up.
+    async fn open_by_passkey(
         &self,
         client: &Client,
         token: &str,
         response: &AssertionResponse,
         attempts: &[AttemptInFlight],
-    ) -> Result<Result<TokenPair, Refused>, PasskeySigninError> {
-        let occasion = PasskeyOccasion::SignIn;
-        let party = self.0.passkeys.party();
-        let request = PasskeyRequest::read(self.0.passkeys.key(), occasion, token);
-        let Some((party, request)) = party.zip(request) else {
-            return Ok(Err(Refused::of_nobody(PasskeyRefusal::RequestUnknown)));
-        };
-        let found = self
-            .0
-            .store
-            .find_passkey(&response.credential_id, party.id());
-        let Some(passkey) = found.await? else {
-            return Ok(Err(Refused::of_nobody(PasskeyRefusal::UnknownPasskey)));
-        };
-        note_user(passkey.user_id);
-        let challenge = request.challenge(self.0.passkeys.key(), occasion);
-        let proven = match prove(party, &challenge, Proof::Alone, response, &passkey.key) {
-            Ok(proven) => proven,
-            Err(invalid) => {
-                let refused = Refused::of(&passkey, PasskeyRefusal::PasskeyRefused);
-                return Ok(Err(Refused {
-                    because: Some(invalid),
-                    ..refused
-                }));
-            }
-        };
-        let refused = |refusal| Ok(Err(Refused::of(&passkey, refusal)));
-        if !passkey.key.verifies_user {
-            return refused(PasskeyRefusal::NotAlone);
-        }
-        if passkey.is_disabled {
-            return refused(PasskeyRefusal::UserDisabled);
-        }
+    ) -> Result<TokenPair, NotOpened> {
+        let (request, passkey, proven) = self.find_proven(token, response).await?;
+        let refused = |refusal| Refused::of(&passkey, refusal);
         let mut tx = self.0.store.begin().await?;
         if !tx.use_passkey_request(&request).await? {
-            return refused(PasskeyRefusal::RequestOver);
+            return Err(refused(PasskeyRefusal::RequestOver).into());
         }
         let new = NewSession {
             user_id: passkey.user_id,
@@ -328,21 +318,51 @@ impl Auth {
             methods: proven.methods,
             client,
         };
-        let Some(opened) = self.open_session(&mut tx, &new, attempts).await? else {
-            return refused(PasskeyRefusal::ChangedMeanwhile);
-        };
-        let event = AuditEvent {
+        let opened = self.open_session(&mut tx, &new, attempts).await?;
+        let opened = opened.ok_or_else(|| refused(PasskeyRefusal::ChangedMeanwhile))?;
+        note_use(&mut tx, &proven, || AuditEvent {
             user_id: Some(passkey.user_id),
             email: Some(passkey.email.clone()),
             session_id: Some(opened.session.session_id),
             ..counter_event(AuditKind::Signin, client)
-        };
-        note_use(&mut tx, &proven, &event).await?;
+        })
+        .await?;
         let pair = self.0.tokens.issue(&opened.session);
-        let pair = pair.map_err(PasskeySigninError::MissingKey)?;
+        let pair =
+            pair.map_err(|error| NotOpened::Failed(PasskeySigninError::MissingKey(error)))?;
         tx.commit_attempts(&self.0.store, attempts).await?;
         opened.count();
-        Ok(Ok(pair))
+        Ok(pair)
+    }
+
+    /// The request that a passkey answers, and the passkey, if it proves enough to sign in alone.
+    async fn find_proven(
+        &self,
+        token: &str,
+        response: &AssertionResponse,
+    ) -> Result<(PasskeyRequest, OwnedPasskey, ProvenPasskey), NotOpened> {
+        let (key, occasion) = (self.0.passkeys.key(), PasskeyOccasion::SignIn);
+        let request = PasskeyRequest::read(key, occasion, token);
+        let (party, request) = (self.0.passkeys.party().zip(request))
+            .ok_or_else(|| Refused::of_nobody(PasskeyRefusal::RequestUnknown))?;
+        let id = &response.credential_id;
+        let found = self.0.store.find_passkey(id, party.id()).await?;
+        let passkey = found.ok_or_else(|| Refused::of_nobody(PasskeyRefusal::UnknownPasskey))?;
+        note_user(passkey.user_id);
+        let refused = |refusal| Refused::of(&passkey, refusal);
+        let challenge = request.challenge(key, occasion);
+        let proven = prove(party, &challenge, Proof::Alone, response, &passkey.key);
+        let proven = proven.map_err(|invalid| Refused {
+            because: Some(invalid),
+            ..refused(PasskeyRefusal::PasskeyRefused)
+        })?;
+        if !passkey.key.verifies_user {
+            return Err(refused(PasskeyRefusal::NotAlone).into());
+        }
+        if passkey.is_disabled {
+            return Err(refused(PasskeyRefusal::UserDisabled).into());
+        }
+        Ok((request, passkey, proven))
     }
 
     /// Asks the owner of a fresh session for a new passkey.
@@ -515,10 +535,10 @@ pub(super) fn prove(
 pub(super) async fn note_use(
     tx: &mut Tx,
     proven: &ProvenPasskey,
-    counter: &AuditEvent,
+    counter: impl FnOnce() -> AuditEvent,
 ) -> Result<(), StoreError> {
     if !tx.note_passkey_use(&proven.used).await? {
-        tx.record(counter).await?;
+        tx.record(&counter()).await?;
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ pub use limit::{
 };
 pub use link::{LinkPurpose, LinkToken, read_link_token};
 pub use mail::{MailKind, Notice};
-pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose};
+pub use master_key::{DerivedKey, InvalidMasterKey, MasterKey, Purpose, TAG_BYTES};
 pub use operator::Operator;
 pub use passkey::{
     InvalidPasskeyName, MAX_PASSKEYS, PasskeyName, PasskeyOccasion, PasskeyRequest,

@@ -1,6 +1,5 @@
 //! Passkeys: ids, and the requests for one that no table remembers.
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
@@ -9,9 +8,6 @@ use super::{ChallengeId, CodeNonce, DerivedKey, SessionId, Timestamp};
 
 /// Passkeys that a user may have.
 pub const MAX_PASSKEYS: usize = 10;
-
-/// Bytes of the MAC in a token: 128 bits, which nobody guesses.
-const MAC_BYTES: usize = 16;
 
 /// Characters of a passkey's name.
 const MAX_NAME_LETTERS: usize = 64;
@@ -77,7 +73,7 @@ impl PasskeyRequest {
     pub fn token(&self, key: &DerivedKey, occasion: PasskeyOccasion) -> String {
         let mut bytes = self.id.as_bytes().to_vec();
         bytes.extend(self.expires_at.timestamp().to_be_bytes());
-        bytes.extend(&self.mac(key, b"token", occasion)[..MAC_BYTES]);
+        bytes.extend(self.of_parts(b"token", occasion, |parts| key.tag(parts)));
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -92,25 +88,30 @@ impl PasskeyRequest {
             id: Uuid::from_bytes(*id),
             expires_at: Timestamp::from_timestamp(i64::from_be_bytes(*seconds), 0)?,
         };
-        let right = request.mac(key, b"token", occasion);
-        verify_slices_are_equal(&right[..MAC_BYTES], mac)
-            .is_ok()
+        request
+            .of_parts(b"token", occasion, |parts| key.is_tag(parts, mac))
             .then_some(request)
     }
 
     /// The challenge that the authenticator signs.
     #[must_use]
     pub fn challenge(&self, key: &DerivedKey, occasion: PasskeyOccasion) -> [u8; 32] {
-        self.mac(key, b"challenge", occasion)
+        self.of_parts(b"challenge", occasion, |parts| key.mac(parts))
     }
 
-    fn mac(&self, key: &DerivedKey, part: &[u8], occasion: PasskeyOccasion) -> [u8; 32] {
+    /// Hands on what a MAC of this request is over.
+    fn of_parts<T>(
+        &self,
+        part: &[u8],
+        occasion: PasskeyOccasion,
+        mac: impl FnOnce(&[&[u8]]) -> T,
+    ) -> T {
         let (word, session): (&[u8], &[u8]) = match &occasion {
             PasskeyOccasion::SignIn => (b"sign in", &[]),
             PasskeyOccasion::Enrolment(session_id) => (b"enrolment", session_id.0.as_bytes()),
         };
         let seconds = self.expires_at.timestamp().to_be_bytes();
-        key.mac(&[part, word, session, self.id.as_bytes(), &seconds])
+        mac(&[part, word, session, self.id.as_bytes(), &seconds])
     }
 }
 

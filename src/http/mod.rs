@@ -88,6 +88,13 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
         let flood = Arc::clone(flood);
         from_fn_with_state(FloodGate { flood, method }, flood::refuse_floods)
     };
+    let offered = |is_offered, routes| {
+        if is_offered {
+            routes
+        } else {
+            OpenApiRouter::new()
+        }
+    };
     let methods = OpenApiRouter::new()
         .routes(routes!(signin::signin).map(|route| route.route_layer(gate("signin"))))
         .routes(routes!(confirm::confirm).map(|route| route.route_layer(gate("confirm"))))
@@ -104,33 +111,23 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
     } else {
         account.routes(routes!(factors::remove))
     };
-    let account = if offers.passkeys {
-        account
-            .routes(routes!(passkeys::begin))
-            .routes(routes!(passkeys::add))
-    } else {
-        account
-    };
+    let own_passkeys = OpenApiRouter::new()
+        .routes(routes!(passkeys::begin))
+        .routes(routes!(passkeys::add));
     let account = account
+        .merge(offered(offers.passkeys, own_passkeys))
         .routes(routes!(factors::renew_recovery_codes))
         .route_layer(gate("me"));
     let passwords = OpenApiRouter::new()
         .routes(routes!(password::forgot).map(|route| route.route_layer(gate("forgot"))))
         .routes(routes!(password::link).map(|route| route.route_layer(gate("link"))))
         .routes(routes!(password::set).map(|route| route.route_layer(gate("set"))));
-    let passwords = if offers.links {
-        passwords
-    } else {
-        OpenApiRouter::new()
-    };
     // Always there: a page asks here whether there are passkeys, and may read the answer.
     let passkeys = OpenApiRouter::new().routes(routes!(passkeys::ask));
-    let passkeys = if offers.passkeys {
-        passkeys.routes(routes!(passkeys::signin))
-    } else {
-        passkeys
-    };
-    let passkeys = passkeys.route_layer(gate("passkey"));
+    let signin_with_passkey = OpenApiRouter::new().routes(routes!(passkeys::signin));
+    let passkeys = passkeys
+        .merge(offered(offers.passkeys, signin_with_passkey))
+        .route_layer(gate("passkey"));
     let sessions = OpenApiRouter::new()
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end))
@@ -144,7 +141,7 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
             API,
             methods
                 .merge(passkeys)
-                .merge(passwords)
+                .merge(offered(offers.links, passwords))
                 .merge(account)
                 .merge(sessions)
                 .merge(checks),

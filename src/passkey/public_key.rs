@@ -3,7 +3,7 @@
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RsaPublicKeyComponents, UnparsedPublicKey,
+    RsaPublicKeyComponents,
 };
 use ciborium::Value;
 
@@ -34,14 +34,12 @@ const P256: i32 = 1;
 const CURVE25519: i32 = 6;
 
 /// A key of one of the [`ALGORITHMS`].
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum PublicKey {
-    /// A point on P-256, uncompressed.
-    Es256([u8; 65]),
+    /// A point of P-256 or of edwards25519.
+    Point(ParsedPublicKey),
     /// Modulus and exponent.
-    Rs256(Vec<u8>, Vec<u8>),
-    /// A point of edwards25519.
-    EdDsa([u8; 32]),
+    Rsa(Vec<u8>, Vec<u8>),
 }
 
 impl PublicKey {
@@ -66,8 +64,9 @@ impl PublicKey {
             }
             let point = [&[4], &x[..], y].concat();
             // A point that is not on the curve is no key.
-            ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &point).ok()?;
-            Some(Self::Es256(point.try_into().ok()?))
+            ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &point)
+                .ok()
+                .map(Self::Point)
         } else if is(ALG, RS256) && is(KTY, RSA) {
             let (n, e) = (bytes(N)?, bytes(E)?);
             let is_number = |bytes: &[u8]| bytes.first().is_some_and(|first| *first != 0);
@@ -78,9 +77,10 @@ impl PublicKey {
                 && is_odd(n)
                 && is_odd(e)
                 && e.as_slice() != [1];
-            is_sound.then(|| Self::Rs256(n.clone(), e.clone()))
+            is_sound.then(|| Self::Rsa(n.clone(), e.clone()))
         } else if is(ALG, EDDSA) && is(KTY, OKP) && is(CRV, CURVE25519) {
-            Some(Self::EdDsa(bytes(X)?.as_slice().try_into().ok()?))
+            let point = bytes(X)?;
+            ParsedPublicKey::new(&ED25519, point).ok().map(Self::Point)
         } else {
             None
         }
@@ -89,17 +89,12 @@ impl PublicKey {
     /// Verifies the signature of a message.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), InvalidPasskey> {
         let verified = match self {
-            Self::Es256(point) => {
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, signature)
-            }
-            Self::Rs256(n, e) => RsaPublicKeyComponents { n, e }.verify(
+            Self::Point(key) => key.verify_sig(message, signature),
+            Self::Rsa(n, e) => RsaPublicKeyComponents { n, e }.verify(
                 &RSA_PKCS1_2048_8192_SHA256,
                 message,
                 signature,
             ),
-            Self::EdDsa(point) => {
-                UnparsedPublicKey::new(&ED25519, point).verify(message, signature)
-            }
         };
         verified.map_err(|_| InvalidPasskey::Signature)
     }

@@ -262,13 +262,9 @@ impl Store {
     ) -> Result<Option<Account>, StoreError> {
         let query = sqlx::query!(
             r#"
-            SELECT u.email, u.two_factor, s.created_at, t.confirmed_at AS "enrolled_at?",
-                   t.last_used_at,
-                   (SELECT count(*) FROM recovery_codes AS r
-                     WHERE r.user_id = u.user_id AND r.used_at IS NULL) AS "recovery_codes_left!"
+            SELECT u.email, u.two_factor, s.created_at
               FROM sessions AS s
               JOIN users AS u ON u.user_id = s.user_id
-              LEFT JOIN totp_factors AS t ON t.user_id = u.user_id AND t.confirmed_at IS NOT NULL
              WHERE s.session_id = $2
                AND s.user_id = $1
                AND s.ended_at IS NULL
@@ -284,11 +280,7 @@ impl Store {
             user_id,
             email: email(&row.email)?,
             two_factor: two_factor(&row.two_factor)?,
-            factors: EnrolledFactors {
-                totp: row.enrolled_at.map(|at| (at, row.last_used_at)),
-                passkeys: self.list_passkeys(user_id).await?,
-                recovery_codes_left: row.recovery_codes_left,
-            },
+            factors: self.find_factors(user_id).await?,
             signed_in_at: row.created_at,
         }))
     }

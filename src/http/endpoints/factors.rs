@@ -240,7 +240,8 @@ pub async fn renew_recovery_codes(
     }))
 }
 
-fn shown(codes: &[RecoveryCode]) -> Vec<String> {
+/// Recovery codes as they are shown.
+pub(super) fn shown(codes: &[RecoveryCode]) -> Vec<String> {
     codes.iter().map(RecoveryCode::expose).collect()
 }
 
@@ -263,7 +264,7 @@ fn example_confirm_request() -> Value {
 }
 
 /// From `POST /me/totp/confirm` and `POST /me/recovery-codes`.
-fn example_codes() -> Value {
+pub(super) fn example_codes() -> Value {
     let codes = ["01AB-CDEF-GHJK-MNPQ"; RECOVERY_CODES];
     json!({ "recoveryCodes": codes })
 }

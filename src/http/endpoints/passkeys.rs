@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::factors;
 use super::openapi::{ACCOUNT, JSON_BODY, SIGN_IN};
 use super::sample;
 use super::tokens::{self, TokenPairBody, WireTime};
 use crate::auth::{Auth, PasskeyAdded, PasskeyAsked, PasskeyOptions, PasskeyWanted};
-use crate::domain::{Client, PasskeyName, RECOVERY_CODES, RecoveryCode};
+use crate::domain::{Client, PasskeyName};
 use crate::http::extract::bearer::BearerToken;
 use crate::http::extract::body::{ApiJson, BodyFields, FromBody};
 use crate::http::problem::{Code, Problem};
@@ -508,7 +509,6 @@ impl From<PasskeyRecord> for PasskeyBody {
 
 impl From<PasskeyAdded> for AddedResponse {
     fn from(added: PasskeyAdded) -> Self {
-        let codes = added.recovery_codes;
         Self {
             passkey: PasskeyBody {
                 id: added.passkey_id.0,
@@ -518,7 +518,7 @@ impl From<PasskeyAdded> for AddedResponse {
                 synced: added.is_synced,
                 alone: added.verifies_user,
             },
-            recovery_codes: codes.map(|codes| codes.iter().map(RecoveryCode::expose).collect()),
+            recovery_codes: added.recovery_codes.as_deref().map(factors::shown),
         }
     }
 }
@@ -693,8 +693,7 @@ fn example_add() -> Value {
 /// From `POST /me/passkeys`.
 fn example_added() -> Value {
     let mut added = sample::wire(example_passkey(None));
-    let codes = ["01AB-CDEF-GHJK-MNPQ"; RECOVERY_CODES];
-    added["recoveryCodes"] = json!(codes);
+    added["recoveryCodes"] = factors::example_codes()["recoveryCodes"].take();
     added
 }
 
