@@ -18,7 +18,7 @@ export function hasPasskeys(): boolean;
  * @property {string} refresh
  * @property {number} life milliseconds that the access token had left at `receivedAt`
  * @property {number} receivedAt by this machine's clock
- * @property {string} session which sign-in they come from
+ * @property {string} session which sign-in they come from; a step-up counts as the sign-in whose place it takes
  */
 /**
  * Where tokens are kept. Both methods are synchronous, and neither throws.
@@ -39,9 +39,8 @@ export function hasPasskeys(): boolean;
  */
 /**
  * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
- * (expired, ended elsewhere, reused); `changed` in storage by something else. `steppedUp` is told to
- * nobody: the same person is signed in as before.
- * @typedef {"signedIn" | "signedOut" | "ended" | "changed" | "steppedUp"} Reason
+ * (expired, ended elsewhere, reused); `changed` in storage by something else.
+ * @typedef {"signedIn" | "signedOut" | "ended" | "changed"} Reason
  */
 /**
  * What a sign-in brings besides the tokens.
@@ -384,7 +383,7 @@ export type Tokens = {
      */
     receivedAt: number;
     /**
-     * which sign-in they come from
+     * which sign-in they come from; a step-up counts as the sign-in whose place it takes
      */
     session: string;
 };
@@ -424,10 +423,9 @@ export type Challenge = {
 };
 /**
  * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
- * (expired, ended elsewhere, reused); `changed` in storage by something else. `steppedUp` is told to
- * nobody: the same person is signed in as before.
+ * (expired, ended elsewhere, reused); `changed` in storage by something else.
  */
-export type Reason = "signedIn" | "signedOut" | "ended" | "changed" | "steppedUp";
+export type Reason = "signedIn" | "signedOut" | "ended" | "changed";
 /**
  * What a sign-in brings besides the tokens.
  */

@@ -15,6 +15,8 @@
 const REQUEST_TIMEOUT = 10_000;
 /** How long what one tab wrote can take to be seen by another. */
 const PROPAGATION = 250;
+/** How long a message may come after what was written before it: on a busy machine, longer than that. */
+const MESSAGE_PATIENCE = 3_000;
 /** Longer than whoever holds the lock can need. Past it the grace has to do. */
 const LOCK_PATIENCE = 15_000;
 /** How long one refresh is tried again: as long as the grace, past which hurry is no help. */
@@ -46,7 +48,7 @@ const NAME_RULE = "must be 1 to 64 characters, without control characters";
  * @property {string} refresh
  * @property {number} life milliseconds that the access token had left at `receivedAt`
  * @property {number} receivedAt by this machine's clock
- * @property {string} session which sign-in they come from
+ * @property {string} session which sign-in they come from; a step-up counts as the sign-in whose place it takes
  */
 
 /**
@@ -70,9 +72,8 @@ const NAME_RULE = "must be 1 to 64 characters, without control characters";
 
 /**
  * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
- * (expired, ended elsewhere, reused); `changed` in storage by something else. `steppedUp` is told to
- * nobody: the same person is signed in as before.
- * @typedef {"signedIn" | "signedOut" | "ended" | "changed" | "steppedUp"} Reason
+ * (expired, ended elsewhere, reused); `changed` in storage by something else.
+ * @typedef {"signedIn" | "signedOut" | "ended" | "changed"} Reason
  */
 
 /**
@@ -273,8 +274,9 @@ export class BackofficeAuth {
       this.#channel.addEventListener("message", (event) => this.#hear(event.data), until);
     }
     // What another process wrote to localStorage may show after its message, and then brings this. Before
-    // it too, so the message, which says why, gets a moment to arrive.
-    addEventListener("storage", () => setTimeout(() => this.#look(), PROPAGATION), until);
+    // it too, so the message, which says why, gets time to arrive.
+    const patience = this.#channel ? MESSAGE_PATIENCE : 0;
+    addEventListener("storage", () => setTimeout(() => this.#look(), patience), until);
     // A page that was asleep, hidden or in the back-forward cache may have missed everything.
     document.addEventListener("visibilitychange", () => this.#wake(), until);
     addEventListener("pageshow", () => this.#wake(), until);
@@ -752,18 +754,18 @@ export class BackofficeAuth {
    * @param {Answer} answer
    */
   async #replace(answer) {
-    const added = tokensOf(answer, randomName());
+    const before = this.#read()?.session;
+    const added = tokensOf(answer, before ?? randomName());
     const userOf = (/** @type {Answer} */ { body }) => body.user.id;
     let leftOver = added.access;
     try {
-      const before = this.#read()?.session;
       const person = userOf(await this.#call("GET", "/session", { bearer: added.access }));
       if (userOf(await this.#ask("GET", "/session")) !== person) throw new AuthError("another_person");
       // No refresh of the old session is under way meanwhile.
       await this.#exclusively(async () => {
         const replaced = this.#read();
         if (replaced?.session !== before) throw new AuthError("another_person");
-        this.#write(added, "steppedUp");
+        this.#write(added, "changed");
         leftOver = replaced?.access ?? "";
       });
     } finally {
@@ -816,8 +818,8 @@ export class BackofficeAuth {
     const body = { refreshToken: tokens.refresh };
     try {
       const fresh = tokensOf(await this.#call("POST", "/refresh", { body }), tokens.session);
-      // Who signed out or in meanwhile meant it: the next round looks at what there is now.
-      if (this.#read()?.session !== tokens.session) return undefined;
+      // A sign-out, a sign-in or a step-up meanwhile was meant: the next round looks at what there is now.
+      if (this.#read()?.refresh !== tokens.refresh) return undefined;
       this.#write(fresh, "changed");
       return fresh.access;
     } catch (error) {
@@ -935,7 +937,6 @@ export class BackofficeAuth {
     if (session === this.#known) return;
     this.#known = session;
     const reason = this.#news.session === session ? this.#news.reason : "changed";
-    if (reason === "steppedUp") return;
     for (const listener of this.#listeners) listener(session !== undefined, reason);
   }
 
