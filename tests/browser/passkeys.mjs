@@ -550,8 +550,9 @@ check("a passkey that is chosen in the field and refused is said to be, and offe
   await page.evaluate(() => auth.signOut());
   let refused = 0;
   await page.route("**/api/v2/passkey/signin", async (route) => {
-    if (++refused === 2) await page.evaluate(() => (PublicKeyCredential.isConditionalMediationAvailable = async () => false));
+    if (refused === 1) await page.evaluate(() => (PublicKeyCredential.isConditionalMediationAvailable = async () => false));
     await route.continue();
+    refused += 1;
   });
   await page.goto(setting.page);
   await alert(page).getByText("The passkey was not accepted.").waitFor();
