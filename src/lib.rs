@@ -26,7 +26,7 @@
 //! | [`store`] | the database: a file per table, a statement per function | `sqlx` |
 //! | [`mail`] | the text of a mail, and its delivery | `lettre` |
 //! | [`token`] | issuing and verifying tokens, the key ring | `jsonwebtoken` |
-//! | [`password`] | the hashing pool and the hash formats | `argon2`, `bcrypt`, `scrypt`, `sha_crypt`, `md5` |
+//! | [`password`] | the hashing pool and the hash formats | `argon2`, `argon2-rust`, `bcrypt`, `scrypt`, `sha_crypt`, `md5` |
 //! | [`passkey`] | verifying passkeys | `ciborium` |
 //! | [`limits`] | the keys by which attempts are counted, the flood limiter | `governor` |
 //! | [`config`] | reading and checking the settings | |

@@ -50,7 +50,7 @@ fn every_property_has_a_target_and_a_corpus_that_is_small() {
     assert_eq!(names(&fuzz().join("corpus")), expected);
     let sizes = PROPERTIES.map(|(name, _)| corpus(name).len());
     assert!(sizes.iter().all(|size| *size >= 10), "{sizes:?}");
-    assert!(sizes.iter().sum::<usize>() <= 140, "{sizes:?}");
+    assert!(sizes.iter().sum::<usize>() <= 150, "{sizes:?}");
 }
 
 fn property(name: &str) -> Property {
@@ -149,6 +149,11 @@ fn holds(name: &str, cases: u32) {
         Ok(())
     });
     outcome.unwrap();
+}
+
+#[test]
+fn both_libraries_compute_the_same_argon2() {
+    holds("argon2", 300);
 }
 
 #[test]

@@ -9,14 +9,17 @@
 //! `passwords.imported_memory_mib`, and wait for it in a queue of their own. A hash for which there is no memory was
 //! not checked: there is no verdict.
 
+mod agreement;
 mod formats;
 mod kind;
 mod pool;
 mod refusal;
 mod scheme;
+mod slot;
 mod timing;
 mod workers;
 
+pub use agreement::libraries_agree;
 pub use formats::{FirebaseProject, read_keycloak};
 pub use pool::{Check, HashingError, HashingPool, Verdict};
 pub use refusal::{Flaw, UnsupportedHash};

@@ -5,16 +5,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use argon2::Block;
 use tokio::time::Instant;
 
+use super::agreement::Library;
 use super::kind::Kind;
-use super::scheme::{self, OutOfMemory, Scheme};
+use super::scheme::{self, Scheme};
+use super::slot::{OutOfMemory, Slot};
 use super::timing::TimingEqualizer;
-use super::workers::{Slot, WorkerLease, Workers};
+use super::workers::{WorkerLease, Workers};
 use crate::config::PasswordsConfig;
 use crate::domain::{HashKind, NewPasswordHash, PasswordHash, PlainPassword};
-use crate::telemetry::metrics::REFUSAL_DELAY;
+use crate::telemetry::metrics::{HASHING_FALLBACK, REFUSAL_DELAY};
 
 /// Why a password was not hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +91,7 @@ struct Pool {
     config: PasswordsConfig,
     /// The hash that is checked for an address without a user. No password matches it.
     decoy: PasswordHash,
+    library: Library,
     workers: Workers,
     /// The kinds of hashes that were logged because they need more memory than a worker has.
     logged: Mutex<HashSet<Kind>>,
@@ -137,18 +139,22 @@ impl Pool {
 }
 
 impl HashingPool {
-    /// A pool with its memory taken up front. This computes one hash, so it takes a moment.
+    /// A pool with its memory taken up front. This computes some hashes, so it takes a moment.
     #[must_use]
     pub fn new(config: PasswordsConfig) -> Self {
-        let blocks = scheme::context(&config).params().block_count();
+        Self::with_library(config, Library::choose())
+    }
+
+    fn with_library(config: PasswordsConfig, library: Library) -> Self {
         let mut slots: Vec<Slot> = (0..config.workers)
-            .map(|_| vec![Block::new(); blocks])
+            .map(|_| Slot::new(library, config.memory_kib))
             .collect();
         let decoy = PlainPassword::parse("a password that no user has").expect("it is short");
         let decoy = scheme::make(&config, &decoy, &mut slots[0]).hash().clone();
         Self(Arc::new(Pool {
             equalizer: TimingEqualizer::new(scheme::todays_kind(&config)),
             decoy,
+            library,
             workers: Workers::new(slots, config.queue, config.imported_memory_kib()),
             config,
             logged: Mutex::default(),
@@ -242,6 +248,7 @@ impl HashingPool {
         self.0.workers.record_metrics();
         let delay = self.refusal_delay().unwrap_or_default();
         REFUSAL_DELAY.set(delay.as_secs_f64(), []);
+        HASHING_FALLBACK.count(usize::from(self.0.library == Library::Reference), []);
     }
 
     /// Checks a hash so that the equalizer learns what such a check takes.

@@ -1,6 +1,6 @@
 //! A stored hash, parsed; and how hashes are made here.
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Params, Version};
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -15,6 +15,7 @@ use super::formats::scrypt::ScryptHash;
 use super::formats::sha_crypt::ShaCryptHash;
 use super::kind::Kind;
 use super::refusal::UnsupportedHash;
+use super::slot::{OutOfMemory, Parameters, Slot};
 use crate::config::PasswordsConfig;
 use crate::domain::{HashKind, NewPasswordHash, PasswordHash, PlainPassword};
 
@@ -110,14 +111,10 @@ impl Scheme {
         !is_as_made_now || hash.hash_len() != HASH_BYTES
     }
 
-    /// Computes the hash of one form of a password and compares. Argon2 computes in `memory`, if that suffices.
-    pub(super) fn verify(
-        &self,
-        password: &[u8],
-        memory: &mut [Block],
-    ) -> Result<bool, OutOfMemory> {
+    /// Computes the hash of one form of a password and compares. Argon2 computes in the slot, if that suffices.
+    pub(super) fn verify(&self, password: &[u8], slot: &mut Slot) -> Result<bool, OutOfMemory> {
         match self {
-            Self::Argon2(hash) => hash.matches(password, memory),
+            Self::Argon2(hash) => hash.matches(password, slot),
             Self::Scrypt(hash) => hash.matches(password),
             Self::Bcrypt(hash) => Ok(hash.matches(password)),
             Self::Pbkdf2(hash) => Ok(hash.matches(password)),
@@ -125,31 +122,6 @@ impl Scheme {
             Self::ShaCrypt(hash) => Ok(hash.matches(password)),
             Self::Salted(hash) => Ok(hash.matches(password)),
         }
-    }
-}
-
-/// There is no memory for a hash that needs more than a slot has.
-#[derive(Debug)]
-pub(super) struct OutOfMemory;
-
-/// Computes in the slot's memory. A hash that needs more than the slot has gets memory of its own for this
-/// check, if there is any. `false` if there can be no hash with these parameters.
-pub(super) fn fill(
-    context: &Argon2<'_>,
-    password: &[u8],
-    salt: &[u8],
-    out: &mut [u8],
-    memory: &mut [Block],
-) -> Result<bool, OutOfMemory> {
-    let computed = if context.params().block_count() <= memory.len() {
-        context.hash_password_into_with_memory(password, salt, out, memory)
-    } else {
-        context.hash_password_into(password, salt, out)
-    };
-    match computed {
-        Ok(()) => Ok(true),
-        Err(argon2::Error::OutOfMemory) => Err(OutOfMemory),
-        Err(_) => Ok(false),
     }
 }
 
@@ -164,8 +136,8 @@ pub(super) fn todays_kind(config: &PasswordsConfig) -> Kind {
     }
 }
 
-/// The context that new hashes are made with.
-pub(super) fn context(config: &PasswordsConfig) -> Argon2<'static> {
+/// What new hashes are made with.
+pub(super) fn parameters(config: &PasswordsConfig) -> Parameters {
     let params = Params::new(
         config.memory_kib,
         config.iterations,
@@ -173,25 +145,25 @@ pub(super) fn context(config: &PasswordsConfig) -> Argon2<'static> {
         Some(HASH_BYTES),
     )
     .expect("a checked configuration holds valid Argon2 parameters");
-    Argon2::new(ALGORITHM, VERSION, params)
+    Parameters::new(ALGORITHM, VERSION, params)
 }
 
 /// Makes the hash of a password, as a PHC string.
 pub(super) fn make(
     config: &PasswordsConfig,
     password: &PlainPassword,
-    memory: &mut [Block],
+    slot: &mut Slot,
 ) -> NewPasswordHash {
     let kind = todays_kind(config);
-    let text = make_of(config, password.expose(), memory);
+    let text = make_of(config, password.expose(), slot);
     NewPasswordHash::new(PasswordHash::new(text), kind.into())
 }
 
 /// Makes the hash of bytes, as a PHC string.
-pub(super) fn make_of(config: &PasswordsConfig, password: &[u8], memory: &mut [Block]) -> String {
+pub(super) fn make_of(config: &PasswordsConfig, password: &[u8], slot: &mut Slot) -> String {
     let (mut salt, mut hash) = ([0; SALT_BYTES], [0; HASH_BYTES]);
     rand::fill(&mut salt).expect("the operating system gives randomness");
-    let filled = fill(&context(config), password, &salt, &mut hash, memory);
+    let filled = slot.fill(&parameters(config), password, &salt, &mut hash);
     assert!(
         matches!(filled, Ok(true)),
         "Argon2 takes any password of up to 1024 bytes, and a slot has the memory"

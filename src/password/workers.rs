@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use argon2::Block;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::HashingError;
+use super::slot::Slot;
 use crate::telemetry::metrics::{
     HASHING_DURATION, HASHING_QUEUE, HASHING_REFUSALS, HASHING_WAITING, HASHING_WORKERS,
     HASHING_WORKING,
@@ -20,9 +20,6 @@ use crate::telemetry::metrics::{
 /// A request does not wait for a worker that would come later than this: its client has given up by
 /// then.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-
-/// The memory of one worker.
-pub(super) type Slot = Vec<Block>;
 
 /// The workers and their queue; cheap to clone.
 #[derive(Clone)]
@@ -211,7 +208,7 @@ mod tests {
     use super::*;
 
     fn workers(count: usize, queue: usize) -> Workers {
-        Workers::new(vec![Slot::new(); count], queue, 0)
+        Workers::new((0..count).map(|_| Slot::default()).collect(), queue, 0)
     }
 
     async fn compute<T: Send + 'static>(

@@ -141,6 +141,8 @@ catalogue! {
     Counter HASHING_REFUSALS = "backoffice_auth_hashing_refusals_total" [];
     /// Time that computing a password hash took, waiting not included.
     Histogram HASHING_DURATION = "backoffice_auth_hashing_duration_seconds" [];
+    /// Whether `argon2` computes all password hashes, because the faster `argon2-rust` disagreed with it at the start.
+    Gauge HASHING_FALLBACK = "backoffice_auth_hashing_fallback" [];
     /// Time after which a refused sign-in is answered because hashes of other kinds are in use; 0 if none are.
     Gauge REFUSAL_DELAY = "backoffice_auth_refusal_delay_seconds" [];
 

@@ -4,13 +4,14 @@
 use crate::source::SourceFile;
 
 /// Libraries, and where they may be named.
-const HOMES: [(&str, &[&str]); 28] = [
+const HOMES: [(&str, &[&str]); 29] = [
     ("sqlx", &["store"]),
     ("lettre", &["mail"]),
     ("minijinja", &["mail", "dev"]),
     ("mail_parser", &["dev"]),
     ("jsonwebtoken", &["token"]),
     ("argon2", &["password"]),
+    ("argon2_rust", &["password"]),
     ("bcrypt", &["password"]),
     ("scrypt", &["password"]),
     ("sha_crypt", &["password"]),

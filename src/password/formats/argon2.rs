@@ -1,11 +1,12 @@
 //! Argon2 in a PHC string, as most libraries write it (RFC 9106).
 
-use argon2::{Algorithm, Argon2, AssociatedData, Block, KeyId, ParamsBuilder, Version};
+use argon2::{Algorithm, AssociatedData, KeyId, ParamsBuilder, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use super::super::kind::Kind;
 use super::super::refusal::Flaw;
-use super::super::scheme::{OutOfMemory, Scheme, fill};
+use super::super::scheme::Scheme;
+use super::super::slot::{OutOfMemory, Parameters, Slot};
 use super::{Reading, malformed, text};
 
 const FORMAT: &str = "argon2";
@@ -18,7 +19,7 @@ const HASH_BYTES: std::ops::RangeInclusive<usize> = 10..=64;
 /// A hash of Argon2.
 pub(in super::super) struct Argon2Hash {
     kind: Kind,
-    context: Argon2<'static>,
+    parameters: Parameters,
     salt: Vec<u8>,
     hash: Vec<u8>,
 }
@@ -28,7 +29,7 @@ impl Argon2Hash {
     pub(in super::super) fn sample(kind: Kind) -> Option<Self> {
         Some(Self {
             kind,
-            context: context(kind, &Extras::default()).ok()?,
+            parameters: parameters(kind, &Extras::default()).ok()?,
             salt: vec![0; 16],
             hash: vec![0; 32],
         })
@@ -46,10 +47,10 @@ impl Argon2Hash {
     pub(in super::super) fn matches(
         &self,
         password: &[u8],
-        memory: &mut [Block],
+        slot: &mut Slot,
     ) -> Result<bool, OutOfMemory> {
         let mut computed = vec![0; self.hash.len()];
-        let is_filled = fill(&self.context, password, &self.salt, &mut computed, memory)?;
+        let is_filled = slot.fill(&self.parameters, password, &self.salt, &mut computed)?;
         Ok(is_filled && verify_slices_are_equal(&computed, &self.hash).is_ok())
     }
 }
@@ -85,7 +86,7 @@ fn read_parts(variant: &'static str, rest: &str) -> Result<Scheme, Flaw> {
     let (kind, extras) = read_kind(variant, before)?;
     Ok(Scheme::Argon2(Argon2Hash {
         kind,
-        context: context(kind, &extras)?,
+        parameters: parameters(kind, &extras)?,
         salt: text::base64("the salt", salt, SALT_BYTES)?,
         hash: text::base64("the hash", hash, HASH_BYTES)?,
     }))
@@ -120,7 +121,7 @@ fn read_kind<'a>(variant: &'static str, parts: &[&'a str]) -> Result<(Kind, Extr
     Ok((kind, Extras { key_id, data }))
 }
 
-fn context(kind: Kind, extras: &Extras<'_>) -> Result<Argon2<'static>, Flaw> {
+fn parameters(kind: Kind, extras: &Extras<'_>) -> Result<Parameters, Flaw> {
     let Kind::Argon2 {
         variant,
         version,
@@ -146,5 +147,5 @@ fn context(kind: Kind, extras: &Extras<'_>) -> Result<Argon2<'static>, Flaw> {
     let algorithm = Algorithm::new(variant).map_err(|_| Flaw::UnknownVersion)?;
     let version = Version::try_from(version).map_err(|_| Flaw::UnknownVersion)?;
     let params = params.build().map_err(|_| Flaw::Parts)?;
-    Ok(Argon2::new(algorithm, version, params))
+    Ok(Parameters::new(algorithm, version, params))
 }

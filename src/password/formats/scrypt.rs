@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use super::super::kind::Kind;
 use super::super::refusal::Flaw;
-use super::super::scheme::{OutOfMemory, Scheme};
+use super::super::scheme::Scheme;
+use super::super::slot::OutOfMemory;
 use super::{Reading, malformed, text};
 
 const SALT_BYTES: std::ops::RangeInclusive<usize> = 1..=64;

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
+use super::super::agreement::Library;
 use super::super::refusal::{Flaw, UnsupportedHash};
 use super::super::scheme::{Scheme, read_foreign};
+use super::super::slot::Slot;
 use super::{FirebaseProject, read_keycloak};
 use crate::config::PasswordsConfig;
 use crate::domain::PasswordHash;
@@ -26,7 +28,9 @@ fn scheme(text: &str) -> Scheme {
 }
 
 fn matches(text: &str, password: &str) -> bool {
-    scheme(text).verify(password.as_bytes(), &mut []).unwrap()
+    let mut slot = Slot::new(Library::Fast, 8);
+    let is_match = scheme(text).verify(password.as_bytes(), &mut slot);
+    is_match.unwrap()
 }
 
 fn refusal(text: &str) -> UnsupportedHash {

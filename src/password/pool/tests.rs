@@ -65,7 +65,7 @@ async fn a_hash_of_what_was_typed_opens_and_is_replaced_by_one_of_the_normalised
     ] {
         let bcrypt = PasswordHash::new(bcrypt::hash(typed, 4).unwrap());
         assert_eq!(verify(typed, &bcrypt).await, replaced, "{typed}");
-        let mut slot = vec![Block::new(); 64];
+        let mut slot = Slot::new(Library::Fast, 64);
         let argon2id = scheme::make_of(&pool.0.config, typed.as_bytes(), &mut slot);
         let argon2id = PasswordHash::new(argon2id);
         assert_eq!(verify(typed, &argon2id).await, replaced, "{typed}");
@@ -224,8 +224,10 @@ fn a_hash_for_which_there_is_no_memory_is_no_wrong_password() {
         PasswordHash::new(scrypt.to_owned()),
     ] {
         let scheme = Scheme::parse(&stored).unwrap();
-        let checked = scheme.verify(b"correct", &mut []);
-        assert!(checked.is_err());
+        for library in [Library::Fast, Library::Reference] {
+            let checked = scheme.verify(b"correct", &mut Slot::new(library, 8));
+            assert!(checked.is_err(), "{library:?}");
+        }
     }
     assert!(HashingError::OutOfMemory.is_unavailable());
 }
@@ -282,5 +284,22 @@ async fn no_more_wait_for_memory_than_may_wait_for_a_worker() {
     drop(held);
     for waiter in waiting {
         assert!(waiter.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_hash_that_one_library_made_opens_with_the_other() {
+    let config = pool(1, 1).0.config;
+    let pools = [Library::Fast, Library::Reference]
+        .map(|library| HashingPool::with_library(config, library));
+    for [maker, checker] in [[0, 1], [1, 0], [1, 1]] {
+        let made = pools[maker].hash(plain("correct")).await.unwrap();
+        let verify = async |text| {
+            let check = pools[checker].verify(plain(text), Some(made.hash().clone()));
+            check.await.unwrap().verdict
+        };
+        let kept = Verdict::Match { is_outdated: false };
+        assert_eq!(verify("correct").await, kept);
+        assert_eq!(verify("Correct").await, Verdict::Mismatch);
     }
 }

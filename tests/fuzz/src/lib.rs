@@ -5,6 +5,7 @@
 //! random changes to them. An oracle here never repeats the code that it judges: it says the same in
 //! other terms.
 
+pub mod argon2;
 pub mod authorization;
 pub mod body;
 pub mod email;
@@ -17,7 +18,8 @@ pub mod token;
 pub type Property = fn(&[u8]);
 
 /// All of them. A name is that of the target and of its folder in `corpus`.
-pub const PROPERTIES: [(&str, Property); 7] = [
+pub const PROPERTIES: [(&str, Property); 8] = [
+    ("argon2", argon2::holds),
     ("authorization", authorization::holds),
     ("body", body::holds),
     ("email", email::holds),
