@@ -2,7 +2,7 @@
 // counted down, and buttons that show a password.
 
 import { AuthError, BackofficeAuth } from "./backoffice-auth.js";
-import { filled, language, saidOf, words } from "./words.js";
+import { dateAndClock, filled, language, saidOf, words } from "./words.js";
 
 /**
  * @template {HTMLElement} [E=HTMLElement]
@@ -24,6 +24,34 @@ const all = (selector) => [...document.querySelectorAll(selector)].map((element)
 
 const meta = /** @type {HTMLMetaElement} */ (document.querySelector('meta[name="auth-server"]'));
 export const auth = new BackofficeAuth({ server: meta.content });
+
+/** @param {string} text */
+export function strong(text) {
+  const element = document.createElement("strong");
+  element.textContent = text;
+  return element;
+}
+
+/**
+ * @param {string} text
+ * @param {(time: Date) => string} [form]
+ */
+export function time(text, form = dateAndClock) {
+  const element = document.createElement("time");
+  element.dateTime = text;
+  element.textContent = form(new Date(text));
+  return element;
+}
+
+/**
+ * A line of a list.
+ * @param {...(string | Node)} parts
+ */
+export function line(...parts) {
+  const element = document.createElement("li");
+  element.append(...parts);
+  return element;
+}
 
 /** @type {HTMLElement[]} */ const views = all("main > section");
 /** Those with a place for what is wrong with them. @type {HTMLInputElement[]} */

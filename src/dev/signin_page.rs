@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const PAGE: &str = include_str!("../../docs/browser/index.html");
 const PASSWORD_PAGE: &str = include_str!("../../docs/browser/password.html");
 const STYLE: &str = include_str!("../../docs/browser/page.css");
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 8] = [
     (
         "/authenticator.js",
         include_str!("../../docs/browser/authenticator.js"),
@@ -37,6 +37,7 @@ const SCRIPTS: [(&str, &str); 7] = [
         "/password.js",
         include_str!("../../docs/browser/password.js"),
     ),
+    ("/proof.js", include_str!("../../docs/browser/proof.js")),
     ("/ui.js", include_str!("../../docs/browser/ui.js")),
     ("/words.js", include_str!("../../docs/browser/words.js")),
 ];
