@@ -19,7 +19,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const PAGE: &str = include_str!("../../docs/browser/index.html");
 const PASSWORD_PAGE: &str = include_str!("../../docs/browser/password.html");
 const STYLE: &str = include_str!("../../docs/browser/page.css");
-const SCRIPTS: [(&str, &str); 8] = [
+const SCRIPTS: [(&str, &str); 9] = [
+    (
+        "/administration.js",
+        include_str!("../../docs/browser/administration.js"),
+    ),
     (
         "/authenticator.js",
         include_str!("../../docs/browser/authenticator.js"),
