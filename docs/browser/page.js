@@ -69,6 +69,7 @@ async function showAccount() {
   const who = strong(person);
   who.id = "who";
   at("as-whom").replaceChildren(...filledWith(words.asWhom, { email: who, time: time(since) }));
+  at("to-administration").hidden = !me.administrator;
   showApp(me);
   showPasskeys(me, offersPasskeys);
   at("enrolled").replaceChildren(...enrolled(me));
