@@ -1,8 +1,9 @@
 // Passkeys on the page to sign in on and on the page of one's own account: signing in with one, adding one,
-// removing one. A view that is left ends what it has asked an authenticator for.
+// removing one.
 
 import { showCodes } from "./authenticator.js";
 import { AuthError } from "./backoffice-auth.js";
+import { untilLeft, whileHere } from "./proof.js";
 import { at, auth, explain, isComplete, isRefusedAs, onClick, onShow, onSubmit, run, say, shown, turnTo } from "./ui.js";
 import { dateAndClock, filled, words } from "./words.js";
 
@@ -33,8 +34,6 @@ let isOffered = false;
 let hasApp = false;
 /** The one that is to be removed. */
 let removed = "";
-/** Ends what the view has asked an authenticator for. */
-let leaving = new AbortController();
 
 /**
  * Wires what there is for passkeys.
@@ -44,7 +43,9 @@ let leaving = new AbortController();
 export function offerPasskeys(showingAccount, signingInAgain) {
   showAccount = showingAccount;
   signInAgain = signingInAgain;
-  onShow(arrive);
+  onShow((view) => {
+    if (view === "signin") offerInField();
+  });
   onClick("passkey-signin", () => run(signIn));
   onClick("add-passkey", () => {
     nameField.value = suggestedName();
@@ -68,22 +69,6 @@ export function showPasskeys(me, areOffered) {
 
 /** Whether one of them signs in without a password here. */
 export const isEnoughAlone = () => isOffered && passkeys.some(({ alone }) => alone);
-
-/**
- * Lets the browser ask an authenticator until the view is left.
- * @template T
- * @param {(signal: AbortSignal) => Promise<T>} ask
- * @returns {Promise<T | null>} null where the view was left
- */
-export async function whileHere(ask) {
-  const { signal } = leaving;
-  try {
-    return await ask(signal);
-  } catch (error) {
-    if (signal.aborted && isRefusedAs(error, "passkey_cancelled")) return null;
-    throw error;
-  }
-}
 
 /**
  * A line of the list of what is enrolled. A name is whatever its owner likes.
@@ -119,16 +104,10 @@ function element(tag, text, className = "") {
   return made;
 }
 
-/** @param {string} view */
-function arrive(view) {
-  leaving.abort();
-  leaving = new AbortController();
-  if (view === "signin") offerInField();
-}
 
 /** Offers passkeys at the sign-in: by the button, and among what the browser fills into the field. */
 async function offerInField() {
-  const { signal } = leaving;
+  const signal = untilLeft();
   at("passkey-signin").hidden = !(await auth.offersPasskeys());
   if (at("passkey-signin").hidden) return;
   try {

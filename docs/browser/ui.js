@@ -2,7 +2,7 @@
 // counted down, and buttons that show a password.
 
 import { AuthError, BackofficeAuth } from "./backoffice-auth.js";
-import { filled, language, saidOf, words } from "./words.js";
+import { dateAndClock, filled, language, saidOf, words } from "./words.js";
 
 /**
  * @template {HTMLElement} [E=HTMLElement]
@@ -25,12 +25,53 @@ const all = (selector) => [...document.querySelectorAll(selector)].map((element)
 const meta = /** @type {HTMLMetaElement} */ (document.querySelector('meta[name="auth-server"]'));
 export const auth = new BackofficeAuth({ server: meta.content });
 
+/** @param {string} text */
+export function strong(text) {
+  const element = document.createElement("strong");
+  element.textContent = text;
+  return element;
+}
+
+/**
+ * @param {string} text
+ * @param {(time: Date) => string} [form]
+ */
+export function time(text, form = dateAndClock) {
+  const element = document.createElement("time");
+  element.dateTime = text;
+  element.textContent = form(new Date(text));
+  return element;
+}
+
+/**
+ * A short word about something, in a frame.
+ * @param {string} text
+ */
+export function markOf(text) {
+  const element = document.createElement("span");
+  element.textContent = text;
+  element.className = "mark";
+  return element;
+}
+
+/**
+ * A line of a list.
+ * @param {...(string | Node)} parts
+ */
+export function line(...parts) {
+  const element = document.createElement("li");
+  element.append(...parts);
+  return element;
+}
+
 /** @type {HTMLElement[]} */ const views = all("main > section");
 /** Those with a place for what is wrong with them. @type {HTMLInputElement[]} */
 const fields = all("input[aria-describedby]");
 /** @type {HTMLButtonElement[]} */ const reveals = all("button[data-reveals]");
 
 let isBusy = false;
+/** Ends with what runs. */
+let running = Promise.resolve();
 /** When blocks end, by `performance.now`, and by the limit: a blocked sign-in blocks no forgotten password.
  * @type {Map<string, number>} */
 const blocks = new Map();
@@ -132,8 +173,9 @@ export function explain(error) {
     if (marked) mark(marked, saidOf(field, message), "en");
   }
   const by = (/** @type {string} */ name) => here.find((input) => input.name === name);
-  const [code, password, current] = ["code", "password", "currentPassword"].map(by);
+  const [code, password, current, address] = ["code", "password", "currentPassword", "email"].map(by);
   if (error.code === "invalid_two_factor" && code) mark(code, wordsFor(code.dataset.wrong));
+  if (error.code === "address_taken" && address) mark(address, words.addressTaken);
   if (error.code === "wrong_password" && current) mark(current, words.wrongPassword);
   here.find((input) => input.getAttribute("aria-invalid") === "true")?.focus();
   if (error.code === "invalid_credentials") password?.select();
@@ -168,8 +210,18 @@ export function attempt(action) {
  * that would take the focus from whoever stands on them.
  * @param {() => Promise<void>} action
  */
-export async function run(action) {
-  if (isBusy) return;
+export function run(action) {
+  if (!isBusy) running = runNow(action);
+  return running;
+}
+
+/** Waits until nothing runs. */
+export async function idle() {
+  while (isBusy) await running;
+}
+
+/** @param {() => Promise<void>} action */
+async function runNow(action) {
   isBusy = true;
   say();
   for (const field of fields) mark(field);

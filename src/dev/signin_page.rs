@@ -1,5 +1,5 @@
-//! The reference pages of `docs/browser`, in the demo alone: one to sign in on, and the one that mailed links
-//! open. They have an origin of their own, as the pages of a real Back Office have, so that their calls go
+//! The reference pages of `docs/browser`, in the demo alone: one to sign in on, the one that mailed links open,
+//! and one for administrators. They have an origin of their own, as the pages of a real Back Office have, so that their calls go
 //! through CORS.
 
 use std::io;
@@ -18,8 +18,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 const PAGE: &str = include_str!("../../docs/browser/index.html");
 const PASSWORD_PAGE: &str = include_str!("../../docs/browser/password.html");
+const ADMIN_PAGE: &str = include_str!("../../docs/browser/admin.html");
 const STYLE: &str = include_str!("../../docs/browser/page.css");
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 11] = [
+    ("/admin.js", include_str!("../../docs/browser/admin.js")),
+    (
+        "/administration.js",
+        include_str!("../../docs/browser/administration.js"),
+    ),
     (
         "/authenticator.js",
         include_str!("../../docs/browser/authenticator.js"),
@@ -37,6 +43,8 @@ const SCRIPTS: [(&str, &str); 7] = [
         "/password.js",
         include_str!("../../docs/browser/password.js"),
     ),
+    ("/person.js", include_str!("../../docs/browser/person.js")),
+    ("/proof.js", include_str!("../../docs/browser/proof.js")),
     ("/ui.js", include_str!("../../docs/browser/ui.js")),
     ("/words.js", include_str!("../../docs/browser/words.js")),
 ];
@@ -115,8 +123,12 @@ fn router(server: SocketAddr, mailbox: Option<SocketAddr>) -> Router {
         let policy = policy.clone();
         get(async move || answer(kind, policy, text))
     };
-    let pages = [("/", PAGE), ("/password.html", PASSWORD_PAGE)]
-        .map(|(path, text)| (path, "text/html", page(text, server, mailbox)));
+    let pages = [
+        ("/", PAGE),
+        ("/password.html", PASSWORD_PAGE),
+        ("/admin.html", ADMIN_PAGE),
+    ]
+    .map(|(path, text)| (path, "text/html", page(text, server, mailbox)));
     let scripts = SCRIPTS.map(|(path, text)| (path, "text/javascript", text.to_owned()));
     let style = [("/page.css", "text/css", STYLE.to_owned())];
     pages
@@ -162,7 +174,7 @@ mod tests {
     #[test]
     fn each_page_names_the_server_and_the_mailbox_of_the_demo() {
         let (server, mailbox) = ("127.0.0.1:1", "127.0.0.1:2");
-        for text in [PAGE, PASSWORD_PAGE] {
+        for text in [PAGE, PASSWORD_PAGE, ADMIN_PAGE] {
             let page = page(
                 text,
                 server.parse().unwrap(),
@@ -176,7 +188,7 @@ mod tests {
 
     #[test]
     fn no_page_has_a_script_or_style_of_its_own_or_loads_anything_from_elsewhere() {
-        for page in [PAGE, PASSWORD_PAGE] {
+        for page in [PAGE, PASSWORD_PAGE, ADMIN_PAGE] {
             assert!(!page.contains("style=") && !page.contains("<style"));
             let mut scripts = page.split("<script").skip(1);
             assert!(scripts.all(|tag| tag.contains("></script>")));

@@ -2,6 +2,7 @@
 
 import { after, before, describe, test } from "node:test";
 
+import "./administration.mjs";
 import "./elsewhere.mjs";
 import { Chromium, Firefox } from "./engines.mjs";
 import { journeys } from "./journeys.mjs";

@@ -592,10 +592,11 @@ for (const [locale, title, forgotten, none] of [
     await page.getByRole("heading", { name: forgotten }).waitFor();
     await page.goto(`${setting.page}/password.html`);
     await page.getByRole("heading", { name: none }).waitFor();
-    for (const url of [setting.page, `${setting.page}/password.html`]) {
+    for (const url of ["", "/password.html", "/admin.html"].map((path) => setting.page + path)) {
       await page.goto(url);
       const wide = await page.evaluate(() => {
         const sections = [...document.querySelectorAll("main > section")];
+        for (const part of document.querySelectorAll("main > section [hidden]")) part.hidden = false;
         return sections.filter((section) => {
           for (const each of sections) each.hidden = each !== section;
           return document.documentElement.scrollWidth > innerWidth;
@@ -610,7 +611,7 @@ for (const [locale, title, forgotten, none] of [
 }
 
 check("the markup says in English what the table of words does", async (profile) => {
-  for (const path of ["/", "/password.html"]) {
+  for (const path of ["/", "/password.html", "/admin.html"]) {
     const markup = await (await fetch(setting.page + path)).text();
     const page = await open(profile, { url: setting.page + path });
     const said = await page.evaluate(() =>

@@ -24,7 +24,7 @@ export const PASSWORD = "Secret123";
 /** Of that password: made once, since a debug build takes its time. */
 const HASH =
   "$argon2id$v=19$m=19456,t=2,p=1$HGlPS1d4wWN2sOGylJQkXQ$JEqrKOkpDSUR+YOJIH8uq0MM0jjePv3vhxup7AEJ1jU";
-const USERS = 160;
+const USERS = 240;
 /** A name that is not this machine's own, so a page there is not a secure context. */
 const INSECURE_HOST = "office.test";
 /** What files of docs/browser are. */
