@@ -29,11 +29,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
+use backoffice_auth::admin::Administration;
 use backoffice_auth::auth::{Auth, SigningKeys};
 use backoffice_auth::config::Config;
 use backoffice_auth::dev::{Cluster, Durability};
 use backoffice_auth::domain::{Clock, PasswordHash, PlainPassword};
-use backoffice_auth::http::public_router;
+use backoffice_auth::http::{UseCases, public_router};
 use backoffice_auth::limits::{Flood, FloodLimit};
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
@@ -134,7 +135,7 @@ impl Bench {
         make_users(&url, &config, &pool).await?;
         let auth = Auth::new(
             &config,
-            store,
+            store.clone(),
             Arc::new(tokens),
             pool.clone(),
             Arc::new(Notify::new()),
@@ -143,8 +144,12 @@ impl Bench {
             burst: 1_000,
             per_second: 1_000,
         }));
+        let use_cases = UseCases {
+            auth: auth.clone(),
+            administration: Administration::new(store, &config, auth.clone()),
+        };
         Ok(Self {
-            router: public_router(auth.clone(), &flood, &config.http),
+            router: public_router(use_cases, &flood, &config.http),
             auth,
             pool,
             next: AtomicU32::new(0),

@@ -28,11 +28,12 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::Request;
+use backoffice_auth::admin::Administration;
 use backoffice_auth::auth::{Auth, SigningKeys};
 use backoffice_auth::config::{Config, PasskeyParty};
 use backoffice_auth::dev::{Cluster, Durability};
 use backoffice_auth::domain::{ChallengeId, Clock, CodeNonce, OneTimeCode, PlainPassword, Purpose};
-use backoffice_auth::http::public_router;
+use backoffice_auth::http::{UseCases, public_router};
 use backoffice_auth::limits::{Flood, FloodLimit};
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
@@ -160,13 +161,18 @@ impl Bench {
             .context("the database is there")?;
         make_users(&sql, &pool).await?;
         let (tokens, mail_is_due) = (Arc::new(tokens), Arc::new(Notify::new()));
-        let auth = Auth::new(&config, store, tokens, pool, mail_is_due);
+        let auth = Auth::new(&config, store.clone(), tokens, pool, mail_is_due);
+        let administration = Administration::new(store, &config, auth.clone());
+        let use_cases = UseCases {
+            auth,
+            administration,
+        };
         let flood = Arc::new(Flood::new(FloodLimit {
             burst: 1_000,
             per_second: 1_000,
         }));
         Ok(Self {
-            router: public_router(auth, &flood, &config.http),
+            router: public_router(use_cases, &flood, &config.http),
             config,
             sql,
             networks: 0x0a00_0000,

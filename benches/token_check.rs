@@ -23,14 +23,14 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::routing::get;
-use backoffice_auth::admin::Admin;
+use backoffice_auth::admin::{Admin, Administration};
 use backoffice_auth::auth::{Auth, SignedIn, SigningKeys};
 use backoffice_auth::config::Config;
 use backoffice_auth::dev::{Cluster, Durability};
 use backoffice_auth::domain::{
     Client, ClientNetwork, Clock, Operator, PlainPassword, RequestId, TwoFactor,
 };
-use backoffice_auth::http::public_router;
+use backoffice_auth::http::{UseCases, public_router};
 use backoffice_auth::limits::{Flood, FloodLimit};
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
@@ -143,14 +143,18 @@ impl Bench {
             pool.clone(),
             Arc::new(Notify::new()),
         );
-        let token = sign_in(&config, store, &pool, &auth).await?;
+        let token = sign_in(&config, store.clone(), &pool, &auth).await?;
+        let use_cases = UseCases {
+            auth: auth.clone(),
+            administration: Administration::new(store, &config, auth.clone()),
+        };
         let flood = Arc::new(Flood::new(FloodLimit {
             burst: 1,
             per_second: 1,
         }));
         Ok(Self {
             cluster,
-            router: public_router(auth.clone(), &flood, &config.http),
+            router: public_router(use_cases, &flood, &config.http),
             auth,
             bare: Router::new().route("/bare", get(async || StatusCode::OK)),
             rs256: Rs256::new(&jwks, &token)?,

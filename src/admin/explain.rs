@@ -5,8 +5,7 @@ use std::collections::HashMap;
 
 use super::Admin;
 use crate::domain::{
-    ClientNetwork, EmailAddress, Limit, LimitScope, MailKind, RequestId, Timestamp, TwoFactor,
-    User, UserId,
+    ClientNetwork, EmailAddress, Limit, LimitScope, RequestId, Timestamp, TwoFactor, User, UserId,
 };
 use crate::limits::Ceilings;
 use crate::store::{AttemptRecord, AuditRecord, MailRecord, SessionHistory, StoreError};
@@ -105,7 +104,7 @@ impl Admin {
         let count = i64::from(MAX_EVENTS) + 1;
         let events = self
             .store
-            .list_events_of_user(email, user_id, count)
+            .list_events_of_user(email, user_id, None, count)
             .await?;
         // A user who was deleted is known from the recorded events alone.
         let earlier = events.iter().find_map(|event| event.user_id).map(UserId);
@@ -150,9 +149,9 @@ impl Admin {
                     .store
                     .list_mails(&[], Some(user.user_id), MAX_ROWS)
                     .await?;
-                of_user.into_iter().find(is_code)
+                of_user.into_iter().find(MailRecord::is_code)
             }
-            _ => mails.iter().find(|mail| is_code(mail)).cloned(),
+            _ => mails.iter().find(|mail| mail.is_code()).cloned(),
         };
         mails.reverse();
         let sessions = ids(|event| event.session_id);
@@ -212,6 +211,7 @@ impl Admin {
         let ceilings = Ceilings::new(&self.limits);
         match scope {
             LimitScope::Account => self.limits.account,
+            LimitScope::Administration => self.limits.administration,
             LimitScope::Signin => self.limits.signin,
             LimitScope::SigninNetwork => ceilings.signin_network,
             LimitScope::SigninFailures => ceilings.signin_failures,
@@ -278,17 +278,14 @@ impl Evidence {
     }
 }
 
-fn is_code(mail: &MailRecord) -> bool {
-    mail.kind == MailKind::SignInCode.as_str()
-}
-
 /// The obstacles to a user's sign-in other than limits.
 fn obstacles_of(
     user: &User,
     max_wrong_codes: i32,
     last_mail: Option<&MailRecord>,
 ) -> Vec<Obstacle> {
-    let needs_code = user.two_factor == TwoFactor::Email;
+    let needs_mail = user.two_factor == TwoFactor::Email && !user.has_strong_factor();
+    let needs_code = needs_mail || user.has_totp;
     let wrong_codes = user.second_factor_failures;
     // One that was tried and has not left; a new one is tried within a second.
     let stuck = last_mail.filter(|mail| mail.attempts > 0 && mail.consumed_at.is_none());
@@ -300,7 +297,7 @@ fn obstacles_of(
         user.password_hash.is_none().then_some(Obstacle::NoPassword),
         (needs_code && wrong_codes >= max_wrong_codes)
             .then_some(Obstacle::SecondFactorLocked { wrong_codes }),
-        stuck.filter(|_| needs_code).map(Obstacle::MailStuck),
+        stuck.filter(|_| needs_mail).map(Obstacle::MailStuck),
     ]
     .into_iter()
     .flatten()
@@ -312,7 +309,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::domain::PasswordHash;
+    use crate::domain::{MailKind, PasswordHash};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds)
@@ -326,6 +323,7 @@ mod tests {
             two_factor: TwoFactor::Email,
             has_totp: false,
             has_passkey: false,
+            is_administrator: false,
             credential_version: 1,
             second_factor_failures: 0,
             created_at: at(0),
@@ -373,6 +371,18 @@ mod tests {
             ..user()
         };
         assert_eq!(obstacles_of(&without_code, 100, Some(&mail())), []);
+        // A passkey is no code, and an app takes none by mail.
+        let of_factor = |has_totp| User {
+            has_totp,
+            has_passkey: !has_totp,
+            second_factor_failures: 100,
+            ..user()
+        };
+        assert_eq!(obstacles_of(&of_factor(false), 100, Some(&mail())), []);
+        assert_eq!(
+            obstacles_of(&of_factor(true), 100, Some(&mail())),
+            [Obstacle::SecondFactorLocked { wrong_codes: 100 }]
+        );
     }
 
     #[test]

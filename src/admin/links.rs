@@ -1,13 +1,14 @@
 //! The links that operators have mailed: nobody sees a link but its recipient, and nobody chooses a password
 //! for another person.
 
-use super::{Admin, UserError};
+use super::act::Act;
+use super::{Admin, Target, UserError};
 use crate::domain::{
-    AuditEvent, AuditKind, EmailAddress, LinkId, LinkRequest, Operator, Outcome, RequestId,
-    TwoFactor, UserChange,
+    Actor, AuditEvent, AuditKind, EmailAddress, LinkId, LinkRequest, Operator, Outcome, TwoFactor,
+    UserChange, UserId,
 };
 use crate::limits::Ceilings;
-use crate::store::{InsertedLink, LinkLifetimes, NewLink, NewUser, StoreError, Tx};
+use crate::store::{InsertedLink, LinkLifetimes, NewLink, NewUser, StoreError};
 
 /// Why no link was mailed.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +42,28 @@ impl From<StoreError> for LinkError {
 }
 
 impl Admin {
+    /// Whether there are links.
+    #[must_use]
+    pub fn offers_links(&self) -> bool {
+        self.links.is_some()
+    }
+
     /// Mails a link to set a password.
     pub async fn mail_link(&self, actor: &Operator, email: &EmailAddress) -> Result<(), LinkError> {
+        told(self.request_link(actor, email).await?)
+    }
+
+    /// Mails a link to set a password, if the user may get one, and tells what became of it.
+    pub async fn request_link(
+        &self,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
+    ) -> Result<LinkRequest, LinkError> {
         let lifetimes = self.links.ok_or(LinkError::Off)?;
-        self.find_user(email).await?;
-        let tx = self.store.begin().await?;
-        self.mail(actor, tx, email, lifetimes).await
+        let (mut act, user) = self.begin(actor, target).await?;
+        let request = self.put_mail(&mut act, &user.email, lifetimes).await?;
+        self.finish(act).await?;
+        Ok(request)
     }
 
     /// Makes a user without a password and mails a link to set one. A user who has not set one yet gets
@@ -65,40 +82,44 @@ impl Admin {
         {
             return Err(LinkError::HasPassword);
         }
-        let mut tx = self.store.begin().await?;
+        let mut act = self.admit(actor.into()).await?;
         if user.is_none() {
-            let new = NewUser {
-                user_id: None,
-                email: email.clone(),
-                password_hash: None,
-                two_factor,
-                is_disabled: false,
-            };
-            let user_id = tx.insert_user(&new).await?;
-            tx.record(&AuditEvent {
-                user_id: Some(user_id),
-                email: Some(email.clone()),
-                ..AuditEvent::by_operator(AuditKind::UserChanged, UserChange::Invited, actor)
-            })
-            .await?;
+            insert_invited(&mut act, email, two_factor).await?;
         }
-        self.mail(actor, tx, email, lifetimes).await?;
+        let request = self.put_mail(&mut act, email, lifetimes).await?;
+        self.finish(act).await?;
+        told(request)?;
         Ok(user.is_none())
     }
 
-    /// Puts the mail into the outbox within `tx`, if the account may get one, and commits.
-    async fn mail(
+    /// The same for a user who must be new, and is not made if no link can be mailed.
+    pub async fn invite_new_user(
         &self,
-        actor: &Operator,
-        mut tx: Tx,
+        actor: impl Into<Actor>,
+        email: &EmailAddress,
+        two_factor: TwoFactor,
+    ) -> Result<UserId, LinkError> {
+        let lifetimes = self.links.ok_or(LinkError::Off)?;
+        let mut act = self.admit(actor.into()).await?;
+        let user_id = insert_invited(&mut act, email, two_factor).await?;
+        told(self.put_mail(&mut act, email, lifetimes).await?)?;
+        self.finish(act).await?;
+        Ok(user_id)
+    }
+
+    /// Puts the mail into the outbox, if the account may get one, and records what became of it.
+    async fn put_mail(
+        &self,
+        act: &mut Act,
         email: &EmailAddress,
         lifetimes: LinkLifetimes,
-    ) -> Result<(), LinkError> {
+    ) -> Result<LinkRequest, LinkError> {
         let budget = self.attempt_keys.link_mail(email);
         let limit = Ceilings::new(&self.limits).link_mails;
-        let room = tx.reserve_mail(&budget, &limit).await?;
-        let request_id = RequestId::random();
-        let InsertedLink { user_id, request } = tx
+        let room = act.tx.reserve_mail(&budget, &limit).await?;
+        let request_id = act.request_id();
+        let InsertedLink { user_id, request } = act
+            .tx
             .insert_link(&NewLink {
                 link_id: LinkId::random(),
                 email,
@@ -108,14 +129,8 @@ impl Admin {
                 lifetimes,
             })
             .await?;
-        let told = match request {
-            LinkRequest::Mailed => Ok(()),
-            LinkRequest::NotMailed => Err(LinkError::TooMany),
-            LinkRequest::UserDisabled => Err(LinkError::Disabled),
-            LinkRequest::UnknownAddress => Err(UserError::Unknown.into()),
-        };
         let event = AuditEvent {
-            outcome: if told.is_ok() {
+            outcome: if request == LinkRequest::Mailed {
                 Outcome::Granted
             } else {
                 Outcome::Refused
@@ -123,11 +138,41 @@ impl Admin {
             user_id,
             email: Some(email.clone()),
             request_id: Some(request_id),
-            ..AuditEvent::by_operator(AuditKind::Link, request, actor)
+            ..AuditEvent::by_actor(AuditKind::Link, request, &act.actor)
         };
         let attempts: Vec<_> = room.into_iter().collect();
-        tx.settle_and_record(&attempts, Some(&event)).await?;
-        tx.commit().await?;
-        told
+        act.tx.settle_and_record(&attempts, Some(&event)).await?;
+        Ok(request)
+    }
+}
+
+async fn insert_invited(
+    act: &mut Act,
+    email: &EmailAddress,
+    two_factor: TwoFactor,
+) -> Result<UserId, UserError> {
+    let new = NewUser {
+        user_id: None,
+        email: email.clone(),
+        password_hash: None,
+        two_factor,
+        is_disabled: false,
+    };
+    let user_id = act.tx.insert_user(&new).await?;
+    let event = AuditEvent {
+        user_id: Some(user_id),
+        email: Some(email.clone()),
+        ..AuditEvent::by_actor(AuditKind::UserChanged, UserChange::Invited, &act.actor)
+    };
+    act.tx.record(&event).await?;
+    Ok(user_id)
+}
+
+fn told(request: LinkRequest) -> Result<(), LinkError> {
+    match request {
+        LinkRequest::Mailed => Ok(()),
+        LinkRequest::NotMailed => Err(LinkError::TooMany),
+        LinkRequest::UserDisabled => Err(LinkError::Disabled),
+        LinkRequest::UnknownAddress => Err(UserError::Unknown.into()),
     }
 }

@@ -5,13 +5,18 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Admin;
+use super::act::Act;
 use crate::domain::policy::MAX_HASH_KINDS;
 use crate::domain::{
-    AuditEvent, AuditKind, EmailAddress, EndReason, HashKind, NewPasswordHash, Notice, Operator,
-    PlainPassword, RequestId, Timestamp, TwoFactor, User, UserChange, UserId, WeakPassword,
+    Actor, AdministrationRefusal, AuditEvent, AuditKind, EmailAddress, EndReason, HashKind,
+    NewPasswordHash, Notice, Operator, PlainPassword, SessionId, Timestamp, TwoFactor, User,
+    UserChange, UserId, WeakPassword,
 };
 use crate::password::{HashingError, HashingPool};
-use crate::store::{EnrolledFactors, NewNotice, NewUser, SessionRecord, StoreError, Tx, Unique};
+use crate::store::{
+    AuditRecord, EnrolledFactors, NewUser, SessionRecord, StoreError, Unique, UserSearch,
+    UserSummary,
+};
 
 /// Why a change to a user was not made.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +36,39 @@ pub enum UserError {
     /// The password could not be hashed.
     #[error(transparent)]
     Hashing(#[from] HashingError),
+    /// An administrator may not do it, or not now.
+    #[error("refused: {}", .0.as_str())]
+    Refused(AdministrationRefusal),
+    /// The administrator's session ended meanwhile.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The user has no such live session.
+    #[error("there is no such live session")]
+    UnknownSession,
     /// The database failed.
     #[error(transparent)]
     Store(StoreError),
+}
+
+/// The user whom an act is meant for.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The one who has this address.
+    Address(EmailAddress),
+    /// The one with this number.
+    Number(UserId),
+}
+
+impl From<&EmailAddress> for Target {
+    fn from(email: &EmailAddress) -> Self {
+        Self::Address(email.clone())
+    }
+}
+
+impl From<UserId> for Target {
+    fn from(user_id: UserId) -> Self {
+        Self::Number(user_id)
+    }
 }
 
 impl From<StoreError> for UserError {
@@ -82,14 +117,60 @@ impl Admin {
             is_disabled: false,
         };
         let user_id = tx.insert_user(&new).await?;
-        record(actor, &mut tx, user_id, email, UserChange::Created).await?;
+        let event = AuditEvent {
+            user_id: Some(user_id),
+            email: Some(email.clone()),
+            ..AuditEvent::by_operator(AuditKind::UserChanged, UserChange::Created, actor)
+        };
+        tx.record(&event).await?;
         tx.commit().await?;
         Ok(user_id)
     }
 
-    /// The user with an address.
-    pub async fn find_user(&self, email: &EmailAddress) -> Result<User, UserError> {
-        self.store.find_user(email).await?.ok_or(UserError::Unknown)
+    /// One user.
+    pub async fn find_user(&self, target: impl Into<Target>) -> Result<User, UserError> {
+        let found = match target.into() {
+            Target::Address(email) => self.store.find_user(&email).await?,
+            Target::Number(user_id) => self.store.find_user_by_id(user_id).await?,
+        };
+        found.ok_or(UserError::Unknown)
+    }
+
+    /// Users in the order of their addresses, at most `count`.
+    pub async fn search_users(
+        &self,
+        search: &UserSearch,
+        count: i64,
+    ) -> Result<Vec<UserSummary>, StoreError> {
+        let max_wrong_codes = self.limits.confirm_failures_per_account;
+        self.store
+            .search_users(search, max_wrong_codes, count)
+            .await
+    }
+
+    /// One user, as administrators see them.
+    pub async fn find_summary(&self, user_id: UserId) -> Result<UserSummary, UserError> {
+        let max_wrong_codes = self.limits.confirm_failures_per_account;
+        let found = self
+            .store
+            .find_user_summary(user_id, max_wrong_codes)
+            .await?;
+        found.ok_or(UserError::Unknown)
+    }
+
+    /// The events about a user and their address, newest first: at most `count` before the number `before`.
+    pub async fn list_events(
+        &self,
+        user_id: UserId,
+        before: Option<i64>,
+        count: i64,
+    ) -> Result<Vec<AuditRecord>, UserError> {
+        let user = self.find_user(user_id).await?;
+        let events = self
+            .store
+            .list_events_of_user(&user.email, Some(user_id), before, count)
+            .await?;
+        Ok(events)
     }
 
     /// Users in the order of their numbers, at most `count` after number `after`.
@@ -136,9 +217,9 @@ impl Admin {
     /// A user's live sessions, newest first.
     pub async fn list_sessions(
         &self,
-        email: &EmailAddress,
+        target: impl Into<Target>,
     ) -> Result<Vec<SessionRecord>, UserError> {
-        let user = self.find_user(email).await?;
+        let user = self.find_user(target).await?;
         Ok(self.store.list_sessions(user.user_id).await?)
     }
 
@@ -150,110 +231,122 @@ impl Admin {
         email: &EmailAddress,
         password: PlainPassword,
     ) -> Result<(), UserError> {
-        let user = self.find_user(email).await?;
         password.check_strength(email, &self.blocklist)?;
         let hash = pool.hash(password).await?;
-        let mut tx = self.store.begin().await?;
-        tx.change_password(user.user_id, &hash).await?;
-        tx.end_sessions_of(user.user_id, EndReason::PasswordChanged)
+        let (mut act, user) = self.begin(actor, email).await?;
+        act.tx.change_password(user.user_id, &hash).await?;
+        act.end_sessions(&user, EndReason::PasswordChanged).await?;
+        act.record(&user, UserChange::PasswordChanged).await?;
+        act.notify(&user, &user.email, Notice::PasswordChanged)
             .await?;
-        let change = UserChange::PasswordChanged;
-        record(actor, &mut tx, user.user_id, email, change).await?;
-        notify(&mut tx, user.user_id, email, Notice::PasswordChanged).await?;
-        Ok(tx.commit().await?)
+        self.finish(act).await
     }
 
     /// Sets the second factor. Sessions stay.
     pub async fn change_two_factor(
         &self,
-        actor: &Operator,
-        email: &EmailAddress,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
         two_factor: TwoFactor,
     ) -> Result<(), UserError> {
-        let user = self.find_user(email).await?;
-        let mut tx = self.store.begin().await?;
-        tx.change_two_factor(user.user_id, two_factor).await?;
+        let (mut act, user) = self.begin(actor, target).await?;
+        act.tx.change_two_factor(user.user_id, two_factor).await?;
         let change = match two_factor {
             TwoFactor::Off => UserChange::TwoFactorOff,
             TwoFactor::Email => UserChange::TwoFactorEmail,
         };
-        record(actor, &mut tx, user.user_id, email, change).await?;
-        Ok(tx.commit().await?)
+        act.record(&user, change).await?;
+        self.finish(act).await
+    }
+
+    /// Gives or takes the role of an administrator. On the command line alone: no administrator makes another one.
+    pub async fn change_administrator(
+        &self,
+        actor: &Operator,
+        email: &EmailAddress,
+        is_administrator: bool,
+    ) -> Result<User, UserError> {
+        let (mut act, user) = self.begin(actor, email).await?;
+        act.tx
+            .change_administrator(user.user_id, is_administrator)
+            .await?;
+        let change = if is_administrator {
+            UserChange::AdministratorMade
+        } else {
+            UserChange::AdministratorUnmade
+        };
+        act.record(&user, change).await?;
+        self.finish(act).await?;
+        Ok(user)
     }
 
     /// Shuts a user out and ends the sessions.
     pub async fn disable_user(
         &self,
-        actor: &Operator,
-        email: &EmailAddress,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
     ) -> Result<(), UserError> {
-        let user = self.find_user(email).await?;
-        let mut tx = self.store.begin().await?;
-        tx.disable_user(user.user_id).await?;
-        tx.end_sessions_of(user.user_id, EndReason::UserDisabled)
-            .await?;
-        record(actor, &mut tx, user.user_id, email, UserChange::Disabled).await?;
-        Ok(tx.commit().await?)
+        let (mut act, user) = self.begin(actor, target).await?;
+        act.tx.disable_user(user.user_id).await?;
+        act.end_sessions(&user, EndReason::UserDisabled).await?;
+        act.record(&user, UserChange::Disabled).await?;
+        self.finish(act).await
     }
 
     /// Gives a user another address, and ends the sessions. Both addresses are told by mail.
     pub async fn change_email(
         &self,
-        actor: &Operator,
-        old: &EmailAddress,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
         new: &EmailAddress,
     ) -> Result<(), UserError> {
-        let user = self.find_user(old).await?;
+        let (mut act, user) = self.begin(actor, target).await?;
+        let old = &user.email;
         if old == new {
             return Err(UserError::AddressTaken);
         }
-        let mut tx = self.store.begin().await?;
-        if !tx.change_email(user.user_id, old, new).await? {
+        if !act.tx.change_email(user.user_id, old, new).await? {
             return Err(UserError::Unknown);
         }
-        tx.end_sessions_of(user.user_id, EndReason::AddressChanged)
-            .await?;
+        act.end_sessions(&user, EndReason::AddressChanged).await?;
         // Under the old address: whoever asks for the new one finds it by the user's number.
-        tx.record(&AuditEvent {
-            user_id: Some(user.user_id),
-            email: Some(old.clone()),
+        let event = AuditEvent {
             detail: Some(format!("to {new}")),
-            ..AuditEvent::by_operator(AuditKind::UserChanged, UserChange::AddressChanged, actor)
-        })
-        .await?;
+            ..act.event(&user, UserChange::AddressChanged)
+        };
+        act.tx.record(&event).await?;
         for to in [old, new] {
-            notify(&mut tx, user.user_id, to, Notice::AddressChanged).await?;
+            act.notify(&user, to, Notice::AddressChanged).await?;
         }
-        Ok(tx.commit().await?)
+        self.finish(act).await
     }
 
     /// Lets a user in again.
     pub async fn enable_user(
         &self,
-        actor: &Operator,
-        email: &EmailAddress,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
     ) -> Result<(), UserError> {
-        let user = self.find_user(email).await?;
-        let mut tx = self.store.begin().await?;
-        tx.enable_user(user.user_id).await?;
-        record(actor, &mut tx, user.user_id, email, UserChange::Enabled).await?;
-        Ok(tx.commit().await?)
+        let (mut act, user) = self.begin(actor, target).await?;
+        act.tx.enable_user(user.user_id).await?;
+        act.record(&user, UserChange::Enabled).await?;
+        self.finish(act).await
     }
 
     /// Lifts every limit that is on for a user, the lock of the second factor included.
     pub async fn unlock_user(
         &self,
-        actor: &Operator,
-        email: &EmailAddress,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
     ) -> Result<(), UserError> {
-        let user = self.find_user(email).await?;
-        let mut tx = self.store.begin().await?;
-        tx.reset_second_factor_failures(user.user_id).await?;
-        tx.lift_refresh_limits(user.user_id).await?;
-        tx.delete_attempts_of(&self.attempt_keys.account(email))
+        let (mut act, user) = self.begin(actor, target).await?;
+        act.tx.reset_second_factor_failures(user.user_id).await?;
+        act.tx.lift_refresh_limits(user.user_id).await?;
+        act.tx
+            .delete_attempts_of(&self.attempt_keys.account(&user.email))
             .await?;
-        record(actor, &mut tx, user.user_id, email, UserChange::Unlocked).await?;
-        Ok(tx.commit().await?)
+        act.record(&user, UserChange::Unlocked).await?;
+        self.finish(act).await
     }
 
     /// The second factors that a user has enrolled.
@@ -265,94 +358,84 @@ impl Admin {
     /// code from then on. Its owner is told by mail.
     pub async fn reset_factors(
         &self,
-        actor: &Operator,
-        email: &EmailAddress,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
     ) -> Result<(), UserError> {
-        let user = self.find_user(email).await?;
-        let mut tx = self.store.begin().await?;
-        tx.note_changed_factors(user.user_id).await?;
-        tx.delete_factors(user.user_id).await?;
-        tx.end_sessions_of(user.user_id, EndReason::FactorsChanged)
-            .await?;
-        let change = UserChange::FactorsReset;
-        record(actor, &mut tx, user.user_id, email, change).await?;
-        notify(&mut tx, user.user_id, email, Notice::FactorsReset).await?;
-        Ok(tx.commit().await?)
+        let (mut act, user) = self.begin(actor, target).await?;
+        act.tx.note_changed_factors(user.user_id).await?;
+        act.tx.delete_factors(user.user_id).await?;
+        act.end_sessions(&user, EndReason::FactorsChanged).await?;
+        act.record(&user, UserChange::FactorsReset).await?;
+        act.notify(&user, &user.email, Notice::FactorsReset).await?;
+        self.finish(act).await
     }
 
     /// Ends a user's sessions, and tells how many.
     pub async fn sign_user_out(
         &self,
-        actor: &Operator,
-        email: &EmailAddress,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
     ) -> Result<usize, UserError> {
-        let user = self.find_user(email).await?;
-        let mut tx = self.store.begin().await?;
-        let ended = tx
-            .end_sessions_of(user.user_id, EndReason::Operator)
-            .await?;
-        record(
-            actor,
-            &mut tx,
-            user.user_id,
-            email,
-            UserChange::SessionsEnded,
-        )
-        .await?;
-        tx.commit().await?;
-        Ok(ended.len())
+        let (mut act, user) = self.begin(actor, target).await?;
+        act.end_sessions(&user, EndReason::Operator).await?;
+        act.record(&user, UserChange::SessionsEnded).await?;
+        let ended = act.ended.len();
+        self.finish(act).await?;
+        Ok(ended)
+    }
+
+    /// Ends one session of a user.
+    pub async fn end_session(
+        &self,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
+        session_id: SessionId,
+    ) -> Result<(), UserError> {
+        let (mut act, user) = self.begin(actor, target).await?;
+        let ended = act
+            .tx
+            .end_session(session_id, Some(user.user_id), EndReason::Operator)
+            .await?
+            .ok_or(UserError::UnknownSession)?;
+        act.ended.push((EndReason::Operator, ended));
+        let event = AuditEvent {
+            detail: Some(format!("session {session_id}")),
+            ..act.event(&user, UserChange::OneSessionEnded)
+        };
+        act.tx.record(&event).await?;
+        self.finish(act).await
     }
 
     /// Removes a user, after ending the sessions.
     pub async fn delete_user(
         &self,
-        actor: &Operator,
-        email: &EmailAddress,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
     ) -> Result<(), UserError> {
-        let user = self.find_user(email).await?;
-        let mut tx = self.store.begin().await?;
+        let user = self.find_user(target).await?;
+        let mut act = self.admit(actor.into()).await?;
         // In the order in which a confirmation and the use of a link lock, or the two could wait for each other.
-        tx.delete_challenges_of(user.user_id).await?;
-        tx.delete_links_of(user.user_id).await?;
+        act.tx.delete_challenges_of(user.user_id).await?;
+        act.tx.delete_links_of(user.user_id).await?;
+        act.lock(&user).await?;
         // Disabled before the sessions end: it waits for a sign-in under way, and keeps out the
         // next one.
-        tx.disable_user(user.user_id).await?;
-        tx.end_sessions_of(user.user_id, EndReason::UserDeleted)
-            .await?;
-        tx.delete_user(user.user_id).await?;
-        record(actor, &mut tx, user.user_id, email, UserChange::Deleted).await?;
-        Ok(tx.commit().await?)
+        act.tx.disable_user(user.user_id).await?;
+        act.end_sessions(&user, EndReason::UserDeleted).await?;
+        act.tx.delete_user(user.user_id).await?;
+        act.record(&user, UserChange::Deleted).await?;
+        self.finish(act).await
     }
-}
 
-async fn record(
-    actor: &Operator,
-    tx: &mut Tx,
-    user_id: UserId,
-    email: &EmailAddress,
-    change: UserChange,
-) -> Result<(), StoreError> {
-    tx.record(&AuditEvent {
-        user_id: Some(user_id),
-        email: Some(email.clone()),
-        ..AuditEvent::by_operator(AuditKind::UserChanged, change, actor)
-    })
-    .await
-}
-
-/// Tells a user by mail of what an operator changed.
-async fn notify(
-    tx: &mut Tx,
-    user_id: UserId,
-    to: &EmailAddress,
-    notice: Notice,
-) -> Result<(), StoreError> {
-    tx.insert_notice(&NewNotice {
-        user_id,
-        to,
-        notice,
-        network: None,
-        request_id: &RequestId::random(),
-    })
-    .await
+    /// Begins an act on a user.
+    pub(super) async fn begin(
+        &self,
+        actor: impl Into<Actor>,
+        target: impl Into<Target>,
+    ) -> Result<(Act, User), UserError> {
+        let user = self.find_user(target).await?;
+        let mut act = self.admit(actor.into()).await?;
+        act.lock(&user).await?;
+        Ok((act, user))
+    }
 }

@@ -14,13 +14,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::Administration;
 use crate::auth::{Auth, Delivery, SigningKeys};
 use crate::config::Config;
 use crate::domain::Clock;
-use crate::http;
 use crate::http::endpoints::health::Health;
 use crate::http::endpoints::metrics::MetricsSources;
 use crate::http::layers::unreadable::instead_of;
+use crate::http::{self, UseCases};
 use crate::limits::{Flood, FloodLimit};
 use crate::mail::Mailer;
 use crate::password::HashingPool;
@@ -162,7 +163,12 @@ impl App {
             burst: config.limits.flood_burst,
             per_second: config.limits.flood_per_second,
         });
-        let router = http::public_router(self.auth.clone(), &Arc::new(flood), &config.http);
+        let auth = self.auth.clone();
+        let use_cases = UseCases {
+            administration: Administration::new(self.store.clone(), config, auth.clone()),
+            auth,
+        };
+        let router = http::public_router(use_cases, &Arc::new(flood), &config.http);
         let limits = ServerLimits {
             drain: DRAIN,
             ..ServerLimits::new(config.http.max_connections)

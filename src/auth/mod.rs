@@ -5,6 +5,7 @@
 //! of that a client learns.
 
 mod account;
+mod administration;
 mod confirm;
 mod delivery;
 mod factors;
@@ -33,7 +34,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::config::{Config, IntrospectionClient, LinksConfig};
-use crate::domain::{Blocklist, DerivedKey, Limit, MasterKey, Purpose, RotationRule, TotpSealer};
+use crate::domain::{
+    AdministrationRule, Blocklist, DerivedKey, Limit, MasterKey, Purpose, RotationRule, TotpSealer,
+};
 use crate::limits::{AttemptKeys, AuditThrottle, Ceilings, FloodLimit, Strangers};
 use crate::password::HashingPool;
 use crate::store::{LinkLifetimes, SessionLifetimes, Store};
@@ -47,6 +50,7 @@ use revocation_cache::RevocationCache;
 use ring::RingReader;
 
 pub use account::ChangePasswordError;
+pub use administration::{Acting, AdministrationError};
 pub use confirm::{ConfirmAnswer, ConfirmError, Confirmed};
 pub use delivery::{Delivery, LeasedMail, Unfinished};
 pub use factors::{FactorsError, TotpEnrolment};
@@ -111,6 +115,8 @@ struct Rules {
     signin: Limit,
     confirm: Limit,
     account: Limit,
+    administration: Limit,
+    administrators: AdministrationRule,
     forgot: Limit,
     ceilings: Ceilings,
     max_wrong_codes: u32,
@@ -130,6 +136,8 @@ impl Rules {
             signin: config.limits.signin,
             confirm: config.limits.confirm,
             account: config.limits.account,
+            administration: config.limits.administration,
+            administrators: administration_rule(config),
             forgot: config.limits.forgot,
             ceilings: Ceilings::new(&config.limits),
             max_wrong_codes: config.limits.confirm_failures_per_account,
@@ -149,6 +157,14 @@ impl Rules {
             },
             key_publish_time: config.keys.publish_before,
         }
+    }
+}
+
+/// What is asked of administrators, by a configuration.
+pub(crate) fn administration_rule(config: &Config) -> AdministrationRule {
+    AdministrationRule {
+        requires_mfa: config.administration.requires_mfa,
+        fresh: config.tokens.fresh,
     }
 }
 
@@ -227,6 +243,11 @@ impl Auth {
     #[must_use]
     pub fn key_publish_time(&self) -> Duration {
         self.0.rules.key_publish_time
+    }
+
+    /// Wakes the sender of mails, since there may be one to send.
+    pub(crate) fn note_mail(&self) {
+        self.0.mail_is_due.notify_one();
     }
 
     /// Records the load of the hashing pool and the age of the revocation cache in the metrics. Asks

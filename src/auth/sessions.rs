@@ -167,7 +167,7 @@ impl Auth {
     }
 
     /// Lets this instance know at once of sessions that it ended itself, and counts them.
-    pub(super) fn note_ended(
+    pub(crate) fn note_ended(
         &self,
         reason: EndReason,
         ended: impl IntoIterator<Item = EndedSession>,

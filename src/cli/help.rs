@@ -50,6 +50,16 @@ while instances of this release and of the one before are at work; of several at
 Example, as the owner of the tables:
   DATABASE_URL=postgres://owner:…@db/backoffice_auth backoffice-auth --config config.toml migrate";
 
+/// Below `user administrator`.
+pub(super) const USER_ADMINISTRATOR: &str = "\
+Administrators see and change other users over HTTP, under /api/v2/admin. They need an authenticator
+app or a passkey (`administration.requires_mfa`), and none of them can make another one, or change one:
+that is for operators, here.
+
+Examples:
+  backoffice-auth user administrator alice@example.com on
+  backoffice-auth user administrator alice@example.com off";
+
 /// Below `user invite`.
 pub(super) const USER_INVITE: &str = "\
 Needs `links.password_url`, and a server that runs: it sends the mail. The link works for

@@ -1,7 +1,7 @@
 //! `user`: the acts of operators on users.
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output::{self, say};
@@ -83,6 +83,15 @@ pub(super) enum UserCommand {
     /// Remove a user's authenticator app, passkeys and recovery codes, for one who has lost them, and end the sessions;
     /// codes are mailed from then on, and the user is told by mail
     ResetFactors(OneUser),
+    /// Make a user an administrator, who manages the others over HTTP, or take that away
+    #[command(after_long_help = help::USER_ADMINISTRATOR)]
+    Administrator {
+        #[command(flatten)]
+        user: OneUser,
+        /// `on` or `off`
+        #[arg(value_name = "on|off", value_parser = on_or_off, action = ArgAction::Set)]
+        administrator: bool,
+    },
     /// Shut a user out and end the sessions
     Disable(OneUser),
     /// Let a user in again
@@ -131,6 +140,14 @@ pub(super) struct OneUser {
 fn address_of_a_user(text: &str) -> Result<EmailAddress, InvalidEmailAddress> {
     let stored = || EmailAddress::from_stored(text.to_ascii_lowercase());
     text.parse().or_else(|error| stored().ok_or(error))
+}
+
+fn on_or_off(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("must be `on` or `off`"),
+    }
 }
 
 impl OneUser {
@@ -184,6 +201,10 @@ pub(super) async fn run(
                 .await?;
             user.say(&format!("second factor is {two_factor}"));
         }
+        UserCommand::Administrator {
+            user,
+            administrator,
+        } => change_administrator(&admin, actor, config, &user, administrator).await?,
         UserCommand::Disable(user) => {
             admin.disable_user(actor, &user.email).await?;
             user.say("disabled, sessions ended");
@@ -334,6 +355,26 @@ fn new_password(password_stdin: bool) -> anyhow::Result<PlainPassword> {
     secret_input::from_prompt()?.context("no password was typed")
 }
 
+async fn change_administrator(
+    admin: &Admin,
+    actor: &Operator,
+    config: &Config,
+    user: &OneUser,
+    is_administrator: bool,
+) -> anyhow::Result<()> {
+    let found = admin
+        .change_administrator(actor, &user.email, is_administrator)
+        .await?;
+    user.say(match (is_administrator, config.administration.requires_mfa) {
+        (false, _) => "no administrator",
+        (true, true) if !found.has_strong_factor() => {
+            "administrator, once an authenticator app or a passkey is set up on the account page"
+        }
+        (true, _) => "administrator",
+    });
+    Ok(())
+}
+
 async fn list(admin: &Admin, as_json: bool) -> anyhow::Result<()> {
     let mut all = Vec::new();
     let mut after = UserId(i64::MIN);
@@ -367,6 +408,9 @@ async fn show(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
     say!("number:          {}", found.user_id);
     say!("email:           {}", found.email);
     say!("state:           {}", state(&found));
+    if found.is_administrator {
+        say!("role:            administrator");
+    }
     say!("password:        {password}");
     say!("second factor:   {}", second_factor(&found));
     say!("wrong in a row:  {} codes", found.second_factor_failures);
@@ -492,6 +536,7 @@ pub(super) fn user_json(user: &User) -> Value {
         "twoFactor": user.two_factor.as_str(),
         "totp": user.has_totp,
         "passkey": user.has_passkey,
+        "administrator": user.is_administrator,
         "disabled": user.is_disabled(),
         "hasPassword": user.password_hash.is_some(),
         "wrongCodesInARow": user.second_factor_failures,

@@ -4,9 +4,9 @@
 use super::output;
 use crate::admin::{MailState, Obstacle};
 use crate::domain::{
-    AuditKind, AuditReason, ChallengeRefusal, ClientNetwork, EndReason, KeyChange, LimitReached,
-    LimitScope, LinkRequest, LinkUse, MailKind, MailOutcome, NewNetwork, Overload, PasskeyRefusal,
-    SigninGrant, SigninRefusal, TokenRefusal, UserChange,
+    AdministrationRefusal, AuditKind, AuditReason, ChallengeRefusal, ClientNetwork, EndReason,
+    KeyChange, LimitReached, LimitScope, LinkRequest, LinkUse, MailKind, MailOutcome, NewNetwork,
+    Overload, PasskeyRefusal, SigninGrant, SigninRefusal, TokenRefusal, UserChange,
 };
 
 /// The sentence for an obstacle, with advice for the operator.
@@ -60,6 +60,10 @@ fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
         LimitScope::Account => {
             "Changes by this user to their own account are refused after too many; `user unlock` lifts \
              it."
+                .to_owned()
+        }
+        LimitScope::Administration => {
+            "Acts of this administrator on others are refused after too many; `user unlock` lifts it."
                 .to_owned()
         }
         LimitScope::Signin => format!(
@@ -158,6 +162,7 @@ pub(super) fn kind_name(kind: AuditKind) -> &'static str {
         AuditKind::SessionEnded => "Session ended",
         AuditKind::Account => "Own account",
         AuditKind::UserChanged => "User changed",
+        AuditKind::Administration => "Administrator",
         AuditKind::KeysChanged => "Keys changed",
         AuditKind::Link => "Link",
         AuditKind::Mail => "Mail",
@@ -182,10 +187,32 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         }
         AuditReason::Overload(Overload::LeftOut) => "too many came at once to write each down.",
         AuditReason::User(change) => user_sentence(change),
+        AuditReason::Administration(refusal) => administration_sentence(refusal),
         AuditReason::Keys(change) => keys_sentence(change),
         AuditReason::Mail(outcome) => outcome_sentence(outcome),
         AuditReason::Ended(EndReason::UserDeleted) => user_sentence(UserChange::Deleted),
         AuditReason::Ended(reason) => end_sentence(reason),
+    }
+}
+
+fn administration_sentence(refusal: AdministrationRefusal) -> &'static str {
+    match refusal {
+        AdministrationRefusal::NotAdministrator => "the caller is no administrator.",
+        AdministrationRefusal::NoStrongFactor => {
+            "the administrator has neither an authenticator app nor a passkey."
+        }
+        AdministrationRefusal::WithoutFactor => {
+            "the administrator had signed in without the authenticator app or passkey."
+        }
+        AdministrationRefusal::NotFresh => "the administrator had signed in too long ago to act.",
+        AdministrationRefusal::OnAdministrator => "it was meant for an administrator.",
+        AdministrationRefusal::UnknownUser => {
+            "there is no such user, or no such session of theirs."
+        }
+        AdministrationRefusal::AddressTaken => "somebody has the address already.",
+        AdministrationRefusal::TooManyLinks => {
+            "so many links were mailed to the address recently that no more are."
+        }
     }
 }
 
@@ -296,6 +323,7 @@ fn network_sentence(network: NewNetwork) -> &'static str {
 fn limited_sentence(limit: LimitReached) -> &'static str {
     match limit {
         LimitReached::Account => "too many changes by this user to their own account.",
+        LimitReached::Administration => "too many acts of this administrator on others.",
         LimitReached::Signin => "too many sign-ins to this address from this network.",
         LimitReached::SigninNetwork => "too many sign-ins from this network, whoever signs in.",
         LimitReached::SigninFailures => {
@@ -337,6 +365,9 @@ fn user_sentence(change: UserChange) -> &'static str {
             "new recovery codes were made, and the other sessions ended."
         }
         UserChange::FactorsReset => "all second factors were removed, and the sessions ended.",
+        UserChange::AdministratorMade => "the user was made an administrator.",
+        UserChange::AdministratorUnmade => "the user is no administrator any more.",
+        UserChange::OneSessionEnded => "one session of the user was ended.",
         UserChange::Disabled => "the user was disabled, and the sessions ended.",
         UserChange::Enabled => "the user was enabled.",
         UserChange::Unlocked => "every limit and lock of the user was lifted.",

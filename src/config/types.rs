@@ -30,6 +30,8 @@ pub struct Config {
     pub links: LinksConfig,
     /// The passwords that nobody may set.
     pub blocklist: Blocklist,
+    /// What is asked of administrators.
+    pub administration: AdministrationConfig,
     /// Limits on requests, failures and mails.
     pub limits: LimitsConfig,
     /// How mails leave.
@@ -194,6 +196,13 @@ pub struct LinksConfig {
     pub invitation_ttl: Duration,
 }
 
+/// `administration`: what is asked of administrators.
+#[derive(Debug, Clone, Copy)]
+pub struct AdministrationConfig {
+    /// Whether an administrator must have signed in with an authenticator app or a passkey.
+    pub requires_mfa: bool,
+}
+
 /// `limits`: attempts, ceilings and bursts.
 #[derive(Debug, Clone, Copy)]
 pub struct LimitsConfig {
@@ -205,6 +214,8 @@ pub struct LimitsConfig {
     pub refresh: Limit,
     /// Changes that people make to their own accounts, per user.
     pub account: Limit,
+    /// Acts on others, per administrator.
+    pub administration: Limit,
     /// Requests for a link, per address and network.
     pub forgot: Limit,
     /// Requests for links per network, over all addresses.

@@ -26,10 +26,21 @@ pub(super) fn warnings(config: &Config, environment: &BTreeMap<String, String>) 
     let all = hash.into_iter().chain(parameters).chain(mail).chain(issuer);
     let everybody = everybody_is_a_proxy(&config.http.trusted_proxies);
     all.chain(proxies)
+        .chain(shut_out_administrators(config))
         .chain(stranded_pages(config))
         .chain(everybody)
         .chain(database)
         .collect()
+}
+
+/// An administrator must have signed in with a factor that nobody can enrol.
+fn shut_out_administrators(config: &Config) -> Option<String> {
+    let can_enrol = config.two_factor.totp || config.passkeys.party.is_some();
+    (config.administration.requires_mfa && !can_enrol).then(|| {
+        "administration.requires_mfa: administrators need an authenticator app or a passkey, and \
+         nobody can enrol one: two_factor.totp is false and passkeys.rp_id is empty"
+            .to_owned()
+    })
 }
 
 /// The page that sets passwords, and those that use passkeys, call this server. One of another origin must be

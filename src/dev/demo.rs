@@ -1,4 +1,4 @@
-//! The demo: a private PostgreSQL, a mailbox, keys, two users, the server and a page to sign in on. It
+//! The demo: a private PostgreSQL, a mailbox, keys, three users, the server and a page to sign in on. It
 //! needs nothing set up.
 
 use std::fs::{self, OpenOptions};
@@ -7,10 +7,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret as _;
 use tokio::sync::broadcast;
 use tokio_util::sync::DropGuard;
 
@@ -19,17 +21,26 @@ use super::{Cluster, Durability, Mail, Mailbox};
 use crate::admin::{Admin, UserError};
 use crate::app::{App, StartError};
 use crate::config::Config;
-use crate::domain::{Clock, Operator, PlainPassword, TwoFactor};
+use crate::domain::{
+    Clock, Operator, PlainPassword, TotpId, TotpSealer, TotpSecret, TotpStep, TwoFactor, UserId,
+};
 use crate::password::HashingPool;
-use crate::store::Store;
+use crate::store::{SealedTotp, Store};
 
-/// The password of both users, as in the page's example. The rules would refuse it for any other user.
+/// The password of all users, as in the page's example. The rules would refuse it for any other user.
 const PASSWORD: &str = "Secret123";
 
-const USERS: [(&str, TwoFactor); 2] = [
+const USERS: [(&str, TwoFactor); 3] = [
     ("foo@bar.com", TwoFactor::Email),
     ("ops@bar.com", TwoFactor::Off),
+    (ADMINISTRATOR, TwoFactor::Email),
 ];
+
+/// The user who manages the others.
+const ADMINISTRATOR: &str = "admin@bar.com";
+
+/// The secret of that user's authenticator app: no secret, like the password.
+const TOTP_SECRET: &[u8; 20] = b"12345678901234567890";
 
 /// The port of the mailbox page, unless another program has it.
 const MAILBOX_PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
@@ -178,6 +189,7 @@ impl Demo {
             .replace("{page}", &self.page_origin)
             .replace("{mailbox}", &mailbox.unwrap_or_default())
             .replace("{config}", &config.display().to_string())
+            .replace("{secret}", totp_secret().base32().expose_secret())
             .replace("{database}", &self.database_folder())
     }
 
@@ -271,9 +283,32 @@ async fn make_users(config: &Config) -> anyhow::Result<()> {
         let email = email.parse().context("a demo address")?;
         if matches!(admin.find_user(&email).await, Err(UserError::Unknown)) {
             let hash = pool.hash(PlainPassword::parse(PASSWORD)?).await?;
-            admin.insert_user(&actor, &email, hash, two_factor).await?;
+            let user_id = admin.insert_user(&actor, &email, hash, two_factor).await?;
+            if email.as_str() == ADMINISTRATOR {
+                enrol_app(&store, config, user_id).await?;
+                admin.change_administrator(&actor, &email, true).await?;
+            }
         }
     }
     store.close();
     Ok(())
+}
+
+fn totp_secret() -> TotpSecret {
+    TotpSecret::from_bytes(TOTP_SECRET).expect("it has the length of a secret")
+}
+
+/// Enrols the administrator's authenticator app, as if its first code had been right.
+async fn enrol_app(store: &Store, config: &Config, user_id: UserId) -> anyhow::Result<()> {
+    let totp_id = TotpId::random();
+    let sealer = TotpSealer::new(&config.secrets.master_key);
+    let totp = SealedTotp {
+        totp_id,
+        user_id,
+        secret: sealer.seal(totp_id, user_id, &totp_secret()),
+    };
+    let mut tx = store.begin().await?;
+    tx.begin_totp(&totp, Duration::from_mins(1)).await?;
+    tx.confirm_totp(totp_id, user_id, TotpStep(0)).await?;
+    Ok(tx.commit().await?)
 }

@@ -2,8 +2,8 @@
 
 use super::words::words;
 use super::{
-    AuditReason, ChallengeId, Client, ClientNetwork, EmailAddress, Operator, RequestId, SessionId,
-    UserId,
+    Actor, Administrator, AuditReason, ChallengeId, Client, ClientNetwork, EmailAddress, Operator,
+    RequestId, SessionId, UserId,
 };
 
 words! {
@@ -24,6 +24,8 @@ words! {
         Account = "account",
         /// An operator changed a user.
         UserChanged = "user_changed",
+        /// An administrator changed a user, or was refused.
+        Administration = "administration",
         /// An operator or the server changed the signing keys.
         KeysChanged = "keys_changed",
         /// A link to set a password was asked for or used.
@@ -66,7 +68,7 @@ pub struct AuditEvent {
     pub network: Option<ClientNetwork>,
     /// The request that it belongs to.
     pub request_id: Option<RequestId>,
-    /// The operator who did it, as the operating system knows them.
+    /// Who did it: an operator, as the operating system knows them, or an administrator, as `user:1`.
     pub actor: Option<String>,
     /// Details: until when a limit refuses, why a token is invalid, a key's id, the reply of a mail
     /// server.
@@ -95,6 +97,34 @@ impl AuditEvent {
         Self {
             actor: Some(actor.to_string()),
             ..Self::bare(kind, Outcome::Granted, reason)
+        }
+    }
+
+    /// An event that an operator or an administrator caused. For an operator it is of this kind; for an
+    /// administrator it is always of the same, and names session, network and request.
+    #[must_use]
+    pub fn by_actor(kind: AuditKind, reason: impl Into<AuditReason>, actor: &Actor) -> Self {
+        match actor {
+            Actor::Operator(operator) => Self::by_operator(kind, reason, operator),
+            Actor::Administrator(administrator) => {
+                Self::by_administrator(Outcome::Granted, reason, administrator)
+            }
+        }
+    }
+
+    /// An event that an administrator caused.
+    #[must_use]
+    pub fn by_administrator(
+        outcome: Outcome,
+        reason: impl Into<AuditReason>,
+        administrator: &Administrator,
+    ) -> Self {
+        Self {
+            session_id: Some(administrator.session_id),
+            network: Some(administrator.network),
+            request_id: Some(administrator.request_id.clone()),
+            actor: Some(format!("user:{}", administrator.user_id)),
+            ..Self::bare(AuditKind::Administration, outcome, reason)
         }
     }
 

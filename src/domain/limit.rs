@@ -21,6 +21,8 @@ words! {
     pub enum LimitScope {
         /// Changes that people make to their own accounts, per user.
         Account = "account",
+        /// Acts of an administrator on others, per administrator.
+        Administration = "administration",
         /// Sign-ins per address and network.
         Signin = "signin",
         /// Sign-ins per network, over all addresses.

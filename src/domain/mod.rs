@@ -3,6 +3,7 @@
 //! Nothing here does I/O, waits, or knows a framework. A value of one of these types is valid by
 //! construction: parsing happens once, at the edge, and never again.
 
+mod administration;
 mod audit;
 mod authentication;
 mod blocklist;
@@ -31,6 +32,10 @@ mod totp;
 mod user;
 mod words;
 
+pub use administration::{
+    Actor, AdministrationAccess, AdministrationRefusal, AdministrationRule, Administrator,
+    AdministratorFacts, StrongFactor,
+};
 pub use audit::{AuditEvent, AuditKind, Outcome};
 pub use authentication::{AuthenticationMethod, AuthenticationMethods};
 pub use blocklist::Blocklist;
@@ -71,4 +76,4 @@ pub use signing_key::{
     active_key, is_rotation_due, pending_key, plan_revocation, stage_of, states,
 };
 pub use totp::{STEP_SECONDS, TotpSealer, TotpSecret, TotpStep};
-pub use user::{TwoFactor, UnknownTwoFactor, User};
+pub use user::{TwoFactor, UnknownTwoFactor, User, UserState};

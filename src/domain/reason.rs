@@ -4,8 +4,8 @@
 //! any of them. A use case that refuses for reasons of one group says so in its error. Where two groups
 //! have the same word, it means the same in both.
 
-use super::LimitScope;
 use super::words::words;
+use super::{AdministrationRefusal, LimitScope};
 
 words! {
     /// The ways in which a sign-in is granted.
@@ -199,6 +199,12 @@ words! {
         RecoveryCodesMade = "recovery_codes_made",
         /// All second factors but the mailed code were removed.
         FactorsReset = "factors_reset",
+        /// The user was made an administrator.
+        AdministratorMade = "administrator_made",
+        /// The user is no administrator any more.
+        AdministratorUnmade = "administrator_unmade",
+        /// One session of the user was ended.
+        OneSessionEnded = "one_session_ended",
         /// The user was disabled.
         Disabled = "disabled",
         /// The user was enabled.
@@ -249,6 +255,8 @@ words! {
     pub enum LimitReached {
         /// Changes that the user made to their own account.
         Account = "limited_account",
+        /// Acts of an administrator.
+        Administration = "limited_administration",
         /// Sign-ins to the address from the network.
         Signin = "limited_signin",
         /// Sign-ins from the network.
@@ -289,6 +297,7 @@ impl From<LimitScope> for LimitReached {
     fn from(scope: LimitScope) -> Self {
         match scope {
             LimitScope::Account => Self::Account,
+            LimitScope::Administration => Self::Administration,
             LimitScope::Signin => Self::Signin,
             LimitScope::SigninNetwork => Self::SigninNetwork,
             LimitScope::SigninFailures => Self::SigninFailures,
@@ -380,6 +389,8 @@ groups! {
         Overload(Overload),
         /// A user was changed.
         User(UserChange),
+        /// An administrator was refused.
+        Administration(AdministrationRefusal),
         /// The signing keys changed.
         Keys(KeyChange),
         /// A mail left, or was given up.
@@ -421,6 +432,7 @@ mod tests {
             "changed_meanwhile",
             "changed_meanwhile",
             "key_revoked",
+            "not_fresh",
             "passkey_refused",
             "password_changed",
             "reuse",

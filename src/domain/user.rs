@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::words::words;
 use super::{EmailAddress, PasswordHash, Timestamp, UserId};
 
 /// Whether signing in takes a code besides the password.
@@ -48,6 +49,20 @@ impl FromStr for TwoFactor {
     }
 }
 
+words! {
+    /// The state of an account, in a word. Of several that are so, the first.
+    pub enum UserState {
+        /// An operator or an administrator shut the user out.
+        Disabled = "disabled",
+        /// The user has no password yet.
+        Invited = "invited",
+        /// So many codes in a row were wrong that no more are taken.
+        Locked = "locked",
+        /// None of these.
+        Active = "active",
+    }
+}
+
 /// A user as stored.
 #[derive(Debug, Clone)]
 pub struct User {
@@ -63,6 +78,8 @@ pub struct User {
     pub has_totp: bool,
     /// Whether signing in takes a passkey.
     pub has_passkey: bool,
+    /// Whether the user manages others.
+    pub is_administrator: bool,
     /// Goes up with each change to how the user proves themselves; a challenge made before it is void.
     pub credential_version: i32,
     /// Wrong codes since the last right one.

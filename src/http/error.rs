@@ -5,12 +5,13 @@
 //! only convert: the access log counts refusals.
 
 use super::problem::{Code, FieldError, Problem};
+use crate::admin::{self, ActError, UserError};
 use crate::auth::{
-    AuthenticateError, ChangePasswordError, ConfirmError, EndSessionError, FactorsError,
-    ForgotError, Limited, LinkError, PasskeySigninError, RefreshError, RevocationsError,
-    SigninError, SignoutError,
+    AdministrationError, AuthenticateError, ChangePasswordError, ConfirmError, EndSessionError,
+    FactorsError, ForgotError, Limited, LinkError, PasskeySigninError, RefreshError,
+    RevocationsError, SigninError, SignoutError,
 };
-use crate::domain::{ChallengeRefusal, WeakPassword};
+use crate::domain::{AdministrationRefusal, ChallengeRefusal, WeakPassword};
 use crate::password::HashingError;
 use crate::store::StoreError;
 use crate::token::{InvalidToken, MissingKey};
@@ -219,6 +220,67 @@ impl From<RevocationsError> for Problem {
                 Self::new(Code::Overloaded).because("too many wait for a session to end")
             }
             RevocationsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AdministrationError> for Problem {
+    fn from(error: AdministrationError) -> Self {
+        match error {
+            AdministrationError::Authenticate(error) => error.into(),
+            AdministrationError::Refused { refusal, max_age } => {
+                let problem = match refusal {
+                    AdministrationRefusal::NotAdministrator
+                    | AdministrationRefusal::OnAdministrator => Self::new(Code::Forbidden),
+                    AdministrationRefusal::NoStrongFactor => Self::new(Code::SecondFactorRequired),
+                    AdministrationRefusal::WithoutFactor | AdministrationRefusal::NotFresh => {
+                        Self::reauthentication_required(max_age)
+                    }
+                    AdministrationRefusal::UnknownUser => Self::new(Code::NotFound),
+                    AdministrationRefusal::AddressTaken => Self::new(Code::AddressTaken),
+                    AdministrationRefusal::TooManyLinks => Self::too_many_links(),
+                };
+                problem.because(refusal.as_str())
+            }
+            AdministrationError::Limited(limited) => limited.into(),
+            AdministrationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ActError> for Problem {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::NotAdmitted(error) => error.into(),
+            ActError::NotDone(error) => error.into(),
+        }
+    }
+}
+
+impl From<admin::LinkError> for Problem {
+    fn from(error: admin::LinkError) -> Self {
+        match error {
+            admin::LinkError::Off => Self::new(Code::NotFound).because("there are no links"),
+            admin::LinkError::Disabled => Code::UserDisabled.into(),
+            admin::LinkError::HasPassword => Code::AddressTaken.into(),
+            admin::LinkError::TooMany => Self::too_many_links(),
+            admin::LinkError::User(error) => error.into(),
+        }
+    }
+}
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::Unknown | UserError::UnknownSession => {
+                Self::new(Code::NotFound).because(error)
+            }
+            UserError::AddressTaken | UserError::NumberTaken => Code::AddressTaken.into(),
+            UserError::Weak(weak) => weak.into(),
+            UserError::Hashing(error) => error.into(),
+            UserError::Refused(refusal) => Self::new(Code::Forbidden).because(refusal.as_str()),
+            UserError::SessionEnded => AuthenticateError::SessionEnded.into(),
+            UserError::Store(error) => error.into(),
         }
     }
 }

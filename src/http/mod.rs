@@ -16,7 +16,7 @@ pub mod problem;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tower::ServiceBuilder;
@@ -26,10 +26,12 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
+use crate::admin::Administration;
 use crate::auth::Auth;
 use crate::config::HttpConfig;
 use crate::limits::{Flood, FloodLimit};
 use description::{Rendered, docs};
+use endpoints::administration::{acts, history, users};
 use endpoints::metrics::MetricsSources;
 use endpoints::{
     confirm, factors, health, introspect, me, passkeys, password, refresh, revocations, session,
@@ -44,6 +46,27 @@ use layers::{access_log, bounds, cors, fallback, harden, identify};
 /// The base path of the methods.
 pub const API: &str = "/api/v2";
 
+/// The use cases that the routes call.
+#[derive(Debug, Clone)]
+pub struct UseCases {
+    /// Those of the people who sign in.
+    pub auth: Auth,
+    /// Those of administrators.
+    pub administration: Administration,
+}
+
+impl FromRef<UseCases> for Auth {
+    fn from_ref(use_cases: &UseCases) -> Self {
+        use_cases.auth.clone()
+    }
+}
+
+impl FromRef<UseCases> for Administration {
+    fn from_ref(use_cases: &UseCases) -> Self {
+        use_cases.administration.clone()
+    }
+}
+
 /// What people can have beside the four methods.
 #[derive(Clone, Copy)]
 struct Offers {
@@ -56,7 +79,8 @@ struct Offers {
 }
 
 /// The routes that browsers and services reach.
-pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Router {
+pub fn public_router(use_cases: UseCases, flood: &Arc<Flood>, config: &HttpConfig) -> Router {
+    let auth = &use_cases.auth;
     let offers = Offers {
         links: auth.offers_links(),
         totp: auth.offers_totp(),
@@ -78,12 +102,12 @@ pub fn public_router(auth: Auth, flood: &Arc<Flood>, config: &HttpConfig) -> Rou
     if config.docs {
         router = router.merge(docs::router());
     }
-    stack(router.with_state(auth), config)
+    stack(router.with_state(use_cases), config)
 }
 
 /// The routes that callers reach, each at the path that its handler names, inside its layers; without those
 /// for links, for enrolling apps and for passkeys where these are not offered.
-fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
+fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<UseCases> {
     let gate = |method| {
         let flood = Arc::clone(flood);
         from_fn_with_state(FloodGate { flood, method }, flood::refuse_floods)
@@ -144,6 +168,7 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
                 .merge(offered(offers.links, passwords))
                 .merge(account)
                 .merge(sessions)
+                .merge(administration().route_layer(gate("admin")))
                 .merge(checks),
         )
         .routes(routes!(introspect::introspect))
@@ -152,6 +177,24 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<Auth> {
         .routes(routes!(well_known::pem_of))
         .routes(routes!(well_known::metadata))
         .routes(routes!(well_known::openid_configuration))
+}
+
+/// The routes of administrators.
+fn administration() -> OpenApiRouter<UseCases> {
+    OpenApiRouter::new()
+        .routes(routes!(users::list, users::invite))
+        .routes(routes!(users::show, users::delete))
+        .routes(routes!(history::sessions))
+        .routes(routes!(acts::end_session))
+        .routes(routes!(history::events))
+        .routes(routes!(acts::link))
+        .routes(routes!(acts::disable))
+        .routes(routes!(acts::enable))
+        .routes(routes!(acts::unlock))
+        .routes(routes!(acts::sign_out))
+        .routes(routes!(acts::set_two_factor))
+        .routes(routes!(acts::reset_factors))
+        .routes(routes!(acts::change_address))
 }
 
 /// The description of the interface, as `backoffice-auth openapi` prints it.

@@ -54,6 +54,10 @@ pub enum Code {
     InvalidClient,
     /// 403: the page's origin is not allowed to send this request.
     ForbiddenOrigin,
+    /// 403: not an administrator, or an act on one.
+    Forbidden,
+    /// 403: an administrator without an authenticator app or a passkey.
+    SecondFactorRequired,
     /// 403: the current password is not the one that was sent.
     WrongPassword,
     /// 404: there is no route at this path.
@@ -62,6 +66,10 @@ pub enum Code {
     MethodNotAllowed,
     /// 408: the body took too long to arrive.
     RequestTimeout,
+    /// 409: somebody has the address already.
+    AddressTaken,
+    /// 409: the user is disabled.
+    UserDisabled,
     /// 409: somebody has the passkey already.
     PasskeyKnown,
     /// 409: the user has as many passkeys as one may have.
@@ -99,11 +107,17 @@ impl Code {
             | Self::InvalidAccessToken
             | Self::ReauthenticationRequired
             | Self::InvalidClient => StatusCode::UNAUTHORIZED,
-            Self::ForbiddenOrigin | Self::WrongPassword => StatusCode::FORBIDDEN,
+            Self::ForbiddenOrigin
+            | Self::Forbidden
+            | Self::SecondFactorRequired
+            | Self::WrongPassword => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::PasskeyKnown | Self::TooManyPasskeys => StatusCode::CONFLICT,
+            Self::AddressTaken
+            | Self::UserDisabled
+            | Self::PasskeyKnown
+            | Self::TooManyPasskeys => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InvalidRequest => StatusCode::UNPROCESSABLE_ENTITY,
@@ -129,10 +143,14 @@ impl Code {
             Self::ReauthenticationRequired => "reauthentication_required",
             Self::InvalidClient => "invalid_client",
             Self::ForbiddenOrigin => "forbidden_origin",
+            Self::Forbidden => "forbidden",
+            Self::SecondFactorRequired => "second_factor_required",
             Self::WrongPassword => "wrong_password",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
+            Self::AddressTaken => "address_taken",
+            Self::UserDisabled => "user_disabled",
             Self::PasskeyKnown => "passkey_known",
             Self::TooManyPasskeys => "too_many_passkeys",
             Self::BodyTooLarge => "body_too_large",
@@ -171,12 +189,18 @@ impl Code {
             Self::ForbiddenOrigin => {
                 "Pages of this origin may not ask for this, unless the server is set to allow them."
             }
+            Self::Forbidden => "This is for administrators, and nothing here changes one.",
+            Self::SecondFactorRequired => {
+                "Administrators need an authenticator app or a passkey. Set one up first."
+            }
             Self::WrongPassword => "The current password is wrong. Nothing was changed.",
             Self::NotFound => "There is nothing at this path.",
             Self::MethodNotAllowed => {
                 "This path does not know this method; the `Allow` header lists those it knows."
             }
             Self::RequestTimeout => "The body took too long to arrive.",
+            Self::AddressTaken => "Somebody has this address already.",
+            Self::UserDisabled => "The user is disabled. Let them in again first.",
             Self::PasskeyKnown => "This passkey is known already. Use another one.",
             Self::TooManyPasskeys => {
                 "There are as many passkeys as one may have. Remove one first."
@@ -270,6 +294,12 @@ impl Problem {
         Self::new(Code::TooManyAttempts).retry_after(wait)
     }
 
+    /// 429: so many links were mailed to an address in the last hour that no more are.
+    #[must_use]
+    pub fn too_many_links() -> Self {
+        Self::too_many_attempts(Duration::from_hours(1)).by_limit("link_mail")
+    }
+
     /// 401: the session was opened longer ago than `max_age` (RFC 9470, section 3).
     #[must_use]
     pub fn reauthentication_required(max_age: Duration) -> Self {
@@ -324,6 +354,12 @@ impl Problem {
     #[must_use]
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
+    }
+
+    /// The fields that were bad.
+    #[must_use]
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
     }
 
     /// The code, which programs rely on.

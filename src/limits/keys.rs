@@ -60,6 +60,13 @@ impl AttemptKeys {
         self.key(LimitScope::Account, &[&user_id.to_string()], Some(email))
     }
 
+    /// Acts of an administrator on others.
+    #[must_use]
+    pub fn administration(&self, user_id: UserId, email: &EmailAddress) -> AttemptKey {
+        let user_id = user_id.to_string();
+        self.key(LimitScope::Administration, &[&user_id], Some(email))
+    }
+
     /// Confirmations of challenges that do not exist, from a network.
     #[must_use]
     pub fn confirm_unknown(&self, network: ClientNetwork) -> AttemptKey {

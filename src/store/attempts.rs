@@ -52,6 +52,7 @@ struct ReservedRow {
     created_at: Option<Timestamp>,
     disabled_at: Option<Timestamp>,
     password_changed_at: Option<Timestamp>,
+    is_administrator: Option<bool>,
     has_totp: bool,
     has_passkey: bool,
 }
@@ -89,6 +90,7 @@ impl ReservedRow {
             created_at: self.created_at?,
             disabled_at: self.disabled_at,
             password_changed_at: self.password_changed_at,
+            is_administrator: self.is_administrator?,
             has_totp: self.has_totp,
             has_passkey: self.has_passkey,
         })

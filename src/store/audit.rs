@@ -9,6 +9,8 @@ use crate::domain::{AttemptKey, AuditEvent, EmailAddress, RequestId, Timestamp, 
 /// A line of the audit log as stored.
 #[derive(Debug, Clone)]
 pub struct AuditRecord {
+    /// Its number, which orders.
+    pub event_id: i64,
     /// When it happened.
     pub happened_at: Timestamp,
     /// The word for the event.
@@ -67,7 +69,7 @@ impl Store {
         let query = sqlx::query_as!(
             AuditRecord,
             r#"
-            SELECT happened_at, kind, outcome, reason, user_id, email, session_id, challenge_id,
+            SELECT event_id, happened_at, kind, outcome, reason, user_id, email, session_id, challenge_id,
                    network AS "network: IpNet", request_id, actor, detail
               FROM audit_events
              WHERE request_id = $1
@@ -80,34 +82,41 @@ impl Store {
         self.fetch_all(query).await
     }
 
-    /// The last `count` events of an address and of the user who has it, newest first.
+    /// The last `count` events of an address and of the user who has it, newest first; with `before`, of
+    /// those with lower numbers.
+    ///
+    /// It reads as many entries of an index as it looks for. Each pair is compared as a whole: for `email = $1`,
+    /// PostgreSQL may walk through the events of all others where it takes those of this one for frequent.
     pub async fn list_events_of_user(
         &self,
         email: &EmailAddress,
         user_id: Option<UserId>,
+        before: Option<i64>,
         count: i64,
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let query = sqlx::query_as!(
             AuditRecord,
             r#"
-            SELECT happened_at AS "happened_at!", kind AS "kind!", outcome AS "outcome!",
-                   reason AS "reason!", user_id, email, session_id, challenge_id,
+            SELECT event_id, happened_at, kind, outcome, reason, user_id, email, session_id, challenge_id,
                    network AS "network: IpNet", request_id, actor, detail
-              FROM ((SELECT * FROM audit_events
-                      WHERE email = $1
-                      ORDER BY event_id DESC
-                      LIMIT $3)
-                    UNION ALL
-                    (SELECT * FROM audit_events
-                      WHERE user_id = $2 AND email IS DISTINCT FROM $1
-                      ORDER BY event_id DESC
-                      LIMIT $3)) AS events
+              FROM audit_events
+             WHERE event_id = ANY (ARRAY(
+                   (SELECT event_id FROM audit_events
+                     WHERE email >= $1 AND (email, event_id) < ($1, $4)
+                     ORDER BY email DESC, event_id DESC
+                     LIMIT $3)
+                   UNION ALL
+                   (SELECT event_id FROM audit_events
+                     WHERE user_id >= $2 AND (user_id, event_id) < ($2, $4)
+                     ORDER BY user_id DESC, event_id DESC
+                     LIMIT $3)))
              ORDER BY event_id DESC
              LIMIT $3
             "#,
             email.as_str(),
             user_id.map(|id| id.0),
             count,
+            before.unwrap_or(i64::MAX),
         );
         self.fetch_all(query).await
     }

@@ -12,9 +12,11 @@
 //! statements outlive their caller.
 //!
 //! A transaction that locks rows of several tables locks them in this order: `challenges` or `links`,
-//! `users`, `totp_factors`, `recovery_codes` or `passkeys`, `sessions`, `known_networks`, `attempts`. The use of a
+//! `users` (an administrator before the user on whom they act), `totp_factors`, `recovery_codes` or `passkeys`,
+//! `sessions`, `known_networks`, `attempts`. The use of a
 //! passkey is noted last: its session locks the owner, and nobody else locks the passkey without that.
 
+mod administration;
 mod attempts;
 mod audit;
 mod budget;
@@ -60,6 +62,7 @@ use pool::{Bounds, ConnectionPool, PooledConnection, Server};
 use reaper::Reaper;
 use run::Run;
 
+pub use administration::{UserSearch, UserSummary};
 pub use attempts::{AttemptRecord, Reserved};
 pub use audit::AuditRecord;
 pub use budget::on_a_budget;

@@ -178,6 +178,14 @@ pub struct MailRecord {
     pub last_reply: Option<String>,
 }
 
+impl MailRecord {
+    /// Whether it brings a code to sign in with.
+    #[must_use]
+    pub fn is_code(&self) -> bool {
+        self.kind == MailKind::SignInCode.as_str()
+    }
+}
+
 impl Store {
     /// Leases up to `count` mails that are due, of these kinds, and of notices those that this release
     /// knows. A lease that runs out, because its holder died, makes the mail due again. A mail is never

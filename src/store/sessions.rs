@@ -253,7 +253,10 @@ impl TryFrom<SessionRow> for Session {
     }
 }
 
-fn methods(amr: &[String], factor: Option<&str>) -> Result<AuthenticationMethods, StoreError> {
+pub(super) fn methods(
+    amr: &[String],
+    factor: Option<&str>,
+) -> Result<AuthenticationMethods, StoreError> {
     let methods = AuthenticationMethods::from_stored(amr, factor);
     methods.ok_or(StoreError::Unreadable("sessions.amr"))
 }
@@ -379,7 +382,7 @@ impl Store {
         Ok(done)
     }
 
-    /// Some sessions, and those that the audit log names last for a user, newest first, at most
+    /// Some sessions, and those that the last thousand events of a user name, newest first, at most
     /// `count`: live ones and ended ones.
     pub async fn list_session_histories(
         &self,
@@ -398,8 +401,12 @@ impl Store {
                        AS last_user_agent
               FROM sessions
              WHERE session_id = ANY ($1 || ARRAY(
-                   SELECT session_id FROM audit_events
-                    WHERE user_id = $2 AND session_id IS NOT NULL
+                   SELECT session_id
+                     FROM (SELECT event_id, session_id FROM audit_events
+                            WHERE user_id BETWEEN $2 AND $2
+                            ORDER BY user_id DESC, event_id DESC
+                            LIMIT 1000) AS recent
+                    WHERE session_id IS NOT NULL
                     ORDER BY event_id DESC
                     LIMIT $3))
              ORDER BY created_at DESC

@@ -54,6 +54,8 @@ pub struct Account {
     pub user_id: UserId,
     /// The address.
     pub email: EmailAddress,
+    /// Whether the user manages others.
+    pub is_administrator: bool,
     /// Whether signing in takes a code by mail, where there is neither an authenticator app nor a passkey.
     pub two_factor: TwoFactor,
     /// What is enrolled.
@@ -72,6 +74,7 @@ pub(super) struct UserRow {
     pub(super) created_at: Timestamp,
     pub(super) disabled_at: Option<Timestamp>,
     pub(super) password_changed_at: Option<Timestamp>,
+    pub(super) is_administrator: bool,
     pub(super) has_totp: bool,
     pub(super) has_passkey: bool,
 }
@@ -87,6 +90,7 @@ impl TryFrom<UserRow> for User {
             two_factor: two_factor(&row.two_factor)?,
             has_totp: row.has_totp,
             has_passkey: row.has_passkey,
+            is_administrator: row.is_administrator,
             credential_version: row.credential_version,
             second_factor_failures: row.second_factor_failures,
             created_at: row.created_at,
@@ -101,7 +105,7 @@ pub(super) fn email(text: &str) -> Result<EmailAddress, StoreError> {
     EmailAddress::from_stored(text.to_owned()).ok_or(StoreError::Unreadable("users.email"))
 }
 
-fn two_factor(text: &str) -> Result<TwoFactor, StoreError> {
+pub(super) fn two_factor(text: &str) -> Result<TwoFactor, StoreError> {
     let read = text.parse();
     read.map_err(|_| StoreError::Unreadable("users.two_factor"))
 }
@@ -114,6 +118,7 @@ impl Store {
             r#"
             SELECT user_id, email, password_hash, two_factor, credential_version,
                    second_factor_failures, created_at, disabled_at, password_changed_at,
+                   is_administrator,
                    EXISTS (SELECT FROM totp_factors AS t
                             WHERE t.user_id = users.user_id AND t.confirmed_at IS NOT NULL)
                        AS "has_totp!",
@@ -158,6 +163,7 @@ impl Store {
             r#"
             SELECT user_id, email, password_hash, two_factor, credential_version,
                    second_factor_failures, created_at, disabled_at, password_changed_at,
+                   is_administrator,
                    EXISTS (SELECT FROM totp_factors AS t
                             WHERE t.user_id = users.user_id AND t.confirmed_at IS NOT NULL)
                        AS "has_totp!",
@@ -179,6 +185,7 @@ impl Store {
             r#"
             SELECT user_id, email, password_hash, two_factor, credential_version,
                    second_factor_failures, created_at, disabled_at, password_changed_at,
+                   is_administrator,
                    EXISTS (SELECT FROM totp_factors AS t
                             WHERE t.user_id = users.user_id AND t.confirmed_at IS NOT NULL)
                        AS "has_totp!",
@@ -262,7 +269,7 @@ impl Store {
     ) -> Result<Option<Account>, StoreError> {
         let query = sqlx::query!(
             r#"
-            SELECT u.email, u.two_factor, s.created_at
+            SELECT u.email, u.two_factor, u.is_administrator, s.created_at
               FROM sessions AS s
               JOIN users AS u ON u.user_id = s.user_id
              WHERE s.session_id = $2
@@ -279,6 +286,7 @@ impl Store {
         Ok(Some(Account {
             user_id,
             email: email(&row.email)?,
+            is_administrator: row.is_administrator,
             two_factor: two_factor(&row.two_factor)?,
             factors: self.find_factors(user_id).await?,
             signed_in_at: row.created_at,

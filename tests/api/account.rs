@@ -43,7 +43,7 @@ async fn an_account_is_shown_as_the_database_has_it() {
     // The same token tells of what has changed since.
     let admin = app.admin().await;
     let email = TwoFactor::Email;
-    (admin.change_two_factor(&OPERATOR, &alice(), email).await).unwrap();
+    (admin.change_two_factor(&*OPERATOR, &alice(), email).await).unwrap();
     let body = person.me(&pair.access).await.ok();
     assert_eq!(body["twoFactor"], "email");
 }
@@ -236,7 +236,7 @@ async fn changes_of_an_account_have_a_limit_over_all_networks() {
     there.signin().await.pair();
     assert_eq!(app.recorded("account refused limited_account").await, 1);
     (app.admin().await)
-        .unlock_user(&OPERATOR, &alice())
+        .unlock_user(&*OPERATOR, &alice())
         .await
         .unwrap();
     let changed = there.change_password(&own.access, PASSWORD, NEW).await;
@@ -395,12 +395,15 @@ async fn a_changed_address_voids_what_was_begun_and_is_told_at_both() {
             "there is no user with this address",
         ),
     ] {
-        let refused = admin.change_email(&OPERATOR, &old, &new).await.unwrap_err();
+        let refused = admin
+            .change_email(&*OPERATOR, &old, &new)
+            .await
+            .unwrap_err();
         assert_eq!(refused.to_string(), told);
     }
     person.me(&own.access).await.ok();
     (admin
-        .change_email(&OPERATOR, &alice(), &new.parse().unwrap())
+        .change_email(&*OPERATOR, &alice(), &new.parse().unwrap())
         .await)
         .unwrap();
     person.fails_to_refresh(&own.refresh).await;

@@ -176,7 +176,7 @@ async fn an_unlocking_waits_for_a_sign_in_without_holding_what_that_needs() {
         signin.commit().await.unwrap();
     };
     let (admin, email) = (app.admin().await, alice.email.parse().unwrap());
-    let (unlocked, ()) = tokio::join!(admin.unlock_user(&OPERATOR, &email), go_on);
+    let (unlocked, ()) = tokio::join!(admin.unlock_user(&*OPERATOR, &email), go_on);
     unlocked.unwrap();
     assert_eq!(
         app.count("SELECT count(*) FROM attempts WHERE account_key IS NOT NULL")

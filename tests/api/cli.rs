@@ -170,6 +170,7 @@ async fn users_are_listed_and_shown() {
         "id",
         "email",
         "twoFactor",
+        "administrator",
         "disabled",
         "hasPassword",
         "wrongCodesInARow",

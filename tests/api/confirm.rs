@@ -104,7 +104,7 @@ async fn every_reason_to_refuse_gets_the_same_answer_byte_for_byte() {
     let (token, code) = bob.challenge_and_code().await;
     app.admin()
         .await
-        .disable_user(&OPERATOR, &bob.email.parse().unwrap())
+        .disable_user(&*OPERATOR, &bob.email.parse().unwrap())
         .await
         .unwrap();
     answers.push(bob.confirm(&token, &code).await);
@@ -135,7 +135,7 @@ async fn a_challenge_of_a_deleted_user_is_void() {
     let (token, code) = alice.challenge_and_code().await;
     app.admin()
         .await
-        .delete_user(&OPERATOR, &alice.email.parse().unwrap())
+        .delete_user(&*OPERATOR, &alice.email.parse().unwrap())
         .await
         .unwrap();
     alice.fails_to_confirm(&token, &code).await;

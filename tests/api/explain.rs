@@ -87,7 +87,7 @@ async fn a_disabled_user_is_told_with_what_lets_them_in_again() {
     let alice = app.user(ALICE).await;
     let admin = app.admin().await;
     admin
-        .disable_user(&OPERATOR, &ALICE.parse().unwrap())
+        .disable_user(&*OPERATOR, &ALICE.parse().unwrap())
         .await
         .unwrap();
     alice.signin().await.problem(401, "invalid_credentials");
@@ -227,7 +227,7 @@ async fn whoever_was_deleted_is_explained_by_what_is_on_record() {
     app.user(ALICE).await;
     let admin = app.admin().await;
     admin
-        .delete_user(&OPERATOR, &ALICE.parse().unwrap())
+        .delete_user(&*OPERATOR, &ALICE.parse().unwrap())
         .await
         .unwrap();
     let found = explained(&app, ALICE).await;

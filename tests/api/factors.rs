@@ -307,7 +307,7 @@ async fn with_an_app_a_mailed_code_is_neither_sent_nor_taken() {
     // Nor does an operator's word make it weaker.
     let admin = server.admin().await;
     (admin
-        .change_two_factor(&OPERATOR, &alice(), TwoFactor::Off)
+        .change_two_factor(&*OPERATOR, &alice(), TwoFactor::Off)
         .await)
         .unwrap();
     let challenge = person.signin().await.ok();
@@ -394,7 +394,7 @@ async fn an_operator_helps_who_lost_both_phone_and_codes() {
     let owner = admin.find_user(&alice()).await.unwrap().user_id;
     let factors = admin.find_factors(owner).await.unwrap();
     assert!(factors.totp.is_some() && factors.recovery_codes_left == 10);
-    admin.reset_factors(&OPERATOR, &alice()).await.unwrap();
+    admin.reset_factors(&*OPERATOR, &alice()).await.unwrap();
     let mail = server.mail_for(ALICE).await;
     assert!(
         mail.text

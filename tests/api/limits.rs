@@ -533,7 +533,7 @@ mod confirm {
 
         app.admin()
             .await
-            .unlock_user(&OPERATOR, &alice.email.parse().unwrap())
+            .unlock_user(&*OPERATOR, &alice.email.parse().unwrap())
             .await
             .unwrap();
         alice.confirm(&token, &code).await.pair();
@@ -794,7 +794,7 @@ async fn unlocking_a_user_lifts_every_limit_that_is_on_for_them() {
 
     app.admin()
         .await
-        .unlock_user(&OPERATOR, &alice.email.parse().unwrap())
+        .unlock_user(&*OPERATOR, &alice.email.parse().unwrap())
         .await
         .unwrap();
     alice.confirm(&token, &code).await.pair();

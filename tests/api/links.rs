@@ -326,7 +326,7 @@ async fn every_wish_for_a_link_gets_the_same_answer() {
     let alice = app.user(ALICE).await;
     app.user("disabled@example.com").await;
     let disabled = "disabled@example.com".parse().unwrap();
-    admin.disable_user(&OPERATOR, &disabled).await.unwrap();
+    admin.disable_user(&*OPERATOR, &disabled).await.unwrap();
     app.user("bare@example.com").await;
     app.execute("UPDATE users SET password_hash = NULL WHERE email = 'bare@example.com'")
         .await;
@@ -397,7 +397,7 @@ async fn bad_links(app: &TestApp) -> Vec<(&'static str, String)> {
     let email = "disabled@example.com".parse().unwrap();
     app.admin()
         .await
-        .disable_user(&OPERATOR, &email)
+        .disable_user(&*OPERATOR, &email)
         .await
         .unwrap();
     let enabled = app.user("enabled@example.com").await;
@@ -405,12 +405,12 @@ async fn bad_links(app: &TestApp) -> Vec<(&'static str, String)> {
     let email = "enabled@example.com".parse().unwrap();
     app.admin()
         .await
-        .disable_user(&OPERATOR, &email)
+        .disable_user(&*OPERATOR, &email)
         .await
         .unwrap();
     app.admin()
         .await
-        .enable_user(&OPERATOR, &email)
+        .enable_user(&*OPERATOR, &email)
         .await
         .unwrap();
     let deleted = app.user("deleted@example.com").await;
@@ -418,7 +418,7 @@ async fn bad_links(app: &TestApp) -> Vec<(&'static str, String)> {
     let email = "deleted@example.com".parse().unwrap();
     app.admin()
         .await
-        .delete_user(&OPERATOR, &email)
+        .delete_user(&*OPERATOR, &email)
         .await
         .unwrap();
     let expired = app.user("expired@example.com").await;
@@ -609,7 +609,7 @@ async fn wishes_for_links_have_the_limits_of_an_address_and_of_a_network() {
         .problem(401, "invalid_credentials");
     app.admin()
         .await
-        .unlock_user(&OPERATOR, &ALICE.parse().unwrap())
+        .unlock_user(&*OPERATOR, &ALICE.parse().unwrap())
         .await
         .unwrap();
     assert_silent(&alice.forgot().await, 202);

@@ -16,6 +16,7 @@ mod authenticator;
 
 mod abuse;
 mod account;
+mod administration;
 mod agreement;
 mod ceilings;
 mod cli;

@@ -43,7 +43,7 @@ async fn disabling_a_user_ends_their_sessions() {
     let (person, pairs, bob, his) = with_sessions(&app).await;
     app.admin()
         .await
-        .disable_user(&OPERATOR, &alice())
+        .disable_user(&*OPERATOR, &alice())
         .await
         .unwrap();
     assert_all_ended(&app, "user_disabled", (&person, &pairs)).await;
@@ -68,7 +68,7 @@ async fn deleting_a_user_ends_their_sessions_and_frees_the_address() {
     let (person, pairs, bob, his) = with_sessions(&app).await;
     app.admin()
         .await
-        .delete_user(&OPERATOR, &alice())
+        .delete_user(&*OPERATOR, &alice())
         .await
         .unwrap();
     assert_all_ended(&app, "user_deleted", (&person, &pairs)).await;
@@ -90,7 +90,7 @@ async fn signing_a_user_out_ends_their_sessions_and_no_more() {
     let ended = app
         .admin()
         .await
-        .sign_user_out(&OPERATOR, &alice())
+        .sign_user_out(&*OPERATOR, &alice())
         .await
         .unwrap();
     assert_eq!(ended, 2);
@@ -105,14 +105,14 @@ async fn changing_the_second_factor_ends_nothing_and_holds_from_the_next_sign_in
     let (person, pair) = app.signed_in(ALICE).await;
     let admin = app.admin().await;
     admin
-        .change_two_factor(&OPERATOR, &alice(), TwoFactor::Email)
+        .change_two_factor(&*OPERATOR, &alice(), TwoFactor::Email)
         .await
         .unwrap();
     person.refresh(&pair.refresh).await.pair();
     let (token, code) = person.challenge_and_code().await;
     person.confirm(&token, &code).await.pair();
     admin
-        .change_two_factor(&OPERATOR, &alice(), TwoFactor::Off)
+        .change_two_factor(&*OPERATOR, &alice(), TwoFactor::Off)
         .await
         .unwrap();
     person.signin().await.pair();
@@ -140,11 +140,11 @@ async fn what_operators_do_is_in_the_audit_log_with_their_name() {
     let app = TestApp::start().await;
     app.user(ALICE).await;
     let admin = app.admin().await;
-    admin.disable_user(&OPERATOR, &alice()).await.unwrap();
-    admin.enable_user(&OPERATOR, &alice()).await.unwrap();
-    admin.unlock_user(&OPERATOR, &alice()).await.unwrap();
-    admin.sign_user_out(&OPERATOR, &alice()).await.unwrap();
-    admin.delete_user(&OPERATOR, &alice()).await.unwrap();
+    admin.disable_user(&*OPERATOR, &alice()).await.unwrap();
+    admin.enable_user(&*OPERATOR, &alice()).await.unwrap();
+    admin.unlock_user(&*OPERATOR, &alice()).await.unwrap();
+    admin.sign_user_out(&*OPERATOR, &alice()).await.unwrap();
+    admin.delete_user(&*OPERATOR, &alice()).await.unwrap();
     let lines: Vec<String> = sqlx::query_scalar(
         "SELECT reason FROM audit_events
           WHERE kind = 'user_changed' AND actor = 'tests' AND email = 'alice@example.com'

@@ -401,7 +401,7 @@ async fn every_reason_to_refuse_a_passkey_gets_the_same_answer() {
     tell(&|other| other.origin = "https://example.com".to_owned()).await;
     tell(&|other| other.flags = PRESENT).await;
     let admin = server.admin().await;
-    admin.disable_user(&OPERATOR, &alice()).await.unwrap();
+    admin.disable_user(&*OPERATOR, &alice()).await.unwrap();
     answers.push(signin_alone(&person.elsewhere(), &mut key).await);
     for answer in &answers {
         answer.problem(401, "invalid_passkey");
@@ -633,7 +633,7 @@ async fn an_operator_sees_and_removes_passkeys() {
     assert!(user.has_passkey && user.has_strong_factor());
     let factors = admin.find_factors(user.user_id).await.unwrap();
     assert_eq!(factors.passkeys[0].name, "Phone");
-    admin.reset_factors(&OPERATOR, &alice()).await.unwrap();
+    admin.reset_factors(&*OPERATOR, &alice()).await.unwrap();
     let factors = admin.find_factors(user.user_id).await.unwrap();
     assert!(factors.passkeys.is_empty() && factors.recovery_codes_left == 0);
     person.fails_to_refresh(&own.refresh).await;

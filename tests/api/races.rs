@@ -219,7 +219,7 @@ async fn of_operators_who_sign_somebody_out_at_once_each_session_is_ended_by_one
                 .iter()
                 .cycle()
                 .take(6)
-                .map(|admin| admin.sign_user_out(&OPERATOR, &email)),
+                .map(|admin| admin.sign_user_out(&*OPERATOR, &email)),
         )
         .await;
         assert_eq!(ended.into_iter().map(Result::unwrap).sum::<usize>(), 3);
@@ -325,7 +325,7 @@ async fn a_change_of_password_and_a_disabling_come_one_after_the_other() {
             };
             refused.problem(refused.status, code);
         }
-        admin.enable_user(&OPERATOR, &self::alice()).await.unwrap();
+        admin.enable_user(&*OPERATOR, &self::alice()).await.unwrap();
         let (good, bad) = if is_changed {
             ("new-anvil-1", PASSWORD)
         } else {
@@ -433,7 +433,7 @@ async fn of_thirty_guesses_at_once_at_one_challenge_exactly_ten_are_looked_at() 
         );
         app.admin()
             .await
-            .unlock_user(&OPERATOR, &self::alice())
+            .unlock_user(&*OPERATOR, &self::alice())
             .await
             .unwrap();
     }
@@ -468,7 +468,7 @@ async fn of_forty_guesses_at_once_at_four_challenges_exactly_so_many_are_looked_
         );
         app.admin()
             .await
-            .unlock_user(&OPERATOR, &self::alice())
+            .unlock_user(&*OPERATOR, &self::alice())
             .await
             .unwrap();
     }
@@ -489,8 +489,8 @@ impl Blow {
 
     async fn fall(self, app: &TestApp, admin: &Admin) {
         let done = match self {
-            Self::Disable => admin.disable_user(&OPERATOR, &alice()).await,
-            Self::Delete => admin.delete_user(&OPERATOR, &alice()).await,
+            Self::Disable => admin.disable_user(&*OPERATOR, &alice()).await,
+            Self::Delete => admin.delete_user(&*OPERATOR, &alice()).await,
             Self::ChangePassword => {
                 let password = PlainPassword::parse("violet-anvil-68").unwrap();
                 admin

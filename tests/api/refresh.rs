@@ -202,12 +202,12 @@ async fn anything_but_a_live_refresh_token_gets_the_same_answer_byte_for_byte() 
     let (carol, disabled) = app.signed_in("carol@example.com").await;
     let admin = app.admin().await;
     admin
-        .disable_user(&OPERATOR, &carol.email.parse().unwrap())
+        .disable_user(&*OPERATOR, &carol.email.parse().unwrap())
         .await
         .unwrap();
     let (dave, deleted) = app.signed_in("dave@example.com").await;
     admin
-        .delete_user(&OPERATOR, &dave.email.parse().unwrap())
+        .delete_user(&*OPERATOR, &dave.email.parse().unwrap())
         .await
         .unwrap();
 
@@ -241,8 +241,8 @@ async fn a_user_who_is_enabled_again_does_not_get_the_old_sessions_back() {
     let app = TestApp::start().await;
     let (alice, pair) = app.signed_in("alice@example.com").await;
     let (admin, email) = (app.admin().await, alice.email.parse().unwrap());
-    admin.disable_user(&OPERATOR, &email).await.unwrap();
-    admin.enable_user(&OPERATOR, &email).await.unwrap();
+    admin.disable_user(&*OPERATOR, &email).await.unwrap();
+    admin.enable_user(&*OPERATOR, &email).await.unwrap();
     alice.fails_to_refresh(&pair.refresh).await;
 }
 

@@ -54,7 +54,7 @@ async fn every_sign_in_that_is_refused_is_on_record_once_with_its_cause() {
     on_record(&app, &wrong, "signin", "wrong_password").await;
     let admin = app.admin().await;
     admin
-        .disable_user(&OPERATOR, &alice.email.parse().unwrap())
+        .disable_user(&*OPERATOR, &alice.email.parse().unwrap())
         .await
         .unwrap();
     let disabled = alice.signin().await;

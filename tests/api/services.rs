@@ -153,8 +153,8 @@ async fn every_way_to_end_a_session_is_known_on_every_instance() {
         let (person, pair) = app.signed_in(email).await;
         let address: EmailAddress = email.parse().unwrap();
         match end {
-            0 => admin.disable_user(&OPERATOR, &address).await.unwrap(),
-            1 => admin.delete_user(&OPERATOR, &address).await.unwrap(),
+            0 => admin.disable_user(&*OPERATOR, &address).await.unwrap(),
+            1 => admin.delete_user(&*OPERATOR, &address).await.unwrap(),
             _ => app.change_password(email, "another-anvil-76").await,
         }
         let elsewhere = person.at(&other);

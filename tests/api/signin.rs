@@ -120,7 +120,7 @@ async fn every_reason_to_refuse_gets_the_same_answer_byte_for_byte() {
     let disabled = app.user("disabled@example.com").await;
     let admin = app.admin().await;
     admin
-        .disable_user(&OPERATOR, &disabled.email.parse().unwrap())
+        .disable_user(&*OPERATOR, &disabled.email.parse().unwrap())
         .await
         .unwrap();
     let bare = app.user_with_code("bare@example.com").await;
@@ -172,9 +172,9 @@ async fn a_user_who_is_enabled_again_can_sign_in() {
     let app = TestApp::start().await;
     let alice = app.user("alice@example.com").await;
     let (admin, email) = (app.admin().await, alice.email.parse().unwrap());
-    admin.disable_user(&OPERATOR, &email).await.unwrap();
+    admin.disable_user(&*OPERATOR, &email).await.unwrap();
     alice.signin().await.problem(401, "invalid_credentials");
-    admin.enable_user(&OPERATOR, &email).await.unwrap();
+    admin.enable_user(&*OPERATOR, &email).await.unwrap();
     alice.signin().await.pair();
 }
 

@@ -1,5 +1,5 @@
-"""Whether the description is what others take it for: linters read it, a generator makes a client of it
-that runs, what really comes back fits it, and schemathesis asks the server for everything in it, and for what is not."""
+"""Whether the description is what others take it for: linters read it, generators make clients of it
+that run, what really comes back fits it, and schemathesis asks the server for everything in it, and for what is not."""
 
 import argparse
 import base64
@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "interop"))
+from administration import Administration, enrol  # noqa: E402
 from authenticator import ES256, Authenticator  # noqa: E402
 from openapi_schema_validator import OAS31Validator  # noqa: E402
 from setting import (  # noqa: E402
@@ -30,10 +31,18 @@ ENDING_USER = "ends@bar.com"
 CHANGING_USER = "changes@bar.com"
 ENROLLING_USER = "enrols@bar.com"
 PASSKEY_USER = "passkey@bar.com"
+MANAGED_USER = "plain@bar.com"
+LOCKED_USER = "locked@bar.com"
+# Administrators without a second factor so far. That of `dev` has an authenticator app.
+DESK, DEPUTY = "desk@bar.com", "deputy@bar.com"
+ADMINISTRATOR_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+# On whom schemathesis acts.
+MANAGED_IDS = range(5000, 5020)
 # Where the page would be that mailed links open, and that asks for passkeys.
 PAGE = "http://localhost:8081"
 # Of a user who came with this number from an older service.
 LEGACY_ID = 4711
+MANAGED = {MANAGED_USER: 4712, LOCKED_USER: 4713}
 
 MANY = "1000000"
 # Thousands of requests from one address, as one user: what is counted must not end the run. Hashes are
@@ -44,6 +53,7 @@ RAISED = {
         for name in [
             "SIGNIN__ATTEMPTS",
             "ACCOUNT__ATTEMPTS",
+            "ADMINISTRATION__ATTEMPTS",
             "CONFIRM__ATTEMPTS",
             "FORGOT__ATTEMPTS",
             "FORGOT_NETWORK_PER_MINUTE",
@@ -64,6 +74,16 @@ RAISED = {
     "BACKOFFICE_AUTH__INTROSPECTION__CLIENTS": f"{CLIENT}:{hashlib.sha256(SECRET.encode()).hexdigest()}",
 }
 
+# Of a second instance on the same database, for what the first one never refuses.
+STRICT = {
+    **RAISED,
+    "BACKOFFICE_AUTH__ADMINISTRATION__REQUIRES_MFA": "false",
+    "BACKOFFICE_AUTH__LIMITS__ADMINISTRATION__ATTEMPTS": "1",
+    "BACKOFFICE_AUTH__LIMITS__CONFIRM_FAILURES_PER_ACCOUNT": "2",
+    "BACKOFFICE_AUTH__LIMITS__SIGNIN__ATTEMPTS": "1",
+    "BACKOFFICE_AUTH__LINKS__PASSWORD_URL": "",
+}
+
 
 class Checks:
     def __init__(self, options):
@@ -71,6 +91,7 @@ class Checks:
         self.folder = options.folder
         self.processes = Processes(self.folder)
         self.instance = Instance("dev")
+        self.strict = self.administrator = None
 
     def tool(self, *argv, **options):
         subprocess.run([str(part) for part in argv], check=True, **options)
@@ -89,7 +110,20 @@ class Checks:
         self.tool(self.node("tsc"), "-p", client)
         said = (self.folder / "dev.log").read_text()
         mailbox = re.search(r"^  mailbox +(http\S+)$", said, re.MULTILINE).group(1)
-        self.tool("node", client / "built" / "client.js", self.instance.url, mailbox, timeout=60)
+        code = totp(ADMINISTRATOR_SECRET)
+        self.tool("node", client / "built" / "client.js", self.instance.url, mailbox, code, timeout=60)
+
+    def generated_python_client(self):
+        client = self.folder / "client"
+        argv = ["openapi-python-client", "generate", "--path", DESCRIPTION, "--output-path", client / "auth_client"]
+        argv += ["--config", HERE / "python-client.json", "--meta", "none", "--fail-on-warning"]
+        self.tool(self.options.tools / argv[0], *argv[1:])
+        argv = ["mypy", "--strict", "--follow-imports=silent", "--cache-dir=/dev/null", "client.py"]
+        self.tool(self.options.tools / argv[0], *argv[1:], cwd=client)
+        # A code is taken once: this is the next one, which is taken early.
+        code = totp(ADMINISTRATOR_SECRET, ahead=1)
+        argv = [self.options.tools / "python", "client.py", self.instance.url, code]
+        self.tool(*argv, cwd=client, timeout=60)
 
     def real_answers(self):
         """Every route, with real tokens of every kind: exactly what the description says comes back."""
@@ -113,8 +147,8 @@ class Checks:
                 assert not errors, f"{operation}: {errors[0].message}: {answer.body[:300]}"
             return answer
 
-        def ask(method, path, headers=(), body=None, operation=None):
-            answer = instance.http(method.upper(), path, headers, body)
+        def ask(method, path, headers=(), body=None, operation=None, at=instance):
+            answer = at.http(method.upper(), path, headers, body)
             return check((operation or path, method), answer)
 
         def post(path, body):
@@ -179,6 +213,7 @@ class Checks:
         for _ in range(2):
             ask("delete", "/api/v2/me/totp", own)
         self.passkeys(ask, post)
+        self.administration(ask)
         for method in {"get", "post", "put", "delete"} & description["paths"]["/auth/verify"].keys():
             ask(method, "/auth/verify", bearer(instance.signin().access))
             ask(method, "/auth/verify")
@@ -188,6 +223,17 @@ class Checks:
         every = {(path, method) for path, operations in description["paths"].items()
                  for method in operations if method in {"get", "post", "put", "delete"}}
         assert seen == every, f"never asked: {every - seen}"
+
+    def administration(self, ask):
+        self.start_strict()
+        for address in [DESK, DEPUTY]:
+            self.command("user", "administrator", address, "on")
+        users = {address: str(number) for address, number in MANAGED.items()}
+        administration = Administration(
+            ask, self.instance, self.strict, users, lambda address: enrol(self.instance, address, totp)
+        )
+        self.administrator = administration.run(self.instance.signin().access, DESK, DEPUTY)
+        self.processes.stop(self.strict.process)
 
     def passkeys(self, ask, post):
         """Enrols a passkey, signs in with it after the password and alone, and removes it. Each time one that
@@ -257,9 +303,12 @@ class Checks:
         self.tool(*argv, env=environment, stdout=subprocess.DEVNULL, **options)
 
     def schemathesis(self):
+        own = self.instance.signin().access
         environment = {
             **os.environ,
-            "ACCESS_TOKEN": self.instance.signin().access,
+            "ACCESS_TOKEN": own,
+            "ADMINISTRATOR_TOKEN": self.administrator["Authorization"].split()[1],
+            "MANAGED_USERS": ",".join(map(str, MANAGED_IDS)),
             "SERVICE": CLIENT,
             "SERVICE_SECRET": SECRET,
             "SERVER": self.instance.url,
@@ -284,6 +333,10 @@ class Checks:
             "--no-color",
         ]
         self.tool(*argv, cwd=self.folder, env=environment)
+        # A 401 fits each of those operations, so it would not be seen that nothing else came back.
+        assert self.instance.session(own).status == 200, "its session was ended on the way"
+        answer = self.instance.http("GET", "/api/v2/admin/users", self.administrator)
+        assert answer.status == 200, f"its administrator is refused: {answer.body[:300]}"
 
     def healthy(self):
         """After all that, nothing has gone wrong on our side."""
@@ -291,6 +344,15 @@ class Checks:
         errors = [line for line in log.splitlines() if " ERROR " in line]
         assert not errors, errors[:5]
         assert self.instance.is_ready(), "it is no longer ready"
+
+    def start_strict(self):
+        # Only now: a free port does not stay free for long.
+        self.strict = Instance("strict")
+        environment = {"PATH": os.environ["PATH"], **self.strict.environment(), **STRICT}
+        config = self.folder / "dev" / ".dev" / "config.toml"
+        argv = [self.options.bin / "backoffice-auth", "--config", config, "serve"]
+        self.strict.process = self.processes.start("strict", argv, env=environment)
+        wait_for("the strict instance", self.strict.is_ready)
 
     def start(self):
         environment = {"PATH": os.environ["PATH"], **self.instance.environment(), **RAISED}
@@ -307,14 +369,20 @@ class Checks:
             {"email": CHANGING_USER, "passwordHash": HASH, "twoFactor": "off"},
             {"email": ENROLLING_USER, "passwordHash": HASH, "twoFactor": "off"},
             {"email": PASSKEY_USER, "passwordHash": HASH, "twoFactor": "off"},
+            {"email": DESK, "passwordHash": HASH, "twoFactor": "off"},
+            {"email": DEPUTY, "passwordHash": HASH, "twoFactor": "off"},
             {"id": LEGACY_ID, "email": "older@bar.com", "passwordHash": HASH, "twoFactor": "off"},
+            {"id": MANAGED[MANAGED_USER], "email": MANAGED_USER, "passwordHash": HASH, "twoFactor": "off"},
+            {"id": MANAGED[LOCKED_USER], "email": LOCKED_USER, "passwordHash": HASH, "twoFactor": "email"},
+            *({"id": number, "email": f"a{number}@bar.com", "passwordHash": HASH} for number in MANAGED_IDS),
         ]
         self.command("user", "import", "-", input="\n".join(map(json.dumps, users)).encode())
 
 
-def totp(secret):
-    """The current code of an app (RFC 6238): six digits of HMAC-SHA-1, a step of thirty seconds."""
-    step = (int(time.time()) // 30).to_bytes(8, "big")
+def totp(secret, ahead=0):
+    """The current code of an app (RFC 6238), or one some steps ahead: six digits of HMAC-SHA-1, a step of thirty
+    seconds."""
+    step = (int(time.time()) // 30 + ahead).to_bytes(8, "big")
     digest = hmac.digest(base64.b32decode(secret), step, "sha1")
     offset = digest[-1] & 15
     return f"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7FFFFFFF) % 10**6:06}"
@@ -347,6 +415,7 @@ def main():
         for step in [
             checks.linters,
             checks.generated_client,
+            checks.generated_python_client,
             checks.real_answers,
             checks.schemathesis,
             checks.healthy,
@@ -356,7 +425,8 @@ def main():
     except BaseException:
         traceback.print_exc()
         failed = True
-        print(f"\n--- the end of dev.log\n{checks.processes.log('dev')[-3000:]}")
+        for log in sorted(checks.folder.glob("*.log")):
+            print(f"\n--- the end of {log.name}\n{checks.processes.log(log.stem)[-3000:]}")
     finally:
         checks.processes.stop_all()
         shutil.rmtree(options.folder, ignore_errors=True)

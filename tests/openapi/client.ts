@@ -8,11 +8,12 @@ import type { components, paths } from "./schema.js";
 type Problem = components["schemas"]["Problem"];
 type Code = components["schemas"]["Code"];
 type Pair = components["schemas"]["TokenPair"];
+type Event = components["schemas"]["ManagedEvent"];
 
 // Node's, without the types of all of Node.
 declare const process: { argv: string[] };
 
-const [server, mailbox] = process.argv.slice(2);
+const [server, mailbox, appCode] = process.argv.slice(2);
 const client = createClient<paths>({ baseUrl: server });
 const bearer = (pair: Pair) => ({ headers: { Authorization: `Bearer ${pair.accessToken.token}` } });
 
@@ -25,6 +26,11 @@ function check(holds: unknown, what: string): asserts holds {
 function ok<T>(answer: { data?: T; error?: Problem }): T {
   if (answer.data === undefined) throw new Error(`refused: ${JSON.stringify(answer.error)}`);
   return answer.data;
+}
+
+/** Likewise where success has nothing to tell. */
+function done(answer: { error?: Problem }): void {
+  if (answer.error !== undefined) throw new Error(`refused: ${JSON.stringify(answer.error)}`);
 }
 
 async function codeFor(email: string): Promise<string> {
@@ -111,12 +117,61 @@ const invalid = malformed.error?.code === "invalid_request" ? malformed.error : 
 const fields = invalid?.errors?.map(({ field }) => field);
 check(fields?.join() === "email,password", "a 422 names the fields");
 
+// The support desk.
+const admin = ok(await client.POST("/api/v2/signin", { body: { ...foo, email: "admin@bar.com" } }));
+check(!("accessToken" in admin) && admin["2faDetails"].provider === "totp", "admin@bar.com has an authenticator app");
+const confirmation = { token: admin["2faDetails"].token, code: appCode };
+const desk = bearer(ok(await client.POST("/api/v2/2fa/confirm", { body: confirmation })));
+
+/** Page by page, newest first. */
+async function* eventsOf(id: string): AsyncGenerator<Event> {
+  const query: { limit: number; after?: string } = { limit: 2 };
+  for (;;) {
+    const params = { path: { id }, query };
+    const page = ok(await client.GET("/api/v2/admin/users/{id}/events", { ...desk, params }));
+    yield* page.events;
+    if (!page.next) return;
+    query.after = page.next;
+  }
+}
+
+const search = { query: { email: "FOO@", state: "active", limit: 2 } } as const;
+const { users } = ok(await client.GET("/api/v2/admin/users", { ...desk, params: search }));
+const found = users[0];
+check(users.length === 1 && found?.email === foo.email, "finds a user by the beginning of the address");
+const caller = { ...desk, params: { path: { id: found.id } } };
+const before = ok(await client.GET("/api/v2/admin/users/{id}", caller));
+const mail = before.mails.find(({ kind }) => kind === "sign_in_code");
+check(mail && before.obstacles.length === 0, "sees that nothing stands in the way, and the code that was mailed");
+
+done(await client.POST("/api/v2/admin/users/{id}/disable", caller));
+const disabled = ok(await client.GET("/api/v2/admin/users/{id}", caller));
+const since = disabled.obstacles.map((it) => (it.kind === "disabled" ? it.since : undefined));
+check(since[0] !== undefined && since[0] === disabled.disabledAt, "disables the user, and sees since when");
+const link = await client.POST("/api/v2/admin/users/{id}/link", caller);
+check(link.error?.code === "user_disabled", "who gets no link then");
+done(await client.POST("/api/v2/admin/users/{id}/enable", caller));
+done(await client.POST("/api/v2/admin/users/{id}/signout", caller));
+const live = ok(await client.GET("/api/v2/admin/users/{id}/sessions", caller));
+check(live.sessions.length === 0, "enables the user, who has no session left");
+
+const events: Event[] = [];
+for await (const event of eventsOf(found.id)) events.push(event);
+const told = events.filter(({ actor }) => actor?.startsWith("user:")).map(({ reason }) => reason);
+check(events.length > 2 && told.includes("disabled"), "reads on in the events, its own acts among them");
+
+const invite = () => client.POST("/api/v2/admin/users", { ...desk, body: { email: "new@bar.com", twoFactor: "off" } });
+const invited = ok(await invite());
+check(invited.state === "invited" && invited.twoFactor === "off", "invites a new user");
+check((await invite()).error?.code === "address_taken", "once");
+
 // Every code has a sentence, or this does not compile: a new one asks for its words.
 const sentences: Record<Code, string> = {
   malformed_request: "", invalid_credentials: "", invalid_two_factor: "", invalid_passkey: "",
   invalid_link: "", invalid_refresh_token: "", missing_access_token: "", invalid_access_token: "",
-  reauthentication_required: "", invalid_client: "", forbidden_origin: "", wrong_password: "",
-  not_found: "", method_not_allowed: "", request_timeout: "", passkey_known: "", too_many_passkeys: "",
+  reauthentication_required: "", invalid_client: "", forbidden_origin: "", forbidden: "",
+  second_factor_required: "", wrong_password: "", not_found: "", method_not_allowed: "", request_timeout: "",
+  address_taken: "", user_disabled: "", passkey_known: "", too_many_passkeys: "",
   body_too_large: "", unsupported_media_type: "", invalid_request: "", too_many_attempts: "",
   head_too_large: "", internal: "", unavailable: "", overloaded: "",
 };

@@ -12,6 +12,7 @@ pub(super) fn limits(reader: &mut Reader) -> Reading<LimitsConfig> {
     let confirm = limit(reader, "limits.confirm");
     let refresh = limit(reader, "limits.refresh");
     let account = limit(reader, "limits.account");
+    let administration = limit(reader, "limits.administration");
     let forgot = limit(reader, "limits.forgot");
     let mut ceiling = |name: &str| reader.number(&format!("limits.{name}"), 1..=MOST);
     let signin_network_per_minute = ceiling("signin_network_per_minute");
@@ -29,6 +30,7 @@ pub(super) fn limits(reader: &mut Reader) -> Reading<LimitsConfig> {
         confirm: confirm?,
         refresh: refresh?,
         account: account?,
+        administration: administration?,
         forgot: forgot?,
         forgot_network_per_minute: forgot_network_per_minute?,
         signin_network_per_minute: signin_network_per_minute?,

@@ -15,7 +15,9 @@ mod tokens;
 use std::time::Duration;
 
 use super::reader::{Reader, Reading};
-use super::types::{AuditConfig, Config, IntrospectionConfig, TwoFactorConfig};
+use super::types::{
+    AdministrationConfig, AuditConfig, Config, IntrospectionConfig, TwoFactorConfig,
+};
 
 const DAY: u32 = 86_400;
 
@@ -30,6 +32,7 @@ pub(super) fn config(reader: &mut Reader) -> Reading<Config> {
     let passwords = passwords::passwords(reader);
     let links = links::links(reader);
     let blocklist = passwords::blocklist(reader);
+    let administration = administration(reader);
     let limits = limits::limits(reader);
     let mail = mail::mail(reader);
     let introspection = introspection(reader);
@@ -47,6 +50,7 @@ pub(super) fn config(reader: &mut Reader) -> Reading<Config> {
         passwords: passwords?,
         links: links?,
         blocklist: blocklist?,
+        administration: administration?,
         limits: limits?,
         mail: mail?,
         introspection: introspection?,
@@ -65,6 +69,12 @@ fn two_factor(reader: &mut Reader) -> Reading<TwoFactorConfig> {
         ttl: ttl?,
         totp: totp?,
         totp_issuer: totp_issuer?,
+    })
+}
+
+fn administration(reader: &mut Reader) -> Reading<AdministrationConfig> {
+    Ok(AdministrationConfig {
+        requires_mfa: reader.flag("administration.requires_mfa")?,
     })
 }
 

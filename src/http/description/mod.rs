@@ -21,7 +21,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi, Ref, RefOr, Response, Server};
 
 use crate::http::endpoints::openapi::{
-    ACCOUNT, DESCRIPTION, PASSWORDS, PROXIES, SERVICES, SESSIONS, SIGN_IN,
+    ACCOUNT, ADMINISTRATION, DESCRIPTION, PASSWORDS, PROXIES, SERVICES, SESSIONS, SIGN_IN,
 };
 use crate::http::endpoints::verify;
 use crate::http::problem::ProblemBody;
@@ -47,6 +47,7 @@ const CONTENT_TYPE_OPTIONS: &str = "X-Content-Type-Options";
     tags(
         (name = SIGN_IN, description = "Sign in, stay signed in, sign out"),
         (name = ACCOUNT, description = "What users see and change of their own account"),
+        (name = ADMINISTRATION, description = "What administrators see and change of others"),
         (name = PASSWORDS, description = "Passwords by mailed links, where the server is set to mail them"),
         (name = SESSIONS, description = "What users see and end of their own sessions"),
         (name = SERVICES, description = "For services that let signed-in people in"),

@@ -18,6 +18,7 @@ use utoipa::openapi::{Components, Ref};
 
 use super::add_shared_headers;
 use crate::domain::RequestId;
+use crate::http::endpoints::administration::{AFTER_RULE, LIMIT_RULE, PREFIX_RULE, STATE_RULE};
 use crate::http::endpoints::introspect::not_a_form;
 use crate::http::problem::{Code, FieldError, Problem};
 
@@ -38,6 +39,14 @@ const JSON: &[Code] = &[
 const BEARER: &[Code] = &[Code::MissingAccessToken, Code::InvalidAccessToken];
 /// The codes of operations that need a recent sign-in.
 const FRESH: &[Code] = &[Code::ReauthenticationRequired];
+/// The codes of operations that need an administrator's access token.
+const ADMINISTRATOR: &[Code] = &[
+    Code::MissingAccessToken,
+    Code::InvalidAccessToken,
+    Code::ReauthenticationRequired,
+    Code::Forbidden,
+    Code::SecondFactorRequired,
+];
 /// The codes of operations that take a code of a second factor.
 const CODE: &[Code] = &[Code::InvalidTwoFactor];
 /// The codes of operations behind the flood layer.
@@ -164,6 +173,65 @@ fn of_account(operation: &str) -> Option<&'static [&'static [Code]]> {
             STORE,
             &[Code::PasskeyKnown, Code::TooManyPasskeys],
         ],
+        _ => return of_administrators(operation),
+    })
+}
+
+/// The codes of an operation of administrators.
+fn of_administrators(operation: &str) -> Option<&'static [&'static [Code]]> {
+    Some(match operation {
+        "listUsers" => &[
+            CALLERS,
+            ADMINISTRATOR,
+            FLOOD,
+            STORE,
+            &[Code::InvalidRequest],
+        ],
+        "showUser" | "listSessionsOfUser" => {
+            &[CALLERS, ADMINISTRATOR, FLOOD, STORE, &[Code::NotFound]]
+        }
+        "listEventsOfUser" => &[
+            CALLERS,
+            ADMINISTRATOR,
+            FLOOD,
+            STORE,
+            &[Code::NotFound, Code::InvalidRequest],
+        ],
+        "deleteUser" | "disableUser" | "enableUser" | "unlockUser" | "signUserOut"
+        | "resetFactors" | "endSessionOfUser" => &[
+            CALLERS,
+            PAGES,
+            ADMINISTRATOR,
+            FLOOD,
+            STORE,
+            &[Code::NotFound],
+        ],
+        "mailLink" => &[
+            CALLERS,
+            PAGES,
+            ADMINISTRATOR,
+            FLOOD,
+            STORE,
+            &[Code::NotFound, Code::UserDisabled],
+        ],
+        "setTwoFactor" => &[
+            CALLERS,
+            PAGES,
+            JSON,
+            ADMINISTRATOR,
+            FLOOD,
+            STORE,
+            &[Code::NotFound],
+        ],
+        "inviteUser" | "changeAddress" => &[
+            CALLERS,
+            PAGES,
+            JSON,
+            ADMINISTRATOR,
+            FLOOD,
+            STORE,
+            &[Code::NotFound, Code::AddressTaken],
+        ],
         _ => return None,
     })
 }
@@ -201,11 +269,16 @@ fn problem(code: Code, operation: &str) -> Problem {
         "endSessions" => &["others"],
         "introspect" => &["token"],
         "listRevocations" => &["since", "wait"],
+        "listUsers" => &["limit", "after", "email", "state"],
+        "listEventsOfUser" => &["limit", "after"],
+        "inviteUser" => &["email", "twoFactor"],
+        "setTwoFactor" => &["twoFactor"],
+        "changeAddress" => &["email"],
         _ => &[],
     };
     let bad = |field: &&'static str| FieldError {
         field,
-        message: message(field).to_owned(),
+        message: message(field, operation).to_owned(),
     };
     match code {
         Code::InvalidRequest => Problem::invalid(fields.iter().map(bad).collect()),
@@ -217,8 +290,13 @@ fn problem(code: Code, operation: &str) -> Problem {
 }
 
 /// The message for a bad field.
-fn message(field: &str) -> &'static str {
+fn message(field: &str, operation: &str) -> &'static str {
     match field {
+        "limit" => LIMIT_RULE,
+        "after" => AFTER_RULE,
+        "state" => STATE_RULE,
+        "email" if operation == "listUsers" => PREFIX_RULE,
+        "twoFactor" => "must be `email` or `off`",
         "others" => "must be true, or absent",
         "since" => "must be a cursor of an earlier answer",
         "wait" => "must be a whole number of seconds up to 30",

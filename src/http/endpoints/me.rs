@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::openapi::{ACCOUNT, JSON_BODY, always_false};
+use super::openapi::{ACCOUNT, JSON_BODY};
 use super::passkeys::{self, PasskeyBody};
 use super::sample;
 use super::session::UserBody;
@@ -25,8 +25,7 @@ use crate::store::{Account, EnrolledFactors};
 #[schema(as = Me)]
 pub struct MeResponse {
     user: UserBody,
-    /// Whether the user may manage others. There are no administrators yet.
-    #[schema(schema_with = always_false)]
+    /// Whether the user may manage others.
     administrator: bool,
     /// How a sign-in is confirmed where there is neither an authenticator app nor a passkey; `off`: by nothing. Take other words for
     /// "by a code".
@@ -61,7 +60,7 @@ struct TotpBody {
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = TwoFactor)]
-enum TwoFactorWord {
+pub(super) enum TwoFactorWord {
     Off,
     Email,
 }
@@ -82,7 +81,7 @@ impl From<(Account, Timestamp)> for MeResponse {
                 id: account.user_id.to_string(),
                 email: account.email.to_string(),
             },
-            administrator: false,
+            administrator: account.is_administrator,
             two_factor: account.two_factor.into(),
             passkeys: (account.factors.passkeys.into_iter())
                 .map(PasskeyBody::from)
@@ -181,6 +180,7 @@ fn example() -> Value {
     let account = Account {
         user_id: UserId(1),
         email: sample::EMAIL.parse().expect("it is an address"),
+        is_administrator: false,
         two_factor: TwoFactor::Email,
         factors: EnrolledFactors {
             totp: Some((sample::at(-86_400), Some(sample::at(0)))),

@@ -1,5 +1,6 @@
 //! The endpoints, a file for each: request, response, handler, and the examples of its description.
 
+pub mod administration;
 pub mod confirm;
 pub mod factors;
 pub mod health;

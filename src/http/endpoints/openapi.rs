@@ -1,5 +1,6 @@
 //! What the endpoints' descriptions have in common: tags, the note on JSON bodies, constant flags.
 
+use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 /// The tag of the four methods to sign in and out.
@@ -8,6 +9,8 @@ pub const SIGN_IN: &str = "Sign in";
 pub const ACCOUNT: &str = "Account";
 /// The tag of the operations by which people set passwords.
 pub const PASSWORDS: &str = "Passwords";
+/// The tag of the operations of administrators.
+pub const ADMINISTRATION: &str = "Administration";
 /// The tag of the operations on a user's own sessions.
 pub const SESSIONS: &str = "Sessions";
 /// The tag of the operations for other services.
@@ -21,6 +24,18 @@ pub const DESCRIPTION: &str = "Description";
 pub const JSON_BODY: &str = "A JSON object of at most 16 KiB, without repeated keys. It is read \
     as JSON under `application/json`, under `application/x-www-form-urlencoded` (what curl calls \
     whatever `--data` sends) and under no `Content-Type`. Unknown fields are ignored.";
+
+/// An address that sign-in takes.
+// Without `format = Email`, which allows 64 bytes before the `@`, and other signs: we take more of the one, and less
+// of the other.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = r"^[A-Za-z0-9#$&'*+=?^_`{}~][A-Za-z0-9#$&'*+/=?^_`{|}~-]*(\.[A-Za-z0-9#$&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$",
+    max_length = 254,
+)]
+#[expect(dead_code, reason = "it describes `EmailAddress`")]
+pub(super) struct Address(String);
 
 /// The schema of a flag that is `true` wherever it is.
 pub(super) fn always_true() -> Object {

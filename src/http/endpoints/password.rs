@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::openapi::{JSON_BODY, PASSWORDS};
+use super::openapi::{Address, JSON_BODY, PASSWORDS};
 use super::sample;
 use super::tokens::WireTime;
 use crate::auth::Auth;
@@ -20,12 +20,7 @@ use crate::store::FoundLink;
 #[derive(Debug, Clone, ToSchema)]
 pub struct ForgotRequest {
     /// Whose password. Upper and lower case are the same.
-    // Without `format = Email`, which allows 64 bytes before the `@`: we take more, and answer 202.
-    #[schema(
-        value_type = String,
-        pattern = r"^[A-Za-z0-9#$&'*+=?^_`{}~][A-Za-z0-9#$&'*+/=?^_`{|}~-]*(\.[A-Za-z0-9#$&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$",
-        max_length = 254,
-    )]
+    #[schema(value_type = Address)]
     pub email: EmailAddress,
 }
 

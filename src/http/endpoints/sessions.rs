@@ -177,7 +177,7 @@ fn refuse_others() -> Problem {
 }
 
 /// From `GET /sessions`.
-fn example() -> Value {
+pub(super) fn example() -> Value {
     let record = |session_id, address: [u8; 4], user_agent: Option<&str>| SessionRecord {
         session_id,
         created_at: sample::at(0),

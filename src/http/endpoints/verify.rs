@@ -1,7 +1,7 @@
 //! `/auth/verify` and below it: forward authentication for nginx, Traefik and Envoy.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{HeaderName, StatusCode};
 use axum::routing::any;
 
@@ -19,7 +19,10 @@ const SESSION_ID: HeaderName = HeaderName::from_static("x-auth-session-id");
 const AMR: HeaderName = HeaderName::from_static("x-auth-amr");
 
 /// Every path from [`PATH`] on: Envoy's `path_prefix` goes before the path that was asked for.
-pub fn router() -> Router<Auth> {
+pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S>
+where
+    Auth: FromRef<S>,
+{
     [PATH, "/auth/verify/", "/auth/verify/{*path}"]
         .into_iter()
         .fold(Router::new(), |router, path| {

@@ -1,6 +1,6 @@
 //! HTTP Basic (RFC 7617), by which services authenticate.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
@@ -15,14 +15,18 @@ use crate::http::problem::{Code, Problem};
 #[derive(Debug)]
 pub struct ServiceClient;
 
-impl FromRequestParts<Auth> for ServiceClient {
+impl<S: Send + Sync> FromRequestParts<S> for ServiceClient
+where
+    Auth: FromRef<S>,
+{
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, auth: &Auth) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let credentials = credentials(&parts.headers)
             .ok_or_else(|| Problem::new(Code::InvalidClient).because("no credentials"))?;
         let (id, secret) = credentials.split_once(':').unwrap_or((&credentials, ""));
-        auth.authenticate_client(id, secret)
+        Auth::from_ref(state)
+            .authenticate_client(id, secret)
             .map_err(|error| Problem::new(Code::InvalidClient).because(error))?;
         Ok(Self)
     }

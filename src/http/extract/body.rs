@@ -95,6 +95,19 @@ impl BodyFields {
         parsed.map_err(|message| self.refuse(field, message)).ok()
     }
 
+    /// Reads a text that may be absent: then it is `Some(None)`.
+    pub fn optional<T, E: fmt::Display>(
+        &mut self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<Option<T>> {
+        if self.has(field) {
+            self.required(field, parse).map(Some)
+        } else {
+            Some(None)
+        }
+    }
+
     /// Whether there is such a field.
     #[must_use]
     pub fn has(&self, field: &str) -> bool {

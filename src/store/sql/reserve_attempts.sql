@@ -153,6 +153,7 @@ SELECT f.newest AS "first_at?", f.blocked_until, s.newest AS "second_at?", t.new
        u.two_factor AS "two_factor?", u.credential_version AS "credential_version?",
        u.second_factor_failures AS "second_factor_failures?",
        u.created_at AS "created_at?", u.disabled_at, u.password_changed_at,
+       u.is_administrator AS "is_administrator?",
        EXISTS (SELECT FROM totp_factors AS a
                 WHERE a.user_id = u.user_id AND a.confirmed_at IS NOT NULL) AS "has_totp!",
        EXISTS (SELECT FROM passkeys AS p WHERE p.user_id = u.user_id) AS "has_passkey!"
