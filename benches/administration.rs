@@ -1,7 +1,7 @@
 //! What a page costs an administrator while the users grow in number.
 //!
 //! `cargo bench --bench administration` fills two databases of one PostgreSQL, with ten thousand users and with a
-//! million (2 minutes, 1 GB); with `-- --full`, also one with ten million (15 minutes, 10 GB). Half of the users
+//! million (3 minutes, 2 GB of disk); with `-- --full`, also one with ten million (10 minutes, 13 GB). Half of them
 //! are active and half are invited, and one half comes before the other in the order of the addresses. A few are
 //! otherwise, and they are as many in each database, so that pages are as long: the hundred disabled ones, who come
 //! last of all, are 1 in 100 000 of ten million. An administrator signs in to a server on each database and asks
