@@ -459,10 +459,14 @@ impl World {
 async fn look(setting: Arc<Setting>, instance: usize, management: SocketAddr) {
     let actor = Actor::new(&setting, "probe", instance);
     loop {
-        let (status, serves) = tokio::join!(
+        let (mut status, serves) = tokio::join!(
             probe(management, "/health/ready"),
             actor.can_sign_in(instance)
         );
+        // Of an instance that starts meanwhile, a probe is told so at once, and a sign-in waits until it serves.
+        if serves && status != Some(200) {
+            status = probe(management, "/health/ready").await;
+        }
         setting.history.add_look(Look {
             instance,
             at: setting.history.now(),
