@@ -5,6 +5,7 @@
 //! random hashes, and if one differs, `argon2` computes all of them from then on.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use argon2::{Algorithm, AssociatedData, ParamsBuilder, Version};
 use aws_lc_rs::rand;
@@ -24,9 +25,11 @@ pub(super) enum Library {
 }
 
 impl Library {
-    /// The fast one, if it computes today what the other does.
+    /// The fast one, if it computes in this process what the other does. They are compared once, however many
+    /// pools there are.
     pub(super) fn choose() -> Self {
-        Self::judge(Sample::is_agreed)
+        static CHOSEN: OnceLock<Library> = OnceLock::new();
+        *CHOSEN.get_or_init(|| Self::judge(Sample::is_agreed))
     }
 
     fn judge(is_agreed: impl Fn(&Sample) -> bool) -> Self {
