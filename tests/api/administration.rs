@@ -68,6 +68,20 @@ impl<'a> Administrator<'a> {
         self.send("GET", path, None).await.ok()
     }
 
+    /// An act that waits for the locks of a statement, which is committed then.
+    async fn acts_behind(&self, statement: &'static str, path: &str) -> Answer {
+        let server = self.person.app;
+        let first = server.hold(statement).await;
+        let commit = async {
+            until("the act to wait", async || {
+                server.waits_for_locks().await == 1
+            })
+            .await;
+            first.commit().await.unwrap();
+        };
+        join(self.send("POST", path, None), commit).await.0
+    }
+
     /// An act that must be done.
     async fn does(&self, method: &str, path: &str, body: Option<Value>) {
         let answer = self.send(method, path, body).await;
@@ -83,14 +97,8 @@ async fn ask(
     path: &str,
     body: Option<Value>,
 ) -> Answer {
-    let path = format!("/api/v2/admin/{path}");
-    let request = person.app.request(method, &path, &person.network);
-    let request = request.bearer_auth(&pair.access);
-    let request = match body {
-        Some(body) => request.json(&body),
-        None => request,
-    };
-    person.app.send(request).await
+    let path = format!("admin/{path}");
+    person.ask(&pair.access, method, &path, body).await
 }
 
 async fn set_role(server: &TestApp, email: &str, is_administrator: bool) {
@@ -950,18 +958,8 @@ async fn a_demotion_that_came_first_stops_an_act_under_way() {
     let root = Administrator::new(&server, ROOT).await;
     let (bob, pair) = server.signed_in(BOB).await;
     let path = format!("users/{}/disable", number_of(&server, BOB).await);
-    let demotion = server
-        .hold("UPDATE users SET is_administrator = FALSE WHERE email = 'root@example.com'")
-        .await;
-    let act = root.send("POST", &path, None);
-    let commit = async {
-        until("the act to wait", async || {
-            server.waits_for_locks().await == 1
-        })
-        .await;
-        demotion.commit().await.unwrap();
-    };
-    let (refused, ()) = join(act, commit).await;
+    let demotion = "UPDATE users SET is_administrator = FALSE WHERE email = 'root@example.com'";
+    let refused = root.acts_behind(demotion, &path).await;
     refused.problem(403, "forbidden");
     bob.me(&pair.access).await.ok();
     assert_eq!(
@@ -1009,18 +1007,8 @@ async fn a_promotion_that_came_first_keeps_an_act_off() {
     let root = Administrator::new(&server, ROOT).await;
     server.user(BOB).await;
     let path = format!("users/{}/disable", number_of(&server, BOB).await);
-    let promotion = server
-        .hold("UPDATE users SET is_administrator = TRUE WHERE email = 'bob@example.com'")
-        .await;
-    let act = root.send("POST", &path, None);
-    let commit = async {
-        until("the act to wait", async || {
-            server.waits_for_locks().await == 1
-        })
-        .await;
-        promotion.commit().await.unwrap();
-    };
-    let (refused, ()) = join(act, commit).await;
+    let promotion = "UPDATE users SET is_administrator = TRUE WHERE email = 'bob@example.com'";
+    let refused = root.acts_behind(promotion, &path).await;
     refused.problem(403, "forbidden");
     let disabled = "SELECT count(*) FROM users WHERE disabled_at IS NOT NULL";
     assert_eq!(server.count(disabled).await, 0);

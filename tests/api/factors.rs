@@ -50,14 +50,8 @@ pub async fn act(
     pair: &Pair,
     body: Option<Value>,
 ) -> Answer {
-    let path = format!("/api/v2/me/{path}");
-    let request = person.app.request(method, &path, &person.network);
-    let request = request.bearer_auth(&pair.access);
-    let request = match body {
-        Some(body) => request.json(&body),
-        None => request,
-    };
-    person.app.send(request).await
+    let path = format!("me/{path}");
+    person.ask(&pair.access, method, &path, body).await
 }
 
 async fn begin(person: &Person<'_>, pair: &Pair) -> Value {

@@ -81,6 +81,18 @@ impl<'a> Person<'a> {
         self.app.send(request.bearer_auth(token)).await
     }
 
+    /// Asks for something with an access token.
+    pub async fn ask(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let path = format!("/api/v2/{path}");
+        let request = self.app.request(method, &path, &self.network);
+        let request = request.bearer_auth(token);
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        self.app.send(request).await
+    }
+
     /// `GET /me`.
     pub async fn me(&self, token: &str) -> Answer {
         let request = self.app.request("GET", "/api/v2/me", &self.network);
