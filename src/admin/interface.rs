@@ -6,7 +6,7 @@ use super::{Admin, Explanation, LinkError, UserError};
 use crate::auth::{Acting, AdministrationError, Auth};
 use crate::config::Config;
 use crate::domain::{
-    Actor, AdministrationRefusal, Client, EmailAddress, LinkRequest, SessionId, TwoFactor, UserId,
+    Actor, AdministrationRefusal, EmailAddress, LinkRequest, SessionId, TwoFactor, UserId,
 };
 use crate::store::{AuditRecord, SessionRecord, Store, StoreError, UserSearch, UserSummary};
 
@@ -61,30 +61,6 @@ impl Administration {
     pub fn new(store: Store, config: &Config, auth: Auth) -> Self {
         let admin = Arc::new(Admin::of_instance(store, config, auth.clone()));
         Self { auth, admin }
-    }
-
-    /// Lets an administrator in who wants to see, and tells the session that asks.
-    pub async fn admit_reader(
-        &self,
-        client: &Client,
-        token: &str,
-    ) -> Result<SessionId, AdministrationError> {
-        self.auth.admit_reader(client, token).await
-    }
-
-    /// Lets an administrator in who wants to act.
-    pub async fn admit_actor(
-        &self,
-        client: &Client,
-        token: &str,
-    ) -> Result<Acting, AdministrationError> {
-        self.auth.admit_actor(client, token).await
-    }
-
-    /// Whether people can be invited, and have links to set their passwords.
-    #[must_use]
-    pub fn offers_links(&self) -> bool {
-        self.admin.offers_links()
     }
 
     /// Users in the order of their addresses, at most `count`.

@@ -42,12 +42,6 @@ impl From<StoreError> for LinkError {
 }
 
 impl Admin {
-    /// Whether there are links.
-    #[must_use]
-    pub fn offers_links(&self) -> bool {
-        self.links.is_some()
-    }
-
     /// Mails a link to set a password.
     pub async fn mail_link(&self, actor: &Operator, email: &EmailAddress) -> Result<(), LinkError> {
         told(self.request_link(actor, email).await?)

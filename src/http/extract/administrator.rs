@@ -4,8 +4,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 
 use super::bearer::BearerToken;
-use crate::admin::Administration;
-use crate::auth::Acting;
+use crate::auth::{Acting, Auth};
 use crate::domain::{Client, SessionId};
 use crate::http::problem::Problem;
 
@@ -18,29 +17,29 @@ pub struct Reading {
 
 impl<S: Send + Sync> FromRequestParts<S> for Reading
 where
-    Administration: FromRef<S>,
+    Auth: FromRef<S>,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let token = BearerToken::from_request_parts(parts, state).await?;
         let client = Client::from_request_parts(parts, state).await?;
-        let administration = Administration::from_ref(state);
-        let session_id = administration.admit_reader(&client, token.expose()).await?;
+        let auth = Auth::from_ref(state);
+        let session_id = auth.admit_reader(&client, token.expose()).await?;
         Ok(Self { session_id })
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Acting
 where
-    Administration: FromRef<S>,
+    Auth: FromRef<S>,
 {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let token = BearerToken::from_request_parts(parts, state).await?;
         let client = Client::from_request_parts(parts, state).await?;
-        let administration = Administration::from_ref(state);
-        Ok(administration.admit_actor(&client, token.expose()).await?)
+        let auth = Auth::from_ref(state);
+        Ok(auth.admit_actor(&client, token.expose()).await?)
     }
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{SessionPath, UserPath};
+use super::{SessionPath, UserParam, UserPath};
 use crate::admin::{Administration, Change};
 use crate::auth::Acting;
 use crate::domain::{EmailAddress, LinkRequest, TwoFactor};
@@ -25,7 +25,7 @@ use crate::http::problem::{Code, Problem};
     operation_id = "mailLink",
     tag = ADMINISTRATION,
     security(("accessToken" = [])),
-    params(("id" = String, Path, description = "The user's number", pattern = r"^-?[0-9]{1,19}$", example = "1")),
+    params(UserParam),
     responses((status = ACCEPTED, description = "The mail is on its way")),
 )]
 pub async fn link(
@@ -33,9 +33,6 @@ pub async fn link(
     acting: Acting,
     UserPath(user_id): UserPath,
 ) -> Result<StatusCode, Problem> {
-    if !administration.offers_links() {
-        return Err(Code::NotFound.into());
-    }
     match administration.mail_link(acting, user_id).await? {
         LinkRequest::Mailed => Ok(StatusCode::ACCEPTED),
         LinkRequest::NotMailed => Err(Problem::too_many_links()),
@@ -54,13 +51,7 @@ macro_rules! act {
             operation_id = $operation,
             tag = ADMINISTRATION,
             security(("accessToken" = [])),
-            params((
-                "id" = String,
-                Path,
-                description = "The user's number",
-                pattern = r"^-?[0-9]{1,19}$",
-                example = "1",
-            )),
+            params(UserParam),
             responses((status = NO_CONTENT, description = $done)),
         )]
         pub async fn $name(
@@ -106,7 +97,7 @@ act! {
     tag = ADMINISTRATION,
     security(("accessToken" = [])),
     params(
-        ("id" = String, Path, description = "The user's number", pattern = r"^-?[0-9]{1,19}$", example = "1"),
+        UserParam,
         ("sid" = uuid::Uuid, Path, description = "The session's id"),
     ),
     responses((status = NO_CONTENT, description = "The session is over")),
@@ -144,7 +135,7 @@ impl FromBody for TwoFactorRequest {
     operation_id = "setTwoFactor",
     tag = ADMINISTRATION,
     security(("accessToken" = [])),
-    params(("id" = String, Path, description = "The user's number", pattern = r"^-?[0-9]{1,19}$", example = "1")),
+    params(UserParam),
     request_body(content = TwoFactorRequest, description = JSON_BODY, example = example_two_factor),
     responses((status = NO_CONTENT, description = "It counts from the next sign-in on")),
 )]
@@ -184,7 +175,7 @@ impl FromBody for AddressRequest {
     operation_id = "changeAddress",
     tag = ADMINISTRATION,
     security(("accessToken" = [])),
-    params(("id" = String, Path, description = "The user's number", pattern = r"^-?[0-9]{1,19}$", example = "1")),
+    params(UserParam),
     request_body(content = AddressRequest, description = JSON_BODY, example = example_address),
     responses((status = NO_CONTENT, description = "The user signs in with the new address")),
 )]

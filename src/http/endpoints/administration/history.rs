@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::users::refuse_query;
-use super::{AFTER_RULE, BadFields, UserPath};
+use super::{AFTER_RULE, BadFields, UserParam, UserPath, cut, refuse_query, to_read};
 use crate::admin::Administration;
 use crate::domain::{ClientNetwork, Outcome};
 use crate::http::endpoints::openapi::ADMINISTRATION;
@@ -27,7 +26,7 @@ use crate::store::AuditRecord;
     operation_id = "listSessionsOfUser",
     tag = ADMINISTRATION,
     security(("accessToken" = [])),
-    params(("id" = String, Path, description = "The user's number", pattern = r"^-?[0-9]{1,19}$", example = "1")),
+    params(UserParam),
     responses((
         status = OK,
         description = "The live sessions, newest first",
@@ -56,17 +55,9 @@ impl EventsQuery {
     fn parse(&self) -> Result<(Option<i64>, u8), Problem> {
         let mut bad = BadFields::default();
         let limit = bad.limit(self.limit.as_deref());
-        let after = match self.after.as_deref() {
-            None => Some(None),
-            Some(text) => {
-                let number = text.parse().ok().filter(|number| *number > 0);
-                bad.check("after", number, AFTER_RULE).map(Some)
-            }
-        };
-        match (after, limit) {
-            (Some(after), Some(limit)) => Ok((after, limit)),
-            _ => Err(bad.refuse()),
-        }
+        let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+        let after = bad.read("after", self.after.as_deref(), number, AFTER_RULE);
+        bad.or((after, limit))
     }
 }
 
@@ -139,7 +130,7 @@ pub struct EventsResponse {
     tag = ADMINISTRATION,
     security(("accessToken" = [])),
     params(
-        ("id" = String, Path, description = "The user's number", pattern = r"^-?[0-9]{1,19}$", example = "1"),
+        UserParam,
         (
             "after" = Option<String>,
             Query,
@@ -159,12 +150,9 @@ pub async fn events(
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<EventsResponse>, Problem> {
     let (before, limit) = query.map_err(refuse_query)?.0.parse()?;
-    // One more tells whether there is a next page.
-    let count = i64::from(limit) + 1;
+    let count = to_read(limit);
     let mut events = administration.list_events(user_id, before, count).await?;
-    let has_more = events.len() > usize::from(limit);
-    events.truncate(limit.into());
-    let last = events.last().filter(|_| has_more);
+    let last = cut(&mut events, limit);
     Ok(Json(EventsResponse {
         next: last.map(|event| event.event_id.to_string()),
         events: events.into_iter().map(EventBody::from).collect(),

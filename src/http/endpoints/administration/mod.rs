@@ -5,10 +5,12 @@ pub mod acts;
 pub mod history;
 pub mod users;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use utoipa::IntoParams;
 
 use crate::domain::{EmailAddress, SessionId, UserId};
 use crate::http::problem::{Code, FieldError, Problem};
@@ -31,6 +33,16 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
         let user_id = path.ok().and_then(|Path(id)| user_id(&id));
         user_id.map(Self).ok_or_else(|| Code::NotFound.into())
     }
+}
+
+/// That number, as the description has it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it describes `UserPath`")]
+struct UserParam {
+    /// The user's number
+    #[param(pattern = r"^-?[0-9]{1,19}$", example = "1")]
+    id: String,
 }
 
 /// The user and the session in the path.
@@ -61,25 +73,60 @@ fn user_id(text: &str) -> Option<UserId> {
 struct BadFields(Vec<FieldError>);
 
 impl BadFields {
-    /// Keeps a good value, and notes a bad one.
-    fn check<T>(&mut self, field: &'static str, value: Option<T>, message: &str) -> Option<T> {
+    /// Reads a field, and notes a bad one. `None` for one that is bad or absent.
+    fn read<T>(
+        &mut self,
+        field: &'static str,
+        text: Option<&str>,
+        read: impl FnOnce(&str) -> Option<T>,
+        message: &str,
+    ) -> Option<T> {
+        let value = read(text?);
         if value.is_none() {
-            let message = message.to_owned();
-            self.0.push(FieldError { field, message });
+            self.note(field, message);
         }
         value
     }
 
-    /// The length of a page.
-    fn limit(&mut self, text: Option<&str>) -> Option<u8> {
-        let limit = text.map_or(Some(PAGE), |text| text.parse().ok());
-        let limit = limit.filter(|limit| (1..=LONGEST_PAGE).contains(limit));
-        self.check("limit", limit, LIMIT_RULE)
+    fn note(&mut self, field: &'static str, message: &str) {
+        let message = message.to_owned();
+        self.0.push(FieldError { field, message });
     }
 
-    fn refuse(self) -> Problem {
-        Problem::invalid(self.0)
+    /// The length of a page.
+    fn limit(&mut self, text: Option<&str>) -> u8 {
+        let in_bounds = |limit: &u8| (1..=LONGEST_PAGE).contains(limit);
+        let read = |text: &str| text.parse().ok().filter(in_bounds);
+        self.read("limit", text, read, LIMIT_RULE).unwrap_or(PAGE)
     }
+
+    /// What was read, if nothing was bad.
+    fn or<T>(self, good: T) -> Result<T, Problem> {
+        if self.0.is_empty() {
+            Ok(good)
+        } else {
+            Err(Problem::invalid(self.0))
+        }
+    }
+}
+
+/// A query that cannot be read as one: a field comes twice.
+fn refuse_query(_: QueryRejection) -> Problem {
+    let mut bad = BadFields::default();
+    bad.note("limit", LIMIT_RULE);
+    Problem::invalid(bad.0)
+}
+
+/// Rows to read for a page: one more tells whether there is a next one.
+fn to_read(limit: u8) -> i64 {
+    i64::from(limit) + 1
+}
+
+/// Cuts what was read to a page, and tells after which row the next one begins.
+fn cut<T>(rows: &mut Vec<T>, limit: u8) -> Option<&T> {
+    let has_more = rows.len() > usize::from(limit);
+    rows.truncate(limit.into());
+    rows.last().filter(|_| has_more)
 }
 
 pub(in crate::http) const LIMIT_RULE: &str = "must be a whole number from 1 to 200";

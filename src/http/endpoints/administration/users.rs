@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
-    AFTER_RULE, BadFields, LIMIT_RULE, PREFIX_RULE, STATE_RULE, UserPath, cursor_after, read_cursor,
+    AFTER_RULE, BadFields, PREFIX_RULE, STATE_RULE, UserParam, UserPath, cursor_after, cut,
+    read_cursor, refuse_query, to_read,
 };
 use crate::admin::{Administration, Change, Explanation, MailState, Obstacle};
 use crate::auth::Acting;
@@ -21,7 +22,7 @@ use crate::http::endpoints::sample;
 use crate::http::endpoints::tokens::WireTime;
 use crate::http::extract::administrator::Reading;
 use crate::http::extract::body::{ApiJson, BodyFields, FromBody};
-use crate::http::problem::{Code, FieldError, Problem};
+use crate::http::problem::Problem;
 use crate::store::{MailRecord, UserSearch, UserSummary};
 
 /// Characters of a prefix at most: the length of the longest address.
@@ -40,42 +41,22 @@ impl UsersQuery {
     fn parse(&self) -> Result<(UserSearch, u8), Problem> {
         let mut bad = BadFields::default();
         let limit = bad.limit(self.limit.as_deref());
-        let after = match self.after.as_deref() {
-            None => Some(None),
-            Some(text) => bad.check("after", read_cursor(text), AFTER_RULE).map(Some),
+        let after = bad.read("after", self.after.as_deref(), read_cursor, AFTER_RULE);
+        let prefix = bad.read("email", self.email.as_deref(), read_prefix, PREFIX_RULE);
+        let state = self.state.as_deref();
+        let state = bad.read("state", state, UserState::from_stored, STATE_RULE);
+        let search = UserSearch {
+            prefix: prefix.unwrap_or_default(),
+            state,
+            after,
         };
-        let prefix = self.email.as_deref().unwrap_or_default();
-        let is_prefix =
-            prefix.len() <= LONGEST_PREFIX && prefix.bytes().all(|b| b.is_ascii_graphic());
-        let prefix = is_prefix.then(|| prefix.to_ascii_lowercase());
-        let prefix = bad.check("email", prefix, PREFIX_RULE);
-        let state = match self.state.as_deref() {
-            None => Some(None),
-            Some(text) => bad
-                .check("state", UserState::from_stored(text), STATE_RULE)
-                .map(Some),
-        };
-        match (limit, after, prefix, state) {
-            (Some(limit), Some(after), Some(prefix), Some(state)) => {
-                let search = UserSearch {
-                    prefix,
-                    state,
-                    after,
-                };
-                Ok((search, limit))
-            }
-            _ => Err(bad.refuse()),
-        }
+        bad.or((search, limit))
     }
 }
 
-/// A query that cannot be read as one: a field comes twice.
-pub(super) fn refuse_query(_: QueryRejection) -> Problem {
-    let message = LIMIT_RULE.to_owned();
-    Problem::invalid(vec![FieldError {
-        field: "limit",
-        message,
-    }])
+fn read_prefix(text: &str) -> Option<String> {
+    let is_prefix = text.len() <= LONGEST_PREFIX && text.bytes().all(|b| b.is_ascii_graphic());
+    is_prefix.then(|| text.to_ascii_lowercase())
 }
 
 /// The state of an account. Of several that are so, the first of this order: `disabled`; `invited`, who has no password
@@ -206,11 +187,8 @@ pub async fn list(
     query: Result<Query<UsersQuery>, QueryRejection>,
 ) -> Result<Json<UsersResponse>, Problem> {
     let (search, limit) = query.map_err(refuse_query)?.0.parse()?;
-    // One more tells whether there is a next page.
-    let mut users = administration.search(&search, i64::from(limit) + 1).await?;
-    let has_more = users.len() > usize::from(limit);
-    users.truncate(limit.into());
-    let last = users.last().filter(|_| has_more);
+    let mut users = administration.search(&search, to_read(limit)).await?;
+    let last = cut(&mut users, limit);
     Ok(Json(UsersResponse {
         next: last.map(|user| cursor_after(&user.email)),
         users: users.into_iter().map(ManagedUser::from).collect(),
@@ -258,9 +236,6 @@ pub async fn invite(
     acting: Acting,
     ApiJson(body): ApiJson<InvitationRequest>,
 ) -> Result<(StatusCode, Json<ManagedUser>), Problem> {
-    if !administration.offers_links() {
-        return Err(Code::NotFound.into());
-    }
     let two_factor = body.two_factor.unwrap_or(TwoFactor::Email);
     let user = administration
         .invite(acting, &body.email, two_factor)
@@ -422,7 +397,7 @@ impl From<(UserSummary, Explanation)> for UserResponse {
     operation_id = "showUser",
     tag = ADMINISTRATION,
     security(("accessToken" = [])),
-    params(("id" = String, Path, description = "The user's number", pattern = r"^-?[0-9]{1,19}$", example = "1")),
+    params(UserParam),
     responses((status = OK, description = "The user as they are now", body = UserResponse, example = example_user)),
 )]
 pub async fn show(
@@ -440,7 +415,7 @@ pub async fn show(
     operation_id = "deleteUser",
     tag = ADMINISTRATION,
     security(("accessToken" = [])),
-    params(("id" = String, Path, description = "The user's number", pattern = r"^-?[0-9]{1,19}$", example = "1")),
+    params(UserParam),
     responses((status = NO_CONTENT, description = "The user is gone")),
 )]
 pub async fn delete(
