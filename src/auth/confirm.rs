@@ -312,15 +312,13 @@ impl Auth {
         let mut tx = self.0.store.begin().await?;
         let consumed = tx.consume_challenge(owner.challenge_id).await?;
         let consumed = consumed.ok_or(ChallengeRefusal::ChangedMeanwhile)?;
-        if proof.is_code() {
-            tx.reset_second_factor_failures(consumed.user_id).await?;
-        }
         let recovery_codes_left = self.spend(&mut tx, client, owner, proof).await?;
         let new = NewSession {
             user_id: consumed.user_id,
             email: &consumed.email,
             credential_version: consumed.credential_version,
             methods: proof.methods(),
+            forgets_wrong_codes: proof.is_code(),
             client,
         };
         let opened = self.open_session(&mut tx, &new, attempts);

@@ -4,6 +4,7 @@
 //! Each change asks for a fresh session, ends all others, voids what was begun with the former factors, and is
 //! told by mail.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -110,7 +111,7 @@ pub(super) struct FactorChange {
 /// A request to change the factors of its caller, under a limit.
 pub(super) struct FactorRequest<'a> {
     client: &'a Client,
-    pub(super) claims: AccessClaims,
+    pub(super) claims: Arc<AccessClaims>,
     pub(super) pending: Pending,
 }
 
@@ -302,7 +303,7 @@ impl Auth {
     async fn reserve_factor_change_under<'a>(
         &self,
         client: &'a Client,
-        claims: AccessClaims,
+        claims: Arc<AccessClaims>,
         key: &AttemptKey,
         limit: &Limit,
     ) -> Result<FactorRequest<'a>, FactorsError> {

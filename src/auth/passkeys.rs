@@ -316,6 +316,7 @@ impl Auth {
             email: &passkey.email,
             credential_version: passkey.credential_version,
             methods: proven.methods,
+            forgets_wrong_codes: false,
             client,
         };
         let opened = self.open_session(&mut tx, &new, attempts).await?;

@@ -1,5 +1,7 @@
 //! Checking an access token, and the sessions that its owner may see and end.
 
+use std::sync::Arc;
+
 use super::Auth;
 use super::legacy::LegacyCaller;
 use super::revocation_cache::SessionStatus;
@@ -33,7 +35,7 @@ impl From<StoreError> for AuthenticateError {
 #[derive(Debug)]
 pub enum Caller {
     /// The owner of a session of ours.
-    OfSession(Box<AccessClaims>),
+    OfSession(Arc<AccessClaims>),
     /// A user with a token of the older service. It has no session.
     Legacy(LegacyCaller),
 }
@@ -64,7 +66,7 @@ impl From<AuthenticateError> for EndSessionError {
 impl Auth {
     /// Checks an access token and that its session has not ended. Writes nothing, and asks the
     /// database only if the revocation cache is stale.
-    pub async fn authenticate(&self, token: &str) -> Result<AccessClaims, AuthenticateError> {
+    pub async fn authenticate(&self, token: &str) -> Result<Arc<AccessClaims>, AuthenticateError> {
         let verified = self.verified(token, |tokens| tokens.verify_access(token));
         let claims = verified.await?.map_err(AuthenticateError::Invalid)?;
         note_user(claims.sub);
@@ -85,7 +87,7 @@ impl Auth {
     /// knows of a sign-out.
     pub async fn identify(&self, token: &str) -> Result<Caller, AuthenticateError> {
         match self.authenticate(token).await {
-            Ok(claims) => Ok(Caller::OfSession(Box::new(claims))),
+            Ok(claims) => Ok(Caller::OfSession(claims)),
             Err(AuthenticateError::Invalid(InvalidToken::Header)) => {
                 self.identify_legacy(token).await
             }
@@ -110,13 +112,12 @@ impl Auth {
         session_id: SessionId,
     ) -> Result<(), EndSessionError> {
         let owner = self.authenticate(token).await?.sub;
-        let mut tx = self.0.store.begin().await?;
-        let ended = tx
-            .end_session(session_id, Some(owner), EndReason::SignedOut)
+        let ended = self
+            .0
+            .store
+            .end_and_record_session(session_id, owner, client, None)
             .await?;
         let ended = ended.ok_or(EndSessionError::NotFound)?;
-        tx.record(&ended_by(client, owner, ended)).await?;
-        tx.commit().await?;
         self.note_ended(EndReason::SignedOut, [ended]);
         Ok(())
     }
@@ -180,7 +181,7 @@ impl Auth {
 }
 
 /// The event that its owner ended a session.
-pub(super) fn ended_by(client: &Client, owner: UserId, ended: EndedSession) -> AuditEvent {
+fn ended_by(client: &Client, owner: UserId, ended: EndedSession) -> AuditEvent {
     let (kind, reason) = (AuditKind::SessionEnded, EndReason::SignedOut);
     AuditEvent {
         user_id: Some(owner),

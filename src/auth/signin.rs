@@ -189,6 +189,7 @@ impl Auth {
             email: &user.email,
             credential_version: user.credential_version,
             methods: AuthenticationMethods::PASSWORD,
+            forgets_wrong_codes: false,
             client,
         };
         let Some(opened) = self.open_session(tx, &new, attempts).await? else {

@@ -8,7 +8,6 @@ use crate::telemetry::note_user;
 use crate::token::InvalidToken;
 
 use super::Auth;
-use super::sessions::ended_by;
 
 /// Why a sign-out did nothing.
 #[derive(Debug)]
@@ -44,22 +43,17 @@ impl Auth {
         };
         note_user(claims.sub);
         let expiry = self.0.tokens.check_access_expiry(&claims);
-        let mut tx = self.0.store.begin().await?;
-        let ended = tx
-            .end_session(claims.sid, Some(claims.sub), EndReason::SignedOut)
+        let detail = expiry.err().map(|reason| format!("token {reason}"));
+        let ended = self
+            .0
+            .store
+            .end_and_record_session(claims.sid, claims.sub, client, detail.as_deref())
             .await?;
         let Some(ended) = ended else {
-            drop(tx);
             self.record_if_room(&of_ended_session(client, claims.sub, claims.sid))
                 .await;
             return Err(expiry.map_or_else(SignoutError::Invalid, |()| SignoutError::SessionEnded));
         };
-        tx.record(&AuditEvent {
-            detail: expiry.err().map(|reason| format!("token {reason}")),
-            ..ended_by(client, claims.sub, ended)
-        })
-        .await?;
-        tx.commit().await?;
         self.note_ended(EndReason::SignedOut, [ended]);
         expiry.map_err(SignoutError::Invalid)
     }

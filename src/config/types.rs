@@ -126,6 +126,8 @@ pub struct TokensConfig {
     pub fresh: Duration,
     /// Live sessions that a user may have.
     pub max_sessions_per_user: u32,
+    /// Verified access tokens that are remembered. Zero: none.
+    pub remembered: u32,
     /// The longest life of an access token of the older service. Zero: none is taken.
     pub legacy_ttl: Duration,
 }

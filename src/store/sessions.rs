@@ -51,6 +51,8 @@ pub struct NewSession<'a> {
     pub credential_version: i32,
     /// How the user signed in.
     pub methods: AuthenticationMethods,
+    /// Whether the wrong codes that were counted against the user are forgotten, since the right one came.
+    pub forgets_wrong_codes: bool,
     /// Where the request comes from.
     pub client: &'a Client,
 }
@@ -355,6 +357,44 @@ impl Store {
         row.map(SessionState::try_from).transpose()
     }
 
+    /// Ends a live session of `owner`, who wishes it, and records that, in one statement; `None` if there is
+    /// none. Of any number of callers one ends it.
+    pub async fn end_and_record_session(
+        &self,
+        session_id: SessionId,
+        owner: UserId,
+        client: &Client,
+        detail: Option<&str>,
+    ) -> Result<Option<EndedSession>, StoreError> {
+        let query = sqlx::query_as!(
+            EndedRow,
+            r#"
+            WITH ended AS (
+                UPDATE sessions
+                   SET ended_at = clock_timestamp(), end_reason = $3
+                 WHERE session_id = $1 AND user_id = $2
+                   AND ended_at IS NULL AND expires_at > clock_timestamp()
+                RETURNING session_id, user_id, ended_at, access_horizon_at
+            ), recorded AS (
+                INSERT INTO audit_events (kind, outcome, reason, user_id, session_id, network,
+                                          request_id, detail)
+                SELECT $4, $5, $3, user_id, session_id, $6, $7, $8 FROM ended
+            )
+            SELECT session_id, ended_at AS "ended_at!", access_horizon_at FROM ended
+            "#,
+            session_id.0,
+            owner.0,
+            EndReason::SignedOut.as_str(),
+            AuditKind::SessionEnded.as_str(),
+            Outcome::Granted.as_str(),
+            client.network.as_net() as IpNet,
+            client.request_id.as_str(),
+            detail,
+        );
+        let row = self.fetch_optional(query).await?;
+        Ok(row.map(EndedSession::from))
+    }
+
     /// Ends up to `batch` sessions whose current tokens a key signed, and tells how many.
     pub async fn end_sessions_of_key(&self, key_id: &KeyId, batch: i64) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
@@ -486,6 +526,7 @@ impl Tx {
             new.client.request_id.as_str(),
             keys.refresh.as_ref().map(|key| key.0.as_str()),
             factor,
+            new.forgets_wrong_codes,
         );
         let row = self.fetch_optional(query).await?;
         row.map(Session::try_from).transpose()

@@ -4,6 +4,7 @@
 
 mod causes;
 mod description;
+mod json;
 pub mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -107,10 +108,8 @@ where
     match format {
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .with_current_span(true)
+            .fmt_fields(json::Fields)
+            .event_format(json::Lines)
             .boxed(),
     }
 }

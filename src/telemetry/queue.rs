@@ -26,6 +26,9 @@ const ROOM: usize = 1 << 20;
 /// lines of two programs on one pipe do not mix.
 const AT_ONCE: usize = 4096;
 
+/// How long lines are gathered before they are written: waking the thread for each costs more than the line.
+const GATHERED: Duration = Duration::from_millis(5);
+
 /// How long the last lines get at the program's end.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -85,9 +88,12 @@ impl Shared {
             LOG_LINES_DROPPED.add(1, []);
             return;
         }
+        let is_first = waiting.text.is_empty() && !waiting.is_writing;
         waiting.text.extend_from_slice(line);
         drop(waiting);
-        self.filled.notify_one();
+        if is_first {
+            self.filled.notify_one();
+        }
     }
 
     fn write_to(&self, mut out: impl Write) {
@@ -122,6 +128,9 @@ impl Shared {
             .wait_while(waiting, |waiting| waiting.text.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
         waiting.is_writing = true;
+        drop(waiting);
+        thread::sleep(GATHERED);
+        let mut waiting = self.lock();
         mem::swap(batch, &mut waiting.text);
         mem::take(&mut waiting.dropped)
     }

@@ -24,6 +24,7 @@ pub struct AccessClaims {
     /// When it was issued, in seconds since 1970.
     pub iat: i64,
     /// When it expires.
+    #[serde(deserialize_with = "seconds_since_1970")]
     pub exp: i64,
     /// Its own id.
     #[serde(deserialize_with = "canonical_uuid")]
@@ -53,6 +54,7 @@ pub struct RefreshClaims {
     /// When it was issued, in seconds since 1970.
     pub iat: i64,
     /// When it expires.
+    #[serde(deserialize_with = "seconds_since_1970")]
     pub exp: i64,
     /// Its own id.
     #[serde(deserialize_with = "canonical_uuid")]
@@ -122,6 +124,15 @@ fn canonical_uuid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D:
 
 fn canonical_session_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SessionId, D::Error> {
     canonical_uuid(deserializer).map(SessionId)
+}
+
+/// No token expires before 1970.
+fn seconds_since_1970<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let seconds = i64::deserialize(deserializer)?;
+    if seconds < 0 {
+        return Err(D::Error::custom("before 1970"));
+    }
+    Ok(seconds)
 }
 
 /// A generation that can exist: they count from one.

@@ -3,14 +3,12 @@
 //! With [`auth::legacy`](crate::auth), which says when both can be deleted, this is all that there is
 //! about them but for the import and the storage of the keys.
 
-use std::time::Duration;
-
-use jsonwebtoken::{DecodingKey, Validation};
 use serde::Deserialize;
 
 use super::claims::{decimal, is_present};
-use super::{InvalidToken, Tokens, decode, read_header, rules};
-use crate::config::TokensConfig;
+use super::compact::Compact;
+use super::open_key::Verifier;
+use super::{InvalidToken, KeyRingError, Tokens};
 use crate::domain::{KeyStage, SigningKeyRecord, Timestamp, UserId, stage_of};
 
 /// The claims of an access token of an older service: those that every such token has.
@@ -45,39 +43,18 @@ struct LegacyHeader {
     has_crit: bool,
 }
 
-/// The settings by which they are taken.
-#[derive(Debug)]
-pub(super) struct LegacyTokens {
-    rules: Validation,
-    /// The life of an access token. Zero: none is taken.
-    life: Duration,
-}
-
-impl LegacyTokens {
-    pub(super) fn new(config: &TokensConfig) -> Self {
-        // They have no audience. One that has is checked later.
-        let mut rules = rules(&config.issuer, "");
-        rules.set_required_spec_claims(&["exp", "iss", "sub"]);
-        rules.validate_aud = false;
-        Self {
-            rules,
-            life: config.legacy_ttl,
-        }
-    }
-}
-
 /// The keys of older services. They stand apart from ours, so that the holder of one of them can make
 /// neither a refresh token nor a token that names its key. They are not published, so that no other
 /// service comes to trust them because of us.
-pub(super) struct LegacyKeys(Vec<DecodingKey>);
+pub(super) struct LegacyKeys(Vec<Verifier>);
 
 impl LegacyKeys {
-    pub(super) fn of(records: &[SigningKeyRecord], now: Timestamp) -> Self {
+    pub(super) fn of(records: &[SigningKeyRecord], now: Timestamp) -> Result<Self, KeyRingError> {
         let legacy = records
             .iter()
             .filter(|record| stage_of(record, records, now) == KeyStage::Legacy)
-            .map(|record| DecodingKey::from_rsa_der(&record.public_key));
-        Self(legacy.collect())
+            .map(|record| Verifier::open(&record.public_key));
+        Ok(Self(legacy.collect::<Result<_, _>>()?))
     }
 }
 
@@ -89,11 +66,12 @@ impl Tokens {
     /// That service marks neither its access tokens nor its refresh tokens, so only their lives tell them
     /// apart.
     pub fn verify_legacy(&self, token: &str) -> Result<LegacyClaims, InvalidToken> {
-        if self.legacy.life.is_zero() {
+        if self.legacy_life.is_zero() {
             return Err(InvalidToken::Header);
         }
-        check_header(token)?;
-        let claims = self.decode_legacy(token)?;
+        let token = Compact::parse(token)?;
+        check_header(&token)?;
+        let claims = self.read_legacy(&token)?;
         if claims.aud.as_ref().is_some_and(|aud| *aud != self.audience) {
             return Err(InvalidToken::Unverified);
         }
@@ -105,29 +83,34 @@ impl Tokens {
             return Err(InvalidToken::NotYet);
         }
         let life = claims.exp.saturating_sub(claims.iat);
-        if u64::try_from(life).is_ok_and(|life| life > self.legacy.life.as_secs()) {
+        if u64::try_from(life).is_ok_and(|life| life > self.legacy_life.as_secs()) {
             return Err(InvalidToken::LivesTooLong);
         }
         Ok(claims)
     }
 
     /// Tries each key of the older service: its tokens do not say which one signed them.
-    fn decode_legacy(&self, token: &str) -> Result<LegacyClaims, InvalidToken> {
+    fn read_legacy(&self, token: &Compact<'_>) -> Result<LegacyClaims, InvalidToken> {
         let ring = self.ring.current();
-        let mut refusal = InvalidToken::UnknownKey;
-        for key in &ring.legacy().0 {
-            match decode(token, key, &self.legacy.rules) {
-                Ok(claims) => return Ok(claims),
-                Err(reason) => refusal = reason,
-            }
+        let keys = &ring.legacy().0;
+        if keys.is_empty() {
+            return Err(InvalidToken::UnknownKey);
         }
-        Err(refusal)
+        if !keys.iter().any(|key| token.is_signed_by(key)) {
+            return Err(InvalidToken::Unverified);
+        }
+        let claims: LegacyClaims = token.claims()?;
+        if claims.iss == self.issuer {
+            Ok(claims)
+        } else {
+            Err(InvalidToken::Unverified)
+        }
     }
 }
 
 /// Checks the header before anything is computed: `JWT` or no type, and no name of a key.
-fn check_header(token: &str) -> Result<(), InvalidToken> {
-    let header: LegacyHeader = read_header(token)?;
+fn check_header(token: &Compact<'_>) -> Result<(), InvalidToken> {
+    let header: LegacyHeader = token.header()?;
     let is_plain = header.typ.is_none_or(|typ| typ == "JWT");
     if header.alg != "RS256" || !is_plain || header.has_kid || header.has_crit {
         return Err(InvalidToken::Header);

@@ -8,19 +8,21 @@
 //! alone, an explicit `typ` for each kind, every claim required and typed, no leeway.
 
 mod claims;
+mod compact;
 mod legacy;
 mod open_key;
 mod public_keys;
 mod ring;
 mod seal;
 mod sealed_key;
+mod verified;
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, Header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -31,7 +33,7 @@ use crate::domain::{
 };
 
 use claims::TokenHeader;
-use legacy::LegacyTokens;
+use compact::Compact;
 
 pub use claims::{AccessClaims, RefreshClaims};
 pub use legacy::LegacyClaims;
@@ -43,9 +45,6 @@ pub use sealed_key::{ImportedKey, SealedKey};
 
 /// The seconds by which the database's clock may step back when another server takes over.
 const CLOCK_STEP: i64 = 5;
-
-/// No token of ours is longer, and no longer one is read.
-const MAX_TOKEN_BYTES: usize = 4096;
 
 /// Why a token is refused. For logs: a client learns only that it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -116,9 +115,8 @@ pub struct Tokens {
     issuer: String,
     audience: String,
     clock: Clock,
-    access_rules: Validation,
-    refresh_rules: Validation,
-    legacy: LegacyTokens,
+    /// The longest life of an access token of an older service. Zero: none is taken.
+    legacy_life: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,11 +160,8 @@ impl Tokens {
     #[must_use]
     pub fn new(config: &TokensConfig, ring: Ring, clock: Clock) -> Self {
         Self {
-            ring: KeyRing::new(ring),
-            access_rules: rules(&config.issuer, &config.audience),
-            // A refresh token is for us alone.
-            refresh_rules: rules(&config.issuer, &config.issuer),
-            legacy: LegacyTokens::new(config),
+            ring: KeyRing::new(ring, config.remembered),
+            legacy_life: config.legacy_ttl,
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
             clock,
@@ -252,7 +247,7 @@ impl Tokens {
 
     /// Checks an access token: signature, type, issuer, audience, claims, and `exp`. Whether its
     /// session has ended is another question.
-    pub fn verify_access(&self, token: &str) -> Result<AccessClaims, InvalidToken> {
+    pub fn verify_access(&self, token: &str) -> Result<Arc<AccessClaims>, InvalidToken> {
         let claims = self.verify_expired_access(token)?;
         self.check_access_expiry(&claims)?;
         Ok(claims)
@@ -260,8 +255,14 @@ impl Tokens {
 
     /// The same without `exp`: an expired token of ours lets nobody in, but its owner may still sign
     /// out with it.
-    pub fn verify_expired_access(&self, token: &str) -> Result<AccessClaims, InvalidToken> {
-        self.verify(token, Kind::Access, &self.access_rules)
+    pub fn verify_expired_access(&self, token: &str) -> Result<Arc<AccessClaims>, InvalidToken> {
+        let in_force = self.ring.in_force();
+        let now = self.clock.now().timestamp();
+        in_force.verified.get_or_verify(token, now, || {
+            let claims: AccessClaims = self.verify(&in_force.ring, token, Kind::Access)?;
+            self.check_parties(&claims.iss, &claims.aud, &self.audience)?;
+            Ok(claims)
+        })
     }
 
     /// Whether an access token that was verified has expired.
@@ -272,7 +273,10 @@ impl Tokens {
     /// Checks a refresh token in the same way, without `exp`: an expired one of ours still names its
     /// session, for which attempts are counted.
     pub fn verify_refresh(&self, token: &str) -> Result<RefreshClaims, InvalidToken> {
-        self.verify(token, Kind::Refresh, &self.refresh_rules)
+        let claims: RefreshClaims = self.verify(&self.ring.current(), token, Kind::Refresh)?;
+        // It is for us alone.
+        self.check_parties(&claims.iss, &claims.aud, &self.issuer)?;
+        Ok(claims)
     }
 
     /// Whether a refresh token that was verified has expired.
@@ -289,17 +293,45 @@ impl Tokens {
         issued_at.is_ok_and(|at| at >= self.ring.complete_at() - CLOCK_STEP)
     }
 
+    /// Checks all that is asked of each kind of token: header, signature, the types of its claims, `nbf`.
     fn verify<C: DeserializeOwned>(
         &self,
+        ring: &Ring,
         token: &str,
         kind: Kind,
-        rules: &Validation,
     ) -> Result<C, InvalidToken> {
-        let key_id = check_header(token, kind)?;
-        let ring = self.ring.current();
+        let token = Compact::parse(token)?;
+        let key_id = check_header(&token, kind)?;
         let key = ring.verifying(kind.purpose(), &key_id);
         let key = key.ok_or(InvalidToken::UnknownKey)?;
-        decode(token, key, rules)
+        if !token.is_signed_by(key) {
+            return Err(InvalidToken::Unverified);
+        }
+        let claims = token.claims()?;
+        self.check_not_before(&token)?;
+        Ok(claims)
+    }
+
+    fn check_parties(&self, iss: &str, aud: &str, audience: &str) -> Result<(), InvalidToken> {
+        if iss == self.issuer && aud == audience {
+            Ok(())
+        } else {
+            Err(InvalidToken::Unverified)
+        }
+    }
+
+    /// We write no `nbf`, but where one is, it counts (RFC 7519, section 4.1.5).
+    fn check_not_before(&self, token: &Compact<'_>) -> Result<(), InvalidToken> {
+        #[derive(Deserialize)]
+        struct NotBefore {
+            nbf: Option<i64>,
+        }
+        let NotBefore { nbf } = token.claims()?;
+        if nbf.is_some_and(|nbf| nbf > self.clock.now().timestamp()) {
+            Err(InvalidToken::NotYet)
+        } else {
+            Ok(())
+        }
     }
 
     /// `exp` equal to now has passed (RFC 7519, section 4.1.4: "on or after").
@@ -312,34 +344,6 @@ impl Tokens {
     }
 }
 
-/// The checks for `jsonwebtoken` to make. Expiry is not among them: the library would ask the
-/// machine's clock, allow a leeway and round. The typed claims and [`Tokens::check_expiry`] do not.
-fn rules(issuer: &str, audience: &str) -> Validation {
-    let mut rules = Validation::new(Algorithm::RS256);
-    rules.set_required_spec_claims(&["exp", "iss", "sub", "aud"]);
-    rules.set_issuer(&[issuer]);
-    rules.set_audience(&[audience]);
-    rules.validate_exp = false;
-    // We write no `nbf`, so nothing depends on whose clock it is compared with.
-    rules.validate_nbf = true;
-    rules.leeway = 0;
-    rules
-}
-
-fn decode<C: DeserializeOwned>(
-    token: &str,
-    key: &DecodingKey,
-    rules: &Validation,
-) -> Result<C, InvalidToken> {
-    match jsonwebtoken::decode(token, key, rules) {
-        Ok(data) => Ok(data.claims),
-        Err(error) if matches!(error.kind(), jsonwebtoken::errors::ErrorKind::Json(_)) => {
-            Err(InvalidToken::Claims)
-        }
-        Err(_) => Err(InvalidToken::Unverified),
-    }
-}
-
 fn header(kind: Kind, key_id: &KeyId) -> Header {
     let mut header = Header::new(Algorithm::RS256);
     header.typ = Some(kind.typ().to_owned());
@@ -349,41 +353,20 @@ fn header(kind: Kind, key_id: &KeyId) -> Header {
 
 /// Checks a header before anything is computed. A header that we would not write is refused, and `jku`,
 /// `x5u` and `jwk` are not even read.
-fn check_header(token: &str, kind: Kind) -> Result<KeyId, InvalidToken> {
-    let header: TokenHeader = read_header(token)?;
+fn check_header(token: &Compact<'_>, kind: Kind) -> Result<KeyId, InvalidToken> {
+    let header: TokenHeader = token.header()?;
     if header.alg != "RS256" || header.typ != kind.typ() || header.has_crit {
         return Err(InvalidToken::Header);
     }
     Ok(KeyId(header.kid))
 }
 
-fn read_header<H: DeserializeOwned>(token: &str) -> Result<H, InvalidToken> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err(InvalidToken::Malformed);
-    }
-    let (encoded, rest) = token.split_once('.').ok_or(InvalidToken::Malformed)?;
-    let json = decode_part(encoded)?;
-    let (claims, _) = rest.split_once('.').ok_or(InvalidToken::Malformed)?;
-    decode_part(claims)?;
-    serde_json::from_str(&json).map_err(|_| InvalidToken::Header)
-}
-
-/// The `iat` of a token that [`read_header`] has found well-formed.
+/// The `iat` of a token, unverified.
 fn read_issued_at(token: &str) -> Result<i64, InvalidToken> {
     #[derive(Deserialize)]
     struct IssuedAt {
         iat: i64,
     }
-    let claims = token.split('.').nth(1).ok_or(InvalidToken::Malformed)?;
-    let claims: IssuedAt =
-        serde_json::from_str(&decode_part(claims)?).map_err(|_| InvalidToken::Claims)?;
+    let claims: IssuedAt = Compact::parse(token)?.claims()?;
     Ok(claims.iat)
-}
-
-/// A part of a token is text in UTF-8, even a part that is not read.
-fn decode_part(encoded: &str) -> Result<String, InvalidToken> {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(encoded)
-        .map_err(|_| InvalidToken::Malformed)?;
-    String::from_utf8(bytes).map_err(|_| InvalidToken::Malformed)
 }

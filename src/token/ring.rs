@@ -5,11 +5,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use jsonwebtoken::DecodingKey;
-
 use super::legacy::LegacyKeys;
-use super::open_key::{OpenKey, Signer};
+use super::open_key::{OpenKey, Signer, Verifier};
 use super::public_keys::PublicKeys;
+use super::verified::VerifiedTokens;
 use super::{Sealer, UnsealError};
 use crate::domain::{
     KeyId, KeyPurpose, PairKeys, SigningKeyRecord, Timestamp, active_key, stage_of,
@@ -106,7 +105,7 @@ impl Ring {
             .filter(|(_, key)| key.purpose == KeyPurpose::Access);
         let published = published.map(|(id, key)| (id.clone(), Arc::clone(&key.open)));
         let ring = Self {
-            legacy: LegacyKeys::of(records, now),
+            legacy: LegacyKeys::of(records, now)?,
             public: Arc::new(PublicKeys::of(published.collect(), &access.key_id)),
             signers: PairKeys {
                 access: access.key_id.clone(),
@@ -153,7 +152,7 @@ impl Ring {
         key.open.signer.as_ref()
     }
 
-    pub(super) fn verifying(&self, purpose: KeyPurpose, key_id: &KeyId) -> Option<&DecodingKey> {
+    pub(super) fn verifying(&self, purpose: KeyPurpose, key_id: &KeyId) -> Option<&Verifier> {
         let key = self.keys.get(key_id).filter(|key| key.is_for(purpose))?;
         Some(&key.open.verifier)
     }
@@ -171,31 +170,63 @@ impl fmt::Debug for Ring {
     }
 }
 
+/// The keys in force, and what they have verified.
+pub(super) struct InForce {
+    pub(super) ring: Arc<Ring>,
+    pub(super) verified: VerifiedTokens,
+}
+
+impl InForce {
+    fn new(ring: Ring, remembered: u32) -> Arc<Self> {
+        Arc::new(Self {
+            ring: Arc::new(ring),
+            verified: VerifiedTokens::new(remembered),
+        })
+    }
+}
+
+impl fmt::Debug for InForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ring.fmt(f)
+    }
+}
+
 /// The keys in force: read on every request, replaced as a whole when the database has others.
 #[derive(Debug)]
 pub struct KeyRing {
-    ring: RwLock<Arc<Ring>>,
+    in_force: RwLock<Arc<InForce>>,
+    /// How many verified tokens are remembered.
+    remembered: u32,
     /// When the database last had no other keys, by its clock, in seconds since 1970.
     complete_at: AtomicI64,
 }
 
 impl KeyRing {
-    pub(super) fn new(ring: Ring) -> Self {
+    pub(super) fn new(ring: Ring, remembered: u32) -> Self {
         Self {
             complete_at: AtomicI64::new(ring.read_at.timestamp()),
-            ring: RwLock::new(Arc::new(ring)),
+            in_force: RwLock::new(InForce::new(ring, remembered)),
+            remembered,
         }
+    }
+
+    pub(super) fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The keys in force.
     #[must_use]
     pub fn current(&self) -> Arc<Ring> {
-        Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.in_force().ring)
     }
 
-    /// Puts other keys in force.
+    /// Puts other keys in force. What was verified before is verified again.
     pub fn replace(&self, ring: Ring) {
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        let in_force = InForce::new(ring, self.remembered);
+        *self
+            .in_force
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = in_force;
     }
 
     /// Notes that a reading at `now`, by the database's clock, found no other keys than those in force.
@@ -205,5 +236,71 @@ impl KeyRing {
 
     pub(super) fn complete_at(&self) -> i64 {
         self.complete_at.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{MasterKey, SessionId, UserId};
+    use crate::token::{AccessClaims, SealedKey};
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn ring() -> Ring {
+        let sealer = Sealer::new(
+            &MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap(),
+        );
+        let key = SealedKey::generate(2048, &sealer).unwrap();
+        let now = Timestamp::from_timestamp(NOW, 0).unwrap();
+        let record = SigningKeyRecord {
+            key_id: key.key_id,
+            purpose: KeyPurpose::Access,
+            public_key: key.public_key,
+            sealed_private_key: key.sealed_private_key,
+            created_at: now,
+            activates_at: now,
+            expires_at: None,
+            revoked_at: None,
+            is_legacy: false,
+            refresh_expires_at: None,
+        };
+        Ring::open(&[record], now, &sealer).unwrap()
+    }
+
+    fn claims() -> AccessClaims {
+        AccessClaims {
+            iss: String::new(),
+            sub: UserId(1),
+            aud: String::new(),
+            client_id: String::new(),
+            iat: NOW,
+            exp: NOW + 900,
+            jti: Uuid::nil(),
+            sid: SessionId(Uuid::nil()),
+            auth_time: NOW,
+            amr: vec![],
+            email: "a@example.com".parse().unwrap(),
+        }
+    }
+
+    /// Red where what was verified outlives its keys.
+    #[test]
+    fn what_was_verified_is_verified_again_once_other_keys_are_in_force() {
+        let keys = KeyRing::new(ring(), 10);
+        let is_verified = || {
+            let mut is_verified = false;
+            let found = keys.in_force().verified.get_or_verify("a", NOW, || {
+                is_verified = true;
+                Ok::<_, ()>(claims())
+            });
+            assert!(found.is_ok());
+            is_verified
+        };
+        assert_eq!([is_verified(), is_verified()], [true, false]);
+        keys.replace(ring());
+        assert_eq!([is_verified(), is_verified()], [true, false]);
     }
 }

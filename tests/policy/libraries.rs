@@ -4,12 +4,13 @@
 use crate::source::SourceFile;
 
 /// Libraries, and where they may be named.
-const HOMES: [(&str, &[&str]); 29] = [
+const HOMES: [(&str, &[&str]); 30] = [
     ("sqlx", &["store"]),
     ("lettre", &["mail"]),
     ("minijinja", &["mail", "dev"]),
     ("mail_parser", &["dev"]),
     ("jsonwebtoken", &["token"]),
+    ("quick_cache", &["token"]),
     ("argon2", &["password"]),
     ("argon2_rust", &["password"]),
     ("bcrypt", &["password"]),

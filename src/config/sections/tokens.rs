@@ -17,6 +17,7 @@ pub(super) fn tokens(reader: &mut Reader) -> Reading<TokensConfig> {
     let refresh_grace = reader.seconds("tokens.refresh_grace_seconds", 0..=300);
     let fresh = reader.seconds("tokens.fresh_seconds", 60..=DAY);
     let max_sessions_per_user = reader.number("tokens.max_sessions_per_user", 1..=100_000);
+    let remembered = reader.number("tokens.remembered", 0..=1_000_000);
     let legacy_ttl = reader.seconds("tokens.legacy_ttl_seconds", 0..=DAY);
     Ok(TokensConfig {
         issuer: issuer?,
@@ -27,6 +28,7 @@ pub(super) fn tokens(reader: &mut Reader) -> Reading<TokensConfig> {
         refresh_grace: refresh_grace?,
         fresh: fresh?,
         max_sessions_per_user: max_sessions_per_user?,
+        remembered: remembered?,
         legacy_ttl: legacy_ttl?,
     })
 }

@@ -1,5 +1,7 @@
 //! `POST /oauth2/introspect`: whether a token is good (RFC 7662), for services.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
@@ -110,29 +112,29 @@ impl From<Introspection> for IntrospectResponse {
         match introspection {
             Introspection::Inactive => Self::Inactive(InactiveToken { active: false }),
             Introspection::Active(Caller::OfSession(claims)) => {
-                Self::Active(Box::new((*claims).into()))
+                Self::Active(Box::new((&*claims).into()))
             }
             Introspection::Active(Caller::Legacy(caller)) => Self::Active(Box::new(caller.into())),
         }
     }
 }
 
-impl From<AccessClaims> for ActiveToken {
-    fn from(claims: AccessClaims) -> Self {
+impl From<&AccessClaims> for ActiveToken {
+    fn from(claims: &AccessClaims) -> Self {
         Self {
             active: true,
             token_type: "Bearer",
             username: claims.email.to_string(),
-            iss: claims.iss,
+            iss: claims.iss.clone(),
             sub: claims.sub.to_string(),
-            aud: Some(claims.aud),
-            client_id: Some(claims.client_id),
+            aud: Some(claims.aud.clone()),
+            client_id: Some(claims.client_id.clone()),
             iat: claims.iat,
             exp: claims.exp,
             jti: Some(claims.jti),
             sid: Some(claims.sid),
             auth_time: Some(claims.auth_time),
-            amr: Some(claims.amr),
+            amr: Some(claims.amr.clone()),
             email: claims.email.to_string(),
         }
     }
@@ -223,7 +225,7 @@ fn example_form() -> Value {
 
 /// From `POST /oauth2/introspect`, for a good token.
 fn example_active() -> Value {
-    let active = Introspection::Active(Caller::OfSession(Box::new(sample::claims())));
+    let active = Introspection::Active(Caller::OfSession(Arc::new(sample::claims())));
     sample::wire(IntrospectResponse::from(active))
 }
 

@@ -58,8 +58,8 @@ struct AccessTokenBody {
     expires_at: WireTime,
 }
 
-impl From<AccessClaims> for SessionResponse {
-    fn from(claims: AccessClaims) -> Self {
+impl From<&AccessClaims> for SessionResponse {
+    fn from(claims: &AccessClaims) -> Self {
         Self {
             user: UserBody {
                 id: claims.sub.to_string(),
@@ -68,7 +68,7 @@ impl From<AccessClaims> for SessionResponse {
             session: Some(SessionBody {
                 id: claims.sid,
                 created_at: wire_time(claims.auth_time),
-                amr: claims.amr,
+                amr: claims.amr.clone(),
             }),
             access_token: AccessTokenBody {
                 created_at: wire_time(claims.iat),
@@ -120,12 +120,12 @@ pub async fn show(
     token: BearerToken,
 ) -> Result<Json<SessionResponse>, Problem> {
     Ok(Json(match auth.identify(token.expose()).await? {
-        Caller::OfSession(claims) => (*claims).into(),
+        Caller::OfSession(claims) => (&*claims).into(),
         Caller::Legacy(caller) => caller.into(),
     }))
 }
 
 /// From `GET /session`.
 fn example() -> Value {
-    sample::wire(SessionResponse::from(sample::claims()))
+    sample::wire(SessionResponse::from(&sample::claims()))
 }

@@ -65,7 +65,7 @@ pub async fn verify(
     let (user_id, email, session_id, amr) = match auth.identify(token.expose()).await? {
         Caller::OfSession(claims) => {
             let (sid, amr) = (claims.sid.to_string(), claims.amr.join(","));
-            (claims.sub, claims.email, sid, amr)
+            (claims.sub, claims.email.clone(), sid, amr)
         }
         // Empty and not absent, or a proxy would let the client's own header through.
         Caller::Legacy(caller) => (

@@ -57,8 +57,9 @@ impl BearerToken {
 fn is_b64token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|b| **b == b'=').count();
     let body = &token[..token.len() - padding];
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(b);
-    !body.is_empty() && body.iter().all(allowed)
+    let is_allowed =
+        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+    !body.is_empty() && body.iter().all(is_allowed)
 }
 
 impl fmt::Debug for BearerToken {

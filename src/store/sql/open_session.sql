@@ -3,10 +3,11 @@
 --  1 session_id        2 user_id         3 credential_version   4 access key    5 amr
 --  6 access lifetime   7 idle lifetime   8 session's lifetime   9 network      10 user agent
 -- 11 email            12 kind           13 outcome             14 reason       15 request_id
--- 16 refresh key    17 factor
+-- 16 refresh key    17 factor          18 forgets wrong codes
 WITH signed_in AS (
     UPDATE users
-       SET last_signin_at = clock_timestamp()
+       SET last_signin_at = clock_timestamp(),
+           second_factor_failures = CASE WHEN $18 THEN 0 ELSE second_factor_failures END
      WHERE user_id = $2 AND credential_version = $3 AND disabled_at IS NULL
        AND EXISTS (SELECT FROM signing_keys
                     WHERE key_id = $4 AND revoked_at IS NULL)

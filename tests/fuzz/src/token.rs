@@ -19,6 +19,7 @@ use backoffice_auth::domain::{
 use backoffice_auth::token::{AccessClaims, RefreshClaims, Ring, SealedKey, Sealer, Tokens};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -71,8 +72,11 @@ pub fn check(data: &[u8], signs: bool) {
     );
     assert!(is_genuine || token.is_signed || (access.is_err() && refresh.is_err()));
     let accepted = (access.is_ok(), refresh.is_ok());
+    for (is_accepted, audience) in [(accepted.0, AUDIENCE), (accepted.1, ISSUER)] {
+        assert!(!is_accepted || FORGE.is_good_elsewhere(&token.text, audience));
+    }
     if let Ok(claims) = access {
-        is_canonical(&token.text, "at+jwt", &ACCESS, &claims);
+        is_canonical(&token.text, "at+jwt", &ACCESS, &*claims);
         assert_eq!((&*claims.iss, &*claims.aud), (ISSUER, AUDIENCE));
         assert!(claims.exp > NOW);
     }
@@ -327,6 +331,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
 struct Forge {
     key: KeyPair,
     kid: String,
+    /// What another implementation verifies by.
+    reference: DecodingKey,
     tokens: Tokens,
     access: String,
     refresh: String,
@@ -356,6 +362,7 @@ impl Forge {
             is_legacy: false,
             refresh_expires_at: None,
         };
+        let reference = DecodingKey::from_rsa_der(&record.public_key);
         let ring = Ring::open(std::slice::from_ref(&record), now, &sealer).expect("a ring");
         let tokens = Tokens::new(&config(), ring, Clock::new(move || now));
         let pair = tokens
@@ -363,11 +370,23 @@ impl Forge {
             .expect("the key is in the ring");
         Self {
             key,
+            reference,
             kid: record.key_id.0,
             tokens,
             access: pair.access.token,
             refresh: pair.refresh.token,
         }
+    }
+
+    /// Whether `jsonwebtoken` takes it, too.
+    fn is_good_elsewhere(&self, token: &str, audience: &str) -> bool {
+        let mut rules = Validation::new(Algorithm::RS256);
+        rules.set_required_spec_claims(&["exp", "iss", "sub", "aud"]);
+        rules.set_issuer(&[ISSUER]);
+        rules.set_audience(&[audience]);
+        // By the clock of the test, which is not the machine's.
+        rules.validate_exp = false;
+        jsonwebtoken::decode::<Value>(token, &self.reference, &rules).is_ok()
     }
 
     /// A token of these parts, under a new signature or a given one.
