@@ -35,9 +35,21 @@ pub fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
     Ok(children.collect::<Result<_, _>>()?)
 }
 
+/// The number of the thread that asks.
+pub fn this_thread() -> anyhow::Result<u32> {
+    let link = fs::read_link("/proc/thread-self")?;
+    let number = link.file_name().context("it names the thread")?;
+    Ok(number.to_string_lossy().parse()?)
+}
+
 /// CPU time of the thread that asks.
 pub fn cpu_of_this_thread() -> anyhow::Result<Duration> {
-    let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
+    cpu_of_thread(this_thread()?)
+}
+
+/// CPU time of a thread of this process.
+pub fn cpu_of_thread(number: u32) -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/self/task/{number}/schedstat"))?;
     let nanos = stat.split(' ').next().context("schedstat has fields")?;
     Ok(Duration::from_nanos(nanos.parse()?))
 }

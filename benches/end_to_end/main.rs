@@ -5,11 +5,15 @@
 //! same run, in turns with what they are the floor of. CPU time is what the operating system has on
 //! account. Callers, server and PostgreSQL share the machine, or the server has half of it to itself,
 //! as each row says. One argument limits the run to the rows whose name contains it.
+//!
+//! `cargo bench --bench end_to_end -- --with COMMIT` builds the program of that commit too, and measures both in
+//! turns, on one database that the present build has migrated.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
 
 mod accounts;
+mod commit;
 mod cores;
 mod floors;
 #[path = "../measure/mod.rs"]
@@ -23,9 +27,16 @@ use std::thread::available_parallelism;
 use rows::Bench;
 
 fn main() -> anyhow::Result<()> {
-    let only = std::env::args()
-        .skip(1)
-        .find(|argument| !argument.starts_with('-'));
+    let mut arguments = std::env::args().skip(1);
+    let (mut only, mut other) = (None, None);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--with" => other = arguments.next(),
+            "--bench" => {}
+            _ => only = Some(argument),
+        }
+    }
+    let other = other.as_deref().map(commit::build).transpose()?;
     let wanted = |row: &str| only.as_deref().is_none_or(|part| row.contains(part));
     let cores = available_parallelism()?.get();
     // Ten thousand connections have two ends.
@@ -36,6 +47,9 @@ fn main() -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         let bench = Bench::set_up(cores).await?;
+        if let Some(other) = other {
+            return bench.versus(&other, wanted).await;
+        }
         if wanted("start") {
             bench.start()?;
         }

@@ -4,6 +4,7 @@ mod load;
 mod overload;
 mod sessions;
 mod signin;
+mod versus;
 
 use std::time::Duration;
 
@@ -21,6 +22,12 @@ const TURNS: usize = 5;
 
 /// Users with a password under the default parameters, and with a cheap one.
 const USERS: usize = 1000;
+
+/// A server whose passwords cost nothing, for rows that are about something else.
+const CHEAP: &[(&str, &str)] = &[
+    ("PASSWORDS__MEMORY_KIB", "8"),
+    ("PASSWORDS__ITERATIONS", "1"),
+];
 
 /// A machine with a migrated database and users.
 pub struct Bench {
@@ -51,13 +58,8 @@ impl Bench {
         Setting::new(&self.machine, extra)
     }
 
-    /// A server whose passwords cost nothing, for rows that are about something else.
     fn cheap(&self, extra: &[(&str, &str)]) -> anyhow::Result<Server> {
-        let cheap = [
-            ("PASSWORDS__MEMORY_KIB", "8"),
-            ("PASSWORDS__ITERATIONS", "1"),
-        ];
-        self.setting(&[&cheap, extra].concat())?.start()
+        self.setting(&[CHEAP, extra].concat())?.start()
     }
 
     /// Gives half of the machine to the server alone.

@@ -62,6 +62,7 @@ pub struct Server {
 
 /// The program's surroundings, with which every command of it runs.
 pub struct Setting {
+    program: PathBuf,
     variables: Vec<(String, String)>,
     log: PathBuf,
     public: SocketAddr,
@@ -92,11 +93,20 @@ impl Setting {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
         Ok(Self {
+            program: PROGRAM.into(),
             variables,
             log: machine.folder.join("log"),
             public,
             management,
         })
+    }
+
+    /// The same for another build of the program.
+    pub fn of(self, program: &Path) -> Self {
+        Self {
+            program: program.to_owned(),
+            ..self
+        }
     }
 
     fn environment(&self) -> impl Iterator<Item = (String, String)> {
@@ -121,7 +131,7 @@ impl Setting {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.program);
         command.args(arguments).env_clear().envs(self.environment());
         command
     }

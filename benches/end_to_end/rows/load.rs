@@ -13,6 +13,9 @@ use super::{millis, quantile, signin};
 use crate::server::Server;
 use crate::wire::Caller;
 
+/// How long sign-ins come in a turn.
+pub const SPAN: Duration = Duration::from_secs(4);
+
 /// Sign-ins of one user after the other, each from a network that was not seen before.
 #[derive(Clone)]
 pub struct Signins {

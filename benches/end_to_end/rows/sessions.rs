@@ -1,5 +1,6 @@
 //! The life of sessions: opened with a code, refreshed, checked, signed out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    fn new(number: usize, pair: &Value) -> anyhow::Result<Self> {
+    pub fn new(number: usize, pair: &Value) -> anyhow::Result<Self> {
         let token = |kind: &str| pair[kind]["token"].as_str().map(str::to_owned);
         Ok(Self {
             number,
@@ -41,12 +42,12 @@ impl Chain {
         })
     }
 
-    fn refresh(&self) -> String {
+    pub fn refresh(&self) -> String {
         let body = json!({"refreshToken": self.refresh}).to_string();
         post("/api/v2/refresh", network(self.number), None, &body)
     }
 
-    fn bearer(&self, path: &str) -> String {
+    pub fn bearer(&self, path: &str) -> String {
         post(path, network(self.number), Some(&self.access), "")
     }
 }
@@ -102,10 +103,43 @@ async fn ask_in_turns(
     }
 }
 
+/// Has so many callers ask all of it.
+pub async fn ask_all(
+    address: SocketAddr,
+    callers: usize,
+    requests: &Arc<[String]>,
+) -> anyhow::Result<Vec<(usize, Duration, Answer)>> {
+    let (next, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for _ in 0..callers {
+        let caller = Caller::connect(address).await?;
+        tasks.spawn(ask_in_turns(
+            caller,
+            Arc::clone(requests),
+            Arc::clone(&next),
+        ));
+    }
+    let mut done = Vec::with_capacity(requests.len());
+    while let Some(asked) = tasks.join_next().await {
+        done.extend(asked??);
+    }
+    Ok(done)
+}
+
+/// The settings by which mails go to a relay on this machine.
+pub fn mailing(port: &str) -> [(&str, &str); 5] {
+    [
+        ("MAIL__TRANSPORT", "smtp"),
+        ("MAIL__FROM", "bench@example.com"),
+        ("MAIL__SMTP__HOST", "127.0.0.1"),
+        ("MAIL__SMTP__PORT", port),
+        ("MAIL__SMTP__TLS", "none"),
+    ]
+}
+
 /// What a turn cost, for each operation.
-struct Cost {
-    server: f64,
-    database: f64,
+pub struct Cost {
+    pub server: f64,
+    pub database: f64,
     latency: f64,
 }
 
@@ -115,15 +149,8 @@ impl Bench {
     pub async fn life_of_sessions(&self) -> anyhow::Result<()> {
         let mailbox = Mailbox::start(([127, 0, 0, 1], 0).into(), None, Clock::system()).await?;
         let port = mailbox.smtp_addr().port().to_string();
-        let mailing = [
-            ("MAIL__TRANSPORT", "smtp"),
-            ("MAIL__FROM", "bench@example.com"),
-            ("MAIL__SMTP__HOST", "127.0.0.1"),
-            ("MAIL__SMTP__PORT", &port),
-            ("MAIL__SMTP__TLS", "none"),
-        ];
         let halves = self.divide()?;
-        let server = cores::on(halves.servers, || self.cheap(&mailing))?;
+        let server = cores::on(halves.servers, || self.cheap(&mailing(&port)))?;
         self.confirm(&server, &mailbox).await?;
         let mut chains = open(&server, "cheap", SESSIONS).await?;
         let what = format!("refresh, the server on cores of its own, {CALLERS} callers");
@@ -141,27 +168,15 @@ impl Bench {
     }
 
     /// Asks by so many callers at once, and tells what one request took.
-    async fn cost_of(
+    pub async fn cost_of(
         &self,
         server: &Server,
         callers: usize,
         requests: &[String],
     ) -> anyhow::Result<(Cost, Vec<Value>)> {
         let requests: Arc<[String]> = requests.into();
-        let (next, mut tasks) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
         let (cpu, database) = (server.cpu()?, self.machine.database_cpu()?);
-        for _ in 0..callers {
-            let caller = Caller::connect(server.public).await?;
-            tasks.spawn(ask_in_turns(
-                caller,
-                Arc::clone(&requests),
-                Arc::clone(&next),
-            ));
-        }
-        let mut done = Vec::with_capacity(requests.len());
-        while let Some(asked) = tasks.join_next().await {
-            done.extend(asked??);
-        }
+        let mut done = ask_all(server.public, callers, &requests).await?;
         let cpu = server.cpu()?.saturating_sub(cpu);
         let database = self.machine.database_cpu()?.saturating_sub(database);
         done.sort_by_key(|(number, ..)| *number);

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use super::load::SPAN;
 use super::{Bench, TURNS, USERS, load, millis, spread};
 use crate::cores;
 use crate::floors::{self, Memory};
 use crate::measure::quantile;
 use crate::server::Server;
-
-const SPAN: Duration = Duration::from_secs(4);
 
 /// What was found in the turns.
 #[derive(Default)]

@@ -1,5 +1,7 @@
 //! What the work costs at least: the bare functions, measured in the same run.
 
+pub mod checks;
+
 use std::hint::black_box;
 use std::time::Duration;
 
