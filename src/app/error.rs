@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::auth::KeysError;
 use crate::mail::MailConfigError;
 use crate::store::StoreError;
+use crate::token::KeyRingError;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,21 @@ impl StartError {
             | Self::NotMigrated
             | Self::Keys(_)
             | Self::Mail(_)
+            | Self::Listen { .. } => false,
+        }
+    }
+
+    /// Whether a setting is the reason, so that every start with it fails, whatever changes around the server.
+    #[must_use]
+    pub fn is_bad_setting(&self) -> bool {
+        match self {
+            // The master key is not the one that sealed the signing keys.
+            Self::Mail(_) | Self::Keys(KeysError::Ring(KeyRingError::Unseal(_))) => true,
+            Self::Database(_)
+            | Self::ReadOnly(_)
+            | Self::Migrations(_)
+            | Self::NotMigrated
+            | Self::Keys(_)
             | Self::Listen { .. } => false,
         }
     }

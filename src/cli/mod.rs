@@ -1,6 +1,7 @@
 //! The command line: one file per family of commands, each thin: parse, call, print.
 //!
-//! Exit status 0 is success, 1 refused or failed (one line on standard error says why), 2 usage.
+//! Exit status 0 is success, 1 refused or failed (one line on standard error says why), 2 usage. `serve`
+//! has one more, for settings with which no start succeeds.
 
 #![expect(clippy::print_stderr, reason = "printing is what it is for")]
 
@@ -20,6 +21,7 @@ mod key;
 mod output;
 mod secret_input;
 mod serve;
+mod supervisor;
 mod user;
 mod words;
 
@@ -106,6 +108,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    let is_server = matches!(cli.command, Command::Serve);
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -117,7 +120,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 ""
             };
             tell(format!("backoffice-auth: {told}{advice}"));
-            ExitCode::FAILURE
+            if is_server {
+                serve::exit_code(&error)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

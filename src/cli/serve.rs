@@ -1,19 +1,39 @@
 //! `serve`: runs the server until it is told to stop.
 
 use std::pin::pin;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::App;
-use crate::config::Loaded;
+use super::supervisor::{self, Stage};
+use crate::app::{App, StartError};
+use crate::config::{ConfigError, Loaded};
 use crate::domain::Clock;
-use crate::telemetry;
+use crate::telemetry::{self, TelemetryError};
+
+/// The exit status for settings with which no start succeeds: `EX_CONFIG` of sysexits.h. A supervisor that
+/// knows it does not try again.
+const BAD_SETTINGS: u8 = 78;
 
 pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
     // Each connection takes a file descriptor, and the usual soft limit is 1024.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     runtime()?.block_on(serve(loaded))
+}
+
+/// The exit status of a server that did not start, or failed.
+pub(super) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let is_bad_setting = error.is::<ConfigError>()
+        || error.downcast_ref().is_some_and(StartError::is_bad_setting)
+        || error
+            .downcast_ref()
+            .is_some_and(TelemetryError::is_bad_setting);
+    if is_bad_setting {
+        ExitCode::from(BAD_SETTINGS)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -26,12 +46,16 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 async fn serve(loaded: &Loaded) -> anyhow::Result<()> {
     let telemetry = telemetry::start(&loaded.config.log, &loaded.config.telemetry)?;
     let served = run_app(loaded).await;
+    if let Err(error) = &served {
+        supervisor::tell(Stage::Failed(error));
+    }
     telemetry.finish().await;
     served
 }
 
 async fn run_app(loaded: &Loaded) -> anyhow::Result<()> {
     let mut signal = pin!(told_to_stop());
+    supervisor::tell(Stage::Starting);
     // A start may wait for its database, and is given up for a signal, also by the first process of a
     // container, which the system would spare.
     let app = tokio::select! {
@@ -47,11 +71,18 @@ async fn run_app(loaded: &Loaded) -> anyhow::Result<()> {
         management = %app.management_addr(),
         "ready"
     );
+    // Requests are served from here on. Readiness is not asked: it may change at any time, and `READY=1` cannot
+    // be taken back.
+    supervisor::tell(Stage::Ready {
+        public: app.public_addr(),
+        management: app.management_addr(),
+    });
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let signal = signal.await?;
     tracing::info!(signal, "stopping");
+    supervisor::tell(Stage::Stopping);
     app.stop().await;
     tracing::info!("stopped");
     Ok(())

@@ -48,6 +48,17 @@ pub enum TelemetryError {
     Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl TelemetryError {
+    /// Whether a setting is the reason, so that every start with it fails.
+    #[must_use]
+    pub fn is_bad_setting(&self) -> bool {
+        match self {
+            Self::Filter(_) | Self::Traces(_) => true,
+            Self::Log(_) | Self::Thread(_) => false,
+        }
+    }
+}
+
 /// The telemetry that still has to be written when the program ends.
 #[derive(Debug)]
 pub struct Telemetry {

@@ -207,11 +207,13 @@ async fn a_bad_filter_stops_the_start_whichever_way_it_is_given() {
     ] {
         let program = Program::on(url, &[]).with_variable("RUST_LOG", "");
         let program = program.with_variable(name, "inof");
-        for command in ["serve", "config check"] {
+        for (command, status) in [("serve", 78), ("config check", 1)] {
             let run = program.run(command).await;
-            let refused = run.refused();
+            assert_eq!((run.code, run.stderr.lines().count()), (Some(status), 1));
+            let refused = run.stderr.trim_end();
             assert!(
-                refused.starts_with("log.filter: must be a filter") && refused.ends_with(told),
+                refused.starts_with("backoffice-auth: log.filter: must be a filter")
+                    && refused.ends_with(told),
                 "{refused}"
             );
         }

@@ -53,4 +53,5 @@ mod secrets;
 mod services;
 mod signin;
 mod signout;
+mod supervisor;
 mod tokens;
