@@ -26,6 +26,7 @@ import others
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from passkeys import passkeys
+from relays import relays
 from setting import (
     CLIENT,
     HERE,
@@ -1019,6 +1020,7 @@ STEPS = [
     load,
     imports,
     passkeys,
+    relays,
     revoked_key,
     pgbouncer,
     nobody_is_let_in,
@@ -1041,7 +1043,7 @@ def main():
 
     signal.signal(signal.SIGTERM, give_up)
     signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(300 + options.seconds + options.signouts // 4)
+    signal.alarm(345 + options.seconds + options.signouts // 4)
 
     binary, example = options.bin / "backoffice-auth", options.bin / "examples" / "verify-tokens"
     setting = Setting(options.folder, binary, example, options.tools)
