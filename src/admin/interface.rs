@@ -6,7 +6,7 @@ use super::{Admin, Explanation, LinkError, UserError};
 use crate::auth::{Acting, AdministrationError, Auth};
 use crate::config::Config;
 use crate::domain::{
-    Actor, AdministrationRefusal, EmailAddress, LinkRequest, SessionId, TwoFactor, UserId,
+    Actor, AdministrationRefusal, EmailAddress, EventId, LinkRequest, SessionId, TwoFactor, UserId,
 };
 use crate::store::{AuditRecord, SessionRecord, Store, StoreError, UserSearch, UserSummary};
 
@@ -88,7 +88,7 @@ impl Administration {
     pub async fn list_events(
         &self,
         user_id: UserId,
-        before: Option<i64>,
+        before: Option<EventId>,
         count: i64,
     ) -> Result<Vec<AuditRecord>, UserError> {
         self.admin.list_events(user_id, before, count).await

@@ -107,7 +107,7 @@ impl Auth {
         let ended = tx
             .end_sessions_of(user_id, EndReason::PasswordChanged)
             .await?;
-        tx.lift_signin_limits(&self.0.attempt_keys.account(email))
+        tx.lift_signin_limits(self.0.attempt_keys.account(email))
             .await?;
         let notice = NewNotice::by_client(user_id, email, Notice::PasswordSet, client);
         tx.insert_notice(&notice).await?;

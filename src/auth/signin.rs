@@ -278,8 +278,7 @@ impl Auth {
             LIMIT_REFUSALS.add(1, [budget.scope.as_str().into()]);
             return Ok((SigninGrant::ChallengedWithoutMail, None));
         }
-        tx.insert_code_mail(challenge, client.request_id.as_str())
-            .await?;
+        tx.insert_code_mail(challenge, &client.request_id).await?;
         Ok((SigninGrant::Challenged, mail))
     }
 

@@ -20,8 +20,8 @@ use super::users::UserRow;
 use super::{Store, StoreError, Tx, seconds};
 use crate::domain::policy::{MAX_FLIGHT, USUAL_FLIGHT};
 use crate::domain::{
-    AttemptInFlight, AttemptKey, AuditEvent, EmailAddress, Limit, LimitRefusal, LimitScope,
-    RequestId, Reservation, Timestamp, User, seconds_until,
+    AccountHash, AttemptInFlight, AttemptKey, AuditEvent, EmailAddress, Limit, LimitRefusal,
+    LimitScope, RequestId, Reservation, Timestamp, User, seconds_until,
 };
 
 /// The attempts that are counted under one key.
@@ -107,7 +107,7 @@ fn reserve(
     let scopes: Vec<String> = limits.iter().map(|(key, _)| column(key)).collect();
     let keys: Vec<Vec<u8>> = limits.iter().map(|(key, _)| key.hash.to_vec()).collect();
     let accounts: Vec<Option<Vec<u8>>> = (limits.iter())
-        .map(|(key, _)| key.account.map(|account| account.to_vec()))
+        .map(|(key, _)| key.account.map(|account| account.0.to_vec()))
         .collect();
     let attempts: Vec<i64> = (limits.iter())
         .map(|(_, limit)| i64::from(limit.attempts))
@@ -416,7 +416,7 @@ impl Store {
     /// Blocks that are on for an account, with their ends.
     pub async fn list_blocks(
         &self,
-        account: &[u8; 32],
+        account: AccountHash,
     ) -> Result<Vec<(String, Timestamp)>, StoreError> {
         let query = sqlx::query!(
             r#"
@@ -425,7 +425,7 @@ impl Store {
              WHERE account_key = $1 AND blocked_until > clock_timestamp()
              ORDER BY blocked_until
             "#,
-            account,
+            &account.0,
         );
         let rows = self.fetch_all(query).await?;
         Ok(rows.into_iter().map(|row| (row.scope, row.until)).collect())
@@ -434,7 +434,7 @@ impl Store {
     /// The attempts that are counted for an account and under `hashes`, and the database's clock.
     pub async fn list_attempts(
         &self,
-        account: Option<[u8; 32]>,
+        account: Option<AccountHash>,
         hashes: &[[u8; 32]],
     ) -> Result<(Vec<AttemptRecord>, Timestamp), StoreError> {
         let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
@@ -446,7 +446,7 @@ impl Store {
               LEFT JOIN attempts ON account_key = $1 OR attempt_key = ANY ($2)
              ORDER BY scope, attempt_key
             "#,
-            account.as_ref().map(<[u8; 32]>::as_slice),
+            account.as_ref().map(|account| account.0.as_slice()),
             &hashes,
         );
         let rows = self.fetch_all(query).await?;
@@ -518,7 +518,7 @@ impl Tx {
 
     /// Lifts the limits on sign-ins of an account, blocks and failures, from all networks. It locks them by
     /// their names, as a sign-in does.
-    pub async fn lift_signin_limits(&mut self, account: &[u8; 32]) -> Result<(), StoreError> {
+    pub async fn lift_signin_limits(&mut self, account: AccountHash) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
             WITH locked AS MATERIALIZED (
@@ -529,7 +529,7 @@ impl Tx {
             )
             DELETE FROM attempts USING locked WHERE attempts.attempt_key = locked.attempt_key
             "#,
-            account,
+            &account.0,
             LimitScope::Signin.as_str(),
             LimitScope::SigninFailures.as_str(),
         );
@@ -539,7 +539,7 @@ impl Tx {
 
     /// Lifts every limit of an account. It locks them by their names, the order in which a sign-in
     /// reserves them as well.
-    pub async fn delete_attempts_of(&mut self, account: &[u8; 32]) -> Result<(), StoreError> {
+    pub async fn delete_attempts_of(&mut self, account: AccountHash) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
             WITH locked AS MATERIALIZED (
@@ -550,7 +550,7 @@ impl Tx {
             )
             DELETE FROM attempts USING locked WHERE attempts.attempt_key = locked.attempt_key
             "#,
-            account,
+            &account.0,
         );
         self.execute(query).await?;
         Ok(())

@@ -66,7 +66,7 @@ pub struct DueMail {
     /// When nobody wants it any more.
     pub expires_at: Timestamp,
     /// The request that asked for it.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// Attempts, this one included: they also distinguish this lease from every other.
     pub attempts: i32,
     /// Copies that may have arrived from earlier attempts.
@@ -165,7 +165,7 @@ pub struct MailRecord {
     /// When the code or link was used.
     pub consumed_at: Option<Timestamp>,
     /// The request that asked for it.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// How many attempts were made to send it.
     pub attempts: i32,
     /// Copies that may have arrived, with or without an answer of the mail server.
@@ -327,12 +327,12 @@ impl Store {
     /// The mails of some challenges and those for a user, newest first, at most `count`.
     pub async fn list_mails(
         &self,
-        challenge_ids: &[Uuid],
+        challenge_ids: &[ChallengeId],
         user_id: Option<UserId>,
         count: i64,
     ) -> Result<Vec<MailRecord>, StoreError> {
-        let query = sqlx::query_as!(
-            MailRecord,
+        let challenge_ids: Vec<Uuid> = challenge_ids.iter().map(|id| id.0).collect();
+        let query = sqlx::query!(
             r#"
             SELECT o.kind, COALESCE(o.happened_at, c.created_at, l.created_at) AS "created_at!",
                    o.expires_at AS "expires_at!",
@@ -344,11 +344,24 @@ impl Store {
              ORDER BY 2 DESC
              LIMIT $3
             "#,
-            challenge_ids,
+            &challenge_ids,
             user_id.map(|id| id.0),
             count,
         );
-        self.run(|c| Box::pin(query.fetch_all(c))).await
+        let rows = self.fetch_all(query).await?;
+        let records = rows.into_iter().map(|row| MailRecord {
+            kind: row.kind,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            consumed_at: row.consumed_at,
+            request_id: RequestId::from_stored(row.request_id),
+            attempts: row.attempts,
+            copies: row.copies,
+            sent_at: row.sent_at,
+            given_up_at: row.given_up_at,
+            last_reply: row.last_reply,
+        });
+        Ok(records.collect())
     }
 
     /// Puts a mail off after an attempt of which no copy can arrive, unless another has leased it
@@ -491,7 +504,7 @@ impl TryFrom<LeasedRow> for DueMail {
             email: users::email(&row.email)?,
             source: row.source()?,
             expires_at: row.expires_at,
-            request_id: row.request_id,
+            request_id: RequestId::from_stored(row.request_id),
             attempts: row.attempts,
             copies: row.copies,
             life: Duration::from_secs_f64(row.life),
@@ -504,7 +517,7 @@ impl Tx {
     pub async fn insert_code_mail(
         &mut self,
         challenge: &Challenge,
-        request_id: &str,
+        request_id: &RequestId,
     ) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
@@ -516,7 +529,7 @@ impl Tx {
             challenge.challenge_id.0,
             challenge.user_id.0,
             challenge.expires_at,
-            request_id,
+            request_id.as_str(),
         );
         self.guard.watch(query.execute(&mut *self.inner)).await?;
         Ok(())

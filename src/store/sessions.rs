@@ -168,7 +168,7 @@ pub struct SessionRecord {
 #[derive(Debug, Clone)]
 pub struct SessionHistory {
     /// Its id.
-    pub session_id: Uuid,
+    pub session_id: SessionId,
     /// When it was opened.
     pub created_at: Timestamp,
     /// When it was opened or last refreshed.
@@ -386,10 +386,11 @@ impl Store {
     /// `count`: live ones and ended ones.
     pub async fn list_session_histories(
         &self,
-        session_ids: &[Uuid],
+        session_ids: &[SessionId],
         user_id: Option<UserId>,
         count: i64,
     ) -> Result<Vec<SessionHistory>, StoreError> {
+        let session_ids: Vec<Uuid> = session_ids.iter().map(|id| id.0).collect();
         let query = sqlx::query_as!(
             SessionHistory,
             r#"
@@ -412,7 +413,7 @@ impl Store {
              ORDER BY created_at DESC
              LIMIT $3
             "#,
-            session_ids,
+            &session_ids,
             user_id.map(|id| id.0),
             count,
         );
