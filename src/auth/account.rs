@@ -11,7 +11,8 @@ use crate::token::AccessClaims;
 use super::password_attempt::{
     CheckedPassword, NotChecked, PasswordAttempt, PasswordRefusal, ReservedPassword, admit,
 };
-use super::{Auth, AuthenticateError, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, AuthenticateError, Limited};
 
 /// Why a password was not changed.
 #[derive(Debug)]

@@ -9,7 +9,8 @@ use crate::domain::{
 use crate::store::StoreError;
 use crate::token::AccessClaims;
 
-use super::{Auth, AuthenticateError, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, AuthenticateError, Limited};
 
 /// Why an administrator is not let in.
 #[derive(Debug)]

@@ -13,7 +13,8 @@ use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
 use super::passkeys::{ProvenPasskey, counter_event, note_use, prove};
-use super::{Auth, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, Limited};
 
 /// Why a confirmation got nothing.
 #[derive(Debug)]

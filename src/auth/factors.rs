@@ -17,7 +17,8 @@ use crate::passkey::InvalidPasskey;
 use crate::store::{EndedSession, NewNotice, SealedTotp, SessionOwner, StoreError, Tx};
 use crate::token::AccessClaims;
 
-use super::{Auth, AuthenticateError, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, AuthenticateError, Limited};
 
 /// How long an enrolment waits for its first code.
 const ENROLMENT_LIFE: Duration = Duration::from_mins(10);

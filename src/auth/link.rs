@@ -8,7 +8,8 @@ use crate::password::HashingError;
 use crate::store::{EndedSession, FoundLink, NewNotice, StoreError};
 use crate::telemetry::note_user;
 
-use super::{Auth, Limited, NotReserved};
+use super::reserve::NotReserved;
+use super::{Auth, Limited};
 
 /// Why a link did nothing.
 #[derive(Debug)]

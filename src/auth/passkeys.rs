@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 
-use crate::config::PasskeysConfig;
 use crate::domain::{
-    AttemptInFlight, AuditEvent, AuditKind, AuditReason, AuthenticationMethods, Client, DerivedKey,
-    EmailAddress, LimitReached, MAX_PASSKEYS, MasterKey, Notice, Outcome, PasskeyId, PasskeyName,
-    PasskeyOccasion, PasskeyRefusal, PasskeyRequest, Purpose, RecoveryCode, SigninGrant, Timestamp,
+    AttemptInFlight, AuditEvent, AuditKind, AuditReason, AuthenticationMethods, Client,
+    EmailAddress, LimitReached, MAX_PASSKEYS, Notice, Outcome, PasskeyId, PasskeyName,
+    PasskeyOccasion, PasskeyRefusal, PasskeyRequest, RecoveryCode, SigninGrant, Timestamp,
     UserChange, UserId, whole_seconds,
 };
 use crate::passkey::{
@@ -26,40 +25,12 @@ use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
 use super::factors::{Changed, FactorChange, FactorRequest, FactorsError};
-use super::{Auth, Limited, NotReserved};
+use super::reserve::NotReserved;
+use super::{Auth, Limited};
 
 /// How long a request for a passkey can be answered (WebAuthn level 3, section 15.1, recommends five to ten
 /// minutes).
 const REQUEST_LIFE: Duration = Duration::from_mins(5);
-
-/// The party that passkeys are made for, and the key of the challenges.
-#[derive(Debug)]
-pub(super) struct Passkeys {
-    party: Option<RelyingParty>,
-    rp_name: String,
-    key: DerivedKey,
-}
-
-impl Passkeys {
-    pub(super) fn new(config: &PasskeysConfig, master_key: &MasterKey) -> Self {
-        let party = config.party.as_ref();
-        Self {
-            party: party.map(|party| RelyingParty::new(&party.rp_id, &party.origins)),
-            rp_name: config.rp_name.clone(),
-            key: master_key.derive(Purpose::PasskeyChallenges),
-        }
-    }
-
-    /// The party; `None` where there are no passkeys.
-    pub(super) fn party(&self) -> Option<&RelyingParty> {
-        self.party.as_ref()
-    }
-
-    /// The key of the challenges.
-    pub(super) fn key(&self) -> &DerivedKey {
-        &self.key
-    }
-}
 
 /// What a browser needs to ask for a passkey (`PublicKeyCredentialRequestOptions` of WebAuthn).
 #[derive(Debug, Clone)]
@@ -231,7 +202,7 @@ impl Auth {
     /// Whether people can have passkeys.
     #[must_use]
     pub fn offers_passkeys(&self) -> bool {
-        self.0.passkeys.party.is_some()
+        self.0.passkeys.party().is_some()
     }
 
     /// Asks whoever it is for a passkey, to sign in with it alone. `None` where there are none. Stores nothing.
@@ -395,7 +366,7 @@ impl Auth {
         let wanted = PasskeyWanted {
             challenge,
             rp_id: party.id().to_owned(),
-            rp_name: self.0.passkeys.rp_name.clone(),
+            rp_name: self.0.passkeys.rp_name().to_owned(),
             user_handle,
             email: owner.email,
             excluded,

@@ -12,7 +12,8 @@ use crate::password::{Check, HashingError, Verdict};
 use crate::store::{KnownNetwork, StoreError};
 use crate::telemetry::note_user;
 
-use super::{Auth, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, Limited};
 
 /// Whose password is tried, by whom, and what for.
 #[derive(Debug, Clone, Copy)]

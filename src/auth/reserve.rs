@@ -16,10 +16,6 @@ use crate::store::StoreError;
 use super::Auth;
 use super::record::{lasting, take_room};
 
-/// Requests whose attempts are settled after they have gone, at a time. The attempts of others stay in
-/// flight until they give up their room, and count for nothing: their clients have not seen an answer.
-pub(super) const MAX_LATE: usize = 1_000;
-
 /// A refusal for too many attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {

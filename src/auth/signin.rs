@@ -15,8 +15,9 @@ use super::passkeys::PasskeyAsked;
 use super::password_attempt::{
     CheckedPassword, NotChecked, PasswordAttempt, PasswordRefusal, ReservedPassword, admit,
 };
+use super::reserve::Pending;
 use super::session::OpenedSession;
-use super::{Auth, Limited, Pending};
+use super::{Auth, Limited};
 
 /// The answer to a right password.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, seconds, sessions, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{
     AdministratorFacts, AuthenticationMethod, EmailAddress, SessionId, StrongFactor, Timestamp,
     TwoFactor, UserId, UserState,
@@ -74,10 +74,10 @@ impl TryFrom<SummaryRow> for UserSummary {
     fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
         Ok(Self {
             user_id: UserId(row.user_id),
-            email: users::email(&row.email)?,
+            email: columns::email(&row.email)?,
             state: UserState::from_stored(&row.state).ok_or(StoreError::Unreadable("state"))?,
             is_administrator: row.is_administrator,
-            two_factor: users::two_factor(&row.two_factor)?,
+            two_factor: columns::two_factor(&row.two_factor)?,
             has_totp: row.has_totp,
             passkeys: row.passkeys,
             recovery_codes_left: row.recovery_codes_left,
@@ -180,7 +180,7 @@ impl TryFrom<FactsRow> for AdministratorFacts {
     type Error = StoreError;
 
     fn try_from(row: FactsRow) -> Result<Self, StoreError> {
-        let methods = sessions::methods(&row.amr, row.factor.as_deref())?;
+        let methods = columns::methods(&row.amr, row.factor.as_deref())?;
         Ok(Self {
             is_administrator: row.is_administrator,
             strong_factor: match methods.contains(AuthenticationMethod::MultiFactor) {

@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
-use super::DEADLINE;
+/// How long one operation may wait for the database, a free connection included. Short enough that
+/// a request that meets a dead database is answered within two seconds.
+pub const DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// Time for the database in one request. With what is left of two seconds the answer reaches the
 /// client, whatever the database does.

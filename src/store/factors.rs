@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::passkeys::PasskeyRecord;
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, seconds, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{EmailAddress, STEP_SECONDS, SessionId, Timestamp, TotpId, TotpStep, UserId};
 
 /// An authenticator app as it is stored.
@@ -97,7 +97,7 @@ impl Tx {
         row.map(|row| {
             Ok(SessionOwner {
                 user_id,
-                email: users::email(&row.email)?,
+                email: columns::email(&row.email)?,
                 is_fresh: row.is_fresh,
             })
         })

@@ -11,8 +11,8 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::runtime::Handle;
 
-use super::run::Answer;
-use super::{BoxFuture, Store, StoreError, Tx, acquire};
+use super::answer::{Answer, BoxFuture};
+use super::{Store, StoreError, Tx, acquire};
 
 /// The statements that undo an answer which came too late.
 pub(super) type Undo = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;

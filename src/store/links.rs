@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, seconds, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{
     ClientNetwork, EmailAddress, LinkId, LinkPurpose, LinkRequest, MailKind, RequestId, Timestamp,
     UserId,
@@ -97,7 +97,7 @@ impl Store {
                 link_id,
                 purpose,
                 user_id: UserId(row.user_id),
-                email: users::email(&row.email)?,
+                email: columns::email(&row.email)?,
                 expires_at: row.expires_at,
                 is_live: row.is_live,
             })

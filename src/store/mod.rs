@@ -17,10 +17,12 @@
 //! passkey is noted last: its session locks the owner, and nobody else locks the passkey without that.
 
 mod administration;
+mod answer;
 mod attempts;
 mod audit;
 mod budget;
 mod challenges;
+mod columns;
 mod ended_sessions;
 mod error;
 mod factors;
@@ -41,7 +43,6 @@ mod sessions;
 mod signing_keys;
 mod users;
 
-use std::pin::Pin;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -56,16 +57,16 @@ use crate::telemetry::metrics::{
     DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_ERRORS, DATABASE_WAIT,
 };
 
+use answer::BoxFuture;
 use failover::FailoverGuard;
 use outages::Heartbeat;
 use pool::{Bounds, ConnectionPool, PooledConnection, Server};
 use reaper::Reaper;
-use run::Run;
 
 pub use administration::{UserSearch, UserSummary};
 pub use attempts::{AttemptRecord, Reserved};
 pub use audit::AuditRecord;
-pub use budget::on_a_budget;
+pub use budget::{DEADLINE, on_a_budget};
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use ended_sessions::{EndsByDate, ReadEnd, UnseenEnds};
 pub use error::{StoreError, Unique};
@@ -90,10 +91,6 @@ pub use users::{Account, HashKindCount, NewUser};
 
 /// The migrations, embedded at compile time.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
-
-/// How long one operation may wait for the database, a free connection included. Short enough that
-/// a request that meets a dead database is answered within two seconds.
-pub const DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// The name of our connections in `pg_stat_activity`. The release before the first one with a version in it
 /// is told by that: see [`Store::is_older_release_connected`].
@@ -140,8 +137,6 @@ pub struct Tx {
     guard: FailoverGuard,
     heartbeat: Heartbeat,
 }
-
-type BoxFuture<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
 impl Store {
     /// Opens the pool and one connection, to learn at once whether the database is there. One that is
@@ -201,15 +196,6 @@ impl Store {
         migrator.run(&mut *connection).await?;
         connection.close();
         Ok(())
-    }
-
-    /// Runs one statement on a connection of the pool.
-    #[track_caller]
-    fn run<'a, T: Send + 'a>(
-        &'a self,
-        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T> + Send + 'a,
-    ) -> run::Answer<'a, T> {
-        Run::run(self, statement)
     }
 
     /// Runs one statement that may take, and wait for a lock, as long as it takes, on a connection for

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, challenges, seconds, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{
     AuditKind, Challenge, ChallengeId, Client, ClientNetwork, CodeNonce, EmailAddress, LinkId,
     LinkPurpose, MailId, MailKind, MailOutcome, Notice, Outcome, RequestId, Timestamp, UserId,
@@ -212,7 +212,7 @@ impl Store {
             &kinds,
             &notices,
         );
-        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.fetch_all(query).await?;
         rows.into_iter().map(DueMail::try_from).collect()
     }
 
@@ -235,7 +235,7 @@ impl Store {
             &attempts,
             seconds(lease),
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -260,7 +260,7 @@ impl Store {
             &attempts,
             seconds(delay),
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -292,8 +292,7 @@ impl Store {
             mail.attempts,
             mail.copies + 1,
         );
-        let done = self.run(|c| Box::pin(query.execute(c))).await?;
-        Ok(done.rows_affected() > 0)
+        Ok(self.execute(query).await? > 0)
     }
 
     /// Gives up to `batch` mails up that nobody wants any more, unless another instance is at it, and
@@ -316,7 +315,7 @@ impl Store {
             MailOutcome::Expired.as_str(),
             batch,
         );
-        let row = self.guard.watch(query.fetch_one(&mut *tx.inner)).await?;
+        let row = tx.fetch_one(query).await?;
         tx.commit().await?;
         Ok(GivenUp {
             mails: row.mails.unsigned_abs(),
@@ -405,7 +404,7 @@ impl Store {
             mail.attempts,
             copies,
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
+        self.execute(query).await?;
         Ok(())
     }
 }
@@ -460,7 +459,7 @@ impl LeasedRow {
         };
         Ok(MailSource::SignInCode {
             challenge_id: ChallengeId(challenge_id),
-            nonce: challenges::nonce(nonce)?,
+            nonce: columns::nonce(nonce)?,
             signed_in_at,
             network: ClientNetwork::from_stored(network),
         })
@@ -501,7 +500,7 @@ impl TryFrom<LeasedRow> for DueMail {
         Ok(Self {
             mail_id: MailId(row.mail_id),
             recipient_id: UserId(row.user_id),
-            email: users::email(&row.email)?,
+            email: columns::email(&row.email)?,
             source: row.source()?,
             expires_at: row.expires_at,
             request_id: RequestId::from_stored(row.request_id),
@@ -531,7 +530,7 @@ impl Tx {
             challenge.expires_at,
             request_id.as_str(),
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -571,8 +570,7 @@ impl Tx {
             mail_id.0,
             reply,
         );
-        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
-        Ok(done.rows_affected() > 0)
+        Ok(self.execute(query).await? > 0)
     }
 
     /// Marks a mail as refused for good; whether it did, because another instance may have leased it since,
@@ -592,7 +590,6 @@ impl Tx {
             reply,
             mail.attempts,
         );
-        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
-        Ok(done.rows_affected() > 0)
+        Ok(self.execute(query).await? > 0)
     }
 }

@@ -1,7 +1,7 @@
 //! The tables `passkeys` and `used_passkey_requests`.
 
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, challenges, users};
+use super::{Store, StoreError, Tx, columns};
 use crate::domain::{
     ChallengeId, CodeNonce, EmailAddress, MAX_PASSKEYS, PasskeyId, PasskeyName, PasskeyRequest,
     Timestamp, UserId,
@@ -184,7 +184,7 @@ impl Store {
                     verifies_user: row.verifies_user,
                 },
                 user_id: UserId(row.user_id),
-                email: users::email(&row.email)?,
+                email: columns::email(&row.email)?,
                 credential_version: row.credential_version,
                 is_disabled: row.is_disabled,
             })
@@ -220,8 +220,8 @@ impl Store {
                 (row.passkey_id.zip(row.public_key)).zip(row.passkey_handle.zip(row.verifies_user));
             Ok(ChallengedPasskey {
                 user_id: UserId(row.user_id),
-                email: users::email(&row.email)?,
-                nonce: challenges::nonce(&row.nonce)?,
+                email: columns::email(&row.email)?,
+                nonce: columns::nonce(&row.nonce)?,
                 key: key.map(
                     |((id, public_key), (user_handle, verifies_user))| StoredKey {
                         passkey_id: PasskeyId(id),

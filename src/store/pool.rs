@@ -20,10 +20,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::answer::BoxFuture;
+use super::budget::DEADLINE;
 use super::error::{ends_the_connection, is_too_many_connections};
 use super::failover::FailoverGuard;
 use super::reaper::{Backend, Reaper};
-use super::{BoxFuture, DEADLINE};
 
 /// How long one operation may wait for a place: less than for the database, so that a pool that is used
 /// up is told from a server that is silent.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::attempts::Settlement;
 use super::run::{Rows, Run as _};
-use super::{Store, StoreError, Tx, seconds, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::policy::MAX_OTHER_NETWORKS;
 use crate::domain::{
     AttemptInFlight, AuditKind, AuthenticationMethods, Client, ClientNetwork, EmailAddress,
@@ -240,25 +240,17 @@ impl TryFrom<SessionRow> for Session {
         Ok(Self {
             session_id: SessionId(row.session_id),
             user_id: UserId(row.user_id),
-            email: users::email(&row.email)?,
+            email: columns::email(&row.email)?,
             generation: Generation(row.generation),
             key_id: KeyId(row.key_id),
             refresh_key_id: row.refresh_key_id.map(KeyId),
-            methods: methods(&row.amr, row.factor.as_deref())?,
+            methods: columns::methods(&row.amr, row.factor.as_deref())?,
             created_at: row.created_at,
             rotated_at: row.rotated_at,
             access_expires_at: row.access_expires_at,
             idle_expires_at: row.idle_expires_at,
         })
     }
-}
-
-pub(super) fn methods(
-    amr: &[String],
-    factor: Option<&str>,
-) -> Result<AuthenticationMethods, StoreError> {
-    let methods = AuthenticationMethods::from_stored(amr, factor);
-    methods.ok_or(StoreError::Unreadable("sessions.amr"))
 }
 
 /// The state that decides a refresh which was not simply granted. The clock is read after the lock is

@@ -1,7 +1,8 @@
 //! Settling a refresh on the locked row of its session.
 
 use super::{RefreshError, refused_of};
-use crate::auth::{Auth, Limited, lasting};
+use crate::auth::record::lasting;
+use crate::auth::{Auth, Limited};
 use crate::domain::{
     AuditEvent, Client, EndReason, LimitReached, NewNetwork, Outcome, PairKeys, Rotation, Session,
     SessionId, TokenRefusal, decide_rotation,

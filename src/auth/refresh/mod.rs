@@ -13,7 +13,9 @@ use crate::store::{Advance, SessionGeneration, SessionState, StoreError};
 use crate::telemetry::note_user;
 use crate::token::{InvalidToken, MissingKey, TokenPair};
 
-use super::{Auth, Limited, NotReserved, lasting};
+use super::record::lasting;
+use super::reserve::NotReserved;
+use super::{Auth, Limited};
 
 pub(super) use unanswered::Unanswered;
 
