@@ -5,7 +5,7 @@
 //! or it is taken back. So an attempt that nobody was told about, since its process died or its
 //! database was too late, leaves nothing behind that counts.
 //!
-//! The release before counts what is in flight under the ceiling of failures alone. While both run, neither
+//! The release before counts attempts in flight under the ceiling of failures alone. While both run, neither
 //! sees the other's attempts under the other limits before they are answered: of attempts at the same
 //! instant, twice as many may get through.
 
@@ -29,7 +29,7 @@ use crate::domain::{
 pub struct AttemptRecord {
     /// The key's hash.
     pub hash: [u8; 32],
-    /// Which limit it belongs to.
+    /// The limit that it belongs to.
     pub scope: LimitScope,
     /// The attempts that count, oldest first; some may have left the window.
     pub hits: Vec<Timestamp>,
@@ -99,6 +99,11 @@ impl ReservedRow {
 
 /// Reserves an attempt under up to three limits, one after the other, until one refuses; and finds the user
 /// with an address, if the first two did not.
+///
+/// The statement has the same step three times, since SQL cannot say it once. A step must see whether the one
+/// before it granted, and only an `INSERT` of its own does: PostgreSQL has no recursive and no lateral `INSERT`,
+/// the rows of a single one do not see each other's outcome, and no CTE sees the row of a conflict. A function in
+/// the database would be checked by nothing at compile time, and the same for two releases that run at once.
 fn reserve(
     limits: &[(AttemptKey, Limit)],
     email: Option<&EmailAddress>,
@@ -250,8 +255,7 @@ impl Store {
     }
 
     /// Reserves the wish for a link under each of its limits until one refuses; committed before anything
-    /// else happens. A reservation that is
-    /// committed when nobody waits for it any more is taken back.
+    /// else happens. A reservation that is committed when nobody waits for it any more is taken back.
     pub async fn reserve_link(
         &self,
         limits: &[(AttemptKey, Limit); 3],
@@ -474,8 +478,8 @@ fn started(limit: &Limit, until: Timestamp) -> LimitRefusal {
 }
 
 impl Tx {
-    /// Reserves a mail as a part of this transaction: what is counted here happens with it or not at
-    /// all. `None` if there is no room.
+    /// Reserves a mail as a part of this transaction: the count happens with it or not at all. `None` if
+    /// there is no room.
     pub async fn reserve_mail(
         &mut self,
         key: &AttemptKey,
@@ -554,5 +558,24 @@ impl Tx {
         );
         self.execute(query).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The lines of a step, but for the one that says which it is.
+    fn step(text: &str) -> Vec<&str> {
+        let lines = text.lines().take_while(|line| !line.starts_with(')'));
+        lines.filter(|line| !line.contains("r.place =")).collect()
+    }
+
+    #[test]
+    fn the_steps_of_a_reservation_differ_in_their_place_alone() {
+        let statement = include_str!("sql/reserve_attempts.sql");
+        let steps: Vec<_> = statement.split("INSERT INTO").skip(1).map(step).collect();
+        assert_eq!(steps.len(), 3);
+        assert!(steps[0].len() > 30, "{:?}", steps[0]);
+        assert_eq!(steps[1], steps[0]);
+        assert_eq!(steps[2], steps[0]);
     }
 }
