@@ -44,7 +44,7 @@ pub enum Obstacle {
     NoUser,
     /// An operator disabled the user.
     Disabled {
-        /// When they did.
+        /// When the user was disabled.
         since: Timestamp,
     },
     /// There is no password to sign in with.
@@ -56,7 +56,7 @@ pub enum Obstacle {
     },
     /// A limit refuses.
     Limited {
-        /// Which limit.
+        /// The limit's scope.
         scope: LimitScope,
         /// The network that it refuses; all of them, if there is none, or one that is not known.
         network: Option<ClientNetwork>,

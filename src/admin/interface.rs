@@ -1,4 +1,4 @@
-//! The interface of administrators: what they see and do over HTTP.
+//! The interface of administrators: all that they see and do over HTTP.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub enum Change {
     Delete,
 }
 
-/// What administrators see and do; cheap to clone.
+/// The interface of administrators: all that they see and do. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Administration {
     auth: Auth,
@@ -171,7 +171,7 @@ impl Administration {
     }
 }
 
-/// What the audit log says of an act that was refused; `None` where nothing was decided.
+/// The refusal that the audit log has of an act; `None` where nothing was decided.
 fn refusal_of(error: &LinkError) -> Option<AdministrationRefusal> {
     match error {
         LinkError::TooMany => Some(AdministrationRefusal::TooManyLinks),

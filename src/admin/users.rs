@@ -309,7 +309,7 @@ impl Admin {
             return Err(UserError::Unknown);
         }
         act.end_sessions(&user, EndReason::AddressChanged).await?;
-        // Under the old address: whoever asks for the new one finds it by the user's number.
+        // Under the old address: a search for the new one finds it by the user's number.
         let event = AuditEvent {
             detail: Some(format!("to {new}")),
             ..act.event(&user, UserChange::AddressChanged)

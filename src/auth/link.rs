@@ -1,4 +1,4 @@
-//! What a link is good for: to see whose it is, and to set a password.
+//! The use of a link: to see whose it is, and to set a password.
 
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, Client, EndReason, LimitReached, LinkUse, NewPasswordHash,
@@ -42,7 +42,7 @@ impl From<NotReserved> for LinkError {
 }
 
 impl Auth {
-    /// The live link of a token, and whose it is. Uses nothing up: what scans mails opens links.
+    /// The live link of a token, and whose it is. Uses nothing up: scanners of mails open links.
     pub async fn find_link(&self, client: &Client, token: &str) -> Result<FoundLink, LinkError> {
         // The MAC first: who guesses asks no database for links.
         let Some((link_id, purpose)) = read_link_token(&self.0.link_key, token) else {

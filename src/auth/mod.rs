@@ -165,7 +165,7 @@ impl Rules {
     }
 }
 
-/// What is asked of administrators, by a configuration.
+/// The rule that administrators are held to, by a configuration.
 pub(crate) fn administration_rule(config: &Config) -> AdministrationRule {
     AdministrationRule {
         requires_mfa: config.administration.requires_mfa,

@@ -1,7 +1,7 @@
 //! Passkeys: asking for one, signing in with it alone, and those of one's own.
 //!
 //! No request for a passkey is stored before it succeeds, and a passkey cannot be guessed: there is nothing to
-//! count before one was looked at, and who knows a password cannot keep its owner from using theirs.
+//! count before one was looked at. So a thief of a password cannot keep its owner from using a passkey.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use super::{Auth, Limited};
 /// minutes).
 const REQUEST_LIFE: Duration = Duration::from_mins(5);
 
-/// What a browser needs to ask for a passkey (`PublicKeyCredentialRequestOptions` of WebAuthn).
+/// The options with which a browser asks for a passkey (`PublicKeyCredentialRequestOptions` of WebAuthn).
 #[derive(Debug, Clone)]
 pub struct PasskeyAsked {
     /// The bytes to be signed.
@@ -41,13 +41,13 @@ pub struct PasskeyAsked {
     pub rp_id: String,
     /// Those that are good; empty: any.
     pub allowed: Vec<PasskeyDescriptor>,
-    /// What it is to prove.
+    /// The proof that it is asked for.
     pub proof: Proof,
     /// How long it is waited for.
     pub timeout: Duration,
 }
 
-/// What a browser needs to make a passkey (`PublicKeyCredentialCreationOptions` of WebAuthn).
+/// The options with which a browser makes a passkey (`PublicKeyCredentialCreationOptions` of WebAuthn).
 #[derive(Debug, Clone)]
 pub struct PasskeyWanted {
     /// The bytes to be signed.
@@ -69,9 +69,9 @@ pub struct PasskeyWanted {
 /// A request for a passkey.
 #[derive(Debug)]
 pub struct PasskeyOptions<T> {
-    /// What is sent back with the passkey.
+    /// The token that is sent back with the passkey.
     pub token: String,
-    /// What the browser is asked.
+    /// The options for the browser.
     pub public_key: T,
     /// Until when it can be answered.
     pub expires_at: Timestamp,
@@ -205,7 +205,7 @@ impl Auth {
         self.0.passkeys.party().is_some()
     }
 
-    /// Asks whoever it is for a passkey, to sign in with it alone. `None` where there are none. Stores nothing.
+    /// Asks any caller for a passkey, to sign in with it alone. `None` where there are none. Stores nothing.
     #[must_use]
     pub fn ask_for_passkey(&self) -> Option<PasskeyOptions<PasskeyAsked>> {
         let party = self.0.passkeys.party()?;

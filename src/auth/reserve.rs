@@ -19,7 +19,7 @@ use super::record::{lasting, take_room};
 /// A refusal for too many attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
-    /// Which limit refuses.
+    /// The limit that refuses.
     pub reason: LimitReached,
     /// The time until it no longer refuses.
     pub retry_after: Duration,

@@ -1,4 +1,4 @@
-//! What the use cases do with the key ring of their instance.
+//! The key ring in the use cases: reading it again, and verifying and issuing tokens with it.
 
 use super::{Auth, KeyRefresh, KeysError};
 use crate::domain::{KeyState, Session};

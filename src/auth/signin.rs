@@ -22,10 +22,10 @@ use super::{Auth, Limited};
 /// The answer to a right password.
 #[derive(Debug)]
 pub enum SignedIn {
-    /// A session.
+    /// The session's first token pair.
     Session(TokenPair),
-    /// A challenge; its code is on the way, or an app or a passkey has it. With a passkey, what the browser is to
-    /// ask for.
+    /// A challenge; its code is on the way, or an app or a passkey has it. With a passkey, the options for
+    /// the browser.
     Challenge(Challenge, Option<PasskeyAsked>),
 }
 

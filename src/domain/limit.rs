@@ -8,7 +8,7 @@ use super::words::words;
 /// The key by which attempts are counted: a keyed hash, so that the table of attempts names nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
-    /// Which limit it belongs to.
+    /// The limit that it belongs to.
     pub scope: LimitScope,
     /// The hash that is counted by.
     pub hash: [u8; 32],

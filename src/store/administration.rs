@@ -111,7 +111,7 @@ fn summaries(
     )
 }
 
-/// What the database says of a caller. The role is locked if it has to stay until the transaction ends.
+/// The facts that the database has about a caller. The role is locked if it has to stay until the transaction ends.
 fn facts(
     user_id: UserId,
     session_id: SessionId,

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::StoreError;
 
-/// What the driver says to a statement.
+/// The driver's answer to a statement, before its error is sorted.
 pub(super) type BoxFuture<'c, T> =
     Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 

@@ -169,7 +169,7 @@ impl Store {
         Ok(())
     }
 
-    /// Changes nothing of what is counted under a key. It costs a statement and a commit, as
+    /// Changes nothing that is counted under a key. It costs a statement and a commit, as
     /// [`record`](Self::record) does, where the time must not tell that nothing is written down.
     pub async fn touch_attempts(&self, key: &AttemptKey) -> Result<(), StoreError> {
         let query = sqlx::query!(

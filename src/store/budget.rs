@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_no_request_asked_for_is_bound_one_by_one() {
+    async fn statements_outside_of_a_request_are_bound_one_by_one() {
         let began = Instant::now();
         for _ in 0..3 {
             assert!(spend(pending::<()>()).await.is_err());

@@ -42,8 +42,8 @@ pub struct NewChallenge<'a> {
 }
 
 impl NewChallenge<'_> {
-    /// What confirms it, best first. Where the user's only passkeys are for another domain, that is a recovery
-    /// code.
+    /// The proofs that confirm it, best first. Where the user's only passkeys are for another domain, that is a
+    /// recovery code.
     fn providers(&self, offers_passkey: bool, has_recovery_codes: bool) -> Vec<ChallengeProvider> {
         if !self.has_totp && !self.has_passkey {
             return vec![ChallengeProvider::Email];

@@ -37,10 +37,10 @@ pub struct LinkLifetimes {
     pub invitation: Duration,
 }
 
-/// What became of the wish for a link.
+/// The answer to a wish for a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InsertedLink {
-    /// Who has the address.
+    /// The user who has the address.
     pub user_id: Option<UserId>,
     /// Whether they get the link, and if not, why.
     pub request: LinkRequest,

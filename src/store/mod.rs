@@ -102,11 +102,11 @@ const STARTING: Duration = Duration::from_secs(1);
 /// Connections besides the pool: one for readiness, one for metrics.
 const PROBES: u32 = 2;
 
-/// For those who follow the ended sessions and the signing keys, so that a check of a token works for as
-/// long as the database can be read.
+/// Connections for the workers that follow the ended sessions and the signing keys, so that a check of a token
+/// works for as long as the database can be read.
 const READERS: u32 = 2;
 
-/// For what may take as long as it takes: migrations at the start, and then the heartbeat.
+/// Connections for statements without a deadline: migrations at the start, and then the heartbeat.
 const UNBOUNDED: u32 = 1;
 
 /// Prepared statements that a connection keeps: more than there are in this module.
@@ -247,7 +247,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Commits it.
+    /// Commits the transaction.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.guard.watch(self.inner.commit()).await?;
         self.inner.release();

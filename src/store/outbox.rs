@@ -25,7 +25,7 @@ pub struct NewNotice<'a> {
     pub user_id: UserId,
     /// The address that it goes to.
     pub to: &'a EmailAddress,
-    /// What it tells of.
+    /// The change that it tells of.
     pub notice: Notice,
     /// The network that the change came from. `None`: an operator's act.
     pub network: Option<ClientNetwork>,
@@ -61,7 +61,7 @@ pub struct DueMail {
     pub recipient_id: UserId,
     /// The address that it goes to.
     pub email: EmailAddress,
-    /// What its text follows from.
+    /// The facts that its text follows from.
     pub source: MailSource,
     /// When nobody wants it any more.
     pub expires_at: Timestamp,
@@ -75,14 +75,14 @@ pub struct DueMail {
     pub life: Duration,
 }
 
-/// What a mail's text follows from, by kind.
+/// The facts that a mail's text follows from, by kind.
 #[derive(Debug)]
 pub enum MailSource {
     /// The code that confirms a sign-in.
     SignInCode {
         /// The challenge whose code it carries.
         challenge_id: ChallengeId,
-        /// What the code follows from.
+        /// The random bytes that the code follows from.
         nonce: CodeNonce,
         /// When the sign-in was.
         signed_in_at: Timestamp,
@@ -102,7 +102,7 @@ pub enum MailSource {
     },
     /// A notice of a change.
     Notice {
-        /// What it tells of.
+        /// The change that it tells of.
         notice: Notice,
         /// When that happened.
         happened_at: Timestamp,
@@ -174,7 +174,7 @@ pub struct MailRecord {
     pub sent_at: Option<Timestamp>,
     /// When it was given up.
     pub given_up_at: Option<Timestamp>,
-    /// What the mail server said last.
+    /// The mail server's last reply.
     pub last_reply: Option<String>,
 }
 

@@ -662,7 +662,8 @@ impl Tx {
     }
 
     /// Ends all live sessions of a user but one, and tells which they were; `None` if that one is not live
-    /// itself, and then the transaction is not to be committed. What an older service issued to them ends too.
+    /// itself, and then the transaction is not to be committed. The tokens that an older service issued to them
+    /// end too.
     ///
     /// The session that goes on is locked with the others, so that nothing ends it meanwhile, and in the
     /// order in which [`end_sessions_of`](Self::end_sessions_of) locks them.

@@ -58,7 +58,7 @@ pub struct Account {
     pub is_administrator: bool,
     /// Whether signing in takes a code by mail, where there is neither an authenticator app nor a passkey.
     pub two_factor: TwoFactor,
-    /// What is enrolled.
+    /// The factors that are enrolled.
     pub factors: EnrolledFactors,
     /// When the session was opened.
     pub signed_in_at: Timestamp,
@@ -251,7 +251,7 @@ impl Store {
         Ok(())
     }
 
-    /// What a user is told of their account, if the session is live, theirs, and they are not disabled.
+    /// A user's account as they are told of it, if the session is live, theirs, and they are not disabled.
     pub async fn find_account(
         &self,
         user_id: UserId,

@@ -46,7 +46,7 @@ const RENEWAL: Duration = Duration::from_secs(3);
 /// arrive after all have arrived by then, and the code still works.
 const SECOND_COPY_DELAY: Duration = Duration::from_mins(3);
 
-/// For how long the outcome of an attempt is tried to be written down. A database that comes back within
+/// The time for writing the outcome of an attempt down, in as many tries as it takes. A database that comes back within
 /// this time makes no mail come twice.
 const SETTLING: Duration = Duration::from_secs(30);
 

@@ -11,7 +11,7 @@ use crate::store::{Advance, SessionGeneration, SessionState, StoreError, Tx};
 use crate::token::{MissingKey, TokenPair};
 
 impl Auth {
-    /// Decides on the locked row, and writes down what follows.
+    /// Decides on the locked row, and writes the decision down.
     pub(super) async fn settle_locked(
         &self,
         client: &Client,
