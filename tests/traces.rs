@@ -109,7 +109,7 @@ async fn a_request_reaches_the_collector_in_its_callers_trace_and_without_a_secr
     let own = serving.line(|line| line["message"] == "answered").await;
     let own = own["span"]["trace_id"].as_str().unwrap().to_owned();
 
-    // What is queued leaves before the end.
+    // Queued spans leave before the end.
     serving.stop().await;
     let posted = collector.all().await;
     let has = |what: &[u8]| find(&posted, what).is_some();

@@ -62,7 +62,7 @@ impl Act {
         self.tx.record(&event).await
     }
 
-    /// Tells a user by mail of what was changed.
+    /// Tells a user by mail of a change.
     pub(super) async fn notify(
         &mut self,
         user: &User,
@@ -92,7 +92,7 @@ impl Act {
 
 impl Admin {
     /// Begins an act. An administrator's role and session are looked at in its transaction, and stay as they are
-    /// until it ends: what a token says, or what was so a moment ago, does not count.
+    /// until it ends: neither the token's word nor the state of a moment ago counts.
     pub(super) async fn admit(&self, actor: Actor) -> Result<Act, UserError> {
         let mut tx = self.store.begin().await?;
         if let Actor::Administrator(administrator) = &actor {

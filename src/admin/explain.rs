@@ -44,7 +44,7 @@ pub enum Obstacle {
     NoUser,
     /// An operator disabled the user.
     Disabled {
-        /// When they did.
+        /// When the user was disabled.
         since: Timestamp,
     },
     /// There is no password to sign in with.
@@ -56,7 +56,7 @@ pub enum Obstacle {
     },
     /// A limit refuses.
     Limited {
-        /// Which limit.
+        /// The limit's scope.
         scope: LimitScope,
         /// The network that it refuses; all of them, if there is none, or one that is not known.
         network: Option<ClientNetwork>,
@@ -107,7 +107,7 @@ impl Admin {
             .list_events_of_user(email, user_id, None, count)
             .await?;
         // A user who was deleted is known from the recorded events alone.
-        let earlier = events.iter().find_map(|event| event.user_id).map(UserId);
+        let earlier = events.iter().find_map(|event| event.user_id);
         let evidence = Evidence::new(Some(email.clone()), user, events);
         self.explain(evidence, user_id.or(earlier)).await
     }
@@ -118,7 +118,7 @@ impl Admin {
         let events = self.store.list_events_of_request(request_id, count).await?;
         let given = events.iter().find_map(|event| event.email.clone());
         let given: Option<EmailAddress> = given.and_then(|text| text.parse().ok());
-        let user_id = events.iter().find_map(|event| event.user_id).map(UserId);
+        let user_id = events.iter().find_map(|event| event.user_id);
         let user = match (user_id, &given) {
             (Some(user_id), _) => self.store.find_user_by_id(user_id).await?,
             (None, Some(email)) => self.store.find_user(email).await?,
@@ -134,10 +134,9 @@ impl Admin {
         evidence: Evidence,
         user_id: Option<UserId>,
     ) -> Result<Explanation, StoreError> {
-        let ids = |id: fn(&AuditRecord) -> Option<uuid::Uuid>| {
-            evidence.events.iter().filter_map(id).collect::<Vec<_>>()
-        };
-        let challenges = ids(|event| event.challenge_id);
+        let events = &evidence.events;
+        let challenges: Vec<_> = events.iter().filter_map(|e| e.challenge_id).collect();
+        let sessions: Vec<_> = events.iter().filter_map(|e| e.session_id).collect();
         let mut mails = self
             .store
             .list_mails(&challenges, user_id, MAX_ROWS)
@@ -154,7 +153,6 @@ impl Admin {
             _ => mails.iter().find(|mail| mail.is_code()).cloned(),
         };
         mails.reverse();
-        let sessions = ids(|event| event.session_id);
         let mut sessions = (self.store)
             .list_session_histories(&sessions, user_id, MAX_ROWS)
             .await?;
@@ -338,7 +336,7 @@ mod tests {
             created_at: at(0),
             expires_at: at(600),
             consumed_at: None,
-            request_id: "r".to_owned(),
+            request_id: RequestId::parse("r").unwrap(),
             attempts: 1,
             copies: 0,
             sent_at: None,

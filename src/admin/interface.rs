@@ -1,4 +1,4 @@
-//! The interface of administrators: what they see and do over HTTP.
+//! The interface of administrators: all that they see and do over HTTP.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::{Admin, Explanation, LinkError, UserError};
 use crate::auth::{Acting, AdministrationError, Auth};
 use crate::config::Config;
 use crate::domain::{
-    Actor, AdministrationRefusal, EmailAddress, LinkRequest, SessionId, TwoFactor, UserId,
+    Actor, AdministrationRefusal, EmailAddress, EventId, LinkRequest, SessionId, TwoFactor, UserId,
 };
 use crate::store::{AuditRecord, SessionRecord, Store, StoreError, UserSearch, UserSummary};
 
@@ -48,7 +48,7 @@ pub enum Change {
     Delete,
 }
 
-/// What administrators see and do; cheap to clone.
+/// The interface of administrators: all that they see and do. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Administration {
     auth: Auth,
@@ -88,7 +88,7 @@ impl Administration {
     pub async fn list_events(
         &self,
         user_id: UserId,
-        before: Option<i64>,
+        before: Option<EventId>,
         count: i64,
     ) -> Result<Vec<AuditRecord>, UserError> {
         self.admin.list_events(user_id, before, count).await
@@ -171,7 +171,7 @@ impl Administration {
     }
 }
 
-/// What the audit log says of an act that was refused; `None` where nothing was decided.
+/// The refusal that the audit log has of an act; `None` where nothing was decided.
 fn refusal_of(error: &LinkError) -> Option<AdministrationRefusal> {
     match error {
         LinkError::TooMany => Some(AdministrationRefusal::TooManyLinks),

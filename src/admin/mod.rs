@@ -40,7 +40,7 @@ pub struct Admin {
     links: Option<LinkLifetimes>,
     /// The life of an access token of the older service. Zero: none is taken.
     legacy_life: Duration,
-    /// What is asked of administrators.
+    /// The rule that administrators are held to.
     rule: AdministrationRule,
     /// The instance that is to know of consequences at once. `None` on the command line.
     instance: Option<Auth>,

@@ -8,9 +8,9 @@ use super::Admin;
 use super::act::Act;
 use crate::domain::policy::MAX_HASH_KINDS;
 use crate::domain::{
-    Actor, AdministrationRefusal, AuditEvent, AuditKind, EmailAddress, EndReason, HashKind,
-    NewPasswordHash, Notice, Operator, PlainPassword, SessionId, Timestamp, TwoFactor, User,
-    UserChange, UserId, WeakPassword,
+    Actor, AdministrationRefusal, AuditEvent, AuditKind, EmailAddress, EndReason, EventId,
+    HashKind, NewPasswordHash, Notice, Operator, PlainPassword, SessionId, Timestamp, TwoFactor,
+    User, UserChange, UserId, WeakPassword,
 };
 use crate::password::{HashingError, HashingPool};
 use crate::store::{
@@ -162,7 +162,7 @@ impl Admin {
     pub async fn list_events(
         &self,
         user_id: UserId,
-        before: Option<i64>,
+        before: Option<EventId>,
         count: i64,
     ) -> Result<Vec<AuditRecord>, UserError> {
         let user = self.find_user(user_id).await?;
@@ -211,7 +211,7 @@ impl Admin {
         email: &EmailAddress,
     ) -> Result<Vec<(String, Timestamp)>, UserError> {
         let account = self.attempt_keys.account(email);
-        Ok(self.store.list_blocks(&account).await?)
+        Ok(self.store.list_blocks(account).await?)
     }
 
     /// A user's live sessions, newest first.
@@ -309,7 +309,7 @@ impl Admin {
             return Err(UserError::Unknown);
         }
         act.end_sessions(&user, EndReason::AddressChanged).await?;
-        // Under the old address: whoever asks for the new one finds it by the user's number.
+        // Under the old address: a search for the new one finds it by the user's number.
         let event = AuditEvent {
             detail: Some(format!("to {new}")),
             ..act.event(&user, UserChange::AddressChanged)
@@ -343,7 +343,7 @@ impl Admin {
         act.tx.reset_second_factor_failures(user.user_id).await?;
         act.tx.lift_refresh_limits(user.user_id).await?;
         act.tx
-            .delete_attempts_of(&self.attempt_keys.account(&user.email))
+            .delete_attempts_of(self.attempt_keys.account(&user.email))
             .await?;
         act.record(&user, UserChange::Unlocked).await?;
         self.finish(act).await

@@ -1,4 +1,4 @@
-//! What people see of their own account, and how they change its password.
+//! A person's own account: the view of it, and the change of its password.
 
 use crate::domain::{
     AttemptInFlight, AuditEvent, AuditKind, Client, EndReason, NewPasswordHash, Notice, Outcome,
@@ -11,7 +11,8 @@ use crate::token::AccessClaims;
 use super::password_attempt::{
     CheckedPassword, NotChecked, PasswordAttempt, PasswordRefusal, ReservedPassword, admit,
 };
-use super::{Auth, AuthenticateError, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, AuthenticateError, Limited};
 
 /// Why a password was not changed.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl From<NotChecked> for ChangePasswordError {
     }
 }
 
-/// What came of a right password.
+/// The outcome of a right password.
 enum Replaced {
     /// The new one is set, and these sessions ended.
     Done(Vec<EndedSession>),
@@ -146,7 +147,7 @@ impl Auth {
         answer
     }
 
-    /// Hashes the new password. If there is no room for it, what is pending is taken back.
+    /// Hashes the new password. If there is no room for it, the pending attempts are taken back.
     async fn hash_new(
         &self,
         pending: Pending,
@@ -214,7 +215,7 @@ impl Auth {
             .await?
         {
             tx.rollback().await?;
-            // Whoever disables a user, or changes the password elsewhere, ends the session, too.
+            // Disabling a user, or changing the password elsewhere, ends the session, too.
             let is_live = self.0.store.is_session_live(claims.sid).await?;
             return Ok(if is_live {
                 Replaced::ChangedMeanwhile

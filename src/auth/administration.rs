@@ -9,7 +9,8 @@ use crate::domain::{
 use crate::store::StoreError;
 use crate::token::AccessClaims;
 
-use super::{Auth, AuthenticateError, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, AuthenticateError, Limited};
 
 /// Why an administrator is not let in.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub enum AdministrationError {
     Authenticate(AuthenticateError),
     /// The caller may not do it, or not now.
     Refused {
-        /// Why.
+        /// The reason for it.
         refusal: AdministrationRefusal,
         /// How recent a sign-in has to be.
         max_age: Duration,
@@ -58,7 +59,7 @@ pub struct Acting {
 }
 
 impl Acting {
-    /// Who acts.
+    /// The administrator who acts.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor::Administrator(self.administrator.clone())
@@ -80,8 +81,8 @@ impl Auth {
         Ok(claims.sid)
     }
 
-    /// Lets an administrator in who wants to act. What is asked of one is asked once more in the transaction
-    /// of the act; here it is asked before anything of the request is looked at.
+    /// Lets an administrator in who wants to act. The rule is checked once more in the transaction of the
+    /// act; here it is checked before anything of the request is looked at.
     pub async fn admit_actor(
         &self,
         client: &Client,
@@ -101,7 +102,7 @@ impl Auth {
         let limited = |reason: LimitReached| event_about(&claims, &administrator, reason);
         let pending = self.reserve(&key, &limit, limited).await?;
         administrator.attempts = pending.attempts().to_vec();
-        // Dropped, what is pending counts: a refused act does, too.
+        // A pending attempt that is dropped counts, as a refused act has to.
         self.check(&claims, &administrator, facts, AdministrationAccess::Act)
             .await?;
         Ok(Acting {

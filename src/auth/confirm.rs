@@ -13,7 +13,8 @@ use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
 use super::passkeys::{ProvenPasskey, counter_event, note_use, prove};
-use super::{Auth, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, Limited};
 
 /// Why a confirmation got nothing.
 #[derive(Debug)]
@@ -84,7 +85,7 @@ enum Proof {
     Mailed,
     /// The app's code of this step.
     Totp(TotpId, TotpStep),
-    /// What a recovery code is stored as.
+    /// The hash that a recovery code is stored as.
     RecoveryCode([u8; 32]),
     /// A passkey.
     Passkey(ProvenPasskey),
@@ -93,7 +94,7 @@ enum Proof {
 impl Proof {
     fn methods(&self) -> AuthenticationMethods {
         match self {
-            // Whoever lost the app enrols another one; more than that a written code is not good for.
+            // A user who lost the app enrols another one; a written code is good for no more than that.
             Self::Mailed | Self::RecoveryCode(_) => AuthenticationMethods::PASSWORD_AND_CODE,
             Self::Totp(..) => AuthenticationMethods::PASSWORD_AND_TOTP,
             Self::Passkey(proven) => proven.methods,
@@ -400,7 +401,7 @@ impl Auth {
         })
     }
 
-    /// What a code proves, if it is right. With an authenticator app or a passkey, no mailed code is.
+    /// The proof that a code is, if it is right. With an authenticator app or a passkey, no mailed code is right.
     fn find_proof(
         &self,
         owner: &Owner,

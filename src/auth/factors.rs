@@ -18,7 +18,8 @@ use crate::passkey::InvalidPasskey;
 use crate::store::{EndedSession, NewNotice, SealedTotp, SessionOwner, StoreError, Tx};
 use crate::token::AccessClaims;
 
-use super::{Auth, AuthenticateError, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, AuthenticateError, Limited};
 
 /// How long an enrolment waits for its first code.
 const ENROLMENT_LIFE: Duration = Duration::from_mins(10);
@@ -28,7 +29,7 @@ const ENROLMENT_LIFE: Duration = Duration::from_mins(10);
 pub enum FactorsError {
     /// The caller is not let in, or its session ended meanwhile.
     Authenticate(AuthenticateError),
-    /// The session was opened longer ago than this. To sign in again is what opens a fresh one.
+    /// The session was opened longer ago than this. A new sign-in opens a fresh one.
     NotFresh(Duration),
     /// The code does not confirm the enrolment.
     Refused(ChallengeRefusal),
@@ -94,7 +95,7 @@ impl From<NotReserved> for FactorsError {
 pub struct TotpEnrolment {
     /// The app that is to be confirmed.
     pub totp_id: TotpId,
-    /// The secret in base32, for whoever cannot scan.
+    /// The secret in base32, for a user who cannot scan.
     pub secret: SecretString,
     /// The URI for the app.
     pub uri: SecretString,

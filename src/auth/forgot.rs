@@ -16,7 +16,8 @@ use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::telemetry::note_user;
 
 use super::record::take_room;
-use super::{Auth, Limited, Pending};
+use super::reserve::Pending;
+use super::{Auth, Limited};
 
 /// An answer leaves when a whole number of these has passed. On an idle machine the row of an index more, or the look
 /// at a foreign key, would tell an address that somebody has from one that nobody has.

@@ -5,25 +5,13 @@
 //! its end as GOOD UNTIL. So the date is the last of these ends: 90 days after the last installation moved
 //! over from its older service. Where `tokens.legacy_ttl_seconds` is 0, the default, nothing here is used.
 //!
-//! With this file go `token/legacy.rs`, the variants of [`Caller`] and [`AuthenticateError`] that it makes
-//! and their answers in `http`, the import of public keys, the setting, and the key stage `legacy`.
+//! With this file go `token/legacy.rs`, [`LegacyCaller`], the variants of [`Caller`] and [`AuthenticateError`]
+//! that it makes and their answers in `http`, the import of public keys, the setting, and the key stage `legacy`.
 
 use super::Auth;
-use super::sessions::{AuthenticateError, Caller};
+use super::caller::{AuthenticateError, Caller, LegacyCaller};
 use super::signout::{SignoutError, refused};
-use crate::domain::{
-    AuditEvent, AuditKind, Client, EmailAddress, EndReason, Outcome, TokenRefusal,
-};
-use crate::token::LegacyClaims;
-
-/// A user with a token of the older service.
-#[derive(Debug)]
-pub struct LegacyCaller {
-    /// The token's claims.
-    pub claims: LegacyClaims,
-    /// The user's address, which the token does not know.
-    pub email: EmailAddress,
-}
+use crate::domain::{AuditEvent, AuditKind, Client, EndReason, Outcome, TokenRefusal};
 
 impl Auth {
     /// Identifies the owner of a token of the older service.

@@ -1,4 +1,4 @@
-//! What a link is good for: to see whose it is, and to set a password.
+//! The use of a link: to see whose it is, and to set a password.
 
 use crate::domain::{
     AuditEvent, AuditKind, AuditReason, Client, EndReason, LimitReached, LinkUse, NewPasswordHash,
@@ -8,7 +8,8 @@ use crate::password::HashingError;
 use crate::store::{EndedSession, FoundLink, NewNotice, StoreError};
 use crate::telemetry::note_user;
 
-use super::{Auth, Limited, NotReserved};
+use super::reserve::NotReserved;
+use super::{Auth, Limited};
 
 /// Why a link did nothing.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl From<NotReserved> for LinkError {
 }
 
 impl Auth {
-    /// The live link of a token, and whose it is. Uses nothing up: what scans mails opens links.
+    /// The live link of a token, and whose it is. Uses nothing up: scanners of mails open links.
     pub async fn find_link(&self, client: &Client, token: &str) -> Result<FoundLink, LinkError> {
         // The MAC first: who guesses asks no database for links.
         let Some((link_id, purpose)) = read_link_token(&self.0.link_key, token) else {
@@ -107,7 +108,7 @@ impl Auth {
         let ended = tx
             .end_sessions_of(user_id, EndReason::PasswordChanged)
             .await?;
-        tx.lift_signin_limits(&self.0.attempt_keys.account(email))
+        tx.lift_signin_limits(self.0.attempt_keys.account(email))
             .await?;
         let notice = NewNotice::by_client(user_id, email, Notice::PasswordSet, client);
         tx.insert_notice(&notice).await?;

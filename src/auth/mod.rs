@@ -6,6 +6,7 @@
 
 mod account;
 mod administration;
+mod caller;
 mod confirm;
 mod delivery;
 mod factors;
@@ -15,6 +16,7 @@ mod hashes;
 mod keys;
 mod legacy;
 mod link;
+mod passkey_party;
 mod passkeys;
 mod password_attempt;
 mod record;
@@ -22,6 +24,7 @@ mod refresh;
 mod reserve;
 mod revocation_cache;
 mod ring;
+mod ring_reader;
 mod services;
 mod session;
 mod sessions;
@@ -43,14 +46,13 @@ use crate::store::{LinkLifetimes, SessionLifetimes, Store};
 use crate::token::{PublicKeys, Tokens};
 
 use feed::Feed;
-use passkeys::Passkeys;
-use record::lasting;
-use reserve::{MAX_LATE, NotReserved, Pending};
+use passkey_party::Passkeys;
 use revocation_cache::RevocationCache;
-use ring::RingReader;
+use ring_reader::RingReader;
 
 pub use account::ChangePasswordError;
 pub use administration::{Acting, AdministrationError};
+pub use caller::{AuthenticateError, Caller, LegacyCaller};
 pub use confirm::{ConfirmAnswer, ConfirmError, Confirmed};
 pub use delivery::{Delivery, LeasedMail, Unfinished};
 pub use factors::{FactorsError, TotpEnrolment};
@@ -59,7 +61,6 @@ pub use forgot::ForgotError;
 pub use hashes::HashKindsError;
 pub use keys::{KeyRefresh, KeysError, SigningKeys, Successor};
 pub(crate) use keys::{LockedKeys, NewKey, about};
-pub use legacy::LegacyCaller;
 pub use link::LinkError;
 pub use passkeys::{PasskeyAdded, PasskeyAsked, PasskeyOptions, PasskeySigninError, PasskeyWanted};
 pub use refresh::RefreshError;
@@ -67,9 +68,13 @@ use refresh::Unanswered;
 pub use reserve::Limited;
 pub use revocation_cache::Revocations;
 pub use services::{Introspection, UnknownClient};
-pub use sessions::{AuthenticateError, Caller, EndSessionError};
+pub use sessions::EndSessionError;
 pub use signin::{SignedIn, SigninError};
 pub use signout::SignoutError;
+
+/// Requests whose attempts are settled after they have gone, at a time. The attempts of others stay in
+/// flight until they give up their room, and count for nothing: their clients have not seen an answer.
+const MAX_LATE: usize = 1_000;
 
 /// The use cases with all that they need; cheap to clone.
 #[derive(Debug, Clone)]
@@ -160,7 +165,7 @@ impl Rules {
     }
 }
 
-/// What is asked of administrators, by a configuration.
+/// The rule that administrators are held to, by a configuration.
 pub(crate) fn administration_rule(config: &Config) -> AdministrationRule {
     AdministrationRule {
         requires_mfa: config.administration.requires_mfa,

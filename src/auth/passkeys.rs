@@ -1,17 +1,16 @@
 //! Passkeys: asking for one, signing in with it alone, and those of one's own.
 //!
 //! No request for a passkey is stored before it succeeds, and a passkey cannot be guessed: there is nothing to
-//! count before one was looked at, and who knows a password cannot keep its owner from using theirs.
+//! count before one was looked at. So a thief of a password cannot keep its owner from using a passkey.
 
 use std::time::Duration;
 
 use aws_lc_rs::rand;
 
-use crate::config::PasskeysConfig;
 use crate::domain::{
-    AttemptInFlight, AuditEvent, AuditKind, AuditReason, AuthenticationMethods, Client, DerivedKey,
-    EmailAddress, LimitReached, MAX_PASSKEYS, MasterKey, Notice, Outcome, PasskeyId, PasskeyName,
-    PasskeyOccasion, PasskeyRefusal, PasskeyRequest, Purpose, RecoveryCode, SigninGrant, Timestamp,
+    AttemptInFlight, AuditEvent, AuditKind, AuditReason, AuthenticationMethods, Client,
+    EmailAddress, LimitReached, MAX_PASSKEYS, Notice, Outcome, PasskeyId, PasskeyName,
+    PasskeyOccasion, PasskeyRefusal, PasskeyRequest, RecoveryCode, SigninGrant, Timestamp,
     UserChange, UserId, whole_seconds,
 };
 use crate::passkey::{
@@ -26,42 +25,14 @@ use crate::telemetry::note_user;
 use crate::token::{MissingKey, TokenPair};
 
 use super::factors::{Changed, FactorChange, FactorRequest, FactorsError};
-use super::{Auth, Limited, NotReserved};
+use super::reserve::NotReserved;
+use super::{Auth, Limited};
 
 /// How long a request for a passkey can be answered (WebAuthn level 3, section 15.1, recommends five to ten
 /// minutes).
 const REQUEST_LIFE: Duration = Duration::from_mins(5);
 
-/// The party that passkeys are made for, and the key of the challenges.
-#[derive(Debug)]
-pub(super) struct Passkeys {
-    party: Option<RelyingParty>,
-    rp_name: String,
-    key: DerivedKey,
-}
-
-impl Passkeys {
-    pub(super) fn new(config: &PasskeysConfig, master_key: &MasterKey) -> Self {
-        let party = config.party.as_ref();
-        Self {
-            party: party.map(|party| RelyingParty::new(&party.rp_id, &party.origins)),
-            rp_name: config.rp_name.clone(),
-            key: master_key.derive(Purpose::PasskeyChallenges),
-        }
-    }
-
-    /// The party; `None` where there are no passkeys.
-    pub(super) fn party(&self) -> Option<&RelyingParty> {
-        self.party.as_ref()
-    }
-
-    /// The key of the challenges.
-    pub(super) fn key(&self) -> &DerivedKey {
-        &self.key
-    }
-}
-
-/// What a browser needs to ask for a passkey (`PublicKeyCredentialRequestOptions` of WebAuthn).
+/// The options with which a browser asks for a passkey (`PublicKeyCredentialRequestOptions` of WebAuthn).
 #[derive(Debug, Clone)]
 pub struct PasskeyAsked {
     /// The bytes to be signed.
@@ -70,13 +41,13 @@ pub struct PasskeyAsked {
     pub rp_id: String,
     /// Those that are good; empty: any.
     pub allowed: Vec<PasskeyDescriptor>,
-    /// What it is to prove.
+    /// The proof that it is asked for.
     pub proof: Proof,
     /// How long it is waited for.
     pub timeout: Duration,
 }
 
-/// What a browser needs to make a passkey (`PublicKeyCredentialCreationOptions` of WebAuthn).
+/// The options with which a browser makes a passkey (`PublicKeyCredentialCreationOptions` of WebAuthn).
 #[derive(Debug, Clone)]
 pub struct PasskeyWanted {
     /// The bytes to be signed.
@@ -98,9 +69,9 @@ pub struct PasskeyWanted {
 /// A request for a passkey.
 #[derive(Debug)]
 pub struct PasskeyOptions<T> {
-    /// What is sent back with the passkey.
+    /// The token that is sent back with the passkey.
     pub token: String,
-    /// What the browser is asked.
+    /// The options for the browser.
     pub public_key: T,
     /// Until when it can be answered.
     pub expires_at: Timestamp,
@@ -231,10 +202,10 @@ impl Auth {
     /// Whether people can have passkeys.
     #[must_use]
     pub fn offers_passkeys(&self) -> bool {
-        self.0.passkeys.party.is_some()
+        self.0.passkeys.party().is_some()
     }
 
-    /// Asks whoever it is for a passkey, to sign in with it alone. `None` where there are none. Stores nothing.
+    /// Asks any caller for a passkey, to sign in with it alone. `None` where there are none. Stores nothing.
     #[must_use]
     pub fn ask_for_passkey(&self) -> Option<PasskeyOptions<PasskeyAsked>> {
         let party = self.0.passkeys.party()?;
@@ -396,7 +367,7 @@ impl Auth {
         let wanted = PasskeyWanted {
             challenge,
             rp_id: party.id().to_owned(),
-            rp_name: self.0.passkeys.rp_name.clone(),
+            rp_name: self.0.passkeys.rp_name().to_owned(),
             user_handle,
             email: owner.email,
             excluded,

@@ -12,12 +12,13 @@ use crate::password::{Check, HashingError, Verdict};
 use crate::store::{KnownNetwork, StoreError};
 use crate::telemetry::note_user;
 
-use super::{Auth, Limited, NotReserved, Pending};
+use super::reserve::{NotReserved, Pending};
+use super::{Auth, Limited};
 
-/// Whose password is tried, by whom, and what for.
+/// A try of a password: the account, the client and the purpose.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PasswordAttempt<'a> {
-    /// What for.
+    /// The act that the password is asked for.
     pub(super) kind: AuditKind,
     /// Where the request comes from.
     pub(super) client: &'a Client,
@@ -50,7 +51,7 @@ pub(super) struct CheckedPassword {
     pub(super) user: Option<User>,
     /// The result, and its time.
     pub(super) check: Check,
-    /// What is to be settled.
+    /// The attempts that are to be settled.
     pub(super) reserved: ReservedPassword,
 }
 
@@ -102,7 +103,7 @@ struct Admission {
 }
 
 impl Auth {
-    /// Reserves an attempt and checks the password. What `pending` holds was reserved before, and is
+    /// Reserves an attempt and checks the password. The attempts in `pending` were reserved before, and are
     /// settled with it.
     ///
     /// The attempt is reserved before anything is done with the user who was found. From there to the

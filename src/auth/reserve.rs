@@ -16,14 +16,10 @@ use crate::store::StoreError;
 use super::Auth;
 use super::record::{lasting, take_room};
 
-/// Requests whose attempts are settled after they have gone, at a time. The attempts of others stay in
-/// flight until they give up their room, and count for nothing: their clients have not seen an answer.
-pub(super) const MAX_LATE: usize = 1_000;
-
 /// A refusal for too many attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
-    /// Which limit refuses.
+    /// The limit that refuses.
     pub reason: LimitReached,
     /// The time until it no longer refuses.
     pub retry_after: Duration,

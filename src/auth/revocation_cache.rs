@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cursor_of_another_history_or_of_the_future_begins_anew() {
+    async fn a_cursor_of_another_history_or_of_the_future_begins_again() {
         let cache = RevocationCache::default();
         let end = end_by(5);
         cache.advance(Instant::now(), step(vec![end], behind(end, &[]), at(0)));

@@ -3,42 +3,13 @@
 use std::sync::Arc;
 
 use super::Auth;
-use super::legacy::LegacyCaller;
+use super::caller::{AuthenticateError, Caller};
 use super::revocation_cache::SessionStatus;
 use crate::domain::{AuditEvent, AuditKind, Client, EndReason, Outcome, SessionId, UserId};
 use crate::store::{EndedSession, SessionRecord, StoreError, Tx};
 use crate::telemetry::metrics::SESSIONS_ENDED;
 use crate::telemetry::note_user;
 use crate::token::{AccessClaims, InvalidToken};
-
-/// Why an access token is not accepted.
-#[derive(Debug)]
-pub enum AuthenticateError {
-    /// Not an access token of ours, or past its `exp`.
-    Invalid(InvalidToken),
-    /// Its session has ended.
-    SessionEnded,
-    /// It is of the older service, and does not let its owner in: unknown, not imported from there,
-    /// disabled, or signed out since.
-    NoLegacyOwner,
-    /// The revocation cache is stale and the database failed.
-    Store(StoreError),
-}
-
-impl From<StoreError> for AuthenticateError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// The caller whom an access token lets in.
-#[derive(Debug)]
-pub enum Caller {
-    /// The owner of a session of ours.
-    OfSession(Arc<AccessClaims>),
-    /// A user with a token of the older service. It has no session.
-    Legacy(LegacyCaller),
-}
 
 /// Why a session was not ended.
 #[derive(Debug)]

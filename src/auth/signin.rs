@@ -15,16 +15,17 @@ use super::passkeys::PasskeyAsked;
 use super::password_attempt::{
     CheckedPassword, NotChecked, PasswordAttempt, PasswordRefusal, ReservedPassword, admit,
 };
+use super::reserve::Pending;
 use super::session::OpenedSession;
-use super::{Auth, Limited, Pending};
+use super::{Auth, Limited};
 
 /// The answer to a right password.
 #[derive(Debug)]
 pub enum SignedIn {
-    /// A session.
+    /// The session's first token pair.
     Session(TokenPair),
-    /// A challenge; its code is on the way, or an app or a passkey has it. With a passkey, what the browser is to
-    /// ask for.
+    /// A challenge; its code is on the way, or an app or a passkey has it. With a passkey, the options for
+    /// the browser.
     Challenge(Challenge, Option<PasskeyAsked>),
 }
 
@@ -279,8 +280,7 @@ impl Auth {
             LIMIT_REFUSALS.add(1, [budget.scope.as_str().into()]);
             return Ok((SigninGrant::ChallengedWithoutMail, None));
         }
-        tx.insert_code_mail(challenge, client.request_id.as_str())
-            .await?;
+        tx.insert_code_mail(challenge, &client.request_id).await?;
         Ok((SigninGrant::Challenged, mail))
     }
 

@@ -27,7 +27,7 @@ words! {
     }
 }
 
-/// What the database says of a caller: role, factors and session.
+/// The facts that the database has about a caller: role, factors and session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdministratorFacts {
     /// Whether the user has the role.
@@ -49,7 +49,7 @@ pub enum StrongFactor {
     Used,
 }
 
-/// What is asked of an administrator.
+/// The rule that an administrator is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdministrationRule {
     /// Whether the session must have been opened with an authenticator app or a passkey.
@@ -58,10 +58,10 @@ pub struct AdministrationRule {
     pub fresh: Duration,
 }
 
-/// What an administrator wants to do.
+/// The access that an administrator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdministrationAccess {
-    /// To see.
+    /// To read.
     Read,
     /// To change something.
     Act,
@@ -119,7 +119,7 @@ impl Administrator {
     }
 }
 
-/// Who changes a user: an operator on the command line, or an administrator over HTTP.
+/// The author of a change of a user: an operator on the command line, or an administrator over HTTP.
 #[derive(Debug, Clone)]
 pub enum Actor {
     /// An operator, who may do everything.

@@ -68,7 +68,7 @@ pub struct AuditEvent {
     pub network: Option<ClientNetwork>,
     /// The request that it belongs to.
     pub request_id: Option<RequestId>,
-    /// Who did it: an operator, as the operating system knows them, or an administrator, as `user:1`.
+    /// The author of the act: an operator, as the operating system knows them, or an administrator, as `user:1`.
     pub actor: Option<String>,
     /// Details: until when a limit refuses, why a token is invalid, a key's id, the reply of a mail
     /// server.

@@ -24,8 +24,8 @@ words! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthenticationMethods(u8);
 
-/// A set that is more than the words which every release knows: what is stored of it in those words, and the word
-/// of the factor that makes up for the rest.
+/// A set that is more than the words which every release knows, the part of it that is stored in those words, and
+/// the word of the factor that makes up for the rest.
 type Stored = (AuthenticationMethods, AuthenticationMethods, &'static str);
 
 impl AuthenticationMethods {

@@ -102,7 +102,7 @@ pub struct Challenge {
 }
 
 words! {
-    /// What confirms a challenge, or where the code comes from that does.
+    /// The proof that confirms a challenge, named by the source of its code.
     pub enum ChallengeProvider {
         /// It is mailed.
         Email = "email",

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_mail_server_could_misread_is_refused() {
+    fn addresses_that_a_mail_server_could_misread_are_refused() {
         for bad in [
             "",
             "@",

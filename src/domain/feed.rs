@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_begins_anew_and_anything_else_is_no_cursor() {
+    fn a_time_begins_again_and_anything_else_is_no_cursor() {
         assert_eq!("0".parse(), Ok(FeedStart::Beginning));
         assert_eq!("1640995200000000".parse(), Ok(FeedStart::Beginning));
         let good = FeedCursor::new(1, position(1, 1), vec![]).to_string();

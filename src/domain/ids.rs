@@ -21,6 +21,12 @@ impl fmt::Display for UserId {
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);
 
+impl From<Uuid> for SessionId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
 impl SessionId {
     /// A new id. Its time part only orders; nothing decides by it.
     #[must_use]
@@ -176,9 +182,20 @@ impl fmt::Display for KeyId {
     }
 }
 
+/// The number of an event in the audit log. A later event has a higher number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub i64);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The id of a request: it ties the answer, the log lines and the audit events together. The header is
 /// `X-Request-Id`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct RequestId(String);
 
 impl RequestId {
@@ -194,6 +211,12 @@ impl RequestId {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         ((1..=128).contains(&text.len()) && text.bytes().all(allowed))
             .then(|| Self(text.to_owned()))
+    }
+
+    /// Reads an id back from where it was stored.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
     }
 
     /// The id as it stands in the header.

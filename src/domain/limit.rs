@@ -8,13 +8,17 @@ use super::words::words;
 /// The key by which attempts are counted: a keyed hash, so that the table of attempts names nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttemptKey {
-    /// Which limit it belongs to.
+    /// The limit that it belongs to.
     pub scope: LimitScope,
     /// The hash that is counted by.
     pub hash: [u8; 32],
-    /// The same hash for all limits of one account, so that they can be lifted and explained.
-    pub account: Option<[u8; 32]>,
+    /// The account that the limit is of, so that all its limits can be lifted and explained.
+    pub account: Option<AccountHash>,
 }
+
+/// The hash of an account's address, which the keys of all its limits share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AccountHash(pub [u8; 32]);
 
 words! {
     /// The limits that are counted in the table of attempts.

@@ -3,7 +3,7 @@
 use super::words::words;
 
 words! {
-    /// What a mail is about. The kind decides its templates, and when nobody wants the mail any more.
+    /// The subject of a mail. The kind decides its templates, and when nobody wants the mail any more.
     pub enum MailKind {
         /// The code that confirms a sign-in.
         SignInCode = "sign_in_code",
@@ -17,7 +17,7 @@ words! {
 }
 
 words! {
-    /// What a notice tells of.
+    /// The change that a notice tells of.
     pub enum Notice {
         /// The password was changed, by its owner or by an operator.
         PasswordChanged = "password_changed",

@@ -45,11 +45,13 @@ pub use clock::{Clock, Timestamp, rfc3339, whole_seconds};
 pub use email::{EmailAddress, InvalidEmailAddress};
 pub use feed::{FeedCursor, FeedPosition, FeedStart, InvalidFeedCursor};
 pub use ids::{
-    ChallengeId, Generation, KeyId, LinkId, MailId, PasskeyId, RequestId, SessionId, TotpId, UserId,
+    ChallengeId, EventId, Generation, KeyId, LinkId, MailId, PasskeyId, RequestId, SessionId,
+    TotpId, UserId,
 };
 pub use language::Language;
 pub use limit::{
-    AttemptInFlight, AttemptKey, Limit, LimitRefusal, LimitScope, Reservation, seconds_until,
+    AccountHash, AttemptInFlight, AttemptKey, Limit, LimitRefusal, LimitScope, Reservation,
+    seconds_until,
 };
 pub use link::{LinkPurpose, LinkToken, read_link_token};
 pub use mail::{MailKind, Notice};

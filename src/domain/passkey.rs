@@ -68,7 +68,7 @@ impl PasskeyRequest {
         }
     }
 
-    /// What the client sends back: id, end, and their MAC, in base64url.
+    /// The text that the client sends back: id, end, and their MAC, in base64url.
     #[must_use]
     pub fn token(&self, key: &DerivedKey, occasion: PasskeyOccasion) -> String {
         let mut bytes = self.id.as_bytes().to_vec();

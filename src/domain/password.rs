@@ -11,7 +11,7 @@ use super::{Blocklist, EmailAddress};
 /// A password in the clear, after NFKC and as it was typed. It cannot be printed, compared or
 /// serialised, and its memory is wiped when it goes.
 ///
-/// It is never trimmed or cut: what was typed counts (NIST SP 800-63B-4, section 3.1.1.2, which
+/// It is never trimmed or cut: it counts as it was typed (NIST SP 800-63B-4, section 3.1.1.2, which
 /// also asks for the normalisation). Hashes of ours are made of the normalised form; an older service
 /// may have hashed what was typed.
 #[derive(Clone)]
@@ -140,7 +140,7 @@ impl PasswordHash {
     }
 }
 
-/// What a check of a stored hash costs: its algorithm with the parameters. No secret.
+/// The kind of a stored hash, which decides the cost of a check: its algorithm with the parameters. No secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HashKind(String);
 

@@ -46,7 +46,7 @@ words! {
 words! {
     /// Why a code was refused.
     pub enum ChallengeRefusal {
-        /// There is no such challenge, or what was sent is no challenge's id.
+        /// There is no such challenge, or the text that was sent is no challenge's id.
         Unknown = "unknown_challenge",
         /// The challenge was used or has expired.
         Ended = "challenge_over",
@@ -89,7 +89,7 @@ words! {
 }
 
 words! {
-    /// What became of the wish for a link.
+    /// The outcome of a wish for a link.
     pub enum LinkRequest {
         /// It goes out by mail.
         Mailed = "link_mailed",
@@ -103,7 +103,7 @@ words! {
 }
 
 words! {
-    /// What became of a link that came back.
+    /// The outcome of a link that came back.
     pub enum LinkUse {
         /// A password was set by it.
         PasswordSet = "password_set",

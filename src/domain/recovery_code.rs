@@ -72,7 +72,7 @@ impl RecoveryCode {
         groups.join("-")
     }
 
-    /// What is stored of it: a MAC of user and code, so that neither the database nor the key alone opens
+    /// The stored form of it: a MAC of user and code, so that neither the database nor the key alone opens
     /// anything. No slow hash: the code is random, and long enough.
     #[must_use]
     pub fn hash(&self, key: &DerivedKey, user_id: UserId) -> [u8; 32] {

@@ -239,7 +239,7 @@ mod tests {
 
     /// Red where it is extended even if none of it was left.
     #[test]
-    fn what_was_left_of_the_grace_is_left_of_it_afterwards_and_what_had_run_out_stays_so() {
+    fn an_outage_leaves_the_rest_of_a_grace_and_revives_none_that_had_run_out() {
         let later = |stalled, presented, now| {
             let facts = RotationFacts {
                 stalled: Duration::from_secs(stalled),
@@ -266,9 +266,9 @@ mod tests {
         );
     }
 
-    /// Red where all of it is told: what is on record would be taken off twice.
+    /// Red where all of it is told: the time on record would be taken off twice.
     #[test]
-    fn what_is_on_record_as_an_outage_moves_the_grace_no_second_time() {
+    fn an_outage_on_record_moves_the_grace_no_second_time() {
         let facts = RotationFacts {
             stalled: Duration::from_secs(50),
             ..facts()

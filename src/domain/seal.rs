@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::DerivedKey;
 
-/// Seals secrets under a derived key, and opens them again. What names a secret's row is authenticated with
+/// Seals secrets under a derived key, and opens them again. The name of a secret's row is authenticated with
 /// it, so that a sealed secret cannot be moved to another row.
 #[derive(Clone)]
 pub struct Seal(Arc<RandomizedNonceKey>);

@@ -17,7 +17,7 @@ const SECRET_BYTES: usize = 20;
 /// Seconds of a time step. Apps ignore any other number.
 pub const STEP_SECONDS: i32 = 30;
 
-/// What stays as it is in a URI.
+/// The characters that stay as they are in a URI (RFC 3986, section 2.3).
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

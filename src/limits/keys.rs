@@ -1,8 +1,8 @@
 //! The keys by which attempts are counted.
 
 use crate::domain::{
-    AttemptKey, ClientNetwork, DerivedKey, EmailAddress, LimitScope, MasterKey, Purpose, SessionId,
-    UserId,
+    AccountHash, AttemptKey, ClientNetwork, DerivedKey, EmailAddress, LimitScope, MasterKey,
+    Purpose, SessionId, UserId,
 };
 
 /// Makes the keys of the table of attempts. They are keyed hashes, and the database does not hold the
@@ -119,8 +119,8 @@ impl AttemptKeys {
 
     /// The hash that the keys of all limits of an address share.
     #[must_use]
-    pub fn account(&self, email: &EmailAddress) -> [u8; 32] {
-        self.0.mac(&[b"account", email.as_str().as_bytes()])
+    pub fn account(&self, email: &EmailAddress) -> AccountHash {
+        AccountHash(self.0.mac(&[b"account", email.as_str().as_bytes()]))
     }
 
     fn key(&self, scope: LimitScope, of: &[&str], email: Option<&EmailAddress>) -> AttemptKey {

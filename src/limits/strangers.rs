@@ -1,4 +1,4 @@
-//! The bound on what clients without a token of this service can have counted, over all networks.
+//! The bound on the attempts of clients without a token of this service, over all networks.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use governor::{DefaultDirectRateLimiter, RateLimiter};
 
 use super::FloodLimit;
 
-/// Bounds what is counted by network for foreign tokens and for challenges that do not exist.
+/// Bounds the attempts that are counted by network, for foreign tokens and for challenges that do not exist.
 ///
 /// Each such attempt makes a row for its network, and one client may have any number of IPv6 networks.
 /// Past this bound, an attempt is refused before it makes a row. A client with a token that this

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::run::Run as _;
-use super::{Store, StoreError, Tx, seconds, sessions, users};
+use super::run::{Rows, Run as _};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{
     AdministratorFacts, AuthenticationMethod, EmailAddress, SessionId, StrongFactor, Timestamp,
     TwoFactor, UserId, UserState,
@@ -74,10 +74,10 @@ impl TryFrom<SummaryRow> for UserSummary {
     fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
         Ok(Self {
             user_id: UserId(row.user_id),
-            email: users::email(&row.email)?,
+            email: columns::email(&row.email)?,
             state: UserState::from_stored(&row.state).ok_or(StoreError::Unreadable("state"))?,
             is_administrator: row.is_administrator,
-            two_factor: users::two_factor(&row.two_factor)?,
+            two_factor: columns::two_factor(&row.two_factor)?,
             has_totp: row.has_totp,
             passkeys: row.passkeys,
             recovery_codes_left: row.recovery_codes_left,
@@ -88,84 +88,59 @@ impl TryFrom<SummaryRow> for UserSummary {
     }
 }
 
-/// A statement that reads users as administrators see them: the first parameter is the number of wrong codes that
-/// locks, and the text says which users.
-///
-/// It counts apps, too: for `EXISTS`, PostgreSQL may read all apps first, since it plans for all users who match and
-/// not for a page of them.
-macro_rules! summaries {
-    ([$($which:literal),+], $max_wrong_codes:expr $(, $argument:expr)* $(,)?) => {
-        sqlx::query_as!(
-            SummaryRow,
-            r#"
-            SELECT user_id, email,
-                   CASE WHEN disabled_at IS NOT NULL THEN 'disabled'
-                        WHEN password_hash IS NULL THEN 'invited'
-                        WHEN second_factor_failures >= $1 THEN 'locked'
-                        ELSE 'active' END AS "state!",
-                   is_administrator, two_factor,
-                   (SELECT count(*) FROM totp_factors AS t
-                     WHERE t.user_id = u.user_id AND t.confirmed_at IS NOT NULL) > 0 AS "has_totp!",
-                   (SELECT count(*) FROM passkeys AS p WHERE p.user_id = u.user_id) AS "passkeys!",
-                   (SELECT count(*) FROM recovery_codes AS r
-                     WHERE r.user_id = u.user_id AND r.used_at IS NULL) AS "recovery_codes_left!",
-                   created_at, password_changed_at, last_signin_at
-              FROM users AS u
-            "# $(+ $which)+,
-            $max_wrong_codes
-            $(, $argument)*
-        )
-    };
+/// Users as administrators see them: a page of a search, or one user.
+fn summaries(
+    search: Option<(&UserSearch, i64)>,
+    user_id: Option<UserId>,
+    max_wrong_codes: u32,
+) -> impl Rows<SummaryRow> + use<> {
+    let prefix = search.map_or("", |(search, _)| search.prefix.as_str());
+    let after = search.and_then(|(search, _)| search.after.as_ref());
+    let branch = search.map(|(search, _)| search.state.map_or("any", UserState::as_str));
+    sqlx::query_file_as!(
+        SummaryRow,
+        "src/store/sql/list_user_summaries.sql",
+        i32::try_from(max_wrong_codes).unwrap_or(i32::MAX),
+        after.map_or("", EmailAddress::as_str),
+        prefix,
+        format!("{prefix}{LAST}"),
+        search.map_or(0, |(_, count)| count),
+        branch,
+        user_id.map(|id| id.0),
+        MANY_WRONG_CODES,
+    )
 }
 
-/// A page of users in the order of their addresses: those for whom a condition holds that an index is made for.
-macro_rules! page {
-    ($condition:literal, $search:expr, $max_wrong_codes:expr, $count:expr) => {
-        summaries!(
-            [
-                r#"
-             WHERE email COLLATE "C" > $2 AND email COLLATE "C" >= $3 AND email COLLATE "C" < $4
-               AND "#,
-                $condition,
-                r#"
-             ORDER BY email COLLATE "C"
-             LIMIT $5
-            "#
-            ],
-            $max_wrong_codes,
-            $search.after.as_ref().map_or("", EmailAddress::as_str),
-            $search.prefix,
-            format!("{}{LAST}", $search.prefix),
-            $count,
-        )
-    };
-}
-
-/// What the database says of a caller; the text says how it locks the user.
-macro_rules! facts {
-    ($lock:literal, $user_id:expr, $session_id:expr, $fresh:expr) => {
-        sqlx::query_as!(
-            FactsRow,
-            r#"
-            SELECT u.is_administrator, s.amr, s.factor,
-                   EXISTS (SELECT FROM totp_factors AS t
-                            WHERE t.user_id = u.user_id AND t.confirmed_at IS NOT NULL)
-                       OR EXISTS (SELECT FROM passkeys AS p WHERE p.user_id = u.user_id)
-                       AS "has_strong_factor!",
-                   s.created_at + make_interval(secs => $3) > clock_timestamp() AS "is_fresh!"
-              FROM (SELECT user_id, is_administrator FROM users
-                     WHERE user_id = $1 AND disabled_at IS NULL
-            "#
-                + $lock
-                + r#") AS u
-              JOIN sessions AS s USING (user_id)
-             WHERE s.session_id = $2 AND s.ended_at IS NULL AND s.expires_at > clock_timestamp()
-            "#,
-            $user_id.0,
-            $session_id.0,
-            seconds($fresh),
-        )
-    };
+/// The facts that the database has about a caller. The role is locked if it has to stay until the transaction ends.
+fn facts(
+    user_id: UserId,
+    session_id: SessionId,
+    fresh: Duration,
+    is_locked: bool,
+) -> impl Rows<FactsRow> {
+    sqlx::query_as!(
+        FactsRow,
+        r#"
+        SELECT u.is_administrator AS "is_administrator!", s.amr, s.factor,
+               EXISTS (SELECT FROM totp_factors AS t
+                        WHERE t.user_id = u.user_id AND t.confirmed_at IS NOT NULL)
+                   OR EXISTS (SELECT FROM passkeys AS p WHERE p.user_id = u.user_id)
+                   AS "has_strong_factor!",
+               s.created_at + make_interval(secs => $3) > clock_timestamp() AS "is_fresh!"
+          FROM (SELECT * FROM (SELECT user_id, is_administrator FROM users
+                                WHERE user_id = $1 AND disabled_at IS NULL AND $4
+                                  FOR SHARE) AS locked
+                 UNION ALL
+                SELECT user_id, is_administrator FROM users
+                 WHERE user_id = $1 AND disabled_at IS NULL AND NOT $4) AS u
+          JOIN sessions AS s USING (user_id)
+         WHERE s.session_id = $2 AND s.ended_at IS NULL AND s.expires_at > clock_timestamp()
+        "#,
+        user_id.0,
+        session_id.0,
+        seconds(fresh),
+        is_locked,
+    )
 }
 
 struct FactsRow {
@@ -180,7 +155,7 @@ impl TryFrom<FactsRow> for AdministratorFacts {
     type Error = StoreError;
 
     fn try_from(row: FactsRow) -> Result<Self, StoreError> {
-        let methods = sessions::methods(&row.amr, row.factor.as_deref())?;
+        let methods = columns::methods(&row.amr, row.factor.as_deref())?;
         Ok(Self {
             is_administrator: row.is_administrator,
             strong_factor: match methods.contains(AuthenticationMethod::MultiFactor) {
@@ -201,7 +176,7 @@ impl Store {
         session_id: SessionId,
         fresh: Duration,
     ) -> Result<Option<AdministratorFacts>, StoreError> {
-        let row = self.fetch_optional(facts!("", user_id, session_id, fresh));
+        let row = self.fetch_optional(facts(user_id, session_id, fresh, false));
         row.await?.map(AdministratorFacts::try_from).transpose()
     }
 
@@ -212,39 +187,8 @@ impl Store {
         max_wrong_codes: u32,
         count: i64,
     ) -> Result<Vec<UserSummary>, StoreError> {
-        let max = i32::try_from(max_wrong_codes).unwrap_or(i32::MAX);
-        let rows = match search.state {
-            None => self.fetch_all(page!("TRUE", search, max, count)),
-            Some(UserState::Active) => self.fetch_all(page!(
-                "disabled_at IS NULL AND password_hash IS NOT NULL AND second_factor_failures < $1",
-                search,
-                max,
-                count
-            )),
-            Some(UserState::Invited) => self.fetch_all(page!(
-                "disabled_at IS NULL AND password_hash IS NULL",
-                search,
-                max,
-                count
-            )),
-            Some(UserState::Disabled) => {
-                self.fetch_all(page!("disabled_at IS NOT NULL", search, max, count))
-            }
-            Some(UserState::Locked) if max < MANY_WRONG_CODES => self.fetch_all(page!(
-                "disabled_at IS NULL AND password_hash IS NOT NULL AND second_factor_failures >= $1",
-                search,
-                max,
-                count
-            )),
-            Some(UserState::Locked) => self.fetch_all(page!(
-                "has_many_wrong_codes AND disabled_at IS NULL AND password_hash IS NOT NULL
-                 AND second_factor_failures >= $1",
-                search,
-                max,
-                count
-            )),
-        };
-        let rows = rows.await?;
+        let page = summaries(Some((search, count)), None, max_wrong_codes);
+        let rows = self.fetch_all(page).await?;
         rows.into_iter().map(UserSummary::try_from).collect()
     }
 
@@ -254,8 +198,7 @@ impl Store {
         user_id: UserId,
         max_wrong_codes: u32,
     ) -> Result<Option<UserSummary>, StoreError> {
-        let max = i32::try_from(max_wrong_codes).unwrap_or(i32::MAX);
-        let row = self.fetch_optional(summaries!(["WHERE user_id = $2"], max, user_id.0));
+        let row = self.fetch_optional(summaries(None, Some(user_id), max_wrong_codes));
         row.await?.map(UserSummary::try_from).transpose()
     }
 }
@@ -268,7 +211,7 @@ impl Tx {
         session_id: SessionId,
         fresh: Duration,
     ) -> Result<Option<AdministratorFacts>, StoreError> {
-        let row = self.fetch_optional(facts!("FOR SHARE", user_id, session_id, fresh));
+        let row = self.fetch_optional(facts(user_id, session_id, fresh, true));
         row.await?.map(AdministratorFacts::try_from).transpose()
     }
 

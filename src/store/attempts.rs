@@ -5,7 +5,7 @@
 //! or it is taken back. So an attempt that nobody was told about, since its process died or its
 //! database was too late, leaves nothing behind that counts.
 //!
-//! The release before counts what is in flight under the ceiling of failures alone. While both run, neither
+//! The release before counts attempts in flight under the ceiling of failures alone. While both run, neither
 //! sees the other's attempts under the other limits before they are answered: of attempts at the same
 //! instant, twice as many may get through.
 
@@ -20,8 +20,8 @@ use super::users::UserRow;
 use super::{Store, StoreError, Tx, seconds};
 use crate::domain::policy::{MAX_FLIGHT, USUAL_FLIGHT};
 use crate::domain::{
-    AttemptInFlight, AttemptKey, AuditEvent, EmailAddress, Limit, LimitRefusal, LimitScope,
-    RequestId, Reservation, Timestamp, User, seconds_until,
+    AccountHash, AttemptInFlight, AttemptKey, AuditEvent, EmailAddress, Limit, LimitRefusal,
+    LimitScope, RequestId, Reservation, Timestamp, User, seconds_until,
 };
 
 /// The attempts that are counted under one key.
@@ -29,7 +29,7 @@ use crate::domain::{
 pub struct AttemptRecord {
     /// The key's hash.
     pub hash: [u8; 32],
-    /// Which limit it belongs to.
+    /// The limit that it belongs to.
     pub scope: LimitScope,
     /// The attempts that count, oldest first; some may have left the window.
     pub hits: Vec<Timestamp>,
@@ -99,6 +99,11 @@ impl ReservedRow {
 
 /// Reserves an attempt under up to three limits, one after the other, until one refuses; and finds the user
 /// with an address, if the first two did not.
+///
+/// The statement has the same step three times, since SQL cannot say it once. A step must see whether the one
+/// before it granted, and only an `INSERT` of its own does: PostgreSQL has no recursive and no lateral `INSERT`,
+/// the rows of a single one do not see each other's outcome, and no CTE sees the row of a conflict. A function in
+/// the database would be checked by nothing at compile time, and the same for two releases that run at once.
 fn reserve(
     limits: &[(AttemptKey, Limit)],
     email: Option<&EmailAddress>,
@@ -107,7 +112,7 @@ fn reserve(
     let scopes: Vec<String> = limits.iter().map(|(key, _)| column(key)).collect();
     let keys: Vec<Vec<u8>> = limits.iter().map(|(key, _)| key.hash.to_vec()).collect();
     let accounts: Vec<Option<Vec<u8>>> = (limits.iter())
-        .map(|(key, _)| key.account.map(|account| account.to_vec()))
+        .map(|(key, _)| key.account.map(|account| account.0.to_vec()))
         .collect();
     let attempts: Vec<i64> = (limits.iter())
         .map(|(_, limit)| i64::from(limit.attempts))
@@ -250,8 +255,7 @@ impl Store {
     }
 
     /// Reserves the wish for a link under each of its limits until one refuses; committed before anything
-    /// else happens. A reservation that is
-    /// committed when nobody waits for it any more is taken back.
+    /// else happens. A reservation that is committed when nobody waits for it any more is taken back.
     pub async fn reserve_link(
         &self,
         limits: &[(AttemptKey, Limit); 3],
@@ -416,7 +420,7 @@ impl Store {
     /// Blocks that are on for an account, with their ends.
     pub async fn list_blocks(
         &self,
-        account: &[u8; 32],
+        account: AccountHash,
     ) -> Result<Vec<(String, Timestamp)>, StoreError> {
         let query = sqlx::query!(
             r#"
@@ -425,7 +429,7 @@ impl Store {
              WHERE account_key = $1 AND blocked_until > clock_timestamp()
              ORDER BY blocked_until
             "#,
-            account,
+            &account.0,
         );
         let rows = self.fetch_all(query).await?;
         Ok(rows.into_iter().map(|row| (row.scope, row.until)).collect())
@@ -434,7 +438,7 @@ impl Store {
     /// The attempts that are counted for an account and under `hashes`, and the database's clock.
     pub async fn list_attempts(
         &self,
-        account: Option<[u8; 32]>,
+        account: Option<AccountHash>,
         hashes: &[[u8; 32]],
     ) -> Result<(Vec<AttemptRecord>, Timestamp), StoreError> {
         let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
@@ -446,7 +450,7 @@ impl Store {
               LEFT JOIN attempts ON account_key = $1 OR attempt_key = ANY ($2)
              ORDER BY scope, attempt_key
             "#,
-            account.as_ref().map(<[u8; 32]>::as_slice),
+            account.as_ref().map(|account| account.0.as_slice()),
             &hashes,
         );
         let rows = self.fetch_all(query).await?;
@@ -474,8 +478,8 @@ fn started(limit: &Limit, until: Timestamp) -> LimitRefusal {
 }
 
 impl Tx {
-    /// Reserves a mail as a part of this transaction: what is counted here happens with it or not at
-    /// all. `None` if there is no room.
+    /// Reserves a mail as a part of this transaction: the count happens with it or not at all. `None` if
+    /// there is no room.
     pub async fn reserve_mail(
         &mut self,
         key: &AttemptKey,
@@ -518,7 +522,7 @@ impl Tx {
 
     /// Lifts the limits on sign-ins of an account, blocks and failures, from all networks. It locks them by
     /// their names, as a sign-in does.
-    pub async fn lift_signin_limits(&mut self, account: &[u8; 32]) -> Result<(), StoreError> {
+    pub async fn lift_signin_limits(&mut self, account: AccountHash) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
             WITH locked AS MATERIALIZED (
@@ -529,7 +533,7 @@ impl Tx {
             )
             DELETE FROM attempts USING locked WHERE attempts.attempt_key = locked.attempt_key
             "#,
-            account,
+            &account.0,
             LimitScope::Signin.as_str(),
             LimitScope::SigninFailures.as_str(),
         );
@@ -539,7 +543,7 @@ impl Tx {
 
     /// Lifts every limit of an account. It locks them by their names, the order in which a sign-in
     /// reserves them as well.
-    pub async fn delete_attempts_of(&mut self, account: &[u8; 32]) -> Result<(), StoreError> {
+    pub async fn delete_attempts_of(&mut self, account: AccountHash) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
             WITH locked AS MATERIALIZED (
@@ -550,9 +554,28 @@ impl Tx {
             )
             DELETE FROM attempts USING locked WHERE attempts.attempt_key = locked.attempt_key
             "#,
-            account,
+            &account.0,
         );
         self.execute(query).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The lines of a step, but for the one that says which it is.
+    fn step(text: &str) -> Vec<&str> {
+        let lines = text.lines().take_while(|line| !line.starts_with(')'));
+        lines.filter(|line| !line.contains("r.place =")).collect()
+    }
+
+    #[test]
+    fn the_steps_of_a_reservation_differ_in_their_place_alone() {
+        let statement = include_str!("sql/reserve_attempts.sql");
+        let steps: Vec<_> = statement.split("INSERT INTO").skip(1).map(step).collect();
+        assert_eq!(steps.len(), 3);
+        assert!(steps[0].len() > 30, "{:?}", steps[0]);
+        assert_eq!(steps[1], steps[0]);
+        assert_eq!(steps[2], steps[0]);
     }
 }

@@ -1,40 +1,80 @@
 //! The table `audit_events`.
 
 use ipnet::IpNet;
+use uuid::Uuid;
 
 use super::run::{Command, Run as _};
 use super::{Store, StoreError, Tx};
-use crate::domain::{AttemptKey, AuditEvent, EmailAddress, RequestId, Timestamp, UserId};
+use crate::domain::{
+    AttemptKey, AuditEvent, ChallengeId, EmailAddress, EventId, RequestId, SessionId, Timestamp,
+    UserId,
+};
 
-/// A line of the audit log as stored.
+/// A line of the audit log as stored. Its words stay texts, since a later release may have written others.
 #[derive(Debug, Clone)]
 pub struct AuditRecord {
-    /// Its number, which orders.
-    pub event_id: i64,
+    /// The number of the event.
+    pub event_id: EventId,
     /// When it happened.
     pub happened_at: Timestamp,
     /// The word for the event.
     pub kind: String,
-    /// How it ended.
+    /// The word for its outcome.
     pub outcome: String,
-    /// Why.
+    /// The word for its reason.
     pub reason: String,
-    /// Whom it concerned.
-    pub user_id: Option<i64>,
+    /// The user it concerned.
+    pub user_id: Option<UserId>,
     /// The address that was given.
     pub email: Option<String>,
     /// The session it concerned.
-    pub session_id: Option<uuid::Uuid>,
+    pub session_id: Option<SessionId>,
     /// The challenge it concerned.
-    pub challenge_id: Option<uuid::Uuid>,
+    pub challenge_id: Option<ChallengeId>,
     /// The network it came from.
     pub network: Option<IpNet>,
     /// The request that it belongs to.
-    pub request_id: Option<String>,
-    /// The operator who did it.
+    pub request_id: Option<RequestId>,
+    /// The operator or administrator who did it.
     pub actor: Option<String>,
     /// Details that help to understand it.
     pub detail: Option<String>,
+}
+
+struct AuditRow {
+    event_id: i64,
+    happened_at: Timestamp,
+    kind: String,
+    outcome: String,
+    reason: String,
+    user_id: Option<i64>,
+    email: Option<String>,
+    session_id: Option<Uuid>,
+    challenge_id: Option<Uuid>,
+    network: Option<IpNet>,
+    request_id: Option<String>,
+    actor: Option<String>,
+    detail: Option<String>,
+}
+
+impl From<AuditRow> for AuditRecord {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            event_id: EventId(row.event_id),
+            happened_at: row.happened_at,
+            kind: row.kind,
+            outcome: row.outcome,
+            reason: row.reason,
+            user_id: row.user_id.map(UserId),
+            email: row.email,
+            session_id: row.session_id.map(SessionId),
+            challenge_id: row.challenge_id.map(ChallengeId),
+            network: row.network,
+            request_id: row.request_id.map(RequestId::from_stored),
+            actor: row.actor,
+            detail: row.detail,
+        }
+    }
 }
 
 /// Writes an event down: in a transaction, with what it records.
@@ -67,7 +107,7 @@ impl Store {
         count: i64,
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let query = sqlx::query_as!(
-            AuditRecord,
+            AuditRow,
             r#"
             SELECT event_id, happened_at, kind, outcome, reason, user_id, email, session_id, challenge_id,
                    network AS "network: IpNet", request_id, actor, detail
@@ -79,7 +119,8 @@ impl Store {
             request_id.as_str(),
             count,
         );
-        self.fetch_all(query).await
+        let rows = self.fetch_all(query).await?;
+        Ok(rows.into_iter().map(AuditRecord::from).collect())
     }
 
     /// The last `count` events of an address and of the user who has it, newest first; with `before`, of
@@ -91,11 +132,11 @@ impl Store {
         &self,
         email: &EmailAddress,
         user_id: Option<UserId>,
-        before: Option<i64>,
+        before: Option<EventId>,
         count: i64,
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let query = sqlx::query_as!(
-            AuditRecord,
+            AuditRow,
             r#"
             SELECT event_id, happened_at, kind, outcome, reason, user_id, email, session_id, challenge_id,
                    network AS "network: IpNet", request_id, actor, detail
@@ -116,9 +157,10 @@ impl Store {
             email.as_str(),
             user_id.map(|id| id.0),
             count,
-            before.unwrap_or(i64::MAX),
+            before.map_or(i64::MAX, |id| id.0),
         );
-        self.fetch_all(query).await
+        let rows = self.fetch_all(query).await?;
+        Ok(rows.into_iter().map(AuditRecord::from).collect())
     }
 
     /// Writes down what changed nothing else: a refusal.
@@ -127,7 +169,7 @@ impl Store {
         Ok(())
     }
 
-    /// Changes nothing of what is counted under a key. It costs a statement and a commit, as
+    /// Changes nothing that is counted under a key. It costs a statement and a commit, as
     /// [`record`](Self::record) does, where the time must not tell that nothing is written down.
     pub async fn touch_attempts(&self, key: &AttemptKey) -> Result<(), StoreError> {
         let query = sqlx::query!(

@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
-use super::DEADLINE;
+/// How long one operation may wait for the database, a free connection included. Short enough that
+/// a request that meets a dead database is answered within two seconds.
+pub const DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// Time for the database in one request. With what is left of two seconds the answer reaches the
 /// client, whatever the database does.
@@ -59,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_no_request_asked_for_is_bound_one_by_one() {
+    async fn statements_outside_of_a_request_are_bound_one_by_one() {
         let began = Instant::now();
         for _ in 0..3 {
             assert!(spend(pending::<()>()).await.is_err());

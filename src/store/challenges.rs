@@ -11,7 +11,7 @@ use super::factors::SealedTotp;
 use super::late::insist;
 use super::passkeys::PasskeyDescriptor;
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, seconds, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::policy::MAX_GUESSES;
 use crate::domain::{
     Challenge, ChallengeId, ChallengeProvider, ClientNetwork, CodeNonce, EmailAddress,
@@ -42,8 +42,8 @@ pub struct NewChallenge<'a> {
 }
 
 impl NewChallenge<'_> {
-    /// What confirms it, best first. Where the user's only passkeys are for another domain, that is a recovery
-    /// code.
+    /// The proofs that confirm it, best first. Where the user's only passkeys are for another domain, that is a
+    /// recovery code.
     fn providers(&self, offers_passkey: bool, has_recovery_codes: bool) -> Vec<ChallengeProvider> {
         if !self.has_totp && !self.has_passkey {
             return vec![ChallengeProvider::Email];
@@ -97,7 +97,7 @@ impl TryFrom<SpentRow> for SpentAttempt {
 
     fn try_from(row: SpentRow) -> Result<Self, StoreError> {
         Ok(Self {
-            nonce: nonce(&row.nonce)?,
+            nonce: columns::nonce(&row.nonce)?,
             totp: (row.totp_id.zip(row.sealed_secret)).map(|(totp_id, secret)| SealedTotp {
                 totp_id: TotpId(totp_id),
                 user_id: UserId(row.user_id),
@@ -136,7 +136,7 @@ impl Store {
             challenge_id.0,
         );
         let row = self.fetch_optional(query).await?;
-        row.map(|row| Ok((UserId(row.user_id), users::email(&row.email)?)))
+        row.map(|row| Ok((UserId(row.user_id), columns::email(&row.email)?)))
             .transpose()
     }
 
@@ -252,10 +252,6 @@ impl Store {
     }
 }
 
-pub(super) fn nonce(bytes: &[u8]) -> Result<CodeNonce, StoreError> {
-    CodeNonce::from_stored(bytes).ok_or(StoreError::Unreadable("challenges.nonce"))
-}
-
 impl Tx {
     /// Makes a challenge, unless the user was disabled or the password changed meanwhile; and tells which
     /// passkeys can confirm it.
@@ -343,7 +339,7 @@ impl Tx {
         row.map(|row| {
             Ok(ConsumedChallenge {
                 user_id: UserId(row.user_id),
-                email: users::email(&row.email)?,
+                email: columns::email(&row.email)?,
                 credential_version: row.credential_version,
             })
         })

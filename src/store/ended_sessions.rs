@@ -13,7 +13,7 @@ use crate::domain::{FeedCursor, FeedPosition, SessionId, Timestamp};
 /// An end, and its place among all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadEnd {
-    /// Its place.
+    /// Its place in the feed.
     pub at: FeedPosition,
     /// The session.
     pub session: EndedSession,
@@ -144,7 +144,7 @@ impl Store {
     /// matter, since no access token lives longer than a day.
     ///
     /// Most that ended within a day have no token left, and no index tells which: one on the horizon
-    /// would change with every refresh. So what is bounded is how many are looked through.
+    /// would change with every refresh. So the number that are looked through is bounded.
     ///
     /// An end whose transaction means nothing in this cluster, since it came with a dump of another, or
     /// from a time before they were noted, is one of those that were there first.

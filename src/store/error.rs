@@ -21,7 +21,7 @@ pub enum StoreError {
     /// A standby, which may be behind, answered instead of the primary.
     #[error("the database is a standby, which may be behind its primary")]
     Standby,
-    /// Another row has what can be had once.
+    /// Another row has a value that must be unique.
     #[error("another row has the same {0}")]
     Taken(Unique),
     /// A constraint refused the change.
@@ -101,8 +101,8 @@ impl StoreError {
         matches!(self, Self::TimedOut | Self::Unavailable(_) | Self::Standby)
     }
 
-    /// Whether waiting may help whoever is just starting: not a wrong password, nor a database that the
-    /// server does not have, nor TLS that it does not speak.
+    /// Whether waiting may help a program that is just starting: not against a wrong password, nor a database
+    /// that the server does not have, nor TLS that it does not speak.
     #[must_use]
     pub fn may_be_starting(&self) -> bool {
         let Self::Unavailable(error) = self else {
@@ -167,7 +167,7 @@ impl StoreError {
         matches!(self, Self::Unavailable(error) if has_sqlstate(error, &["53100"]))
     }
 
-    /// The word for it where failures are counted; `None` for what is no failure.
+    /// The word for it where failures are counted; `None` if it is no failure.
     pub(super) fn kind(&self) -> Option<&'static str> {
         match self {
             Self::TimedOut => Some("timed_out"),
@@ -204,7 +204,7 @@ impl StoreError {
     }
 }
 
-/// Insufficient privilege.
+/// The SQLSTATE for insufficient privilege.
 const DENIED: &[&str] = &["42501"];
 
 fn sqlstate(error: &dyn DatabaseError) -> String {

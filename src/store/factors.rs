@@ -1,10 +1,10 @@
-//! The tables `totp_factors` and `recovery_codes`, and what concerns all second factors of a user.
+//! The tables `totp_factors` and `recovery_codes`, and the statements on all second factors of a user.
 
 use std::time::Duration;
 
 use super::passkeys::PasskeyRecord;
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, seconds, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{EmailAddress, STEP_SECONDS, SessionId, Timestamp, TotpId, TotpStep, UserId};
 
 /// An authenticator app as it is stored.
@@ -12,7 +12,7 @@ use crate::domain::{EmailAddress, STEP_SECONDS, SessionId, Timestamp, TotpId, To
 pub struct SealedTotp {
     /// Its id.
     pub totp_id: TotpId,
-    /// Whose it is.
+    /// The user who has it.
     pub user_id: UserId,
     /// Its secret, sealed.
     pub secret: Vec<u8>,
@@ -38,7 +38,7 @@ pub struct SessionOwner {
     pub is_fresh: bool,
 }
 
-/// What a user has enrolled.
+/// The factors that a user has enrolled.
 #[derive(Debug, Clone)]
 pub struct EnrolledFactors {
     /// The authenticator app: when it was enrolled, and last used.
@@ -50,7 +50,7 @@ pub struct EnrolledFactors {
 }
 
 impl Store {
-    /// What a user has enrolled.
+    /// The factors that a user has enrolled.
     pub async fn find_factors(&self, user_id: UserId) -> Result<EnrolledFactors, StoreError> {
         let query = sqlx::query!(
             r#"
@@ -97,7 +97,7 @@ impl Tx {
         row.map(|row| {
             Ok(SessionOwner {
                 user_id,
-                email: users::email(&row.email)?,
+                email: columns::email(&row.email)?,
                 is_fresh: row.is_fresh,
             })
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::run::Answer;
+use super::answer::Answer;
 use super::{StoreError, budget};
 use crate::telemetry::metrics::DATABASE_ERRORS;
 

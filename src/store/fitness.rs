@@ -1,4 +1,4 @@
-//! Whether the database is fit to serve, and what is read for the metrics. None of it takes a
+//! Whether the database is fit to serve, and the figures that are read for the metrics. None of it takes a
 //! connection from the requests.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 /// Whether requests can be served with this database, and if not, the first reason against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fitness {
-    /// They can.
+    /// Requests can be served.
     Fit,
     /// It cannot be written to.
     ReadOnly,
@@ -36,7 +36,7 @@ pub enum Fitness {
 /// The mails that wait to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many.
+    /// The number of them.
     pub waiting: u64,
     /// How long ago the oldest one was asked for.
     pub oldest: Option<Duration>,

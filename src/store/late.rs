@@ -11,8 +11,8 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::runtime::Handle;
 
-use super::run::Answer;
-use super::{BoxFuture, Store, StoreError, Tx, acquire};
+use super::answer::{Answer, BoxFuture};
+use super::{Store, StoreError, Tx, acquire};
 
 /// The statements that undo an answer which came too late.
 pub(super) type Undo = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
@@ -87,8 +87,8 @@ impl Store {
 }
 
 impl Tx {
-    /// Commits, as [`commit`](Self::commit) does; what is committed when nobody waits for it any
-    /// more is undone by `late`.
+    /// Commits, as [`commit`](Self::commit) does; a commit that succeeds when nobody waits for
+    /// it any more is undone by `late`.
     pub(super) async fn commit_or(
         self,
         late: impl FnOnce(()) -> Undo + Send + 'static,
@@ -100,7 +100,7 @@ impl Tx {
         } = self;
         let work = Box::pin(async move {
             inner.commit_without_deadline().await?;
-            // Here alone: what is committed so has written something, and one that has not waits for nobody.
+            // Here alone: such a commit has written something, and one that has written nothing waits for nobody.
             heartbeat.note_commit();
             inner.release();
             Ok(())
@@ -113,7 +113,7 @@ impl Tx {
     }
 }
 
-/// Does what has to be done, until it is done or the database has been away for minutes.
+/// Repeats an act that has to be done, until it is done or the database has been away for minutes.
 pub(super) async fn insist<F: Future<Output = Result<(), StoreError>>>(
     act: impl Fn() -> F,
 ) -> Result<(), StoreError> {

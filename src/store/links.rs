@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, seconds, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{
     ClientNetwork, EmailAddress, LinkId, LinkPurpose, LinkRequest, MailKind, RequestId, Timestamp,
     UserId,
@@ -37,10 +37,10 @@ pub struct LinkLifetimes {
     pub invitation: Duration,
 }
 
-/// What became of the wish for a link.
+/// The answer to a wish for a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InsertedLink {
-    /// Who has the address.
+    /// The user who has the address.
     pub user_id: Option<UserId>,
     /// Whether they get the link, and if not, why.
     pub request: LinkRequest,
@@ -97,7 +97,7 @@ impl Store {
                 link_id,
                 purpose,
                 user_id: UserId(row.user_id),
-                email: users::email(&row.email)?,
+                email: columns::email(&row.email)?,
                 expires_at: row.expires_at,
                 is_live: row.is_live,
             })

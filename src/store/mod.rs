@@ -17,10 +17,12 @@
 //! passkey is noted last: its session locks the owner, and nobody else locks the passkey without that.
 
 mod administration;
+mod answer;
 mod attempts;
 mod audit;
 mod budget;
 mod challenges;
+mod columns;
 mod ended_sessions;
 mod error;
 mod factors;
@@ -41,7 +43,6 @@ mod sessions;
 mod signing_keys;
 mod users;
 
-use std::pin::Pin;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -56,16 +57,16 @@ use crate::telemetry::metrics::{
     DATABASE_CONNECTIONS, DATABASE_CONNECTIONS_MAX, DATABASE_ERRORS, DATABASE_WAIT,
 };
 
+use answer::BoxFuture;
 use failover::FailoverGuard;
 use outages::Heartbeat;
 use pool::{Bounds, ConnectionPool, PooledConnection, Server};
 use reaper::Reaper;
-use run::Run;
 
 pub use administration::{UserSearch, UserSummary};
 pub use attempts::{AttemptRecord, Reserved};
 pub use audit::AuditRecord;
-pub use budget::on_a_budget;
+pub use budget::{DEADLINE, on_a_budget};
 pub use challenges::{ConsumedChallenge, NewChallenge, SpentAttempt};
 pub use ended_sessions::{EndsByDate, ReadEnd, UnseenEnds};
 pub use error::{StoreError, Unique};
@@ -91,10 +92,6 @@ pub use users::{Account, HashKindCount, NewUser};
 /// The migrations, embedded at compile time.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
-/// How long one operation may wait for the database, a free connection included. Short enough that
-/// a request that meets a dead database is answered within two seconds.
-pub const DEADLINE: Duration = Duration::from_millis(1_500);
-
 /// The name of our connections in `pg_stat_activity`. The release before the first one with a version in it
 /// is told by that: see [`Store::is_older_release_connected`].
 const APPLICATION_NAME: &str = concat!("backoffice-auth/", env!("CARGO_PKG_VERSION"));
@@ -105,11 +102,11 @@ const STARTING: Duration = Duration::from_secs(1);
 /// Connections besides the pool: one for readiness, one for metrics.
 const PROBES: u32 = 2;
 
-/// For those who follow the ended sessions and the signing keys, so that a check of a token works for as
-/// long as the database can be read.
+/// Connections for the workers that follow the ended sessions and the signing keys, so that a check of a token
+/// works for as long as the database can be read.
 const READERS: u32 = 2;
 
-/// For what may take as long as it takes: migrations at the start, and then the heartbeat.
+/// Connections for statements without a deadline: migrations at the start, and then the heartbeat.
 const UNBOUNDED: u32 = 1;
 
 /// Prepared statements that a connection keeps: more than there are in this module.
@@ -140,8 +137,6 @@ pub struct Tx {
     guard: FailoverGuard,
     heartbeat: Heartbeat,
 }
-
-type BoxFuture<'c, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
 impl Store {
     /// Opens the pool and one connection, to learn at once whether the database is there. One that is
@@ -203,15 +198,6 @@ impl Store {
         Ok(())
     }
 
-    /// Runs one statement on a connection of the pool.
-    #[track_caller]
-    fn run<'a, T: Send + 'a>(
-        &'a self,
-        statement: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, T> + Send + 'a,
-    ) -> run::Answer<'a, T> {
-        Run::run(self, statement)
-    }
-
     /// Runs one statement that may take, and wait for a lock, as long as it takes, on a connection for
     /// such. It fails when its answer is known not to come.
     pub async fn run_without_deadline<T>(
@@ -261,7 +247,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Commits it.
+    /// Commits the transaction.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.guard.watch(self.inner.commit()).await?;
         self.inner.release();

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, challenges, seconds, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{
     AuditKind, Challenge, ChallengeId, Client, ClientNetwork, CodeNonce, EmailAddress, LinkId,
     LinkPurpose, MailId, MailKind, MailOutcome, Notice, Outcome, RequestId, Timestamp, UserId,
@@ -25,7 +25,7 @@ pub struct NewNotice<'a> {
     pub user_id: UserId,
     /// The address that it goes to.
     pub to: &'a EmailAddress,
-    /// What it tells of.
+    /// The change that it tells of.
     pub notice: Notice,
     /// The network that the change came from. `None`: an operator's act.
     pub network: Option<ClientNetwork>,
@@ -61,12 +61,12 @@ pub struct DueMail {
     pub recipient_id: UserId,
     /// The address that it goes to.
     pub email: EmailAddress,
-    /// What its text follows from.
+    /// The facts that its text follows from.
     pub source: MailSource,
     /// When nobody wants it any more.
     pub expires_at: Timestamp,
     /// The request that asked for it.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// Attempts, this one included: they also distinguish this lease from every other.
     pub attempts: i32,
     /// Copies that may have arrived from earlier attempts.
@@ -75,14 +75,14 @@ pub struct DueMail {
     pub life: Duration,
 }
 
-/// What a mail's text follows from, by kind.
+/// The facts that a mail's text follows from, by kind.
 #[derive(Debug)]
 pub enum MailSource {
     /// The code that confirms a sign-in.
     SignInCode {
         /// The challenge whose code it carries.
         challenge_id: ChallengeId,
-        /// What the code follows from.
+        /// The random bytes that the code follows from.
         nonce: CodeNonce,
         /// When the sign-in was.
         signed_in_at: Timestamp,
@@ -102,7 +102,7 @@ pub enum MailSource {
     },
     /// A notice of a change.
     Notice {
-        /// What it tells of.
+        /// The change that it tells of.
         notice: Notice,
         /// When that happened.
         happened_at: Timestamp,
@@ -165,7 +165,7 @@ pub struct MailRecord {
     /// When the code or link was used.
     pub consumed_at: Option<Timestamp>,
     /// The request that asked for it.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// How many attempts were made to send it.
     pub attempts: i32,
     /// Copies that may have arrived, with or without an answer of the mail server.
@@ -174,7 +174,7 @@ pub struct MailRecord {
     pub sent_at: Option<Timestamp>,
     /// When it was given up.
     pub given_up_at: Option<Timestamp>,
-    /// What the mail server said last.
+    /// The mail server's last reply.
     pub last_reply: Option<String>,
 }
 
@@ -212,7 +212,7 @@ impl Store {
             &kinds,
             &notices,
         );
-        let rows = self.run(|c| Box::pin(query.fetch_all(c))).await?;
+        let rows = self.fetch_all(query).await?;
         rows.into_iter().map(DueMail::try_from).collect()
     }
 
@@ -235,7 +235,7 @@ impl Store {
             &attempts,
             seconds(lease),
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -260,7 +260,7 @@ impl Store {
             &attempts,
             seconds(delay),
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -292,8 +292,7 @@ impl Store {
             mail.attempts,
             mail.copies + 1,
         );
-        let done = self.run(|c| Box::pin(query.execute(c))).await?;
-        Ok(done.rows_affected() > 0)
+        Ok(self.execute(query).await? > 0)
     }
 
     /// Gives up to `batch` mails up that nobody wants any more, unless another instance is at it, and
@@ -316,7 +315,7 @@ impl Store {
             MailOutcome::Expired.as_str(),
             batch,
         );
-        let row = self.guard.watch(query.fetch_one(&mut *tx.inner)).await?;
+        let row = tx.fetch_one(query).await?;
         tx.commit().await?;
         Ok(GivenUp {
             mails: row.mails.unsigned_abs(),
@@ -327,12 +326,12 @@ impl Store {
     /// The mails of some challenges and those for a user, newest first, at most `count`.
     pub async fn list_mails(
         &self,
-        challenge_ids: &[Uuid],
+        challenge_ids: &[ChallengeId],
         user_id: Option<UserId>,
         count: i64,
     ) -> Result<Vec<MailRecord>, StoreError> {
-        let query = sqlx::query_as!(
-            MailRecord,
+        let challenge_ids: Vec<Uuid> = challenge_ids.iter().map(|id| id.0).collect();
+        let query = sqlx::query!(
             r#"
             SELECT o.kind, COALESCE(o.happened_at, c.created_at, l.created_at) AS "created_at!",
                    o.expires_at AS "expires_at!",
@@ -344,11 +343,24 @@ impl Store {
              ORDER BY 2 DESC
              LIMIT $3
             "#,
-            challenge_ids,
+            &challenge_ids,
             user_id.map(|id| id.0),
             count,
         );
-        self.run(|c| Box::pin(query.fetch_all(c))).await
+        let rows = self.fetch_all(query).await?;
+        let records = rows.into_iter().map(|row| MailRecord {
+            kind: row.kind,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            consumed_at: row.consumed_at,
+            request_id: RequestId::from_stored(row.request_id),
+            attempts: row.attempts,
+            copies: row.copies,
+            sent_at: row.sent_at,
+            given_up_at: row.given_up_at,
+            last_reply: row.last_reply,
+        });
+        Ok(records.collect())
     }
 
     /// Puts a mail off after an attempt of which no copy can arrive, unless another has leased it
@@ -392,7 +404,7 @@ impl Store {
             mail.attempts,
             copies,
         );
-        self.run(|c| Box::pin(query.execute(c))).await?;
+        self.execute(query).await?;
         Ok(())
     }
 }
@@ -447,7 +459,7 @@ impl LeasedRow {
         };
         Ok(MailSource::SignInCode {
             challenge_id: ChallengeId(challenge_id),
-            nonce: challenges::nonce(nonce)?,
+            nonce: columns::nonce(nonce)?,
             signed_in_at,
             network: ClientNetwork::from_stored(network),
         })
@@ -488,10 +500,10 @@ impl TryFrom<LeasedRow> for DueMail {
         Ok(Self {
             mail_id: MailId(row.mail_id),
             recipient_id: UserId(row.user_id),
-            email: users::email(&row.email)?,
+            email: columns::email(&row.email)?,
             source: row.source()?,
             expires_at: row.expires_at,
-            request_id: row.request_id,
+            request_id: RequestId::from_stored(row.request_id),
             attempts: row.attempts,
             copies: row.copies,
             life: Duration::from_secs_f64(row.life),
@@ -504,7 +516,7 @@ impl Tx {
     pub async fn insert_code_mail(
         &mut self,
         challenge: &Challenge,
-        request_id: &str,
+        request_id: &RequestId,
     ) -> Result<(), StoreError> {
         let query = sqlx::query!(
             r#"
@@ -516,9 +528,9 @@ impl Tx {
             challenge.challenge_id.0,
             challenge.user_id.0,
             challenge.expires_at,
-            request_id,
+            request_id.as_str(),
         );
-        self.guard.watch(query.execute(&mut *self.inner)).await?;
+        self.execute(query).await?;
         Ok(())
     }
 
@@ -558,8 +570,7 @@ impl Tx {
             mail_id.0,
             reply,
         );
-        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
-        Ok(done.rows_affected() > 0)
+        Ok(self.execute(query).await? > 0)
     }
 
     /// Marks a mail as refused for good; whether it did, because another instance may have leased it since,
@@ -579,7 +590,6 @@ impl Tx {
             reply,
             mail.attempts,
         );
-        let done = self.guard.watch(query.execute(&mut *self.inner)).await?;
-        Ok(done.rows_affected() > 0)
+        Ok(self.execute(query).await? > 0)
     }
 }

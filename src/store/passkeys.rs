@@ -1,7 +1,7 @@
 //! The tables `passkeys` and `used_passkey_requests`.
 
 use super::run::Run as _;
-use super::{Store, StoreError, Tx, challenges, users};
+use super::{Store, StoreError, Tx, columns};
 use crate::domain::{
     ChallengeId, CodeNonce, EmailAddress, MAX_PASSKEYS, PasskeyId, PasskeyName, PasskeyRequest,
     Timestamp, UserId,
@@ -26,7 +26,7 @@ pub struct PasskeyRecord {
     pub verifies_user: bool,
 }
 
-/// What a browser needs to find a passkey.
+/// The data by which a browser finds a passkey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasskeyDescriptor {
     /// The id that the authenticator knows it by.
@@ -38,7 +38,7 @@ pub struct PasskeyDescriptor {
 /// A passkey to be added.
 #[derive(Debug)]
 pub struct PasskeyToAdd<'a> {
-    /// Whose it is.
+    /// The user who adds it.
     pub user_id: UserId,
     /// The id that the authenticator knows it by.
     pub credential_id: &'a [u8],
@@ -54,7 +54,7 @@ pub struct PasskeyToAdd<'a> {
     pub is_synced: bool,
     /// Whether it verified its owner.
     pub verifies_user: bool,
-    /// What its authenticator has counted.
+    /// The signatures that its authenticator has counted.
     pub sign_count: u32,
 }
 
@@ -63,7 +63,7 @@ pub struct PasskeyToAdd<'a> {
 pub struct PasskeyUse {
     /// The passkey.
     pub passkey_id: PasskeyId,
-    /// What its authenticator has counted.
+    /// The signatures that its authenticator has counted.
     pub sign_count: u32,
     /// Whether it can be copied to other devices now.
     pub is_synced: bool,
@@ -112,7 +112,7 @@ pub struct ChallengedPasskey {
     pub key: Option<StoredKey>,
 }
 
-/// What became of a passkey that was to be added.
+/// The outcome of adding a passkey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddedPasskey {
     /// It was added.
@@ -184,7 +184,7 @@ impl Store {
                     verifies_user: row.verifies_user,
                 },
                 user_id: UserId(row.user_id),
-                email: users::email(&row.email)?,
+                email: columns::email(&row.email)?,
                 credential_version: row.credential_version,
                 is_disabled: row.is_disabled,
             })
@@ -220,8 +220,8 @@ impl Store {
                 (row.passkey_id.zip(row.public_key)).zip(row.passkey_handle.zip(row.verifies_user));
             Ok(ChallengedPasskey {
                 user_id: UserId(row.user_id),
-                email: users::email(&row.email)?,
-                nonce: challenges::nonce(&row.nonce)?,
+                email: columns::email(&row.email)?,
+                nonce: columns::nonce(&row.nonce)?,
                 key: key.map(
                     |((id, public_key), (user_handle, verifies_user))| StoredKey {
                         passkey_id: PasskeyId(id),
@@ -256,7 +256,7 @@ impl Tx {
         self.fetch_one(query).await
     }
 
-    /// What a browser needs to find each of a user's passkeys, whatever domain they were made for.
+    /// The data by which a browser finds each of a user's passkeys, whatever domain they were made for.
     pub async fn list_passkey_descriptors(
         &mut self,
         user_id: UserId,

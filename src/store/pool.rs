@@ -20,10 +20,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::answer::BoxFuture;
+use super::budget::DEADLINE;
 use super::error::{ends_the_connection, is_too_many_connections};
 use super::failover::FailoverGuard;
 use super::reaper::{Backend, Reaper};
-use super::{BoxFuture, DEADLINE};
 
 /// How long one operation may wait for a place: less than for the database, so that a pool that is used
 /// up is told from a server that is silent.
@@ -81,7 +82,7 @@ impl Bounds {
         lock: Duration::from_millis(1_300),
     };
 
-    /// None.
+    /// No bounds: for statements that take as long as they take.
     pub(super) const NONE: Self = Self {
         statement: Duration::ZERO,
         lock: Duration::ZERO,
@@ -122,7 +123,7 @@ struct Shared {
     reaper: Reaper,
 }
 
-/// A connection.
+/// A connection, with what the pool knows of it.
 #[derive(Debug)]
 struct OpenConnection {
     connection: PgConnection,
@@ -235,7 +236,7 @@ impl ConnectionPool {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a connection for whoever is next.
+    /// Keeps a connection for the next caller.
     fn keep(&self, held: OpenConnection) {
         let mut idle = self.idle();
         if !self.0.places.is_closed() && !self.0.is_one_wanted.swap(false, Ordering::Relaxed) {

@@ -133,7 +133,7 @@ impl Store {
     /// Removes signing keys a week after their last token expired, or after they were revoked: as
     /// long as a row is there, nobody takes the same key over again.
     ///
-    /// Not a part of a round of purging, which would make it wait for whoever changes the keys.
+    /// Not a part of a round of purging, which would make it wait for a change of the keys.
     pub async fn purge_signing_keys(&self) -> Result<u64, StoreError> {
         let query = sqlx::query!(
             r#"

@@ -74,7 +74,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Whose answers are waited for, and who is told that there will be none.
+    /// The processes whose answers are waited for, each with the waiter that is told when there will be none.
     entries: BTreeMap<u64, (Backend, oneshot::Sender<()>)>,
     next: u64,
     is_looking: bool,

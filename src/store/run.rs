@@ -5,14 +5,13 @@
 //! `backoffice_auth::store=debug`, each statement is an event of its request, in the log and in a trace,
 //! with that name and the time that it took.
 
-use std::pin::Pin;
-
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Map, Query, QueryScalar};
 use sqlx::{FromRow, PgConnection, Postgres};
 
+use super::answer::{Answer, BoxFuture};
 use super::pool::ConnectionPool;
-use super::{BoxFuture, Store, StoreError, Tx};
+use super::{Store, Tx};
 
 /// A checked statement without rows.
 pub(super) type Command = Query<'static, Postgres, PgArguments>;
@@ -64,9 +63,6 @@ where
         Box::pin(self.fetch_all(connection))
     }
 }
-
-/// The answer to a statement, in a box: every use case would carry the future's type and a copy or two of it.
-pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Runs statements: a [`Store`], a pool of it, or a [`Tx`].
 pub(super) trait Run<'a>: Sized {

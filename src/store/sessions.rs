@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::attempts::Settlement;
 use super::run::{Rows, Run as _};
-use super::{Store, StoreError, Tx, seconds, users};
+use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::policy::MAX_OTHER_NETWORKS;
 use crate::domain::{
     AttemptInFlight, AuditKind, AuthenticationMethods, Client, ClientNetwork, EmailAddress,
@@ -170,7 +170,7 @@ pub struct SessionRecord {
 #[derive(Debug, Clone)]
 pub struct SessionHistory {
     /// Its id.
-    pub session_id: Uuid,
+    pub session_id: SessionId,
     /// When it was opened.
     pub created_at: Timestamp,
     /// When it was opened or last refreshed.
@@ -242,25 +242,17 @@ impl TryFrom<SessionRow> for Session {
         Ok(Self {
             session_id: SessionId(row.session_id),
             user_id: UserId(row.user_id),
-            email: users::email(&row.email)?,
+            email: columns::email(&row.email)?,
             generation: Generation(row.generation),
             key_id: KeyId(row.key_id),
             refresh_key_id: row.refresh_key_id.map(KeyId),
-            methods: methods(&row.amr, row.factor.as_deref())?,
+            methods: columns::methods(&row.amr, row.factor.as_deref())?,
             created_at: row.created_at,
             rotated_at: row.rotated_at,
             access_expires_at: row.access_expires_at,
             idle_expires_at: row.idle_expires_at,
         })
     }
-}
-
-pub(super) fn methods(
-    amr: &[String],
-    factor: Option<&str>,
-) -> Result<AuthenticationMethods, StoreError> {
-    let methods = AuthenticationMethods::from_stored(amr, factor);
-    methods.ok_or(StoreError::Unreadable("sessions.amr"))
 }
 
 /// The state that decides a refresh which was not simply granted. The clock is read after the lock is
@@ -426,10 +418,11 @@ impl Store {
     /// `count`: live ones and ended ones.
     pub async fn list_session_histories(
         &self,
-        session_ids: &[Uuid],
+        session_ids: &[SessionId],
         user_id: Option<UserId>,
         count: i64,
     ) -> Result<Vec<SessionHistory>, StoreError> {
+        let session_ids: Vec<Uuid> = session_ids.iter().map(|id| id.0).collect();
         let query = sqlx::query_as!(
             SessionHistory,
             r#"
@@ -452,7 +445,7 @@ impl Store {
              ORDER BY created_at DESC
              LIMIT $3
             "#,
-            session_ids,
+            &session_ids,
             user_id.map(|id| id.0),
             count,
         );
@@ -710,7 +703,8 @@ impl Tx {
     }
 
     /// Ends all live sessions of a user but one, and tells which they were; `None` if that one is not live
-    /// itself, and then the transaction is not to be committed. What an older service issued to them ends too.
+    /// itself, and then the transaction is not to be committed. The tokens that an older service issued to them
+    /// end too.
     ///
     /// The session that goes on is locked with the others, so that nothing ends it meanwhile, and in the
     /// order in which [`end_sessions_of`](Self::end_sessions_of) locks them.

@@ -9,7 +9,7 @@ use crate::domain::{KeyId, KeyPurpose, SigningKeyRecord, Timestamp};
 /// A signing key to be stored.
 #[derive(Debug)]
 pub struct NewSigningKey<'a> {
-    /// `kid`.
+    /// Its id, `kid` in a token's header.
     pub key_id: &'a KeyId,
     /// The kind of tokens that it signs.
     pub purpose: KeyPurpose,
@@ -109,8 +109,8 @@ impl Store {
     }
 
     /// The transactions that have read the keys and are not over. PostgreSQL locks a table for a
-    /// statement before it decides what that statement sees; so what does not see a change of the keys
-    /// is among those that are found once the change is committed.
+    /// statement before it decides what that statement sees; so a transaction that does not see a change of
+    /// the keys is among those that are found once the change is committed.
     pub async fn list_readers_of_signing_keys(&self) -> Result<Vec<String>, StoreError> {
         let query = sqlx::query_scalar!(
             r#"

@@ -2,7 +2,7 @@
 
 use super::factors::EnrolledFactors;
 use super::run::Run as _;
-use super::{Store, StoreError, Tx};
+use super::{Store, StoreError, Tx, columns};
 use crate::domain::{
     EmailAddress, HashKind, NewPasswordHash, PasswordHash, SessionId, Timestamp, TwoFactor, User,
     UserId,
@@ -58,7 +58,7 @@ pub struct Account {
     pub is_administrator: bool,
     /// Whether signing in takes a code by mail, where there is neither an authenticator app nor a passkey.
     pub two_factor: TwoFactor,
-    /// What is enrolled.
+    /// The factors that are enrolled.
     pub factors: EnrolledFactors,
     /// When the session was opened.
     pub signed_in_at: Timestamp,
@@ -85,9 +85,9 @@ impl TryFrom<UserRow> for User {
     fn try_from(row: UserRow) -> Result<Self, StoreError> {
         Ok(Self {
             user_id: UserId(row.user_id),
-            email: email(&row.email)?,
+            email: columns::email(&row.email)?,
             password_hash: row.password_hash.map(PasswordHash::new),
-            two_factor: two_factor(&row.two_factor)?,
+            two_factor: columns::two_factor(&row.two_factor)?,
             has_totp: row.has_totp,
             has_passkey: row.has_passkey,
             is_administrator: row.is_administrator,
@@ -98,16 +98,6 @@ impl TryFrom<UserRow> for User {
             password_changed_at: row.password_changed_at,
         })
     }
-}
-
-/// Reads an address back. The table's own check keeps it canonical.
-pub(super) fn email(text: &str) -> Result<EmailAddress, StoreError> {
-    EmailAddress::from_stored(text.to_owned()).ok_or(StoreError::Unreadable("users.email"))
-}
-
-pub(super) fn two_factor(text: &str) -> Result<TwoFactor, StoreError> {
-    let read = text.parse();
-    read.map_err(|_| StoreError::Unreadable("users.two_factor"))
 }
 
 impl Store {
@@ -152,7 +142,7 @@ impl Store {
         );
         let rows = self.fetch_all(query).await?;
         rows.iter()
-            .map(|row| Ok((UserId(row.user_id), email(&row.email)?)))
+            .map(|row| Ok((UserId(row.user_id), columns::email(&row.email)?)))
             .collect()
     }
 
@@ -261,7 +251,7 @@ impl Store {
         Ok(())
     }
 
-    /// What a user is told of their account, if the session is live, theirs, and they are not disabled.
+    /// A user's account as they are told of it, if the session is live, theirs, and they are not disabled.
     pub async fn find_account(
         &self,
         user_id: UserId,
@@ -285,9 +275,9 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Account {
             user_id,
-            email: email(&row.email)?,
+            email: columns::email(&row.email)?,
             is_administrator: row.is_administrator,
-            two_factor: two_factor(&row.two_factor)?,
+            two_factor: columns::two_factor(&row.two_factor)?,
             factors: self.find_factors(user_id).await?,
             signed_in_at: row.created_at,
         }))
@@ -307,7 +297,7 @@ impl Store {
             user_id.0,
         );
         let found = self.fetch_optional(query).await?;
-        found.as_deref().map(email).transpose()
+        found.as_deref().map(columns::email).transpose()
     }
 }
 
@@ -404,7 +394,7 @@ impl Tx {
         );
         let rows = self.fetch_all(query).await?;
         rows.iter()
-            .map(|row| Ok((UserId(row.user_id), email(&row.email)?)))
+            .map(|row| Ok((UserId(row.user_id), columns::email(&row.email)?)))
             .collect()
     }
 

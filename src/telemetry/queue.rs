@@ -213,7 +213,7 @@ mod tests {
 
     /// Red when a line waits for room.
     #[test]
-    fn what_finds_no_room_is_dropped_and_nobody_waits() {
+    fn lines_that_find_no_room_are_dropped_and_nobody_waits() {
         let (queue, let_it, take) = slow();
         let line = [&[b'x'; 255][..], b"\n"].concat();
         let lines = 2 * ROOM / line.len();

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_exactly_a_parent_is_none() {
+    fn a_header_that_is_not_exactly_a_parent_is_none() {
         for value in [
             "",
             "00",

@@ -199,7 +199,7 @@ async fn no_request_hides_another() {
 
 /// hyper refuses most of it in words of its own, which must not get out; no `Host`, and two, we refuse.
 #[tokio::test]
-async fn what_is_not_http_is_refused() {
+async fn bytes_that_are_not_http_are_refused() {
     let app = TestApp::start().await;
     let head = |line: &str| bytes(&["GET /.well-known/jwks.json HTTP/1.1\r\n", line, "\r\n\r\n"]);
     let start = |line: &str| bytes(&[line, "\r\nHost: x\r\n\r\n"]);
@@ -238,7 +238,7 @@ async fn what_is_not_http_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_odd_and_yet_http_gets_one_answer() {
+async fn odd_requests_that_are_http_get_one_answer_each() {
     let app = TestApp::start().await;
     let start = |line: &str| bytes(&[line, " HTTP/1.1\r\nHost: x\r\n\r\n"]);
     let get = |target: &str| bytes(&["GET ", target, " HTTP/1.1\r\nHost: x\r\n\r\n"]);
@@ -275,7 +275,7 @@ async fn what_is_odd_and_yet_http_gets_one_answer() {
 }
 
 #[tokio::test]
-async fn what_is_sent_ahead_is_answered_in_order_and_as_often() {
+async fn requests_that_are_sent_ahead_are_answered_in_order_and_as_often() {
     let app = TestApp::start().await;
     let mut ahead = Vec::new();
     for n in 0..50 {
@@ -378,7 +378,7 @@ async fn serve_routes(routes: axum::Router, timeouts: Timeouts) -> (SocketAddr, 
 }
 
 #[tokio::test]
-async fn whoever_does_not_read_the_answer_is_cut_and_holds_up_nobody() {
+async fn a_client_that_does_not_read_the_answer_is_cut_and_holds_up_nobody() {
     let large = || async { "x".repeat(10_000_000) };
     let small = || async { "here" };
     let routes = axum::Router::new()

@@ -1,4 +1,4 @@
-//! What people see of their own account, and how they change its password.
+//! A person's own account: the view of it, and the change of its password.
 
 use backoffice_auth::domain::{EmailAddress, TwoFactor};
 use serde_json::json;
@@ -40,7 +40,7 @@ async fn an_account_is_shown_as_the_database_has_it() {
             "freshUntil": body["freshUntil"],
         })
     );
-    // The same token tells of what has changed since.
+    // The same token shows the changes since.
     let admin = app.admin().await;
     let email = TwoFactor::Email;
     (admin.change_two_factor(&*OPERATOR, &alice(), email).await).unwrap();
@@ -293,7 +293,7 @@ async fn a_change_that_the_database_keeps_out_leaves_nothing_behind() {
 /// Red without `FOR UPDATE` on the session that asks in `end_other_sessions_of`: the password is changed by
 /// somebody who has signed out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_signs_out_while_the_password_is_being_changed_changes_nothing() {
+async fn a_user_who_signs_out_while_the_password_is_being_changed_changes_nothing() {
     let app = TestApp::start().await;
     let (person, own) = app.signed_in(ALICE).await;
     let lock = app
@@ -313,7 +313,7 @@ async fn whoever_signs_out_while_the_password_is_being_changed_changes_nothing()
 /// Red without `disabled_at IS NULL` in `replace_password`, and for the other statement without
 /// `credential_version = $2`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_disabled_or_gets_another_password_meanwhile_changes_nothing() {
+async fn a_user_who_is_disabled_or_gets_another_password_meanwhile_changes_nothing() {
     let app = TestApp::start().await;
     let (person, own) = app.signed_in(ALICE).await;
     for change in [

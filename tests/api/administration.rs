@@ -1,4 +1,4 @@
-//! What administrators see and do, and what nobody else does.
+//! All that administrators see and do, and that nobody else does it.
 
 use std::cell::Cell;
 
@@ -540,7 +540,7 @@ async fn without_links_nobody_is_invited_and_no_link_is_mailed() {
 }
 
 #[tokio::test]
-async fn who_is_disabled_is_out_at_once_and_may_be_let_in_again() {
+async fn a_disabled_user_is_out_at_once_and_may_be_let_in_again() {
     let server = TestApp::start().await;
     let root = Administrator::new(&server, ROOT).await;
     let (bob, pair) = server.signed_in(BOB).await;
@@ -767,7 +767,7 @@ async fn each_act_is_on_record_with_who_did_it_from_where() {
     assert_eq!(server.recorded("administration granted deleted").await, 1);
 }
 
-// Who may
+// Access
 
 // Red without the check of the role.
 #[tokio::test]
@@ -797,7 +797,7 @@ async fn an_ordinary_user_is_refused_alike_on_each_route_whatever_is_in_it() {
         answer.problem(403, "forbidden");
         assert_eq!(answer.seen(), first);
     }
-    // Nothing was done, and what is not there is not told apart from what is refused.
+    // Nothing was done, and a missing user gets the same answer as a refused act.
     assert_eq!(emails(&root.get("users?state=active").await), [BOB, ROOT]);
     assert!(
         server
@@ -828,7 +828,7 @@ async fn a_path_and_a_method_that_are_not_there_are_told_as_everywhere() {
 
 // Red without the look at the database in each request.
 #[tokio::test]
-async fn who_was_demoted_has_no_rights_left_whatever_the_token_says() {
+async fn a_demoted_administrator_has_no_rights_left_whatever_the_token_says() {
     let server = TestApp::start().await;
     let root = Administrator::new(&server, ROOT).await;
     server.user(BOB).await;

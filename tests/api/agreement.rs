@@ -222,7 +222,7 @@ enum Decided {
     StartsBlock,
 }
 
-/// The rule of a limit: what counts, and what is in flight for less than ten seconds, takes up room. A block
+/// The rule of a limit: attempts that count, and those in flight for less than ten seconds, take up room. A block
 /// starts where that of two seconds at most takes up all of it.
 fn decide(row: &Counted, now: Timestamp) -> Decided {
     let at = |age: f64| now - secs(300) + Duration::from_secs_f64(300.0 - age);
@@ -270,7 +270,7 @@ async fn store_counted(sql: &PgPool, key: &AttemptKey, row: &Counted) {
     insert.execute(sql).await.unwrap();
 }
 
-/// Red where the statement counts what is in flight for good, for example, or what a block has cleared.
+/// Red where the statement counts attempts in flight for good, for example, or those that a block has cleared.
 #[tokio::test]
 async fn an_attempt_is_granted_by_its_statement_just_where_the_rule_says_so() {
     let app = TestApp::start().await;

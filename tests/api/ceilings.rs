@@ -64,7 +64,7 @@ async fn after_a_ceiling_was_lowered_retry_after_is_true_to_the_second() {
     person(9).at(&lowered).signin().await.limited();
 }
 
-/// Red when `reserve_signin` does not count what is in flight, or counts what its snapshot shows
+/// Red when `reserve_signin` does not count attempts in flight, or counts what its snapshot shows
 /// instead of the locked row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_failures_at_once_on_two_instances_exactly_so_many_as_the_ceiling_get_through() {
@@ -90,7 +90,7 @@ async fn of_failures_at_once_on_two_instances_exactly_so_many_as_the_ceiling_get
     assert_eq!(app.count(counted).await, 20);
 }
 
-/// Red when what was reserved counts for good until it is released.
+/// Red when a reservation counts for good until it is released.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn good_sign_ins_at_once_on_two_instances_tell_nobody_to_wait_for_long() {
     let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "2")]).await;
@@ -136,7 +136,7 @@ async fn a_right_password_that_the_database_kept_out_counts_for_nothing() {
 
 /// Red when `reserve_signin` counts for the network, or for the account, what was refused before.
 #[tokio::test]
-async fn what_one_limit_of_a_sign_in_refuses_the_next_ones_do_not_count() {
+async fn a_sign_in_that_one_limit_refuses_is_not_counted_by_the_next_ones() {
     let app = TestApp::with(&[("limits.signin_network_per_minute", "7")]).await;
     let alice = app.stranger("alice@example.com");
     for _ in 0..5 {
@@ -188,7 +188,7 @@ async fn an_unlocking_waits_for_a_sign_in_without_holding_what_that_needs() {
 /// A process that dies between a reservation and its end leaves it as it is. Red when what was in flight
 /// for longer than anything is still counts, or when it starts a block.
 #[tokio::test]
-async fn what_is_in_flight_refuses_for_seconds_and_counts_for_nothing_if_it_never_ends() {
+async fn attempts_in_flight_refuse_for_seconds_and_count_for_nothing_if_they_never_end() {
     let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "3")]).await;
     let alice = app.user("alice@example.com").await;
     alice.signin().await.pair();
@@ -209,7 +209,7 @@ async fn what_is_in_flight_refuses_for_seconds_and_counts_for_nothing_if_it_neve
     assert_eq!(alice.signin().await.limited(), 300);
 }
 
-/// Red when `settle!` takes for settled what has given up its room.
+/// Red when `settle` takes an attempt for settled that has given up its room.
 #[tokio::test]
 async fn an_attempt_that_has_given_up_its_room_is_answered_503() {
     let app = TestApp::with(&[("limits.signin.attempts", "1")]).await;

@@ -198,7 +198,7 @@ async fn users_are_listed_and_shown() {
 }
 
 #[tokio::test]
-async fn what_operators_do_takes_effect_on_the_running_server() {
+async fn acts_of_operators_take_effect_on_the_running_server() {
     let (app, program) = set_up().await;
     create(&program, "alice@example.com --two-factor off").await;
     let alice = app.stranger(ALICE);
@@ -367,7 +367,7 @@ async fn every_problem_of_a_configuration_is_told_at_once_and_no_secret_with_it(
 }
 
 #[tokio::test]
-async fn what_is_required_is_named_when_nothing_is_configured() {
+async fn required_settings_are_named_when_nothing_is_configured() {
     let run = Program::bare().run("config check").await;
     assert_eq!(run.code, Some(1));
     for key in [

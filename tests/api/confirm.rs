@@ -47,7 +47,7 @@ async fn a_2fa_token_is_taken_in_upper_case_too() {
 }
 
 #[tokio::test]
-async fn whoever_has_token_and_code_may_confirm_from_anywhere() {
+async fn anybody_with_token_and_code_may_confirm_from_anywhere() {
     let app = TestApp::start().await;
     let alice = app.user_with_code("alice@example.com").await;
     let (token, code) = alice.challenge_and_code().await;

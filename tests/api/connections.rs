@@ -63,7 +63,7 @@ async fn a_database_that_is_just_starting_is_waited_for() {
 
 /// Red where a dropped loan goes straight back.
 #[tokio::test]
-async fn what_a_dropped_transaction_did_is_undone_before_its_connection_is_lent_again() {
+async fn a_dropped_transaction_is_undone_before_its_connection_is_lent_again() {
     let (_database, store) = single().await;
     for _ in 0..ROUNDS {
         let mut tx = store.begin().await.unwrap();
@@ -299,7 +299,7 @@ const OURS_HERE: &str = "SELECT count(*) FROM pg_stat_activity
 
 /// Red without `ISOLATION`: what a role or a database has for a default decides the races.
 #[tokio::test]
-async fn what_the_races_rely_on_is_said_on_each_connection_or_in_each_transaction() {
+async fn the_settings_that_decide_races_are_said_on_each_connection_or_in_each_transaction() {
     let database = Database::migrated().await;
     let sql = PgPool::connect(&database.url).await.unwrap();
     let change = "DO $$ BEGIN
@@ -348,7 +348,7 @@ async fn pooler_that_says(fields: &'static [u8]) -> String {
 
 /// Red where only the SQLSTATE is looked at: an internal error is a defect.
 #[tokio::test]
-async fn what_ends_the_connection_is_unavailable_whatever_its_sqlstate() {
+async fn an_error_that_ends_the_connection_is_unavailable_whatever_its_sqlstate() {
     for fields in [
         &b"SFATAL\0VFATAL\0CXX000\0Munable to read data\0\0"[..],
         b"SFATAL\0CXX000\0Munable to read data from DB node 0\0\0",

@@ -100,7 +100,7 @@ async fn a_disabled_user_is_told_with_what_lets_them_in_again() {
 }
 
 #[tokio::test]
-async fn what_an_operator_did_on_the_command_line_is_told_with_their_name() {
+async fn acts_of_an_operator_on_the_command_line_are_told_with_their_name() {
     let app = TestApp::start().await;
     app.user(ALICE).await;
     let operator = program(&app, &[]);
@@ -222,7 +222,7 @@ async fn an_address_that_nobody_has_is_told_with_who_tried_it() {
 }
 
 #[tokio::test]
-async fn whoever_was_deleted_is_explained_by_what_is_on_record() {
+async fn a_deleted_user_is_explained_by_the_recorded_events() {
     let app = TestApp::start().await;
     app.user(ALICE).await;
     let admin = app.admin().await;
@@ -249,7 +249,7 @@ async fn a_request_is_told_by_its_id_and_nothing_of_any_other() {
 
 /// Red where the mails of the request alone are looked at.
 #[tokio::test]
-async fn what_stands_in_a_persons_way_is_told_by_any_request_of_theirs() {
+async fn any_request_of_a_person_tells_the_obstacles_to_their_sign_in() {
     let app = TestApp::start().await;
     let alice = app.user_with_code(ALICE).await;
     let refused = alice.signin_with("violet-anvil-68").await;
@@ -284,7 +284,7 @@ async fn a_request_that_is_not_on_record_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn what_is_told_for_programs_has_these_parts() {
+async fn the_explanation_for_programs_has_these_parts() {
     let app = TestApp::start().await;
     app.signed_in(ALICE).await;
     let found = explained(&app, ALICE).await;

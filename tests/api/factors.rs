@@ -80,7 +80,7 @@ async fn pass_steps(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn who_enrols_an_app_signs_in_with_its_codes_and_gets_no_mail() {
+async fn a_user_who_enrols_an_app_signs_in_with_its_codes_and_gets_no_mail() {
     let server = TestApp::with(&[("limits.confirm.attempts", "100")]).await;
     let person = server.user_with_code(ALICE).await;
     let (token, code) = person.challenge_and_code().await;
@@ -313,7 +313,7 @@ async fn with_an_app_a_mailed_code_is_neither_sent_nor_taken() {
 }
 
 #[tokio::test]
-async fn what_changes_a_factor_needs_a_recent_sign_in() {
+async fn a_change_of_a_factor_needs_a_recent_sign_in() {
     let server = TestApp::with(&[("tokens.fresh_seconds", "600")]).await;
     let (person, own) = server.signed_in(ALICE).await;
     enrol(&person, &own).await;
@@ -340,7 +340,7 @@ async fn what_changes_a_factor_needs_a_recent_sign_in() {
 }
 
 #[tokio::test]
-async fn who_removes_the_app_is_mailed_codes_again_and_all_else_ends() {
+async fn a_user_who_removes_the_app_is_mailed_codes_again_and_all_else_ends() {
     let server = TestApp::start().await;
     let (person, own) = server.signed_in(ALICE).await;
     let (_, codes) = enrol(&person, &own).await;
@@ -379,7 +379,7 @@ async fn who_removes_the_app_is_mailed_codes_again_and_all_else_ends() {
 }
 
 #[tokio::test]
-async fn an_operator_helps_who_lost_both_phone_and_codes() {
+async fn an_operator_helps_a_user_who_lost_both_phone_and_codes() {
     let server = TestApp::start().await;
     let (person, own) = server.signed_in(ALICE).await;
     enrol(&person, &own).await;

@@ -95,7 +95,7 @@ const END_MANY: &str = "
 
 /// Red where a cursor says nothing of the transactions that were under way.
 #[tokio::test]
-async fn an_end_whose_commit_comes_late_reaches_who_had_read_past_it() {
+async fn an_end_whose_commit_comes_late_reaches_readers_who_had_read_past_it() {
     let app = TestApp::with(&[CLIENT]).await;
     let other = app.second_instance().await;
     let (alice, hers) = app.signed_in("alice@example.com").await;
@@ -119,7 +119,7 @@ async fn an_end_whose_commit_comes_late_reaches_who_had_read_past_it() {
     for (follower, instance) in followers.iter_mut().zip([&app, &other]) {
         follower.catch_up(instance).await;
         assert_eq!(follower.known.len(), 2);
-        // Nothing is told twice because of what is under way.
+        // Nothing is told twice because of transactions under way.
         let page = format!("?since={}", follower.cursor.clone().unwrap());
         assert_eq!(ids(&ask(&app, &page).await.ok()).len(), 0);
     }
@@ -183,7 +183,7 @@ async fn ends_without_tokens_hide_none_that_has_some() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_means_nothing_here_begins_anew() {
+async fn a_cursor_that_means_nothing_here_begins_again() {
     let app = TestApp::with(&[CLIENT]).await;
     let (alice, pair) = app.signed_in("alice@example.com").await;
     let ended = session_id(&alice, &pair).await;
@@ -255,7 +255,7 @@ async fn until_somebody_waits(app: &TestApp) {
 
 /// Red where nobody is told of what a reading brought.
 #[tokio::test]
-async fn who_waits_learns_of_an_end_on_whatever_instance() {
+async fn a_waiting_service_learns_of_an_end_on_any_instance() {
     let app = TestApp::with(&[CLIENT]).await;
     let other = app.second_instance().await;
     let mut since = cursor(&ask(&app, "").await.ok());
@@ -285,9 +285,9 @@ async fn a_wait_in_which_nothing_ends_is_answered_when_its_time_is_over() {
     assert_eq!(cursor(&page), since);
 }
 
-/// Red where who waits is not told that the server ends.
+/// Red where a waiting service is not told that the server ends.
 #[tokio::test]
-async fn who_waits_is_answered_when_the_server_ends() {
+async fn a_waiting_service_is_answered_when_the_server_ends() {
     let app = TestApp::with(&[CLIENT]).await;
     let since = cursor(&ask(&app, "").await.ok());
     let waiting = request(&app, &format!("?since={since}&wait=30")).send();

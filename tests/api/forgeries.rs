@@ -881,7 +881,7 @@ async fn every_forged_refresh_token_is_refused_with_the_one_answer() {
 
 /// Header fields beyond `alg`, `typ` and `kid` are not read (RFC 7515, section 4), but for `crit`.
 #[tokio::test]
-async fn what_is_not_read_of_a_token_neither_helps_nor_harms_it() {
+async fn parts_of_a_token_that_are_not_read_neither_help_nor_harm_it() {
     let (app, forger, pair) = deceived(KeyPurpose::Access).await;
     let real = Jwt::read(&pair.access);
     let header = but(&real.header, "kid", Some(json!(forger.kid)));

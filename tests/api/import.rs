@@ -67,13 +67,13 @@ fn user(email: &str) -> Value {
     json!({"email": email, "passwordHash": bcrypt(), "twoFactor": "off"})
 }
 
-/// Imports lines that must be good, and tells what was said.
+/// Imports lines that must be good, and gives the output.
 async fn import(program: &Program, lines: &[Value]) -> String {
     let run = program.run_with_input("user import -", &file(lines)).await;
     run.ok().to_owned()
 }
 
-/// Imports what must be refused as a whole, and tells why.
+/// Imports lines that must be refused as a whole, and gives the reason.
 async fn refused(program: &Program, file: &str) -> Vec<String> {
     let run = program.run_with_input("user import -", file).await;
     assert_eq!((run.code, &*run.stdout), (Some(1), ""), "{run:?}");
@@ -112,12 +112,12 @@ async fn assert_upgraded(hash: String) {
 }
 
 #[tokio::test]
-async fn whoever_was_imported_with_a_bcrypt_hash_signs_in_and_gets_one_of_today() {
+async fn a_user_imported_with_a_bcrypt_hash_signs_in_and_gets_one_of_today() {
     assert_upgraded(bcrypt()).await;
 }
 
 #[tokio::test]
-async fn whoever_was_imported_with_another_argon2_hash_signs_in_and_gets_one_of_today() {
+async fn a_user_imported_with_another_argon2_hash_signs_in_and_gets_one_of_today() {
     assert_upgraded(argon2i()).await;
     let app = TestApp::start().await;
     assert_upgraded(argon2id(&app).await).await;
@@ -162,7 +162,7 @@ async fn a_file_is_read_by_its_name() {
     assert_eq!(count(&app).await, 2);
 }
 
-/// What `manage.py dumpdata` writes of Alice, who is number 7, and of Bob, who has no usable password.
+/// The output of `manage.py dumpdata` for Alice, who is number 7, and of Bob, who has no usable password.
 fn dump() -> String {
     let alice = json!({"username": "alice", "email": ALICE, "is_active": true,
                        "password": format!("bcrypt${}", bcrypt())});
@@ -376,7 +376,7 @@ async fn one_bad_line_keeps_all_out_and_every_bad_line_is_named() {
 }
 
 #[tokio::test]
-async fn whoever_clashes_with_a_user_who_is_there_is_named_by_line() {
+async fn a_person_who_clashes_with_a_user_who_is_there_is_named_by_line() {
     let (app, program) = set_up().await;
     app.create(ALICE, PASSWORD, TwoFactor::Off).await;
     let taken = app.count("SELECT user_id FROM users").await;
@@ -706,7 +706,7 @@ fn peak_mib(process: u32) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_expensive_hashes_at_once_take_no_more_memory_than_they_may() {
     const BUDGET_MIB: u64 = 72;
-    /// What a quiet server takes, with room.
+    /// The memory that a quiet server takes, with room.
     const BESIDES_MIB: u64 = 96;
     let app = TestApp::start().await;
     let settings = [

@@ -126,7 +126,7 @@ async fn a_new_key_can_sign_as_soon_as_the_settings_say() {
 }
 
 #[tokio::test]
-async fn what_the_key_before_signed_stays_good_after_the_takeover() {
+async fn tokens_of_the_key_before_stay_good_after_the_takeover() {
     let app = TestApp::start().await;
     let (alice, before) = app.signed_in(ALICE).await;
     let new = rotate(&app, Activation::Now).await;
@@ -311,7 +311,7 @@ async fn the_sessions_of_a_revoked_key_end_and_no_others() {
 }
 
 #[tokio::test]
-async fn what_a_revocation_left_behind_is_ended_later() {
+async fn sessions_that_a_revocation_left_behind_are_ended_later() {
     let app = TestApp::start().await;
     let (_, pair) = app.signed_in(ALICE).await;
     let admin = admin_of(&app).await;
@@ -572,7 +572,7 @@ async fn reads_keys(person: &Person<'_>, app: &TestApp, like: &str) {
 
 /// Red where an unknown key is a verdict.
 #[tokio::test]
-async fn what_a_key_signs_at_one_instance_is_good_at_once_at_those_that_have_not_read_it() {
+async fn tokens_of_a_new_key_are_good_at_once_at_instances_that_have_not_read_it() {
     let app = TestApp::start().await;
     let other = app.second_instance().await;
     let (alice, first) = app.signed_in(ALICE).await;
@@ -716,7 +716,7 @@ async fn a_revocation_ends_also_what_was_being_opened_when_it_came() {
 
 // Keys for refresh tokens
 
-/// Red where a ring gives a key to whoever asks.
+/// Red where a ring gives a key to every caller.
 #[tokio::test]
 async fn neither_kind_of_token_is_good_under_a_key_of_the_other_kind() {
     let app = TestApp::start().await;
@@ -856,7 +856,7 @@ async fn the_sessions_of_a_revoked_key_for_refresh_tokens_end_with_it() {
 }
 
 #[tokio::test]
-async fn what_services_may_read_has_no_key_for_refresh_tokens() {
+async fn the_keys_that_services_may_read_have_none_for_refresh_tokens() {
     let app = TestApp::start().await;
     let (_, pair) = app.signed_in(ALICE).await;
     let pending = rotate(&app, Activation::AfterPublishing).await;

@@ -1,4 +1,4 @@
-//! Commits that wait: what was answered 503 never counts, however late its statement is committed.
+//! Commits that wait: an attempt that was answered 503 never counts, however late its statement is committed.
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Postgres, Transaction};
@@ -98,9 +98,9 @@ async fn run(app: &TestApp, statement: &'static str) {
     }
 }
 
-/// Red when what is committed too late is not taken back: by a reservation, or by the last commit.
+/// Red when an attempt that is committed too late is not taken back: by a reservation, or by the last commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_repeats_the_right_password_during_a_stall_is_let_in_after_it() {
+async fn a_user_who_repeats_the_right_password_during_a_stall_is_let_in_after_it() {
     let stall = Stall::with(&[]).await;
     let app = &stall.app;
     let alice = app.user("alice@example.com").await;

@@ -70,7 +70,7 @@ mod signin {
     }
 
     #[tokio::test]
-    async fn what_is_no_request_to_sign_in_counts_for_nothing() {
+    async fn a_request_that_is_none_to_sign_in_counts_for_nothing() {
         let app = TestApp::start().await;
         let alice = app.user("alice@example.com").await;
         for _ in 0..10 {
@@ -215,7 +215,7 @@ mod signin {
     }
 
     #[tokio::test]
-    async fn what_a_proxy_writes_and_nobody_understands_means_the_proxy_and_never_no_limit() {
+    async fn an_unreadable_header_of_a_proxy_means_the_proxy_and_never_no_limit() {
         let app = TestApp::start().await;
         app.user("alice@example.com").await;
         for (n, header) in [
@@ -540,7 +540,7 @@ mod confirm {
     }
 
     #[tokio::test]
-    async fn a_right_code_starts_the_count_of_wrong_ones_anew() {
+    async fn a_right_code_starts_the_count_of_wrong_ones_again() {
         let app = TestApp::with(&FEW_WRONG_CODES).await;
         let alice = app.user_with_code("alice@example.com").await;
         for _ in 0..3 {

@@ -27,7 +27,7 @@ async fn with(settings: &[(&str, &str)]) -> TestApp {
     TestApp::with(&all).await
 }
 
-/// What a person does with links.
+/// A person's requests about links.
 trait WithLinks {
     async fn forgot(&self) -> Answer;
     async fn link(&self, token: &str) -> Answer;
@@ -114,7 +114,7 @@ async fn a_person_who_forgot_their_password_sets_another_one_by_mail() {
         assert_eq!(seconds(&link["expiresAt"]), app.count(ends).await);
     }
     assert_silent(&alice.set(&token, NEW).await, 204);
-    // Nobody is signed in by it, and whoever was is no longer.
+    // Nobody is signed in by it, and the sessions from before are over.
     alice.fails_to_refresh(&pair.refresh).await;
     alice.fails_to_signout(&pair.access).await;
     let live =
@@ -153,7 +153,7 @@ async fn an_invited_person_chooses_a_password_and_signs_in_with_the_second_facto
     let alice = app.stranger(ALICE);
     alice.signin().await.problem(401, "invalid_credentials");
     let first = alice.token().await;
-    // Whoever has set no password yet can be invited again; both links work until one is used.
+    // A user without a password can be invited again; both links work until one is used.
     assert!(
         !admin
             .invite_user(&OPERATOR, &email, TwoFactor::Email)
@@ -198,7 +198,7 @@ async fn an_invitation_that_ran_out_heals_itself() {
 
 /// Red without `lift_signin_limits` in `use_link`: five wrong guesses, a reset, and 429.
 #[tokio::test]
-async fn who_guessed_until_the_block_and_then_reset_gets_in_at_once() {
+async fn a_user_who_guessed_until_the_block_and_then_reset_gets_in_at_once() {
     let app = with(&[("limits.signin_account_failures_per_hour", "6")]).await;
     let alice = app.user(ALICE).await;
     for _ in 0..5 {
@@ -208,7 +208,7 @@ async fn who_guessed_until_the_block_and_then_reset_gets_in_at_once() {
     let elsewhere = alice.elsewhere();
     elsewhere.signin_with("wrong").await;
     elsewhere.signin_with("wrong").await.limited();
-    // What locks the second factor is another matter.
+    // The lock of the second factor is another matter.
     app.execute("UPDATE users SET second_factor_failures = 100")
         .await;
     let token = alice.forgotten().await;
@@ -309,7 +309,7 @@ async fn an_instance_without_the_page_leaves_links_to_one_that_has_it() {
     alice.at(&other).link(&token).await.ok();
 }
 
-// What a stranger learns
+// Secrets from strangers
 
 /// All answers of one kind, each from a network of its own.
 fn assert_alike(answers: &[Answer]) {
@@ -496,7 +496,7 @@ async fn every_bad_link_is_refused_alike() {
 }
 
 #[tokio::test]
-async fn what_becomes_of_links_is_on_record_and_explained() {
+async fn the_fate_of_links_is_on_record_and_explained() {
     let app = with(&[("limits.link_mails_per_account", "1")]).await;
     let alice = app.user(ALICE).await;
     let asked = alice.forgot().await;
@@ -634,7 +634,7 @@ async fn bad_links_count_for_their_network_and_stop_no_good_one() {
     assert_silent(&alice.set(&token, NEW).await, 204);
 }
 
-/// What makes rows without an account has a bound over all networks.
+/// Requests that make rows without an account have a bound over all networks.
 #[tokio::test]
 async fn wishes_from_any_number_of_networks_have_a_bound() {
     let app = with(&[
@@ -726,7 +726,7 @@ async fn of_several_links_of_a_user_at_once_one_sets_the_password() {
     }
 }
 
-/// What happens to a user, or to a link, while a password is being set by it.
+/// An event that meets a user, or a link, while a password is being set by it.
 const MEANWHILE: [&str; 3] = [
     "UPDATE users SET disabled_at = clock_timestamp(), credential_version = credential_version + 1",
     "UPDATE users SET credential_version = credential_version + 1",
@@ -780,7 +780,7 @@ async fn of_wishes_at_once_on_two_instances_exactly_so_many_as_the_budget_are_ma
 // Faults
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_database_does_not_answer_is_503_and_counts_for_nothing() {
+async fn a_request_that_the_database_does_not_answer_is_503_and_counts_for_nothing() {
     let app = office().await;
     let alice = app.user(ALICE).await;
     let token = alice.forgotten().await;

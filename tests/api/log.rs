@@ -114,7 +114,7 @@ async fn a_log_that_nobody_reads_stops_neither_requests_nor_probes_nor_the_end()
     assert_eq!(status.code(), Some(0));
 }
 
-/// Red when what was dropped is not told.
+/// Red when the number of dropped lines is not told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_comes_back_learns_how_many_lines_it_missed() {
     let app = TestApp::start().await;
@@ -176,7 +176,7 @@ async fn a_statement_that_fails_is_told_in_the_words_of_the_server_and_once() {
 
 /// Red for each line of the driver that is let through.
 #[tokio::test]
-async fn what_the_driver_says_of_an_address_and_of_a_password_file_gives_no_password_away() {
+async fn the_drivers_words_on_an_address_and_on_a_password_file_give_no_password_away() {
     let [ignored, kept] = ["Unescaped%Ignored", "Kept-In-A-File"];
     scanner::know(Kind::Server, ignored);
     scanner::know(Kind::Server, kept);

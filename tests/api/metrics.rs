@@ -143,7 +143,7 @@ impl Seen {
     }
 }
 
-/// Somebody who sends requests by hand, and notes what comes back.
+/// A client that sends requests by hand, and notes the answers.
 struct Caller {
     address: SocketAddr,
     seen: Seen,
@@ -305,7 +305,7 @@ async fn stall(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 /// Red when the counting is moved inside the layer that catches panics or the flood gate, when a
 /// hang-up is counted as an answer, or when any series of what was done is left out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_metrics_count_is_what_clients_saw() {
+async fn the_metrics_count_the_answers_that_clients_saw() {
     let app = TestApp::start().await;
     let smtp = app.mailbox().smtp_addr().port().to_string();
     let settings = [
@@ -542,7 +542,7 @@ async fn a_slow_statement_is_told_with_its_request_and_without_its_values() {
     let asking =
         tokio::spawn(async move { send(address, &signin(ALICE, PASSWORD, "10.1.0.1")).await });
     until("it waits", async || app.waits_for_locks().await > 0).await;
-    // Slow is what takes half a second.
+    // A statement that takes half a second is slow.
     sqlx::query("SELECT pg_sleep(0.6)")
         .execute(&mut *lock)
         .await

@@ -136,7 +136,7 @@ async fn an_address_has_one_user_in_whatever_case() {
 }
 
 #[tokio::test]
-async fn what_operators_do_is_in_the_audit_log_with_their_name() {
+async fn acts_of_operators_are_in_the_audit_log_with_their_name() {
     let app = TestApp::start().await;
     app.user(ALICE).await;
     let admin = app.admin().await;

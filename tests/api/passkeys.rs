@@ -1,4 +1,4 @@
-//! Passkeys, as a second factor and alone. What authenticators and pages may do is in `passkey/tests`; that other
+//! Passkeys, as a second factor and alone. The rules for authenticators and pages are in `passkey/tests`; that other
 //! people's authenticators do the same, in `tests/interop` and `tests/browser`.
 
 use backoffice_auth::domain::EmailAddress;
@@ -88,7 +88,7 @@ fn amr(pair: &Pair) -> Value {
 }
 
 #[tokio::test]
-async fn who_adds_a_passkey_confirms_with_it_and_gets_no_mail() {
+async fn a_user_who_adds_a_passkey_confirms_with_it_and_gets_no_mail() {
     let server = server().await;
     let person = server.user_with_code(ALICE).await;
     let (token, code) = person.challenge_and_code().await;
@@ -491,7 +491,7 @@ async fn enrol_beside(person: &Person<'_>, pair: &Pair) -> (crate::factors::App,
 }
 
 #[tokio::test]
-async fn what_changes_a_passkey_needs_a_recent_sign_in() {
+async fn a_change_of_a_passkey_needs_a_recent_sign_in() {
     let server = TestApp::with(&[&PASSKEYS[..], &[("tokens.fresh_seconds", "600")]].concat()).await;
     let (person, own) = server.signed_in(ALICE).await;
     let mut key = authenticator();
@@ -521,7 +521,7 @@ async fn a_passkey_is_added_once_and_ten_are_enough() {
     let (bob, his) = server.signed_in("bob@example.com").await;
     let mut key = authenticator();
     add(&person, &own, &mut key).await;
-    // Whoever has it: a page may have lost the answer, or somebody sends another's.
+    // Whether the owner or somebody else has it: a page may have lost the answer, or somebody sends another's.
     for (person, pair) in [(&person, &own), (&bob, &his)] {
         let options = begin(person, pair).await;
         let credential = key.create(&options["publicKey"]);

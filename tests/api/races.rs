@@ -15,7 +15,8 @@ use backoffice_auth::auth::SigningKeys;
 use backoffice_auth::config::Config;
 use backoffice_auth::domain::{
     ChallengeId, ClientNetwork, CodeNonce, EmailAddress, HashKind, KeyId, MailKind,
-    NewPasswordHash, OneTimeCode, PasswordHash, PlainPassword, Purpose, TwoFactor, UserId,
+    NewPasswordHash, OneTimeCode, PasswordHash, PlainPassword, Purpose, RequestId, TwoFactor,
+    UserId,
 };
 use backoffice_auth::store::{Due, DueMail, NewChallenge, NewUser, PurgedTable, Store};
 use base64::Engine as _;
@@ -943,7 +944,9 @@ async fn queue_mails(store: &Store, user_id: UserId, count: usize) {
             network: ClientNetwork::of([198, 18, 0, 1].into()),
         };
         let (challenge, _) = tx.insert_challenge(&new).await.unwrap().unwrap();
-        tx.insert_code_mail(&challenge, "request-1").await.unwrap();
+        tx.insert_code_mail(&challenge, &RequestId::parse("request-1").unwrap())
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
 }

@@ -333,7 +333,7 @@ async fn strangers_in_networks_without_number_do_not_fill_the_table_of_attempts(
 
 /// Red without the budget in `record_if_room`.
 #[tokio::test]
-async fn whoever_goes_on_knocking_does_not_fill_the_audit_log() {
+async fn a_client_that_goes_on_knocking_does_not_fill_the_audit_log() {
     let app = TestApp::start().await;
     let alice = app.user("alice@example.com").await;
     for _ in 0..5 {

@@ -79,7 +79,7 @@ async fn any_content_encoding_is_415() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_json_object_with_distinct_keys_is_malformed() {
+async fn a_body_that_is_not_a_json_object_with_distinct_keys_is_malformed() {
     let app = TestApp::start().await;
     let deep = format!("{{\"a\": {}1{}}}", "[".repeat(200), "]".repeat(200));
     for body in [

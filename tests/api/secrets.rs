@@ -1,7 +1,7 @@
 //! Secrets that must not be found anywhere: in the log, in the metrics, in a copy of the database.
 //!
 //! That no test of this program logs a secret, at any level and from any library, is watched by
-//! [`scanner`] during all of them. Here is what goes beyond that.
+//! [`scanner`] during all of them. The tests here go beyond that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -409,7 +409,7 @@ fn leaves(value: &Value, into: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn what_a_copy_of_the_database_holds_neither_signs_in_nor_refreshes() {
+async fn a_copy_of_the_database_neither_signs_in_nor_refreshes() {
     let busy = Busy::start().await;
     let mut texts = Vec::new();
     for (_, row) in dump(&busy.app).await {
@@ -450,7 +450,7 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn what_a_copy_of_the_database_holds_confirms_no_code() {
+async fn a_copy_of_the_database_confirms_no_code() {
     let busy = Busy::start().await;
     let challenge_id = busy.pending.parse().unwrap();
     let nonce: Vec<u8> = sqlx::query_scalar("SELECT nonce FROM challenges WHERE challenge_id = $1")
@@ -484,7 +484,7 @@ async fn what_a_copy_of_the_database_holds_confirms_no_code() {
 }
 
 #[tokio::test]
-async fn what_a_copy_of_the_database_holds_signs_nothing() {
+async fn a_copy_of_the_database_signs_nothing() {
     let busy = Busy::start().await;
     let keys: Vec<(String, Vec<u8>)> = sqlx::query_as(
         "SELECT key_id, COALESCE(sealed_private_key, sealed_refresh_key) FROM signing_keys",

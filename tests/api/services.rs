@@ -90,7 +90,7 @@ async fn without_a_good_access_token_nothing_is_told() {
 }
 
 #[tokio::test]
-async fn a_proxy_learns_who_asks_whatever_the_method() {
+async fn a_proxy_learns_the_caller_whatever_the_method() {
     let app = TestApp::start().await;
     let (alice, pair) = app.signed_in("alice@example.com").await;
     let session = session_id(&alice, &pair).await;
@@ -355,7 +355,7 @@ async fn the_metadata_says_where_things_are() {
 }
 
 #[tokio::test]
-async fn the_key_set_is_cached_and_asked_for_anew_only_when_it_changed() {
+async fn the_key_set_is_cached_and_asked_for_again_only_when_it_changed() {
     let app = TestApp::start().await;
     let answer = app.get("/.well-known/jwks.json").await;
     assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));

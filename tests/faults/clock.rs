@@ -39,7 +39,7 @@ fn an_instance_whose_clock_is_stepped_decides_as_the_others_do() {
         }
         let config = Config::load(None, variables).unwrap().config;
         let app = App::start(&config, clock).await.unwrap();
-        // It says that its clock is off, and serves whoever asks it all the same.
+        // It says that its clock is off, and serves every caller all the same.
         world.readiness_may_err();
         world.begin_load().await;
         for by in STEPS {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backoffice_auth::domain::{Clock, Timestamp};
 use tokio::time::Instant;
 
-/// A request and what came of it. Instants are counted from the beginning of the history.
+/// A request and its outcome. Instants are counted from the beginning of the history.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Which server was asked.
@@ -78,7 +78,7 @@ impl Request {
         self.status() == Some(200)
     }
 
-    /// Whether the server may have done what was asked, answer or no answer.
+    /// Whether the server may have carried the request out, answer or no answer.
     pub fn may_have_happened(&self) -> bool {
         match self.outcome {
             Outcome::Refused => false,

@@ -11,7 +11,7 @@
 //!
 //! Where seconds are promised, only those count in which the machine was ours: see [`metronome`].
 //!
-//! The lengths of faults are the only pauses here; what is waited for is an event with a time limit.
+//! The lengths of faults are the only pauses here; every other wait is for an event with a time limit.
 //! Two scenarios run at a time, each with instances, a PostgreSQL and a relay of its own.
 
 #![cfg(feature = "dev")]

@@ -99,7 +99,7 @@ impl Stolen {
 }
 
 #[test]
-fn what_is_stolen_between_two_instants_is_what_beats_were_late_by_there() {
+fn the_time_stolen_between_two_instants_is_that_by_which_beats_were_late_there() {
     let ms = Duration::from_millis;
     let stolen = Stolen(vec![
         (ms(100), ms(40)),

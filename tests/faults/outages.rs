@@ -21,7 +21,7 @@ fn while_postgresql_is_stopped_everything_is_503_and_nothing_is_lost() {
 
 /// Red where a sign-out is answered half a second before it is committed: its session lives on.
 #[test]
-fn what_was_acknowledged_outlives_restarts_of_postgresql() {
+fn acknowledged_changes_outlive_restarts_of_postgresql() {
     play(async {
         let mut world = World::start("restarted", &[]).await;
         for round in 0..of(2, 20) {
@@ -39,7 +39,7 @@ fn what_was_acknowledged_outlives_restarts_of_postgresql() {
     });
 }
 
-/// Red without the deadline in `budget::spend`: what waits for a frozen server waits with it.
+/// Red without the deadline in `budget::spend`: a request to a frozen server waits with it.
 #[test]
 fn a_frozen_postgresql_is_503_in_time_and_thaws_without_a_restart() {
     play(async {

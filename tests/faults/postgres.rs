@@ -21,7 +21,7 @@ pub struct Postgres(Cluster);
 pub struct Frozen(Vec<u32>);
 
 impl Postgres {
-    /// Durable: what was committed outlives `immediate`, as in production.
+    /// Durable: commits outlive `immediate`, as in production.
     pub fn start(name: &str) -> Self {
         block_in_place(|| Self(cluster::start_with(name, Durability::Kept)))
     }

@@ -27,7 +27,7 @@ pub enum Weather {
     BlackHole,
     /// Requests arrive, and no answer does; for good, as above.
     HalfOpen,
-    /// One answer in so many resets its connection instead of arriving: what was asked was done.
+    /// One answer in so many resets its connection instead of arriving: the request was carried out.
     LostAnswers(u32),
     /// New connections are closed at once.
     Closed,

@@ -83,7 +83,7 @@ impl Series {
 }
 
 #[test]
-fn what_grows_is_told_from_what_wavers() {
+fn growth_is_told_from_wavering() {
     let series = |values: &[f64]| Series {
         name: String::new(),
         values: values.to_vec(),

@@ -49,7 +49,7 @@ fn commits_that_wait_for_a_standby_cost_seconds_and_nothing_else() {
     });
 }
 
-/// Red without `lock_timeout` and `statement_timeout`: what was given up waits on, and holds a
+/// Red without `lock_timeout` and `statement_timeout`: a statement that was given up waits on, and holds a
 /// connection of PostgreSQL's each.
 #[test]
 fn a_locked_table_leaves_nothing_behind_that_waits_for_it() {

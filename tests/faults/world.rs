@@ -317,7 +317,7 @@ impl World {
         self.end(held.len());
     }
 
-    /// Ends the load and judges, but does not try what is left: after a soak most rows are purged.
+    /// Ends the load and judges, but does not try the remaining tokens: after a soak most rows are purged.
     pub async fn finish_unverified(mut self) {
         let held = self.load.take().unwrap().stop().await;
         self.end(held.len());
@@ -333,7 +333,7 @@ impl World {
         assert!(failed.is_empty(), "{}, {count}: {failed:#?}", self.name);
     }
 
-    /// Tries all that is left: what was acknowledged holds.
+    /// Tries all that is left: every acknowledged change holds.
     async fn verify(&mut self, held: &[Held]) {
         let until = self.fault_over + RECOVERY;
         let mut actor = Actor::new(&self.setting, "judge", 0);
@@ -422,7 +422,7 @@ impl World {
             .extend(check::nothing_is_unavailable(&history, &self.causes()));
     }
 
-    /// What may keep a request waiting where no fault is on.
+    /// The causes that may keep a request waiting where no fault is on.
     fn causes(&self) -> [Stolen; 2] {
         [self.metronome.stolen(), self.control.stolen()]
     }

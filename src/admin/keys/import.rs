@@ -24,9 +24,9 @@ pub enum Imported {
     Private(Successor),
     /// It verifies the access tokens of an older service.
     Legacy {
-        /// The key.
+        /// The imported key.
         key_id: KeyId,
-        /// Until when.
+        /// When it stops verifying.
         until: Timestamp,
     },
 }

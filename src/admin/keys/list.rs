@@ -7,7 +7,7 @@ use crate::domain::{KeyPurpose, KeyStage, SigningKeyRecord, stage_of};
 /// A key with the stage that it is in.
 #[derive(Debug, Clone)]
 pub struct ListedKey {
-    /// The key.
+    /// The key as stored.
     pub record: SigningKeyRecord,
     /// Its stage by the database's clock.
     pub stage: KeyStage,

@@ -53,7 +53,7 @@ pub enum KeyChangeError {
         rfc3339(*activates_at)
     )]
     Pending {
-        /// The key.
+        /// The key that is published.
         key_id: KeyId,
         /// From when it signs.
         activates_at: Timestamp,

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::domain::{
     AuditEvent, AuditKind, DerivedKey, LinkToken, MailId, MailKind, MailOutcome, OneTimeCode,
-    Outcome, Purpose, RequestId,
+    Outcome, Purpose,
 };
 use crate::mail::{
     ChangeNotice, Mail, MailBody, Mailer, PasswordLink, SendError, SignInCode, SmtpReply,
@@ -46,7 +46,7 @@ const RENEWAL: Duration = Duration::from_secs(3);
 /// arrive after all have arrived by then, and the code still works.
 const SECOND_COPY_DELAY: Duration = Duration::from_mins(3);
 
-/// For how long the outcome of an attempt is tried to be written down. A database that comes back within
+/// The time for writing the outcome of an attempt down, in as many tries as it takes. A database that comes back within
 /// this time makes no mail come twice.
 const SETTLING: Duration = Duration::from_secs(30);
 
@@ -236,7 +236,7 @@ impl Delivery {
 
     async fn send(&self, due: &DueMail, leased_at: Instant, place: &Place) {
         let mail = self.compose(due);
-        let (request_id, attempts) = (&due.request_id, due.attempts);
+        let (request_id, attempts) = (due.request_id.as_str(), due.attempts);
         tracing::debug!(request_id, attempts, "a mail leaves");
         let until = leased_at + due.life;
         let outcome = (self.0.mailer)
@@ -253,7 +253,7 @@ impl Delivery {
     async fn may_leave(&self, due: &DueMail, place: &Place) -> bool {
         let counted = self.0.store.count_mail_copy(due).await;
         let may_leave = counted.unwrap_or_else(|error| {
-            tracing::warn!(%error, request_id = due.request_id, "a mail was held back");
+            tracing::warn!(%error, request_id = due.request_id.as_str(), "a mail was held back");
             false
         });
         if may_leave && place.step_aside() {
@@ -267,7 +267,7 @@ impl Delivery {
         let mut is_told = false;
         while let Err(error) = self.settle(due, outcome).await {
             if !is_told {
-                tracing::warn!(%error, request_id = due.request_id, "a mail could not be settled");
+                tracing::warn!(%error, request_id = due.request_id.as_str(), "a mail could not be settled");
             }
             is_told = true;
             if Instant::now() >= deadline {
@@ -285,7 +285,7 @@ impl Delivery {
     ) -> Result<(), StoreError> {
         match outcome {
             Ok(reply) => {
-                tracing::debug!(request_id = due.request_id, %reply, "a mail was taken");
+                tracing::debug!(request_id = due.request_id.as_str(), %reply, "a mail was taken");
                 let reason = match due.source.kind() {
                     MailKind::Notice => MailOutcome::Notified,
                     MailKind::SignInCode | MailKind::ResetLink | MailKind::InvitationLink => {
@@ -401,7 +401,7 @@ fn event(due: &DueMail, outcome: Outcome, reason: MailOutcome, reply: &SmtpReply
         user_id: Some(due.recipient_id),
         email: Some(due.email.clone()),
         challenge_id: due.source.challenge_id(),
-        request_id: RequestId::parse(&due.request_id),
+        request_id: Some(due.request_id.clone()),
         detail: Some(reply.as_str().to_owned()),
         ..AuditEvent::bare(AuditKind::Mail, outcome, reason)
     }

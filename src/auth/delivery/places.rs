@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_tried_before_takes_half_of_the_places_at_most() {
+    fn mails_that_were_tried_before_take_half_of_the_places_at_most() {
         let places = Places::new();
         let again: Vec<_> = std::iter::from_fn(|| places.take(Due::Again)).collect();
         assert_eq!((again.len(), places.free(Due::Again)), (8, 0));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_steps_aside_makes_room_until_there_is_no_room_aside() {
+    fn a_mail_that_steps_aside_makes_room_until_there_is_no_room_aside() {
         let places = Places::new();
         let take = || places.take(Due::Again).unwrap();
         let aside: Vec<_> = std::iter::repeat_with(take)

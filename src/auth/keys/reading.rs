@@ -17,7 +17,7 @@ pub struct KeyRefresh {
     pub lacks_refresh_key: bool,
     /// Since when the active key signs.
     pub active_since: Option<Timestamp>,
-    /// The database's clock when it refresh.
+    /// The database's clock at the reading.
     pub now: Timestamp,
 }
 
@@ -29,8 +29,8 @@ impl SigningKeys {
     }
 
     /// Looks whether anything changed since the states in `seen`, which are brought up to date. A
-    /// ring is opened only then, after the one `before`: that unseals and tries keys, which is too dear
-    /// for every refresh.
+    /// ring is opened only then, after the one `before`: that unseals and tries keys, which is too
+    /// expensive for every refresh.
     pub async fn refresh(
         &self,
         before: &Ring,

@@ -1,7 +1,8 @@
 //! Settling a refresh on the locked row of its session.
 
 use super::{RefreshError, refused_of};
-use crate::auth::{Auth, Limited, lasting};
+use crate::auth::record::lasting;
+use crate::auth::{Auth, Limited};
 use crate::domain::{
     AuditEvent, Client, EndReason, LimitReached, NewNetwork, Outcome, PairKeys, Rotation, Session,
     SessionId, TokenRefusal, decide_rotation,
@@ -10,7 +11,7 @@ use crate::store::{Advance, SessionGeneration, SessionState, StoreError, Tx};
 use crate::token::{MissingKey, TokenPair};
 
 impl Auth {
-    /// Decides on the locked row, and writes down what follows.
+    /// Decides on the locked row, and writes the decision down.
     pub(super) async fn settle_locked(
         &self,
         client: &Client,

@@ -13,7 +13,9 @@ use crate::store::{Advance, SessionGeneration, SessionState, StoreError};
 use crate::telemetry::note_user;
 use crate::token::{InvalidToken, MissingKey, TokenPair};
 
-use super::{Auth, Limited, NotReserved, lasting};
+use super::record::lasting;
+use super::reserve::NotReserved;
+use super::{Auth, Limited};
 
 pub(super) use unanswered::Unanswered;
 
@@ -191,7 +193,7 @@ impl Auth {
         Err(error)
     }
 
-    /// Settles what the usual statement did not grant. To repeat an answer and to refuse during a block
+    /// Settles a refresh that the usual statement did not grant. A repeated answer and a refusal during a block
     /// write nothing, and so take no lock: fifty tabs that wake at once do not queue. But the first
     /// repeat from a network that is new to the session is recorded: it may be a thief's.
     async fn settle_refresh(

@@ -43,7 +43,7 @@ pub const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Waits for what must happen.
+/// Waits for an event that must happen.
 pub async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
     let happened = tokio::time::timeout(PATIENCE, happens).await;
     happened.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))

@@ -136,7 +136,7 @@ pub fn know_bytes(kind: Kind, secret: &[u8]) {
     know(kind, format!("{secret:?}").trim_matches(['[', ']']));
 }
 
-/// Tells of a token: whoever has its signature has all that is secret about it.
+/// Tells of a token: its signature is all that is secret about it.
 pub fn know_token(token: &str) {
     let signature = token.rsplit('.').next().unwrap_or_default();
     know(Kind::Token, &signature[..24]);
@@ -204,7 +204,7 @@ fn listen() {
     });
 }
 
-/// Shows what went wrong on the server's side of a test that fails.
+/// Shows the server's errors of a test that fails.
 #[expect(
     clippy::print_stdout,
     reason = "the runner shows it with the test that failed"

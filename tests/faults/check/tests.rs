@@ -214,7 +214,7 @@ fn a_fault_is_neither_a_refusal_nor_a_success() {
 }
 
 #[test]
-fn what_may_have_happened_before_excuses_a_refusal() {
+fn an_act_that_may_have_happened_before_excuses_a_refusal() {
     let excused =
         |first: Request, second: Request| answers_are_true(&[first, second], 2).is_empty();
     let unsure = |asked| request(0, 10, asked, Outcome::Lost);

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{AFTER_RULE, BadFields, UserParam, UserPath, cut, refuse_query, to_read};
 use crate::admin::Administration;
-use crate::domain::{ClientNetwork, Outcome};
+use crate::domain::{ClientNetwork, EventId, Outcome};
 use crate::http::endpoints::openapi::ADMINISTRATION;
 use crate::http::endpoints::sample;
 use crate::http::endpoints::sessions::{SessionsResponse, example as example_sessions};
@@ -52,10 +52,10 @@ pub struct EventsQuery {
 
 impl EventsQuery {
     /// The number before which the page ends, and its length.
-    fn parse(&self) -> Result<(Option<i64>, u8), Problem> {
+    fn parse(&self) -> Result<(Option<EventId>, u8), Problem> {
         let mut bad = BadFields::default();
         let limit = bad.limit(self.limit.as_deref());
-        let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+        let number = |text: &str| text.parse().ok().filter(|number| *number > 0).map(EventId);
         let after = bad.read("after", self.after.as_deref(), number, AFTER_RULE);
         bad.or((after, limit))
     }
@@ -103,8 +103,8 @@ impl From<AuditRecord> for EventBody {
             reason: event.reason,
             actor: event.actor,
             network: network.map(|network| network.to_string()),
-            session_id: event.session_id,
-            request_id: event.request_id,
+            session_id: event.session_id.map(|id| id.0),
+            request_id: event.request_id.map(|id| id.to_string()),
             detail: event.detail,
             email: event.email,
         }
