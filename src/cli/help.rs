@@ -27,7 +27,7 @@ Exit status:
   0  Done
   1  Refused or failed; one line on standard error says why and what to do
   2  Wrong usage
-  78 `serve` only: wrong settings, with which it cannot start
+  78 Wrong settings, of `serve` under a supervisor (NOTIFY_SOCKET), which then need not try again
 
 Results go to standard output; errors, warnings and the log to standard error. What lists or shows
 takes --json. Times are UTC.";
@@ -41,9 +41,9 @@ line a request there.
 SIGTERM or Ctrl-C stops it: not ready for `http.drain_seconds`, then up to 5 seconds for requests
 in flight. Whatever stops it should wait `http.drain_seconds` + 10 seconds before it kills.
 
-Exit status 78 means wrong settings, a wrong master key included: it cannot start before they are
-changed. 1 is a failure that may pass. Where NOTIFY_SOCKET is set, as systemd does for `Type=notify`, it
-tells its supervisor when it serves and when it stops.
+Where NOTIFY_SOCKET is set, as systemd does for `Type=notify`, it tells its supervisor when it serves and
+when it stops, and exit status 78 means wrong settings, a wrong master key included: it cannot start
+before they are changed. 1 is then a failure that may pass.
 
 Of several instances on one database, one migrates and makes the first signing key; the others wait.";
 

@@ -12,8 +12,8 @@ use crate::config::{ConfigError, Loaded};
 use crate::domain::Clock;
 use crate::telemetry::{self, TelemetryError};
 
-/// The exit status for settings with which no start succeeds: `EX_CONFIG` of sysexits.h. A supervisor that
-/// knows it does not try again.
+/// The exit status for settings with which no start succeeds: `EX_CONFIG` of sysexits.h. Only a supervisor sees it,
+/// which has to know whether another start may help; for all others, a start is refused as any command is.
 const BAD_SETTINGS: u8 = 78;
 
 pub(super) fn run(loaded: &Loaded) -> anyhow::Result<()> {
@@ -29,7 +29,7 @@ pub(super) fn exit_code(error: &anyhow::Error) -> ExitCode {
         || error
             .downcast_ref()
             .is_some_and(TelemetryError::is_bad_setting);
-    if is_bad_setting {
+    if is_bad_setting && supervisor::is_there() {
         ExitCode::from(BAD_SETTINGS)
     } else {
         ExitCode::FAILURE

@@ -3,7 +3,7 @@
 //!
 //! No supervisor has to be there, and none can stop the server: a message that cannot be sent is logged.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -36,9 +36,18 @@ pub(super) enum Stage<'a> {
     Failed(&'a anyhow::Error),
 }
 
+/// Whether there is one that wants to be told.
+pub(super) fn is_there() -> bool {
+    socket().is_some()
+}
+
+fn socket() -> Option<OsString> {
+    std::env::var_os(SOCKET).filter(|socket| !socket.is_empty())
+}
+
 /// Tells the supervisor, if there is one.
 pub(super) fn tell(stage: Stage<'_>) {
-    let Some(socket) = std::env::var_os(SOCKET).filter(|socket| !socket.is_empty()) else {
+    let Some(socket) = socket() else {
         return;
     };
     if let Err(error) = send(&socket, &stage.message()) {

@@ -207,13 +207,11 @@ async fn a_bad_filter_stops_the_start_whichever_way_it_is_given() {
     ] {
         let program = Program::on(url, &[]).with_variable("RUST_LOG", "");
         let program = program.with_variable(name, "inof");
-        for (command, status) in [("serve", 78), ("config check", 1)] {
+        for command in ["serve", "config check"] {
             let run = program.run(command).await;
-            assert_eq!((run.code, run.stderr.lines().count()), (Some(status), 1));
-            let refused = run.stderr.trim_end();
+            let refused = run.refused();
             assert!(
-                refused.starts_with("backoffice-auth: log.filter: must be a filter")
-                    && refused.ends_with(told),
+                refused.starts_with("log.filter: must be a filter") && refused.ends_with(told),
                 "{refused}"
             );
         }

@@ -98,8 +98,9 @@ async fn a_supervisor_that_cannot_be_told_stops_nothing() {
 }
 
 #[tokio::test]
-async fn wrong_settings_have_an_exit_status_of_their_own() {
+async fn wrong_settings_have_an_exit_status_of_their_own_under_a_supervisor_alone() {
     let app = TestApp::start().await;
+    let supervisor = Supervisor::listen();
     let another_key = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
     for setting in [
         ("limits.signin.attempts", "0"),
@@ -109,9 +110,11 @@ async fn wrong_settings_have_an_exit_status_of_their_own() {
     ] {
         let program = Program::on(app.database_url(), &[setting]);
         let run = program.run("serve").await;
+        assert_eq!(run.code, Some(1), "{setting:?}: {run:?}");
+        let run = supervisor.over(program).run("serve").await;
         assert_eq!(run.code, BAD_SETTINGS, "{setting:?}: {run:?}");
     }
-    let program = Program::on(app.database_url(), &[]);
+    let program = supervisor.over(Program::on(app.database_url(), &[]));
     let run = program.run("--config /nowhere serve").await;
     assert_eq!(run.code, BAD_SETTINGS, "{run:?}");
 }
@@ -120,6 +123,7 @@ async fn wrong_settings_have_an_exit_status_of_their_own() {
 async fn a_failure_that_may_pass_has_the_usual_exit_status() {
     let app = TestApp::start().await;
     let empty = Database::empty().await;
+    let supervisor = Supervisor::listen();
     let taken = app.public_addr().to_string();
     for settings in [
         &[("http.listen", &*taken)][..],
@@ -127,7 +131,8 @@ async fn a_failure_that_may_pass_has_the_usual_exit_status() {
         &[("database.url", &app_url(&app, "nobody"))],
         &[("database.url", &empty.url), ("database.migrate", "false")],
     ] {
-        let run = Program::on(app.database_url(), settings).run("serve").await;
+        let program = Program::on(app.database_url(), settings);
+        let run = supervisor.over(program).run("serve").await;
         assert_eq!(run.code, Some(1), "{settings:?}: {run:?}");
     }
 }
