@@ -1,9 +1,7 @@
-//! A failover manager moves the primary: Patroni, behind HAProxy and PgBouncer, as `tests/ha/run` starts them.
+//! A failover manager moves the primary: Patroni, behind `HAProxy` and `PgBouncer`, as `tests/ha/run` starts them.
 //! It names them in the environment, and `HA_CLUSTER` is the program that makes the faults.
 
 use std::env::var;
-use std::fmt::Write as _;
-use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,12 +10,13 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
+use crate::figures::{head, line};
 use crate::form::{play, say};
 use crate::history::{Asked, Outcome, Request};
 use crate::postgres::Postgres;
 use crate::world::{Tally, World};
 
-/// The scenarios: their names, the faults, and whether PgBouncer stands between.
+/// The scenarios: their names, the faults, and whether `PgBouncer` stands between.
 const SCENARIOS: [(&str, &str, bool); 7] = [
     ("switchover", "switchover", false),
     ("kill", "kill", false),
@@ -72,16 +71,16 @@ fn ha_a_failover_by_patroni_loses_nothing_and_no_instance_is_restarted() {
     play(async {
         let wanted = var("HA_SCENARIOS").unwrap();
         let is_wanted = |name| wanted.is_empty() || wanted.split_whitespace().any(|w| w == name);
-        let (mut table, mut failed) = (head(), Vec::new());
+        let (mut table, mut failed) = (vec![head(&COLUMNS)], Vec::new());
         for (name, fault, is_pooled) in SCENARIOS {
             if is_wanted(name) {
                 let seen = scenario(name, fault, is_pooled).await;
-                writeln!(table, "{name:<18}{}", seen.row()).unwrap();
+                table.push(line(name, &seen.cells(), &COLUMNS));
                 let wrong = seen.violations(fault).into_iter();
                 failed.extend(wrong.map(|violation| format!("{name}: {violation}")));
             }
         }
-        say(&format!("\n{table}"));
+        say(&format!("\n{}", table.join("\n")));
         failed.truncate(20);
         assert!(failed.is_empty(), "{failed:#?}");
     });
@@ -111,9 +110,9 @@ async fn scenario(name: &'static str, fault: &str, is_pooled: bool) -> Seen {
         made.await.unwrap();
     }
     first_commit(&next).await;
-    let committed = world.history().now() - began;
+    let committed = world.history().now().saturating_sub(began);
     first_commit(&[proxy.as_str()]).await;
-    let led = world.history().now() - began;
+    let led = world.history().now().saturating_sub(began);
     world.recovers().await;
     world.goes_on(4).await;
 
@@ -169,10 +168,10 @@ impl Seen {
         late.chain(self.tally.violations.iter().cloned()).collect()
     }
 
-    fn row(&self) -> String {
+    fn cells(&self) -> [String; COLUMNS.len()] {
         let until = self.began + self.led;
         let seconds = |duration: Duration| format!("{:.1}", duration.as_secs_f64());
-        row(&[
+        [
             seconds(self.refused[0]),
             seconds(self.committed),
             seconds(self.led),
@@ -182,7 +181,7 @@ impl Seen {
             self.tally.lost.to_string(),
             self.tally.wrong.to_string(),
             format!("{:.0}", 100.0 * self.tally.stolen.share(self.began, until)),
-        ])
+        ]
     }
 }
 
@@ -208,8 +207,7 @@ async fn first_commit(urls: &[&str]) {
             }
         })
     });
-    let all = pin!(select_all(all));
-    let first = timeout(Duration::from_mins(3), all).await;
+    let first = timeout(Duration::from_mins(3), select_all(all)).await;
     assert!(first.is_ok(), "no commit at {urls:?}");
 }
 
@@ -236,18 +234,5 @@ fn refused(history: &[Request], from: Duration, to: Duration) -> Duration {
     let all = || history.iter().filter(within);
     let first = all().map(|r| r.started).min().unwrap_or_default();
     let last = all().map(|r| r.ended).max().unwrap_or_default();
-    last - first
-}
-
-fn head() -> String {
-    let names = COLUMNS.map(|(name, _)| name.to_owned());
-    format!("{:<18}{}\n", "", row(&names))
-}
-
-fn row(cells: &[String; COLUMNS.len()]) -> String {
-    let mut line = String::new();
-    for (cell, (_, width)) in cells.iter().zip(COLUMNS) {
-        write!(line, "  {cell:>width$}").unwrap();
-    }
-    line
+    last.saturating_sub(first)
 }

@@ -481,7 +481,7 @@ impl World {
         };
         figures::print(self.name, history, &figures);
         for violation in self.violations.iter().take(5) {
-            say(&format!("{:<12}  {violation}", self.name));
+            say(&format!("{:<18}  {violation}", self.name));
         }
     }
 }
