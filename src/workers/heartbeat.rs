@@ -1,6 +1,8 @@
 //! Keeps on record when the database answers commits, and tells it of the refreshes that this instance
 //! could not answer.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -8,17 +10,24 @@ use super::trouble::Trouble;
 use crate::auth::Auth;
 use crate::store::{HEARTBEAT_INTERVAL, Store};
 
+/// After a beat that failed. After a long outage readiness waits for one, so it comes sooner than the next would.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// Beats until `stop`. A beat that is cut short is still waited for by the server.
 pub async fn beat(store: Store, stop: CancellationToken) {
     let mut trouble = Trouble::new("keeping the heartbeat");
     loop {
-        let due_at = Instant::now() + HEARTBEAT_INTERVAL;
+        let began = Instant::now();
         let Some(beaten) = stop.run_until_cancelled(store.beat()).await else {
             return;
         };
-        trouble.note(beaten);
+        let interval = if trouble.note(beaten).is_some() {
+            HEARTBEAT_INTERVAL
+        } else {
+            AGAIN
+        };
         // After a beat that took long the next one is due at once: it writes the outage down.
-        let pause = tokio::time::sleep_until(due_at);
+        let pause = tokio::time::sleep_until(began + interval);
         if stop.run_until_cancelled(pause).await.is_none() {
             return;
         }

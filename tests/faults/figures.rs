@@ -42,7 +42,7 @@ pub struct Figures {
 /// Prints a scenario's row, and before the first one what the columns are.
 pub fn print(scenario: &str, history: &[Request], figures: &Figures) {
     static HEAD: Once = Once::new();
-    HEAD.call_once(|| say(&line("", &COLUMNS.map(|(name, _)| name.to_owned()))));
+    HEAD.call_once(|| say(&head(&COLUMNS)));
     let count = |is_like: &dyn Fn(&&Request) -> bool| history.iter().filter(is_like).count();
     let status = |status: u16| count(&|r| r.status() == Some(status)).to_string();
     let slowest = |is_like: &dyn Fn(&&Request) -> bool| {
@@ -66,16 +66,26 @@ pub fn print(scenario: &str, history: &[Request], figures: &Figures) {
         figures.violations.to_string(),
         format!("{:.0}", 100.0 * figures.stolen),
     ];
-    say(&line(scenario, &cells));
+    say(&line(scenario, &cells, &COLUMNS));
 }
 
 fn seconds(duration: Option<Duration>) -> String {
     duration.map_or_else(|| "-".to_owned(), |d| format!("{:.2}", d.as_secs_f64()))
 }
 
-fn line(name: &str, cells: &[String; COLUMNS.len()]) -> String {
-    let mut line = format!("{name:<12}");
-    for (cell, (_, width)) in cells.iter().zip(COLUMNS) {
+/// The line above a table.
+pub fn head<const N: usize>(columns: &[(&str, usize); N]) -> String {
+    line("", &columns.map(|(name, _)| name.to_owned()), columns)
+}
+
+/// A row of a table.
+pub fn line<const N: usize>(
+    name: &str,
+    cells: &[String; N],
+    columns: &[(&str, usize); N],
+) -> String {
+    let mut line = format!("{name:<18}");
+    for (cell, (_, width)) in cells.iter().zip(columns) {
         write!(line, "  {cell:>width$}").unwrap();
     }
     line

@@ -78,6 +78,12 @@ impl Instance {
         assert!(started.is_ok(), "it does not start: {}", self.last_words());
     }
 
+    /// Whether it still runs, without a restart.
+    pub fn runs(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
     pub fn process_id(&self) -> u32 {
         self.child.as_ref().and_then(Child::id).unwrap()
     }

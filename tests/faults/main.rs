@@ -7,7 +7,8 @@
 //!
 //! `cargo test --test faults` is the short form, in which every fault happens once or a few times;
 //! `FAULTS=full cargo test --test faults` is the long one. Each test prints a row of figures. The
-//! soak is by itself: `cargo test --test faults -- --ignored soak` (`SOAK_MINUTES`, 30).
+//! soak is by itself: `cargo test --test faults -- --ignored soak` (`SOAK_MINUTES`, 30). `tests/ha/run` plays
+//! [`ha`] in a cluster under Patroni.
 //!
 //! Where seconds are promised, only those count in which the machine was ours: see [`metronome`].
 //!
@@ -33,6 +34,7 @@ mod exhaustion;
 mod failover;
 mod figures;
 mod form;
+mod ha;
 mod history;
 mod instance;
 mod mail;

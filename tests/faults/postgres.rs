@@ -11,11 +11,19 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::block_in_place;
+use url::Url;
 
 use crate::cluster;
 
 /// One cluster.
-pub struct Postgres(Cluster);
+pub struct Postgres(Home);
+
+enum Home {
+    /// A cluster of our own.
+    Own(Cluster),
+    /// One that somebody else runs, by its URL without a database.
+    Elsewhere(Url),
+}
 
 /// Its processes, which do nothing until this is dropped.
 pub struct Frozen(Vec<u32>);
@@ -23,45 +31,73 @@ pub struct Frozen(Vec<u32>);
 impl Postgres {
     /// Durable: commits outlive `immediate`, as in production.
     pub fn start(name: &str) -> Self {
-        block_in_place(|| Self(cluster::start_with(name, Durability::Kept)))
+        Self(Home::Own(block_in_place(|| {
+            cluster::start_with(name, Durability::Kept)
+        })))
     }
 
     /// The one that lives, or is to live, in a folder.
     pub fn start_in(folder: &Path) -> Self {
-        block_in_place(|| Self(Cluster::start(folder, Durability::Kept).unwrap()))
+        let cluster = block_in_place(|| Cluster::start(folder, Durability::Kept));
+        Self(Home::Own(cluster.unwrap()))
+    }
+
+    /// One that somebody else runs, on loopback.
+    pub fn elsewhere(url: &str) -> Self {
+        Self(Home::Elsewhere(url.parse().unwrap()))
+    }
+
+    fn own(&self) -> &Cluster {
+        match &self.0 {
+            Home::Own(cluster) => cluster,
+            Home::Elsewhere(_) => panic!("somebody else runs it"),
+        }
+    }
+
+    fn own_mut(&mut self) -> &mut Cluster {
+        match &mut self.0 {
+            Home::Own(cluster) => cluster,
+            Home::Elsewhere(_) => panic!("somebody else runs it"),
+        }
     }
 
     pub fn url(&self, database: &str) -> String {
-        self.0.url(database)
+        match &self.0 {
+            Home::Own(cluster) => cluster.url(database),
+            Home::Elsewhere(url) => url.join(database).unwrap().into(),
+        }
     }
 
     pub fn port(&self) -> u16 {
-        self.0.port()
+        match &self.0 {
+            Home::Own(cluster) => cluster.port(),
+            Home::Elsewhere(url) => url.port().unwrap(),
+        }
     }
 
     pub fn folder(&self) -> &Path {
-        self.0.folder()
+        self.own().folder()
     }
 
     /// Stops it the way `pg_ctl stop -m fast` does, and waits until it is gone.
     pub fn stop_fast(&mut self) {
-        block_in_place(|| self.0.halt()).unwrap();
+        block_in_place(|| self.own_mut().halt()).unwrap();
     }
 
     /// Stops it the way `pg_ctl stop -m immediate` does: as a crash, without a last checkpoint.
     pub fn stop_immediately(&mut self) {
-        let postmaster = self.0.process_id().unwrap();
+        let postmaster = self.own().process_id().unwrap();
         signal("QUIT", &[postmaster]);
-        block_in_place(|| self.0.halt()).unwrap();
+        block_in_place(|| self.own_mut().halt()).unwrap();
     }
 
     pub fn resume(&mut self) {
-        block_in_place(|| self.0.resume()).unwrap();
+        block_in_place(|| self.own_mut().resume()).unwrap();
     }
 
     /// Stops every one of its processes where it stands.
     pub fn freeze(&self) -> Frozen {
-        let postmaster = self.0.process_id().unwrap();
+        let postmaster = self.own().process_id().unwrap();
         signal("STOP", &[postmaster]);
         // Now it forks no more.
         let mut all = children(postmaster);
@@ -153,7 +189,7 @@ impl Postgres {
             self.folder().file_name().unwrap().to_str().unwrap()
         ));
         let standby = block_in_place(|| {
-            copy(&self.0, &folder);
+            copy(self.own(), &folder);
             Self::start_in(&folder)
         });
         self.set(&[("synchronous_standby_names", "*")]).await;

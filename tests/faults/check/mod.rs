@@ -31,6 +31,17 @@ pub struct Limit {
     pub window: Duration,
 }
 
+/// All that clients were told was so, and stays so: no success and no refusal was untrue.
+pub fn what_was_said_holds(history: &[Request], attempts: usize, lag: Duration) -> Violations {
+    let verdicts = [
+        one_successor_a_generation(history),
+        nothing_after_a_signout(history, lag),
+        no_code_twice(history),
+        answers_are_true(history, attempts),
+    ];
+    verdicts.concat()
+}
+
 /// Each generation of a session is one pair, byte for byte, and follows from the one before it: of
 /// all who present a refresh token, no two get different successors.
 pub fn one_successor_a_generation(history: &[Request]) -> Violations {
