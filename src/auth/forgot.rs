@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::domain::{
     AttemptInFlight, AuditEvent, AuditKind, Client, EmailAddress, LimitScope, LinkId, LinkRequest,
     Outcome,
 };
+use crate::password::wait_until;
 use crate::store::{InsertedLink, NewLink, StoreError};
 use crate::telemetry::metrics::LIMIT_REFUSALS;
 use crate::telemetry::note_user;
@@ -48,7 +49,7 @@ struct Admitted {
 /// Waits until a whole number of paces has passed.
 async fn keep_pace(since: Instant) {
     let paces = since.elapsed().as_millis() / PACE.as_millis() + 1;
-    sleep_until(since + PACE * u32::try_from(paces).unwrap_or(1)).await;
+    wait_until(since + PACE * u32::try_from(paces).unwrap_or(1)).await;
 }
 
 impl Auth {

@@ -17,6 +17,7 @@ mod refusal;
 mod scheme;
 mod slot;
 mod timing;
+mod wait;
 mod workers;
 
 pub use agreement::libraries_agree;
@@ -24,3 +25,4 @@ pub use formats::{FirebaseProject, read_keycloak};
 pub use pool::{Check, HashingError, HashingPool, Verdict};
 pub use refusal::{Flaw, UnsupportedHash};
 pub use scheme::{is_fast, outgrows_budget, outgrows_worker, read_foreign};
+pub use wait::wait_until;

@@ -12,6 +12,7 @@ use super::kind::Kind;
 use super::scheme::{self, Scheme};
 use super::slot::{OutOfMemory, Slot};
 use super::timing::TimingEqualizer;
+use super::wait::wait_until;
 use super::workers::{WorkerLease, Workers};
 use crate::config::PasswordsConfig;
 use crate::domain::{HashKind, NewPasswordHash, PasswordHash, PlainPassword};
@@ -196,7 +197,7 @@ impl HashingPool {
     /// kind of hash was checked. Occupies no worker meanwhile.
     pub async fn delay_refusal(&self, check: &Check) {
         let delay = self.0.equalizer.delay(check.started.elapsed(), check.forms);
-        tokio::time::sleep_until(check.started + delay).await;
+        wait_until(check.started + delay).await;
     }
 
     /// Learns which kinds of hashes are in use, and measures the most expensive ones. A kind that cannot be read

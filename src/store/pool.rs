@@ -63,6 +63,10 @@ const SWALLOWED: [(&str, &str); 5] = [
 /// default.
 const ISOLATION: (&str, &str) = ("default_transaction_isolation", "read committed");
 
+/// A statement is planned once for a connection. Each of ours has one good plan, whatever its values, and planning
+/// some of them takes longer than running them; PostgreSQL would guess so of some and not of others.
+const PLANS: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
+
 /// A setting that means nothing to PostgreSQL. A connection that has it is one to PostgreSQL itself: a
 /// pooler between keeps what a client says at its start to itself.
 const MARK: (&str, &str) = ("backoffice_auth.is_direct", "yes");
@@ -171,7 +175,7 @@ impl ConnectionPool {
         } else {
             options
                 .options(SWALLOWED)
-                .options([ISOLATION, MARK])
+                .options([ISOLATION, PLANS, MARK])
                 .options(bounds.settings())
         };
         Self(Arc::new(Shared {
