@@ -8,7 +8,7 @@
 //! nothing. It measures with the hashing pool idle, and with other sign-ins waiting in its queue.
 //!
 //! Then it asks for links to set a password, in the same way, for the same kinds of addresses; alone, and
-//! while others ask, too.
+//! while others ask, too. `-- signin busy` limits it to what these words name.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
@@ -100,8 +100,15 @@ async fn run() -> anyhow::Result<()> {
     );
     bench.auth.learn_hash_kinds().await?;
     for question in [Question::Signin, Question::Forgot] {
+        let name = format!("{question:?}").to_lowercase();
+        if is_wanted(&[&name, "idle"]) {
+            println!("\n{question:?}");
+            report("idle", &bench.sample(question, 0, 1).await?);
+        }
+        if !is_wanted(&[&name, "busy"]) {
+            continue;
+        }
         println!("\n{question:?}");
-        report("idle", &bench.sample(question, 0, 1).await?);
         let others: Vec<_> = (0..OTHERS)
             .map(|_| tokio::spawn(Arc::clone(&bench).keep_busy(question)))
             .collect();
@@ -238,10 +245,17 @@ impl Bench {
     }
 }
 
+/// Whether the words that were given are all among these.
+fn is_wanted(names: &[&str]) -> bool {
+    let words = std::env::args().skip(1);
+    let mut words = words.filter(|word| !word.starts_with('-'));
+    words.all(|word| names.contains(&&*word))
+}
+
 /// All samples of a phase in an order of chance, the warm-up last, since they are taken from the end.
 ///
-/// What comes before a sample must not depend on its kind: a dear hash keeps a worker for longer, and
-/// whoever comes next finds a longer queue. In turns in which each kind comes once, that would be any
+/// What comes before a sample must not depend on its kind: an expensive hash keeps a worker for longer,
+/// and the next one finds a longer queue. In turns in which each kind comes once, that would be any
 /// kind but its own.
 fn shuffled(first: usize) -> Vec<(usize, &'static str)> {
     let chance = RandomState::new();
