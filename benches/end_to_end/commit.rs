@@ -18,6 +18,10 @@ pub fn build(commit: &str) -> anyhow::Result<PathBuf> {
     anyhow::ensure!(found.status.success(), "{commit} is no commit here");
     let id = String::from_utf8(found.stdout)?.trim().to_owned();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("commits");
+    let program = folder.join(format!("{id}.program"));
+    if program.exists() {
+        return Ok(program);
+    }
     let source = folder.join(&id);
     if !source.exists() {
         let unpacked = folder.join(format!("{id}.new"));
@@ -25,8 +29,13 @@ pub fn build(commit: &str) -> anyhow::Result<PathBuf> {
         fs::create_dir_all(&unpacked)?;
         let mut archive = git(&["archive", &id]).stdout(Stdio::piped()).spawn()?;
         let from = archive.stdout.take().context("its output is a pipe")?;
+        // With the time of now: cargo takes what is older than the last build, of another commit, for built.
         let mut tar = Command::new("tar");
-        let done = tar.arg("-x").current_dir(&unpacked).stdin(from).status()?;
+        let done = tar
+            .args(["-x", "-m"])
+            .current_dir(&unpacked)
+            .stdin(from)
+            .status()?;
         anyhow::ensure!(done.success() && archive.wait()?.success(), "{id} is read");
         fs::rename(unpacked, &source)?;
     }
@@ -38,7 +47,6 @@ pub fn build(commit: &str) -> anyhow::Result<PathBuf> {
         .env("SQLX_OFFLINE", "true")
         .status()?;
     anyhow::ensure!(built.success(), "{id} is built");
-    let program = folder.join(format!("{id}.program"));
-    fs::copy(target.join("release/backoffice-auth"), &program)?;
+    fs::rename(target.join("release/backoffice-auth"), &program)?;
     Ok(program)
 }
