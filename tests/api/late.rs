@@ -1,7 +1,7 @@
 //! Commits that wait: an attempt that was answered 503 never counts, however late its statement is committed.
 
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::support::{Answer, PASSWORD, Person, TestApp, other_than, secs, until};
@@ -46,12 +46,33 @@ impl Stall {
     async fn begin(&self) {
         self.set("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
             .await;
-        until("commits wait", async || {
-            let names = "SELECT count(*) FROM pg_settings
-                          WHERE name = 'synchronous_standby_names' AND setting = 'nobody'";
-            self.app.count(names).await == 1
-        })
-        .await;
+        until("commits wait", async || self.does_a_commit_wait().await).await;
+    }
+
+    /// Whether a commit waits that is made beside the server's. The setting does not tell: commits wait once the
+    /// checkpointer has read it, which may be busy.
+    async fn does_a_commit_wait(&self) -> bool {
+        let options = (*self.app.sql().connect_options()).clone();
+        let options = options.database("postgres");
+        let mut probe = PgConnection::connect_with(&options).await.unwrap();
+        let pid = sqlx::query_scalar("SELECT pg_backend_pid()");
+        let pid: i32 = pid.fetch_one(&mut probe).await.unwrap();
+        let commit = tokio::spawn(async move {
+            let commit = "SET synchronous_commit = on;
+                          SELECT pg_logical_emit_message(TRUE, 'probe', '')";
+            // It ends with the stall.
+            let _ = sqlx::raw_sql(commit).execute(&mut probe).await;
+        });
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'";
+        while !commit.is_finished() {
+            let waiting = sqlx::query_scalar(waits).bind(pid);
+            let waiting: i64 = waiting.fetch_one(self.app.sql()).await.unwrap();
+            if waiting > 0 {
+                return true;
+            }
+        }
+        false
     }
 
     async fn end(&self) {
