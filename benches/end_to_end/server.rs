@@ -8,10 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use backoffice_auth::auth::SigningKeys;
 use backoffice_auth::config::{Config, PasswordsConfig};
 use backoffice_auth::dev::{Cluster, Durability};
-use backoffice_auth::domain::PlainPassword;
+use backoffice_auth::domain::{Clock, PlainPassword};
 use backoffice_auth::password::HashingPool;
+use backoffice_auth::store::Store;
+use backoffice_auth::token::Tokens;
 use tokio::time::Instant;
 
 use super::accounts;
@@ -117,6 +120,14 @@ impl Setting {
     /// The configuration that the program has, for those who work beside it.
     pub fn config(&self) -> anyhow::Result<Config> {
         Ok(Config::load(None, self.environment())?.config)
+    }
+
+    /// Tokens under the keys of the program.
+    pub async fn tokens(&self) -> anyhow::Result<Tokens> {
+        let config = self.config()?;
+        let store = Store::connect(&config.database).await?;
+        let ring = SigningKeys::new(store, &config).open_ring().await?;
+        Ok(Tokens::new(&config.tokens, ring, Clock::system()))
     }
 
     /// The hash of everybody's password under these parameters.

@@ -1,11 +1,9 @@
 //! Fills a database, and picks from it.
 
 use anyhow::Context as _;
-use backoffice_auth::auth::SigningKeys;
 use backoffice_auth::domain::{
-    AuthenticationMethods, Clock, Generation, KeyId, Session, SessionId, Timestamp, UserId,
+    AuthenticationMethods, Generation, KeyId, Session, SessionId, Timestamp, UserId,
 };
-use backoffice_auth::store::Store;
 use backoffice_auth::token::Tokens;
 use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
@@ -124,10 +122,7 @@ pub struct Database {
 
 impl Database {
     pub async fn open(url: &str, setting: &Setting) -> anyhow::Result<Self> {
-        let config = setting.config()?;
-        let store = Store::connect(&config.database).await?;
-        let ring = SigningKeys::new(store, &config).open_ring().await?;
-        let tokens = Tokens::new(&config.tokens, ring, Clock::system());
+        let tokens = setting.tokens().await?;
         Ok(Self {
             pool: connect(url).await?,
             key_id: tokens.ring().current().active().0.clone(),

@@ -147,10 +147,9 @@ impl fmt::Display for Sample {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::io;
-    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::telemetry::testing::Written;
 
     #[test]
     fn both_libraries_compute_the_same_hashes() {
@@ -180,26 +179,10 @@ mod tests {
         assert_eq!((library, asked.get()), (Library::Fast, SAMPLES));
     }
 
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_library_that_disagrees_once_is_not_used_and_that_is_told() {
-        let (log, asked) = (Log::default(), Cell::new(0));
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .finish();
+        let (log, asked) = (Written::default(), Cell::new(0));
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
         let library = tracing::subscriber::with_default(subscriber, || {
             Library::judge(|_| {
                 asked.set(asked.get() + 1);
@@ -207,7 +190,7 @@ mod tests {
             })
         });
         assert_eq!(library, Library::Reference);
-        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let log = log.take();
         assert_eq!(log.matches("ERROR").count(), 1, "{log}");
         assert!(log.contains("another hash than the reference"), "{log}");
         assert!(log.contains("argon2"), "{log}");

@@ -163,38 +163,22 @@ impl Serialize for Printed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use serde_json::{Value, json};
     use tracing::field::Empty;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::testing::Written;
 
     /// The lines that are logged meanwhile, without their times.
     fn logged(log: impl FnOnce()) -> Vec<Value> {
         let written = Written::default();
-        let writer = written.clone();
         let layer = tracing_subscriber::fmt::layer()
             .fmt_fields(Fields)
             .event_format(Lines)
-            .with_writer(move || writer.clone());
+            .with_writer(written.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let text = written.take();
         let lines = text.lines().map(|line| {
             assert!(line.matches(r#""user_id":"#).count() < 2, "{line}");
             let mut line: Value = serde_json::from_str(line).unwrap();

@@ -10,6 +10,8 @@ pub mod metrics;
 mod otlp;
 mod process;
 mod queue;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod trace;
 mod trace_parent;
 

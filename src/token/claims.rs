@@ -149,3 +149,21 @@ fn canonical_email<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EmailAd
     // As it was stored, for the token was made from that: an address may be older than a rule.
     EmailAddress::from_stored(text).ok_or_else(|| D::Error::custom("not an email address"))
 }
+
+/// Claims that live for a quarter of an hour, for tests.
+#[cfg(test)]
+pub(super) fn sample(email: &str, now: i64) -> AccessClaims {
+    AccessClaims {
+        iss: "https://auth.example.com".to_owned(),
+        sub: UserId(1),
+        aud: "back-office".to_owned(),
+        client_id: "back-office".to_owned(),
+        iat: now,
+        exp: now + 900,
+        jti: Uuid::nil(),
+        sid: SessionId(Uuid::nil()),
+        auth_time: now,
+        amr: vec!["pwd".to_owned()],
+        email: email.parse().expect("it is an address"),
+    }
+}

@@ -241,11 +241,10 @@ impl KeyRing {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::domain::{MasterKey, SessionId, UserId};
-    use crate::token::{AccessClaims, SealedKey};
+    use crate::domain::MasterKey;
+    use crate::token::SealedKey;
+    use crate::token::claims::sample;
 
     const NOW: i64 = 1_800_000_000;
 
@@ -270,22 +269,6 @@ mod tests {
         Ring::open(&[record], now, &sealer).unwrap()
     }
 
-    fn claims() -> AccessClaims {
-        AccessClaims {
-            iss: String::new(),
-            sub: UserId(1),
-            aud: String::new(),
-            client_id: String::new(),
-            iat: NOW,
-            exp: NOW + 900,
-            jti: Uuid::nil(),
-            sid: SessionId(Uuid::nil()),
-            auth_time: NOW,
-            amr: vec![],
-            email: "a@example.com".parse().unwrap(),
-        }
-    }
-
     /// Red where what was verified outlives its keys.
     #[test]
     fn what_was_verified_is_verified_again_once_other_keys_are_in_force() {
@@ -294,7 +277,7 @@ mod tests {
             let mut is_verified = false;
             let found = keys.in_force().verified.get_or_verify("a", NOW, || {
                 is_verified = true;
-                Ok::<_, ()>(claims())
+                Ok::<_, ()>(sample("a@example.com", NOW))
             });
             assert!(found.is_ok());
             is_verified

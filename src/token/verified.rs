@@ -90,27 +90,13 @@ fn bytes(claims: &AccessClaims) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::domain::{SessionId, UserId};
+    use crate::token::claims::sample;
 
     const NOW: i64 = 1_800_000_000;
 
     fn claims(email: &str) -> AccessClaims {
-        AccessClaims {
-            iss: "https://auth.example.com".to_owned(),
-            sub: UserId(1),
-            aud: "back-office".to_owned(),
-            client_id: "back-office".to_owned(),
-            iat: NOW,
-            exp: NOW + 900,
-            jti: Uuid::nil(),
-            sid: SessionId(Uuid::nil()),
-            auth_time: NOW,
-            amr: vec!["pwd".to_owned()],
-            email: email.parse().unwrap(),
-        }
+        sample(email, NOW)
     }
 
     /// Whether a good token had to be verified at that time.

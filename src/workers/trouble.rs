@@ -83,40 +83,24 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::telemetry::testing::Written;
 
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn lines() -> (Lines, tracing::subscriber::DefaultGuard) {
-        let lines = Lines::default();
-        let writer = lines.clone();
+    fn lines() -> (Written, tracing::subscriber::DefaultGuard) {
+        let lines = Written::default();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_target(false)
             .without_time()
-            .with_writer(move || writer.clone())
+            .with_writer(lines.clone())
             .finish();
         (lines, tracing::subscriber::set_default(subscriber))
     }
 
-    impl Lines {
-        fn take(&self) -> Vec<String> {
-            let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
-            text.lines().map(|line| line.trim().to_owned()).collect()
-        }
+    fn take(lines: &Written) -> Vec<String> {
+        let text = lines.take();
+        text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
     async fn pass(seconds: u64) {
@@ -137,14 +121,14 @@ mod tests {
             assert_eq!(trouble.note(Ok::<_, io::Error>(7)), Some(7));
             pass(1).await;
         }
-        assert_eq!(lines.take(), [r#"WARN reading fails cause="away""#]);
+        assert_eq!(take(&lines), [r#"WARN reading fails cause="away""#]);
         for _ in 0..3 {
             pass(1).await;
             trouble.note(Ok::<_, io::Error>(()));
         }
-        assert_eq!(lines.take(), ["INFO reading works again seconds=19"]);
+        assert_eq!(take(&lines), ["INFO reading works again seconds=19"]);
         trouble.note(failure("away"));
-        assert_eq!(lines.take().len(), 1, "the next one is told again");
+        assert_eq!(take(&lines).len(), 1, "the next one is told again");
     }
 
     #[tokio::test(start_paused = true)]
@@ -156,7 +140,7 @@ mod tests {
             pass(1).await;
         }
         assert_eq!(
-            lines.take(),
+            take(&lines),
             [
                 r#"WARN reading fails cause="away""#,
                 r#"WARN reading fails cause="late""#

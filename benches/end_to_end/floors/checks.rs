@@ -14,12 +14,7 @@ use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::any;
-use backoffice_auth::auth::SigningKeys;
-use backoffice_auth::domain::{
-    AuthenticationMethods, Clock, Generation, Session, SessionId, UserId,
-};
-use backoffice_auth::store::Store;
-use backoffice_auth::token::Tokens;
+use backoffice_auth::domain::{AuthenticationMethods, Generation, Session, SessionId, UserId};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::thread::CpuSet;
@@ -39,10 +34,7 @@ pub struct Issued {
 impl Issued {
     /// So many, of sessions that have not ended.
     pub async fn of(setting: &Setting, count: usize) -> anyhow::Result<Self> {
-        let config = setting.config()?;
-        let store = Store::connect(&config.database).await?;
-        let ring = SigningKeys::new(store, &config).open_ring().await?;
-        let tokens = Tokens::new(&config.tokens, ring, Clock::system());
+        let (config, tokens) = (setting.config()?, setting.tokens().await?);
         let ring = tokens.ring().current();
         let now = tokens.now();
         let issue = |_| {

@@ -217,8 +217,6 @@ fn level(status: StatusCode) -> Level {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use axum::Router;
     use axum::body::Body;
     use axum::middleware::from_fn_with_state;
@@ -228,29 +226,15 @@ mod tests {
     use super::*;
     use crate::domain::RequestId;
     use crate::http::problem::Code;
-
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::testing::Written;
 
     /// The lines that are logged while a path is asked for, on a router where `/cut` never answers.
     async fn logged(path: &str) -> String {
         let lines = Written::default();
-        let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .without_time()
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
+            .with_writer(lines.clone())
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let broken = || async { Problem::internal("disk on fire") };
@@ -266,7 +250,7 @@ mod tests {
             _ = router.oneshot(request) => {}
             () = std::future::ready(()) => {}
         }
-        String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+        lines.take()
     }
 
     #[tokio::test]
@@ -294,11 +278,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_refusals_is_logged_in_part_and_what_was_left_out_is_counted() {
         let written = Written::default();
-        let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
+            .with_writer(written.clone())
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let refused = || async { Problem::new(Code::InvalidRefreshToken) };
@@ -322,7 +304,7 @@ mod tests {
         }
         tokio::time::advance(PAUSE).await;
         ask("/served").await;
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let text = written.take();
         let lines = |word: &str| text.lines().filter(|line| line.contains(word)).count();
         let refused = lines("status=401");
         assert!((400..600).contains(&refused), "{refused}");

@@ -3,12 +3,9 @@
 mod fallback;
 mod relay;
 
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tracing_subscriber::fmt::MakeWriter;
 
 use self::relay::{Script, TestRelay, config};
 use super::message::tests::mail;
@@ -16,6 +13,7 @@ use super::relay::{HANDOVER_TIMEOUT, LAST_WORD_TIMEOUT};
 use super::*;
 use crate::config::{MailTransportConfig, SmtpConfig, SmtpTls};
 use crate::domain::Language;
+use crate::telemetry::testing::Written;
 
 /// A mailer over one relay or two.
 fn try_mailer(first: SmtpConfig, fallback: Option<SmtpConfig>) -> Result<Mailer, MailConfigError> {
@@ -439,51 +437,23 @@ fn a_sender_is_an_address_with_or_without_a_name() {
 }
 
 /// Collects all that is logged on this thread for as long as the guard lives.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
+fn log() -> (Written, tracing::subscriber::DefaultGuard) {
+    let log = Written::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
 }
 
 #[tokio::test]
 async fn smtp_logs_neither_code_nor_password_at_any_level() {
-    let (log, _guard) = Log::start();
+    let (log, _guard) = log();
     let relay = TestRelay::start(&[]).await;
     relay.mailer().send_any(&mail()).await.unwrap();
     tracing::trace!("the log works");
-    let text = log.text();
+    let text = log.take();
     assert!(text.contains("the log works"));
     for secret in [mail().code(), "AUTH PLAIN", "foo@bar.com"] {
         assert!(!text.contains(secret), "{text}");
@@ -492,14 +462,14 @@ async fn smtp_logs_neither_code_nor_password_at_any_level() {
 
 #[tokio::test]
 async fn the_log_transport_shows_recipient_and_code() {
-    let (log, _guard) = Log::start();
+    let (log, _guard) = log();
     let config = mail_config(MailTransportConfig::Log);
     Mailer::new(&config, &NO_LINKS)
         .unwrap()
         .send_any(&mail())
         .await
         .unwrap();
-    let text = log.text();
+    let text = log.take();
     assert!(text.contains(" mail: ") && text.contains("foo@bar.com"));
     assert!(text.contains(mail().code()));
 }
