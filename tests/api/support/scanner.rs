@@ -18,6 +18,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Every secret has at least this many bytes, and is looked up by its first ones.
 const KEY: usize = 6;
 
+/// The size of the table that says where a secret may begin, as a power of two.
+const PLACE_BITS: u32 = 22;
+
 /// The name of a secret, for the report, and the places where it may be seen all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -35,7 +38,7 @@ pub enum Kind {
 #[derive(Debug)]
 struct Known {
     by_key: HashMap<[u8; KEY], Vec<(Vec<u8>, Kind)>>,
-    /// Whether a secret begins with these two bytes: most begin none.
+    /// Whether a secret begins with four bytes of this [`place`]: hardly any place in a log does.
     begins: Box<[bool]>,
 }
 
@@ -43,7 +46,7 @@ impl Default for Known {
     fn default() -> Self {
         Self {
             by_key: HashMap::new(),
-            begins: vec![false; 1 << 16].into(),
+            begins: vec![false; 1 << PLACE_BITS].into(),
         }
     }
 }
@@ -51,7 +54,10 @@ impl Default for Known {
 impl Known {
     fn add(&mut self, kind: Kind, secret: &[u8]) {
         let key = key_of(secret).unwrap_or_else(|| panic!("too short a secret to be told apart"));
-        self.begins[pair(key[0], key[1])] = true;
+        let first = key[..4]
+            .iter()
+            .fold(0, |word, byte| followed_by(word, *byte));
+        self.begins[place(first)] = true;
         let known = self.by_key.entry(key).or_default();
         if !known.iter().any(|(text, of)| text == secret && *of == kind) {
             known.push((secret.to_vec(), kind));
@@ -59,11 +65,20 @@ impl Known {
     }
 
     /// Where in `text` a secret stands of which `matters` is true.
+    ///
+    /// A plain loop, since all logs pass through it, in a build that is not optimised.
     fn find(&self, text: &[u8], matters: impl Fn(Kind) -> bool) -> Option<(usize, Kind)> {
-        let starts = text.windows(2).enumerate();
-        starts
-            .filter(|(_, two)| self.begins[pair(two[0], two[1])])
-            .find_map(|(at, _)| self.at(text, at, &matters))
+        let mut word = 0;
+        for (end, byte) in text.iter().enumerate() {
+            word = followed_by(word, *byte);
+            if self.begins[place(word)]
+                && let Some(start) = end.checked_sub(3)
+                && let Some(found) = self.at(text, start, &matters)
+            {
+                return Some(found);
+            }
+        }
+        None
     }
 
     fn at(&self, text: &[u8], at: usize, matters: impl Fn(Kind) -> bool) -> Option<(usize, Kind)> {
@@ -77,8 +92,14 @@ impl Known {
     }
 }
 
-fn pair(first: u8, second: u8) -> usize {
-    usize::from(u16::from_be_bytes([first, second]))
+/// The last four bytes, after one more.
+fn followed_by(word: u32, byte: u8) -> u32 {
+    word << 8 | u32::from(byte)
+}
+
+/// Where four bytes stand in a table of 2 to the power of [`PLACE_BITS`] places, by multiplicative hashing.
+fn place(word: u32) -> usize {
+    (word.wrapping_mul(0x9E37_79B1) >> (32 - PLACE_BITS)) as usize
 }
 
 fn key_of(text: &[u8]) -> Option<[u8; KEY]> {
