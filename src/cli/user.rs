@@ -21,25 +21,10 @@ const PAGE: i64 = 500;
 pub(super) enum UserCommand {
     /// Make a user; without --password-stdin and a terminal, a strong password is made and printed
     #[command(after_long_help = help::USER_CREATE)]
-    Create {
-        #[command(flatten)]
-        user: NewUser,
-        /// Read the password from standard input
-        #[arg(long)]
-        password_stdin: bool,
-        /// Whether signing in takes a mailed code
-        #[arg(long, value_name = "email|off", default_value = "email")]
-        two_factor: TwoFactor,
-    },
+    Create(CreateArgs),
     /// Make a user without a password and mail a link to set one; mails another to whoever has not used theirs
     #[command(after_long_help = help::USER_INVITE)]
-    Invite {
-        #[command(flatten)]
-        user: NewUser,
-        /// Whether signing in takes a mailed code
-        #[arg(long, value_name = "email|off", default_value = "email")]
-        two_factor: TwoFactor,
-    },
+    Invite(InviteArgs),
     /// Mail a link to set a password, which nobody but the user sees
     #[command(after_long_help = help::USER_LINK)]
     Link(OneUser),
@@ -55,13 +40,7 @@ pub(super) enum UserCommand {
     /// Show a user
     Show(OneUser),
     /// Set a user's password and end the sessions
-    Password {
-        #[command(flatten)]
-        user: OneUser,
-        /// Read the password from standard input
-        #[arg(long)]
-        password_stdin: bool,
-    },
+    Password(PasswordArgs),
     /// Give a user another address, and end the sessions; both addresses are told by mail
     Email {
         #[command(flatten)]
@@ -85,13 +64,7 @@ pub(super) enum UserCommand {
     ResetFactors(OneUser),
     /// Make a user an administrator, who manages the others over HTTP, or take that away
     #[command(after_long_help = help::USER_ADMINISTRATOR)]
-    Administrator {
-        #[command(flatten)]
-        user: OneUser,
-        /// `on` or `off`
-        #[arg(value_name = "on|off", value_parser = on_or_off, action = ArgAction::Set)]
-        administrator: bool,
-    },
+    Administrator(AdministratorArgs),
     /// Shut a user out and end the sessions
     Disable(OneUser),
     /// Let a user in again
@@ -115,6 +88,45 @@ pub(super) enum UserCommand {
     /// Each hash is replaced by one of today's kind at the next good sign-in.
     #[command(after_long_help = help::USER_IMPORT)]
     Import(import::ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    user: NewUser,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Whether signing in takes a mailed code
+    #[arg(long, value_name = "email|off", default_value = "email")]
+    two_factor: TwoFactor,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InviteArgs {
+    #[command(flatten)]
+    user: NewUser,
+    /// Whether signing in takes a mailed code
+    #[arg(long, value_name = "email|off", default_value = "email")]
+    two_factor: TwoFactor,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PasswordArgs {
+    #[command(flatten)]
+    user: OneUser,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdministratorArgs {
+    #[command(flatten)]
+    user: OneUser,
+    /// `on` or `off`
+    #[arg(value_name = "on|off", value_parser = on_or_off, action = ArgAction::Set)]
+    administrator: bool,
 }
 
 #[derive(Debug, Args)]
@@ -165,19 +177,10 @@ pub(super) async fn run(
     config: &Config,
     actor: &Operator,
 ) -> anyhow::Result<()> {
-    let store = connect_migrated(config, access(&command)).await?;
-    let admin = Admin::new(store, config);
+    let admin = Admin::new(connect_migrated(config, access(&command)).await?, config);
     match command {
-        UserCommand::Create {
-            user,
-            password_stdin,
-            two_factor,
-        } => {
-            create(&admin, actor, config, &user, password_stdin, two_factor).await?;
-        }
-        UserCommand::Invite { user, two_factor } => {
-            invite(&admin, actor, &user, two_factor).await?;
-        }
+        UserCommand::Create(args) => create(&admin, actor, config, &args).await?,
+        UserCommand::Invite(args) => invite(&admin, actor, &args).await?,
         UserCommand::Link(user) => {
             admin.mail_link(actor, &user.email).await?;
             user.say("a link to set a password goes out by mail");
@@ -185,12 +188,7 @@ pub(super) async fn run(
         UserCommand::List { hashes: true, json } => hashes::list(&admin, json).await?,
         UserCommand::List { json, .. } => list(&admin, json).await?,
         UserCommand::Show(user) => show(&admin, &user).await?,
-        UserCommand::Password {
-            user,
-            password_stdin,
-        } => {
-            change_password(&admin, actor, config, &user, password_stdin).await?;
-        }
+        UserCommand::Password(args) => change_password(&admin, actor, config, &args).await?,
         UserCommand::Email { user, new } => {
             admin.change_email(actor, &user.email, &new).await?;
             user.say(&format!("address changed to {new}, sessions ended"));
@@ -201,10 +199,9 @@ pub(super) async fn run(
                 .await?;
             user.say(&format!("second factor is {two_factor}"));
         }
-        UserCommand::Administrator {
-            user,
-            administrator,
-        } => change_administrator(&admin, actor, config, &user, administrator).await?,
+        UserCommand::Administrator(args) => {
+            change_administrator(&admin, actor, config, &args).await?;
+        }
         UserCommand::Disable(user) => {
             admin.disable_user(actor, &user.email).await?;
             user.say("disabled, sessions ended");
@@ -260,11 +257,10 @@ async fn create(
     admin: &Admin,
     actor: &Operator,
     config: &Config,
-    user: &NewUser,
-    password_stdin: bool,
-    two_factor: TwoFactor,
+    args: &CreateArgs,
 ) -> anyhow::Result<()> {
-    let (made, password) = if password_stdin {
+    let (user, two_factor) = (&args.user, args.two_factor);
+    let (made, password) = if args.password_stdin {
         (None, secret_input::from_stdin()?)
     } else {
         let typed = if secret_input::has_terminal() {
@@ -302,13 +298,11 @@ async fn create(
     Ok(())
 }
 
-async fn invite(
-    admin: &Admin,
-    actor: &Operator,
-    user: &NewUser,
-    two_factor: TwoFactor,
-) -> anyhow::Result<()> {
-    let is_new = admin.invite_user(actor, &user.email, two_factor).await?;
+async fn invite(admin: &Admin, actor: &Operator, args: &InviteArgs) -> anyhow::Result<()> {
+    let user = &args.user;
+    let is_new = admin
+        .invite_user(actor, &user.email, args.two_factor)
+        .await?;
     let what = if is_new {
         "invited; a link to set a password goes out by mail"
     } else {
@@ -326,12 +320,12 @@ async fn change_password(
     admin: &Admin,
     actor: &Operator,
     config: &Config,
-    user: &OneUser,
-    password_stdin: bool,
+    args: &PasswordArgs,
 ) -> anyhow::Result<()> {
-    // Before anybody types a password for a user whom there is not.
+    let user = &args.user;
+    // Before anybody types a password for a user that does not exist.
     admin.find_user(&user.email).await?;
-    let password = new_password(password_stdin)?;
+    let password = new_password(args.password_stdin)?;
     admin
         .change_password(
             actor,
@@ -359,9 +353,9 @@ async fn change_administrator(
     admin: &Admin,
     actor: &Operator,
     config: &Config,
-    user: &OneUser,
-    is_administrator: bool,
+    args: &AdministratorArgs,
 ) -> anyhow::Result<()> {
+    let (user, is_administrator) = (&args.user, args.administrator);
     let found = admin
         .change_administrator(actor, &user.email, is_administrator)
         .await?;
