@@ -9,8 +9,8 @@ use super::act::Act;
 use crate::domain::policy::MAX_HASH_KINDS;
 use crate::domain::{
     Actor, AdministrationRefusal, AuditEvent, AuditKind, EmailAddress, EndReason, EventId,
-    HashKind, NewPasswordHash, Notice, Operator, PlainPassword, SessionId, Timestamp, TwoFactor,
-    User, UserChange, UserId, WeakPassword,
+    HashKind, LimitScope, NewPasswordHash, Notice, Operator, PlainPassword, SessionId, Timestamp,
+    TwoFactor, User, UserChange, UserId, WeakPassword,
 };
 use crate::password::{HashingError, HashingPool};
 use crate::store::{
@@ -209,7 +209,7 @@ impl Admin {
     pub async fn list_blocks(
         &self,
         email: &EmailAddress,
-    ) -> Result<Vec<(String, Timestamp)>, UserError> {
+    ) -> Result<Vec<(LimitScope, Timestamp)>, UserError> {
         let account = self.attempt_keys.account(email);
         Ok(self.store.list_blocks(account).await?)
     }

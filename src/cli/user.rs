@@ -410,7 +410,8 @@ async fn show(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
     say!("wrong in a row:  {} codes", found.second_factor_failures);
     say!("created:         {}", output::instant(found.created_at));
     for (scope, until) in blocks {
-        say!("blocked:         {scope}, until {}", output::instant(until));
+        let until = output::instant(until);
+        say!("blocked:         {}, until {until}", scope.as_str());
     }
     Ok(())
 }
@@ -547,8 +548,11 @@ fn session_row(session: &SessionRecord) -> [String; 6] {
         session.network.to_string(),
         output::instant(session.last_used_at),
         session.last_network.to_string(),
-        UserAgent::device_of(session.last_user_agent.as_deref())
-            .or_else(|| session.last_user_agent.clone())
+        session
+            .last_user_agent
+            .as_ref()
+            .and_then(UserAgent::short_name)
+            .or_else(|| session.last_user_agent.clone().map(UserAgent::into_text))
             .unwrap_or_default(),
     ]
 }
@@ -560,9 +564,9 @@ fn session_json(session: &SessionRecord) -> Value {
         "lastUsedAt": output::instant(session.last_used_at),
         "expiresAt": output::instant(session.expires_at),
         "network": session.network.to_string(),
-        "userAgent": session.user_agent,
+        "userAgent": session.user_agent.as_ref().map(UserAgent::as_str),
         "lastNetwork": session.last_network.to_string(),
-        "lastUserAgent": session.last_user_agent,
-        "device": UserAgent::device_of(session.last_user_agent.as_deref()),
+        "lastUserAgent": session.last_user_agent.as_ref().map(UserAgent::as_str),
+        "device": session.last_user_agent.as_ref().and_then(UserAgent::short_name),
     })
 }
