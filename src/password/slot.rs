@@ -4,8 +4,6 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use argon2_rust::params::{Memory, TagLen};
 use argon2_rust::{Argon2 as Fast, Hasher};
 
-use super::agreement::Library;
-
 /// There is no memory for a hash that needs more than a slot has.
 #[derive(Debug)]
 pub(super) struct OutOfMemory;
@@ -60,6 +58,15 @@ impl Parameters {
             .build();
         Some(Fast::new(algorithm, version, params.ok()?))
     }
+}
+
+/// Which library computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Library {
+    /// `argon2-rust`.
+    Fast,
+    /// `argon2`.
+    Reference,
 }
 
 /// The memory of one worker.

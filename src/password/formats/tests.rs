@@ -2,10 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::agreement::Library;
 use super::super::refusal::{Flaw, UnsupportedHash};
 use super::super::scheme::{Scheme, read_foreign};
-use super::super::slot::Slot;
+use super::super::slot::{Library, Slot};
 use super::{FirebaseProject, read_keycloak};
 use crate::config::PasswordsConfig;
 use crate::domain::PasswordHash;
