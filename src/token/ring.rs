@@ -6,33 +6,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::legacy::LegacyKeys;
-use super::open_key::{OpenKey, Signer, Verifier};
+use super::open_key::{OpenKey, Signer};
 use super::public_keys::PublicKeys;
 use super::verified::VerifiedTokens;
-use super::{Sealer, UnsealError};
+use super::verifier::Verifier;
+use super::{KeyRingError, Sealer};
 use crate::domain::{
     KeyId, KeyPurpose, PairKeys, SigningKeyRecord, Timestamp, active_key, stage_of,
 };
-
-/// Why a key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyRingError {
-    /// The seal does not open.
-    #[error(transparent)]
-    Unseal(#[from] UnsealError),
-    /// Not an RSA key of one of the sizes that we use.
-    #[error("not an RSA key or certificate in PEM form, of 2048, 3072 or 4096 bits")]
-    NotRsa,
-    /// There is no key that signs access tokens.
-    #[error("there is no active signing key")]
-    NoActiveKey,
-    /// There is no key that signs refresh tokens any more.
-    #[error("there is no active key for refresh tokens")]
-    NoRefreshKey,
-    /// The key signs, but its own public part does not verify it.
-    #[error("the signing key {0} failed its self-test")]
-    SelfTest(KeyId),
-}
 
 struct RingKey {
     purpose: KeyPurpose,
