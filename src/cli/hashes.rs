@@ -6,11 +6,19 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::output;
-use super::user::single_pool;
 use crate::admin::Admin;
 use crate::config::PasswordsConfig;
 use crate::domain::HashKind;
-use crate::password::{is_fast, outgrows_worker};
+use crate::password::{HashingPool, is_fast, outgrows_worker};
+
+/// One hash at a time is made or measured, so one worker's memory is enough.
+pub(super) fn single_pool(passwords: &PasswordsConfig) -> HashingPool {
+    HashingPool::new(PasswordsConfig {
+        workers: 1,
+        queue: 0,
+        ..*passwords
+    })
+}
 
 /// What the hashes of an import cost.
 pub(super) struct Price {

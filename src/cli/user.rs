@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use super::output::{self, say};
 use super::{Access, connect_migrated, hashes, help, import, secret_input};
 use crate::admin::Admin;
-use crate::config::{Config, PasswordsConfig};
+use crate::config::Config;
 use crate::domain::{
     EmailAddress, InvalidEmailAddress, Operator, PlainPassword, TwoFactor, User, UserAgent, UserId,
 };
-use crate::password::HashingPool;
 use crate::store::{PasskeyRecord, SessionRecord};
 
 /// Users read at a time by `list`.
@@ -244,15 +243,6 @@ fn access(command: &UserCommand) -> Access {
     }
 }
 
-/// One hash at a time is made or measured, so one worker's memory is enough.
-pub(super) fn single_pool(passwords: &PasswordsConfig) -> HashingPool {
-    HashingPool::new(PasswordsConfig {
-        workers: 1,
-        queue: 0,
-        ..*passwords
-    })
-}
-
 async fn create(
     admin: &Admin,
     actor: &Operator,
@@ -275,7 +265,7 @@ async fn create(
             (Some(text), password)
         }
     };
-    let pool = single_pool(&config.passwords);
+    let pool = hashes::single_pool(&config.passwords);
     let user_id = admin
         .create_user(actor, &pool, &user.email, password, two_factor)
         .await?;
@@ -329,7 +319,7 @@ async fn change_password(
     admin
         .change_password(
             actor,
-            &single_pool(&config.passwords),
+            &hashes::single_pool(&config.passwords),
             &user.email,
             password,
         )
