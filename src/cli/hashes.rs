@@ -1,4 +1,4 @@
-//! What hashes of other services cost: told after an import, and listed until the last one is replaced.
+//! The cost of other services' hashes: told after an import, and listed until the last one is replaced.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) fn single_pool(passwords: &PasswordsConfig) -> HashingPool {
     })
 }
 
-/// What the hashes of an import cost.
+/// The cost of an import's hashes.
 pub(super) struct Price {
     without_password: usize,
     /// Hashes that are checked in memory beside the workers'.

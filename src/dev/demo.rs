@@ -48,7 +48,7 @@ const MAILBOX_PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 const LISTEN_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__LISTEN";
 const MANAGEMENT_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN";
 
-/// What a first run needs besides the server: a database, a mailbox, and a configuration for them.
+/// Everything that a first run needs besides the server: a database, a mailbox, and a configuration for them.
 #[derive(Debug)]
 pub struct Workshop {
     cluster: Cluster,
@@ -163,7 +163,7 @@ impl Demo {
         self.mailbox.subscribe()
     }
 
-    /// The addresses of what runs, and the calls to try.
+    /// The addresses of all that runs, and the calls to try.
     #[must_use]
     pub fn welcome(&self) -> String {
         let mailbox = self.mailbox.page_addr().map(|page| page.to_string());

@@ -1,4 +1,4 @@
-//! Why a password is too weak, and what the rules for it share.
+//! Why a password is too weak, and the parts that the rules for it share.
 
 use zeroize::Zeroizing;
 

@@ -67,7 +67,7 @@ impl FromRef<UseCases> for Administration {
     }
 }
 
-/// What people can have beside the four methods.
+/// The features that people can have beside the four methods.
 #[derive(Clone, Copy)]
 struct Offers {
     /// Links by which they set their passwords.

@@ -1,4 +1,4 @@
-//! What differs between languages: the built-in texts, and how an instant is written.
+//! The differences between languages: the built-in texts, and how an instant is written.
 //!
 //! There is one language per installation: a user has no language of their own.
 
@@ -37,7 +37,7 @@ pub(super) fn texts(kind: MailKind, language: Language) -> [&'static str; 3] {
     }
 }
 
-/// What a notice tells of, in a sentence without its full stop.
+/// The event that a notice tells of, in a sentence without its full stop.
 pub(super) fn event(language: Language, notice: Notice) -> &'static str {
     match language {
         Language::English => english(notice),

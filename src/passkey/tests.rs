@@ -1,4 +1,4 @@
-//! A table of what is taken and what is refused, by an authenticator in software. Red, a case each, without
+//! A table of accepted and refused answers, made by an authenticator in software. Each case is red without
 //! the check that it is about.
 
 #[path = "../../tests/authenticator/mod.rs"]
@@ -101,7 +101,7 @@ fn what_the_authenticator_says_of_itself_is_told() {
     );
 }
 
-/// What an authenticator or a page does, and how that is refused where a passkey is made and used.
+/// A change to an authenticator or a page, and how it is refused where a passkey is made and used.
 type Case = (
     &'static str,
     fn(&mut Authenticator),

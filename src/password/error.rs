@@ -19,9 +19,9 @@ pub enum HashingError {
     /// This hash needs more memory than all hashes of other services may take together.
     #[error("a hash needs {needs_mib} MiB, and passwords.imported_memory_mib is {budget_mib}")]
     TooLarge {
-        /// What a check takes.
+        /// The memory that a check takes.
         needs_mib: u32,
-        /// What all such hashes may take.
+        /// The memory that all such hashes may take.
         budget_mib: u32,
     },
     /// The task that computed the hash panicked.

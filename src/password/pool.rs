@@ -23,8 +23,8 @@ use crate::telemetry::metrics::{HASHING_FALLBACK, REFUSAL_DELAY};
 pub enum Verdict {
     /// The password is right.
     Match {
-        /// Whether the stored hash is to be replaced by one of this password: it is weaker than what
-        /// would be made today, or made of what was typed.
+        /// Whether the stored hash is to be replaced by one of this password: it is weaker than today's
+        /// hashes, or made of the password as it was typed.
         is_outdated: bool,
     },
     /// The password is wrong, or there is no hash that it could match.
@@ -64,8 +64,8 @@ impl Pool {
         scheme: &Scheme,
         slot: &mut Slot,
     ) -> Result<Verdict, OutOfMemory> {
-        // The second form is compared whatever the first comparison said and whichever service made the
-        // hash: only what was typed decides what a check costs.
+        // The second form is compared even if the first one matched, and with hashes of every service:
+        // only the typed password may decide the cost of a check.
         let mut right = None;
         for form in password.forms() {
             let started = Instant::now();

@@ -8,7 +8,7 @@ use argon2_rust::{Argon2 as Fast, Hasher};
 #[derive(Debug)]
 pub(super) struct OutOfMemory;
 
-/// What a hash is made with, beside the password and the salt.
+/// The parameters of a hash, beside the password and the salt.
 #[derive(Clone)]
 pub(super) struct Parameters {
     algorithm: Algorithm,

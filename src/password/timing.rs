@@ -7,7 +7,7 @@
 //!
 //! A busy machine takes longer than an idle one, so the time follows what refusals took recently.
 //!
-//! A password that normalisation changes is compared in two forms, whatever it is compared with. That
+//! A password that normalisation changes is compared in two forms, with every hash. That
 //! takes twice as long, and the refusal is delayed for twice as long.
 
 use std::collections::{HashMap, HashSet};

@@ -123,7 +123,7 @@ impl Workers {
         let waiting = self.0.memory_queue.try_acquire();
         let waiting = waiting.map_err(|_| overloaded(retry_after))?;
         let memory = Arc::clone(&self.0.memory).acquire_many_owned(kib);
-        // What is left for it of the time that a request waits for anything here.
+        // The rest of the time that a request waits for anything here.
         let patience = MAX_WAIT.saturating_sub(self.expected_wait());
         let Ok(Ok(memory)) = timeout(patience, memory).await else {
             return Err(overloaded(retry_after));

@@ -6,7 +6,7 @@
 //!
 //! To scan every connection for every newcomer would make a flood of newcomers expensive. So a scan
 //! picks several connections, and they are evicted one after the other. No connection outside that
-//! batch was quiet for longer than those in it, whatever has happened since.
+//! batch was quiet for longer than those in it, and nothing that happens later changes that.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

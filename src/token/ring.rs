@@ -151,7 +151,7 @@ impl fmt::Debug for Ring {
     }
 }
 
-/// The keys in force, and what they have verified.
+/// The keys in force, and the tokens that they have verified.
 pub(super) struct InForce {
     pub(super) ring: Arc<Ring>,
     pub(super) verified: VerifiedTokens,
@@ -201,7 +201,7 @@ impl KeyRing {
         Arc::clone(&self.in_force().ring)
     }
 
-    /// Puts other keys in force. What was verified before is verified again.
+    /// Puts other keys in force. Tokens that were verified before are verified again.
     pub fn replace(&self, ring: Ring) {
         let in_force = InForce::new(ring, self.remembered);
         *self

@@ -934,7 +934,7 @@ async fn the_claims_of_a_token_cannot_be_exchanged_for_anothers() {
     bob.signout(&his.access).await.ok_and_empty();
 }
 
-/// A token that our key signed for a session that there is not: signing out finds none to end.
+/// A token that our key signed for a session that does not exist: signing out finds none to end.
 #[tokio::test]
 async fn a_session_that_never_was_is_not_signed_out() {
     let (app, forger, pair) = deceived(KeyPurpose::Access).await;

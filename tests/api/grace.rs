@@ -158,7 +158,7 @@ async fn an_answer_that_was_503_uses_none_of_the_grace_up() {
     alice.fails_to_refresh(&first.refresh).await;
 }
 
-/// Red where whatever was answered 503 is within its grace.
+/// Red where every token that was answered 503 is within its grace.
 #[tokio::test]
 async fn an_answer_that_was_503_saves_no_token_whose_grace_was_over() {
     let app = TestApp::start().await;

@@ -124,7 +124,7 @@ pub struct World {
 
 /// The violations of a scenario, counted.
 pub struct Tally {
-    /// What was acknowledged under load and was not so afterwards.
+    /// Changes that were acknowledged under load and were lost afterwards.
     pub lost: usize,
     /// Answers under load that were not true, such as 401 for a live token or 200 for an ended session.
     pub wrong: usize,
@@ -159,7 +159,7 @@ impl World {
         let own = [("database.url", url.as_str()), ("mail.smtp.port", &port)];
         let all = || SETTINGS.iter().chain(&own).chain(settings);
         let variables = variables(all());
-        // Whatever stands before the database: a pooler is no way for migrations.
+        // Around a pooler, if there is one: it is no way for migrations.
         let url = postgres.url(&database);
         let direct = self::variables(all().chain(&[("database.url", url.as_str())]));
         people(&Config::load(None, direct).unwrap().config).await;

@@ -10,7 +10,7 @@ use crate::domain::UserId;
 const PBKDF2: &str =
     "pbkdf2_sha256$1000000$AkJKn36CeYKRYS7xA5DVwy$kb3IRi4lVSdj+5kikDVudYotiyRa2FtLtigsMCJKlEc=";
 
-/// What a file has, a line for each record: its number, and the user or why there is none.
+/// The content of a file, a line for each record: its number, and the user or why there is none.
 fn read(system: System, content: &[u8]) -> Vec<String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(content).unwrap();
@@ -141,7 +141,7 @@ fn an_export_of_firebase_is_read_as_json_and_as_csv() {
     assert_eq!(read(System::Firebase, csv.as_bytes()), expected);
 }
 
-/// Tables, and what is read from each.
+/// Tables, and the record that is read from each.
 const TABLES: [(&str, &str); 17] = [
     // ASP.NET Core Identity, as sqlcmd or Excel write it.
     (

@@ -1,4 +1,4 @@
-//! Tests of loading: the layers, and what is said of all of them together.
+//! Tests of loading: the layers, and the messages about all of them together.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -182,8 +182,8 @@ fn make_empty(folder: &Path, account: Account) -> io::Result<()> {
 }
 
 /// How a client proves itself. A SCRAM exchange hashes thousands of times, which takes an unoptimised
-/// client a tenth of a second for each connection: a quarter of the time of all tests. What the
-/// password of a throwaway cluster protects from other users of the machine, nobody reads on its loopback.
+/// client a tenth of a second for each connection: a quarter of the time of all tests. The
+/// password of a throwaway cluster protects it from other users of the machine, and they cannot read the loopback.
 fn authentication(durability: Durability) -> &'static str {
     match durability {
         Durability::Kept => "scram-sha-256",

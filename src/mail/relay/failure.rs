@@ -20,7 +20,7 @@ pub(super) enum Stage {
     LastWord,
 }
 
-/// What a failure is about, for the operator who has to do something about it.
+/// The subject of a failure, for the operator who has to do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// There is no conversation: the network, TLS, a wrong host or port.

@@ -174,7 +174,7 @@ fn what_an_operator_did_is_told_without_a_network() {
     }
 }
 
-/// Whose password it is can change it, and is told so, where there are links.
+/// Where there are links, a person can change their own password, and is told so.
 #[test]
 fn whoever_can_help_themselves_is_told_to() {
     for (language, to_operators) in [

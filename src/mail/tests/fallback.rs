@@ -62,7 +62,7 @@ async fn what_the_first_does_not_take_now_the_second_takes_in_the_same_attempt()
     assert_eq!(offers(&second), 1);
 }
 
-/// Red when a mail goes on to the next relay whatever became of it at the first.
+/// Red when a mail goes on to the next relay after every outcome at the first.
 #[tokio::test]
 async fn what_the_first_may_have_taken_is_not_offered_to_the_second() {
     for script in [&[(".", "hang up")] as Script, &[(".", "354 go on")]] {

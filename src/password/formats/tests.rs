@@ -1,4 +1,4 @@
-//! Each format with hashes that its own library made, and what is refused for which reason.
+//! Each format with hashes that its own library made, and refused texts with their reasons.
 
 use proptest::prelude::*;
 
@@ -51,7 +51,7 @@ const PASSLIB_SHA1: &str = "$pbkdf2$4000$AAECAwQFBgcICQoLDA0ODw$0dUp5BdgqRVHj626
 const KRATOS_SCRYPT: &str = "$scrypt$ln=16384,r=8,p=1$AAECAwQFBgcICQoLDA0ODw==$IvNCglQwruHhrndevBFmNaU2qkV7DQ/WMfxIaZIivxU=";
 const KRATOS_FIREBASE: &str = "$firescrypt$ln=14,r=8,p=1$AAECAwQFBgcICQoLDA0ODw==$8p8vZCOSNNK/7Oh8bbUyTmdoTSCgWvksOz8QnU05caOxeODmdSbu88/toKFXTRTOtjfnKxqs23lZB7QcRcf+dg==$Bw==$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw==";
 
-/// What was made with each library, of [`PASSWORD`], with the kind that is stored beside it.
+/// The hashes that each library made of [`PASSWORD`], with the kind that is stored beside each.
 const MADE: [(&str, &str, &str); 39] = [
     (
         "Django 5.2",
@@ -313,7 +313,7 @@ fn a_password_of_wordpress_is_taken_as_its_form_sent_it() {
     assert!(matches(stored, "it's"));
     assert!(matches(stored, " it's\n"));
     assert!(!matches(stored, "its"));
-    // What was typed beside it does not become the password.
+    // Characters that were typed beside it do not become part of the password.
     assert!(scheme(stored).cuts(b" it's"));
     assert!(!scheme(stored).cuts(b"it's"));
 }
@@ -335,7 +335,7 @@ fn a_text_that_says_that_no_password_is_right_is_no_hash() {
 const SALT: &str = "c29tZXNhbHRzb21lc2FsdA";
 const HASH: &str = "PGnVoCdKU3NrS0rdJ4bQkAFYR6pk1CuiXvOvIJ+gJFs";
 
-/// Texts that are refused, and what is told.
+/// Texts that are refused, and why.
 const REFUSED: [(&str, &str); 18] = [
     ("", "is empty; null says that there is no password"),
     ("secret", "not a hash of a known format"),
@@ -399,7 +399,7 @@ const REFUSED: [(&str, &str); 18] = [
     ),
 ];
 
-/// What is told of a text; `None` if it is taken.
+/// Why a text is refused; `None` if it is taken.
 fn told(text: &str) -> Option<String> {
     read_foreign(text, &config())
         .err()
@@ -413,7 +413,7 @@ fn what_is_refused_is_refused_for_its_reason() {
     }
 }
 
-/// Hashes of Argon2, and what is told of each; `None` if it is taken.
+/// Hashes of Argon2, and why each is refused; `None` if it is taken.
 fn hashes_of_argon2() -> [(String, Option<&'static str>); 16] {
     let argon2 = |parameters: &str| format!("$argon2id$v=19${parameters}${SALT}${HASH}");
     [

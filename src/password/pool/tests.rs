@@ -76,7 +76,7 @@ async fn a_hash_of_what_was_typed_opens_and_is_replaced_by_one_of_the_normalised
     }
 }
 
-/// Red where bcrypt's hash is replaced whatever was typed, and with `> 72`.
+/// Red where bcrypt's hash is replaced for every password, and with `> 72`.
 #[tokio::test]
 async fn a_bcrypt_hash_stays_where_it_cannot_tell_whether_all_of_the_password_was_typed() {
     let pool = pool(1, 1);

@@ -31,7 +31,7 @@ pub struct Limit {
     pub window: Duration,
 }
 
-/// All that clients were told was so, and stays so: no success and no refusal was untrue.
+/// Every answer that a client got was true and stays true: no success and no refusal was wrong.
 pub fn what_was_said_holds(history: &[Request], attempts: usize, lag: Duration) -> Violations {
     let verdicts = [
         one_successor_a_generation(history),
