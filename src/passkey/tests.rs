@@ -75,7 +75,7 @@ fn a_passkey_of_each_algorithm_is_made_and_used() {
 }
 
 #[test]
-fn what_the_authenticator_says_of_itself_is_told() {
+fn the_facts_that_the_authenticator_states_are_told() {
     let mut authenticator = ours(Key::es256());
     authenticator.flags = PRESENT;
     authenticator.sign_count = 41;

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_hash_is_none_and_no_lack_of_memory() {
+    fn an_impossible_hash_is_none_and_no_lack_of_memory() {
         for library in LIBRARIES {
             let mut slot = Slot::new(library, 64);
             let mut fill = |salt: &[u8], out: &mut [u8]| {

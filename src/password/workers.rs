@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_into_the_queue_is_refused_at_once() {
+    async fn a_request_that_does_not_fit_into_the_queue_is_refused_at_once() {
         let workers = workers(1, 2);
         let (release, held) = std::sync::mpsc::channel::<()>();
         let busy = tokio::spawn({

@@ -252,7 +252,7 @@ mod tests {
 
     /// Red where what was verified outlives its keys.
     #[test]
-    fn what_was_verified_is_verified_again_once_other_keys_are_in_force() {
+    fn a_verified_token_is_verified_again_once_other_keys_are_in_force() {
         let keys = KeyRing::new(ring(), 10);
         let is_verified = || {
             let mut is_verified = false;

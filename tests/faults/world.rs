@@ -343,8 +343,8 @@ impl World {
         let under_load = self.history().requests();
         let missing = self.verify(&held).await;
         let all = self.history().requests();
-        let wrong = check::what_was_said_holds(&under_load, LIMIT.attempts, LAG).len();
-        let in_all = check::what_was_said_holds(&all, LIMIT.attempts, LAG).len();
+        let wrong = check::answers_hold(&under_load, LIMIT.attempts, LAG).len();
+        let in_all = check::answers_hold(&all, LIMIT.attempts, LAG).len();
         self.lookouts.abort_all();
         self.judge_and_report(held.len());
         Tally {
@@ -396,7 +396,7 @@ impl World {
         let stolen = self.metronome.stolen();
         let settled_at = self.fault_over + RECOVERY;
         let verdicts = [
-            check::what_was_said_holds(&history, LIMIT.attempts, LAG),
+            check::answers_hold(&history, LIMIT.attempts, LAG),
             check::limits_hold(&history, LIMIT, LIMIT, LIMIT),
             check::answers_come_in_time(&history, PROMPT, &stolen),
             check::settled(&history, settled_at, &self.causes()),

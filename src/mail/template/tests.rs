@@ -148,7 +148,7 @@ fn every_mail_with_a_link_shows_it_outside_of_the_subject_and_says_until_when_it
 }
 
 #[test]
-fn what_an_operator_did_is_told_without_a_network() {
+fn an_operators_act_is_told_without_a_network() {
     for language in Language::ALL.iter().copied() {
         let by_operator = |mut mail: Mail| {
             match &mut mail.body {
@@ -176,7 +176,7 @@ fn what_an_operator_did_is_told_without_a_network() {
 
 /// Where there are links, a person can change their own password, and is told so.
 #[test]
-fn whoever_can_help_themselves_is_told_to() {
+fn a_reader_who_can_help_themselves_is_told_to() {
     for (language, to_operators) in [
         (Language::English, "so that your password"),
         (Language::German, "Passwort geändert wird"),
@@ -201,7 +201,7 @@ fn whoever_can_help_themselves_is_told_to() {
 }
 
 #[test]
-fn what_is_in_the_folder_is_used_and_what_is_not_is_built_in() {
+fn templates_in_the_folder_are_used_and_the_others_are_built_in() {
     let own = folder(&[
         ("code.txt", "Hallo: {{ code }} bis {{ expires_at }}"),
         (".hidden", "{{"),

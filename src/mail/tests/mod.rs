@@ -149,7 +149,7 @@ async fn a_refusal_is_temporary_or_permanent_as_the_relay_says() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_before_the_recipient_is_named_is_temporary() {
+async fn a_failure_before_the_recipient_is_named_is_temporary() {
     for (script, expected) in [
         (
             &[("220", "554 5.7.1 go away")] as Script,

@@ -224,7 +224,7 @@ const MADE: [(&str, &str, &str); 39] = [
 ];
 
 #[test]
-fn what_other_libraries_made_is_taken_and_opens_for_its_password_alone() {
+fn a_hash_of_another_library_is_taken_and_opens_for_its_password_alone() {
     for (service, text, kind) in MADE {
         let taken = read_foreign(text, &config()).unwrap_or_else(|why| panic!("{service}: {why}"));
         let taken = taken.unwrap_or_else(|| panic!("{service}: there is a password"));
@@ -407,7 +407,7 @@ fn told(text: &str) -> Option<String> {
 }
 
 #[test]
-fn what_is_refused_is_refused_for_its_reason() {
+fn each_refused_text_is_refused_for_its_reason() {
     for (text, expected) in REFUSED {
         assert_eq!(told(text).as_deref(), Some(expected), "{text}");
     }

@@ -32,7 +32,7 @@ pub struct Limit {
 }
 
 /// Every answer that a client got was true and stays true: no success and no refusal was wrong.
-pub fn what_was_said_holds(history: &[Request], attempts: usize, lag: Duration) -> Violations {
+pub fn answers_hold(history: &[Request], attempts: usize, lag: Duration) -> Violations {
     let verdicts = [
         one_successor_a_generation(history),
         nothing_after_a_signout(history, lag),
