@@ -1,4 +1,4 @@
-//! Rules that hold whatever arrives, on one input of each shape and on random changes to them.
+//! Rules that hold for any input, on one input of each shape and on random changes to them.
 //!
 //! The properties and their corpora are those of `tests/fuzz`, which says how to look further than the
 //! few thousand inputs of a test.

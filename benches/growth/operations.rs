@@ -166,7 +166,7 @@ impl Side {
         })
     }
 
-    /// Opens all connections anew.
+    /// Opens all connections again.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         let config = self.setting.config()?;
         self.store = Store::connect(&config.database).await?;

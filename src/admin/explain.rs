@@ -185,7 +185,6 @@ impl Admin {
         let of_sessions =
             (sessions.iter()).flat_map(|session| [session.network, session.last_network]);
         let networks = of_events.chain(of_sessions);
-        let networks = networks.map(ClientNetwork::from_stored);
         let networks = self.hashes_of_networks(evidence.email.as_ref(), networks);
         let account = (evidence.email.as_ref()).map(|email| self.attempt_keys.account(email));
         let hashes: Vec<[u8; 32]> = networks.keys().copied().collect();

@@ -5,6 +5,7 @@
 //! transaction. Calls that only read are not recorded.
 
 mod act;
+mod error;
 mod explain;
 mod import;
 mod interface;
@@ -20,12 +21,13 @@ use crate::domain::{AdministrationRule, Blocklist, TotpSealer};
 use crate::limits::AttemptKeys;
 use crate::store::{LinkLifetimes, Store};
 
+pub use error::UserError;
 pub use explain::{Explanation, MailState, Obstacle};
 pub use import::{Clash, Conflict, Import, ImportError};
 pub use interface::{ActError, Administration, Change};
 pub use keys::{Activation, Imported, KeyChangeError, ListedKey, Revoked, Rotated};
 pub use links::LinkError;
-pub use users::{Target, UserError};
+pub use users::Target;
 
 /// The acts of operators on a database.
 #[derive(Debug)]

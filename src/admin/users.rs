@@ -4,51 +4,18 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::Admin;
 use super::act::Act;
+use super::{Admin, UserError};
 use crate::domain::policy::MAX_HASH_KINDS;
 use crate::domain::{
-    Actor, AdministrationRefusal, AuditEvent, AuditKind, EmailAddress, EndReason, EventId,
-    HashKind, NewPasswordHash, Notice, Operator, PlainPassword, SessionId, Timestamp, TwoFactor,
-    User, UserChange, UserId, WeakPassword,
+    Actor, AuditEvent, AuditKind, EmailAddress, EndReason, EventId, HashKind, LimitScope,
+    NewPasswordHash, Notice, Operator, PlainPassword, SessionId, Timestamp, TwoFactor, User,
+    UserChange, UserId,
 };
-use crate::password::{HashingError, HashingPool};
+use crate::password::HashingPool;
 use crate::store::{
-    AuditRecord, EnrolledFactors, NewUser, SessionRecord, StoreError, Unique, UserSearch,
-    UserSummary,
+    AuditRecord, EnrolledFactors, NewUser, SessionRecord, StoreError, UserSearch, UserSummary,
 };
-
-/// Why a change to a user was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum UserError {
-    /// Nobody has this address.
-    #[error("there is no user with this address")]
-    Unknown,
-    /// Somebody has it already.
-    #[error("a user with this address exists already")]
-    AddressTaken,
-    /// Somebody has this number already.
-    #[error("a user with this number exists already")]
-    NumberTaken,
-    /// The password breaks the rules.
-    #[error(transparent)]
-    Weak(#[from] WeakPassword),
-    /// The password could not be hashed.
-    #[error(transparent)]
-    Hashing(#[from] HashingError),
-    /// An administrator may not do it, or not now.
-    #[error("refused: {}", .0.as_str())]
-    Refused(AdministrationRefusal),
-    /// The administrator's session ended meanwhile.
-    #[error("the session has ended")]
-    SessionEnded,
-    /// The user has no such live session.
-    #[error("there is no such live session")]
-    UnknownSession,
-    /// The database failed.
-    #[error(transparent)]
-    Store(StoreError),
-}
 
 /// The user whom an act is meant for.
 #[derive(Debug, Clone)]
@@ -68,16 +35,6 @@ impl From<&EmailAddress> for Target {
 impl From<UserId> for Target {
     fn from(user_id: UserId) -> Self {
         Self::Number(user_id)
-    }
-}
-
-impl From<StoreError> for UserError {
-    fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::Taken(Unique::Email) => Self::AddressTaken,
-            StoreError::Taken(Unique::UserId) => Self::NumberTaken,
-            _ => Self::Store(error),
-        }
     }
 }
 
@@ -209,7 +166,7 @@ impl Admin {
     pub async fn list_blocks(
         &self,
         email: &EmailAddress,
-    ) -> Result<Vec<(String, Timestamp)>, UserError> {
+    ) -> Result<Vec<(LimitScope, Timestamp)>, UserError> {
         let account = self.attempt_keys.account(email);
         Ok(self.store.list_blocks(account).await?)
     }

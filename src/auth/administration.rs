@@ -51,7 +51,7 @@ impl From<NotReserved> for AdministrationError {
     }
 }
 
-/// An administrator who is about to act. The attempt counts, whatever becomes of it, unless the answer is 503.
+/// An administrator who is about to act. The attempt counts, even if the act is refused, unless the answer is 503.
 #[derive(Debug)]
 pub struct Acting {
     administrator: Administrator,

@@ -1,4 +1,4 @@
-//! Second factors of one's own: enrolling and removing an authenticator app, and recovery codes. Passkeys are in
+//! A user's own second factors: enrolling and removing an authenticator app, and recovery codes. Passkeys are in
 //! [`passkeys`](super::passkeys).
 //!
 //! Each change asks for a fresh session, ends all others, voids what was begun with the former factors, and is
@@ -103,7 +103,7 @@ pub struct TotpEnrolment {
     pub expires_at: Timestamp,
 }
 
-/// A change that is to be made: what it is on record as, and what its owner is told.
+/// A change that is to be made, as the audit log has it and as its owner is told of it.
 pub(super) struct FactorChange {
     pub(super) change: UserChange,
     pub(super) notice: Notice,

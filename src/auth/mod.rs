@@ -90,7 +90,7 @@ struct Parts {
     strangers: Strangers,
     /// For wishes for links, which anybody can have for any address.
     askers: Strangers,
-    /// For refusals by a limit that is reached: knocking on an account costs nothing.
+    /// For refusals by a limit that is reached: repeated attempts at an account cost nothing.
     knocking: AuditThrottle,
     /// For starts of a block on an account.
     blocks: AuditThrottle,

@@ -1,4 +1,4 @@
-//! Passkeys: asking for one, signing in with it alone, and those of one's own.
+//! Passkeys: asking for one, signing in with it alone, and a user's own passkeys.
 //!
 //! No request for a passkey is stored before it succeeds, and a passkey cannot be guessed: there is nothing to
 //! count before one was looked at. So a thief of a password cannot keep its owner from using a passkey.

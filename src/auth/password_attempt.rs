@@ -29,7 +29,7 @@ pub(super) struct PasswordAttempt<'a> {
 }
 
 impl PasswordAttempt<'_> {
-    /// The event that it was refused, and who has the address, if that is known.
+    /// The event that it was refused, with the user that has the address, if it is known.
     pub(super) fn refused(
         &self,
         user: Option<&User>,

@@ -14,8 +14,7 @@ use super::{Access, connect_migrated, output, user};
 use crate::admin::{Admin, Explanation, MailState, Obstacle};
 use crate::config::Config;
 use crate::domain::{
-    AuditKind, AuditReason, ClientNetwork, EmailAddress, EndReason, Outcome, RequestId, Timestamp,
-    UserAgent,
+    AuditKind, AuditReason, EmailAddress, EndReason, Outcome, RequestId, Timestamp, UserAgent,
 };
 use crate::store::{AuditRecord, MailRecord, SessionHistory};
 
@@ -135,15 +134,18 @@ fn mail_line(mail: &MailRecord) -> String {
 }
 
 fn session_line(session: &SessionHistory, now: Timestamp) -> String {
-    let device = UserAgent::device_of(session.last_user_agent.as_deref());
+    let device = session
+        .last_user_agent
+        .as_ref()
+        .and_then(UserAgent::short_name);
     let device = device.map_or_else(String::new, |device| format!(" with {device}"));
     format!(
         "{}  {} opened from {}, last used {} from {}{device}. {}",
         output::instant(session.created_at),
         session.session_id,
-        ClientNetwork::from_stored(session.network),
+        session.network,
         output::instant(session.last_used_at),
-        ClientNetwork::from_stored(session.last_network),
+        session.last_network,
         session_sentence(session, now),
     )
 }
@@ -180,7 +182,7 @@ fn printable(text: &str) -> String {
 
 fn event_line(event: &AuditRecord) -> String {
     let asides = [
-        (event.network).map(|net| format!("from {}", ClientNetwork::from_stored(net))),
+        event.network.map(|network| format!("from {network}")),
         event
             .actor
             .as_ref()
@@ -280,10 +282,10 @@ fn session_json(session: &SessionHistory, now: Timestamp) -> Value {
         "expiresAt": output::instant(session.expires_at),
         "endedAt": session.ended_at.map(output::instant),
         "endReason": session.end_reason,
-        "network": ClientNetwork::from_stored(session.network).to_string(),
-        "lastNetwork": ClientNetwork::from_stored(session.last_network).to_string(),
-        "lastUserAgent": session.last_user_agent,
-        "device": UserAgent::device_of(session.last_user_agent.as_deref()),
+        "network": session.network.to_string(),
+        "lastNetwork": session.last_network.to_string(),
+        "lastUserAgent": session.last_user_agent.as_ref().map(UserAgent::as_str),
+        "device": session.last_user_agent.as_ref().and_then(UserAgent::short_name),
         "text": session_sentence(session, now),
     })
 }
@@ -295,7 +297,7 @@ fn event_json(event: &AuditRecord) -> Value {
         "outcome": event.outcome,
         "reason": event.reason,
         "text": event_sentence(event),
-        "network": event.network.map(|net| ClientNetwork::from_stored(net).to_string()),
+        "network": event.network.map(|network| network.to_string()),
         "requestId": event.request_id,
         "sessionId": event.session_id,
         "actor": event.actor,

@@ -1,4 +1,4 @@
-//! What hashes of other services cost: told after an import, and listed until the last one is replaced.
+//! The cost of other services' hashes: told after an import, and listed until the last one is replaced.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,13 +6,21 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::output;
-use super::user::single_pool;
 use crate::admin::Admin;
 use crate::config::PasswordsConfig;
 use crate::domain::HashKind;
-use crate::password::{is_fast, outgrows_worker};
+use crate::password::{HashingPool, is_fast, outgrows_worker};
 
-/// What the hashes of an import cost.
+/// One hash at a time is made or measured, so one worker's memory is enough.
+pub(super) fn single_pool(passwords: &PasswordsConfig) -> HashingPool {
+    HashingPool::new(PasswordsConfig {
+        workers: 1,
+        queue: 0,
+        ..*passwords
+    })
+}
+
+/// The cost of an import's hashes.
 pub(super) struct Price {
     without_password: usize,
     /// Hashes that are checked in memory beside the workers'.

@@ -1,4 +1,4 @@
-//! What a supervisor is told of the server: `sd_notify(3)`, which systemd reads where the unit says
+//! Messages to a supervisor: `sd_notify(3)`, which systemd reads where the unit says
 //! `Type=notify`.
 //!
 //! No supervisor has to be there, and none can stop the server: a message that cannot be sent is logged.

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use super::output::{self, say};
 use super::{Access, connect_migrated, hashes, help, import, secret_input};
 use crate::admin::Admin;
-use crate::config::{Config, PasswordsConfig};
+use crate::config::Config;
 use crate::domain::{
     EmailAddress, InvalidEmailAddress, Operator, PlainPassword, TwoFactor, User, UserAgent, UserId,
 };
-use crate::password::HashingPool;
 use crate::store::{PasskeyRecord, SessionRecord};
 
 /// Users read at a time by `list`.
@@ -21,25 +20,10 @@ const PAGE: i64 = 500;
 pub(super) enum UserCommand {
     /// Make a user; without --password-stdin and a terminal, a strong password is made and printed
     #[command(after_long_help = help::USER_CREATE)]
-    Create {
-        #[command(flatten)]
-        user: NewUser,
-        /// Read the password from standard input
-        #[arg(long)]
-        password_stdin: bool,
-        /// Whether signing in takes a mailed code
-        #[arg(long, value_name = "email|off", default_value = "email")]
-        two_factor: TwoFactor,
-    },
+    Create(CreateArgs),
     /// Make a user without a password and mail a link to set one; mails another to whoever has not used theirs
     #[command(after_long_help = help::USER_INVITE)]
-    Invite {
-        #[command(flatten)]
-        user: NewUser,
-        /// Whether signing in takes a mailed code
-        #[arg(long, value_name = "email|off", default_value = "email")]
-        two_factor: TwoFactor,
-    },
+    Invite(InviteArgs),
     /// Mail a link to set a password, which nobody but the user sees
     #[command(after_long_help = help::USER_LINK)]
     Link(OneUser),
@@ -55,13 +39,7 @@ pub(super) enum UserCommand {
     /// Show a user
     Show(OneUser),
     /// Set a user's password and end the sessions
-    Password {
-        #[command(flatten)]
-        user: OneUser,
-        /// Read the password from standard input
-        #[arg(long)]
-        password_stdin: bool,
-    },
+    Password(PasswordArgs),
     /// Give a user another address, and end the sessions; both addresses are told by mail
     Email {
         #[command(flatten)]
@@ -85,13 +63,7 @@ pub(super) enum UserCommand {
     ResetFactors(OneUser),
     /// Make a user an administrator, who manages the others over HTTP, or take that away
     #[command(after_long_help = help::USER_ADMINISTRATOR)]
-    Administrator {
-        #[command(flatten)]
-        user: OneUser,
-        /// `on` or `off`
-        #[arg(value_name = "on|off", value_parser = on_or_off, action = ArgAction::Set)]
-        administrator: bool,
-    },
+    Administrator(AdministratorArgs),
     /// Shut a user out and end the sessions
     Disable(OneUser),
     /// Let a user in again
@@ -115,6 +87,45 @@ pub(super) enum UserCommand {
     /// Each hash is replaced by one of today's kind at the next good sign-in.
     #[command(after_long_help = help::USER_IMPORT)]
     Import(import::ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    user: NewUser,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Whether signing in takes a mailed code
+    #[arg(long, value_name = "email|off", default_value = "email")]
+    two_factor: TwoFactor,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InviteArgs {
+    #[command(flatten)]
+    user: NewUser,
+    /// Whether signing in takes a mailed code
+    #[arg(long, value_name = "email|off", default_value = "email")]
+    two_factor: TwoFactor,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PasswordArgs {
+    #[command(flatten)]
+    user: OneUser,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdministratorArgs {
+    #[command(flatten)]
+    user: OneUser,
+    /// `on` or `off`
+    #[arg(value_name = "on|off", value_parser = on_or_off, action = ArgAction::Set)]
+    administrator: bool,
 }
 
 #[derive(Debug, Args)]
@@ -165,19 +176,10 @@ pub(super) async fn run(
     config: &Config,
     actor: &Operator,
 ) -> anyhow::Result<()> {
-    let store = connect_migrated(config, access(&command)).await?;
-    let admin = Admin::new(store, config);
+    let admin = Admin::new(connect_migrated(config, access(&command)).await?, config);
     match command {
-        UserCommand::Create {
-            user,
-            password_stdin,
-            two_factor,
-        } => {
-            create(&admin, actor, config, &user, password_stdin, two_factor).await?;
-        }
-        UserCommand::Invite { user, two_factor } => {
-            invite(&admin, actor, &user, two_factor).await?;
-        }
+        UserCommand::Create(args) => create(&admin, actor, config, &args).await?,
+        UserCommand::Invite(args) => invite(&admin, actor, &args).await?,
         UserCommand::Link(user) => {
             admin.mail_link(actor, &user.email).await?;
             user.say("a link to set a password goes out by mail");
@@ -185,12 +187,7 @@ pub(super) async fn run(
         UserCommand::List { hashes: true, json } => hashes::list(&admin, json).await?,
         UserCommand::List { json, .. } => list(&admin, json).await?,
         UserCommand::Show(user) => show(&admin, &user).await?,
-        UserCommand::Password {
-            user,
-            password_stdin,
-        } => {
-            change_password(&admin, actor, config, &user, password_stdin).await?;
-        }
+        UserCommand::Password(args) => change_password(&admin, actor, config, &args).await?,
         UserCommand::Email { user, new } => {
             admin.change_email(actor, &user.email, &new).await?;
             user.say(&format!("address changed to {new}, sessions ended"));
@@ -201,10 +198,9 @@ pub(super) async fn run(
                 .await?;
             user.say(&format!("second factor is {two_factor}"));
         }
-        UserCommand::Administrator {
-            user,
-            administrator,
-        } => change_administrator(&admin, actor, config, &user, administrator).await?,
+        UserCommand::Administrator(args) => {
+            change_administrator(&admin, actor, config, &args).await?;
+        }
         UserCommand::Disable(user) => {
             admin.disable_user(actor, &user.email).await?;
             user.say("disabled, sessions ended");
@@ -247,24 +243,14 @@ fn access(command: &UserCommand) -> Access {
     }
 }
 
-/// One hash at a time is made or measured, so one worker's memory is enough.
-pub(super) fn single_pool(passwords: &PasswordsConfig) -> HashingPool {
-    HashingPool::new(PasswordsConfig {
-        workers: 1,
-        queue: 0,
-        ..*passwords
-    })
-}
-
 async fn create(
     admin: &Admin,
     actor: &Operator,
     config: &Config,
-    user: &NewUser,
-    password_stdin: bool,
-    two_factor: TwoFactor,
+    args: &CreateArgs,
 ) -> anyhow::Result<()> {
-    let (made, password) = if password_stdin {
+    let (user, two_factor) = (&args.user, args.two_factor);
+    let (made, password) = if args.password_stdin {
         (None, secret_input::from_stdin()?)
     } else {
         let typed = if secret_input::has_terminal() {
@@ -279,7 +265,7 @@ async fn create(
             (Some(text), password)
         }
     };
-    let pool = single_pool(&config.passwords);
+    let pool = hashes::single_pool(&config.passwords);
     let user_id = admin
         .create_user(actor, &pool, &user.email, password, two_factor)
         .await?;
@@ -302,13 +288,11 @@ async fn create(
     Ok(())
 }
 
-async fn invite(
-    admin: &Admin,
-    actor: &Operator,
-    user: &NewUser,
-    two_factor: TwoFactor,
-) -> anyhow::Result<()> {
-    let is_new = admin.invite_user(actor, &user.email, two_factor).await?;
+async fn invite(admin: &Admin, actor: &Operator, args: &InviteArgs) -> anyhow::Result<()> {
+    let user = &args.user;
+    let is_new = admin
+        .invite_user(actor, &user.email, args.two_factor)
+        .await?;
     let what = if is_new {
         "invited; a link to set a password goes out by mail"
     } else {
@@ -326,16 +310,16 @@ async fn change_password(
     admin: &Admin,
     actor: &Operator,
     config: &Config,
-    user: &OneUser,
-    password_stdin: bool,
+    args: &PasswordArgs,
 ) -> anyhow::Result<()> {
-    // Before anybody types a password for a user whom there is not.
+    let user = &args.user;
+    // Before anybody types a password for a user that does not exist.
     admin.find_user(&user.email).await?;
-    let password = new_password(password_stdin)?;
+    let password = new_password(args.password_stdin)?;
     admin
         .change_password(
             actor,
-            &single_pool(&config.passwords),
+            &hashes::single_pool(&config.passwords),
             &user.email,
             password,
         )
@@ -359,9 +343,9 @@ async fn change_administrator(
     admin: &Admin,
     actor: &Operator,
     config: &Config,
-    user: &OneUser,
-    is_administrator: bool,
+    args: &AdministratorArgs,
 ) -> anyhow::Result<()> {
+    let (user, is_administrator) = (&args.user, args.administrator);
     let found = admin
         .change_administrator(actor, &user.email, is_administrator)
         .await?;
@@ -416,7 +400,8 @@ async fn show(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
     say!("wrong in a row:  {} codes", found.second_factor_failures);
     say!("created:         {}", output::instant(found.created_at));
     for (scope, until) in blocks {
-        say!("blocked:         {scope}, until {}", output::instant(until));
+        let until = output::instant(until);
+        say!("blocked:         {}, until {until}", scope.as_str());
     }
     Ok(())
 }
@@ -553,8 +538,11 @@ fn session_row(session: &SessionRecord) -> [String; 6] {
         session.network.to_string(),
         output::instant(session.last_used_at),
         session.last_network.to_string(),
-        UserAgent::device_of(session.last_user_agent.as_deref())
-            .or_else(|| session.last_user_agent.clone())
+        session
+            .last_user_agent
+            .as_ref()
+            .and_then(UserAgent::short_name)
+            .or_else(|| session.last_user_agent.clone().map(UserAgent::into_text))
             .unwrap_or_default(),
     ]
 }
@@ -566,9 +554,9 @@ fn session_json(session: &SessionRecord) -> Value {
         "lastUsedAt": output::instant(session.last_used_at),
         "expiresAt": output::instant(session.expires_at),
         "network": session.network.to_string(),
-        "userAgent": session.user_agent,
+        "userAgent": session.user_agent.as_ref().map(UserAgent::as_str),
         "lastNetwork": session.last_network.to_string(),
-        "lastUserAgent": session.last_user_agent,
-        "device": UserAgent::device_of(session.last_user_agent.as_deref()),
+        "lastUserAgent": session.last_user_agent.as_ref().map(UserAgent::as_str),
+        "device": session.last_user_agent.as_ref().and_then(UserAgent::short_name),
     })
 }

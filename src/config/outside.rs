@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_driver_takes_from_the_environment_is_told_if_it_counts() {
+    fn a_variable_that_the_driver_reads_is_told_if_it_counts() {
         let variables = [
             ("PGHOST", "db"),
             ("PGHOSTADDR", "10.0.0.1"),

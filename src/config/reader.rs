@@ -16,7 +16,7 @@ pub(super) struct Noted;
 /// The value of a key, or the sign that its problem was noted.
 pub(super) type Reading<T> = Result<T, Noted>;
 
-/// The merged settings, what was found wrong with them, and how to show them.
+/// The merged settings, the problems that were found with them, and how to show them.
 pub(super) struct Reader {
     settings: Settings,
     problems: Vec<ConfigProblem>,
@@ -65,7 +65,7 @@ impl Reader {
         Noted
     }
 
-    /// Notes what a key that is no secret should be, and what it is.
+    /// Notes the value that a key should have and the one that it has. Not for secrets.
     pub(super) fn refuse(&mut self, key: &str, must: &str) -> Noted {
         let is = self.given(key).map_or_else(|| "missing".into(), describe);
         self.problem(key, format!("{must}, but is {is}"))

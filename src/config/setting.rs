@@ -1,4 +1,4 @@
-//! A setting, and what gave it.
+//! A setting, and its source.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ pub(super) enum Origin {
     Environment(String),
 }
 
-/// A value, and what gave it. No `Debug`: it may be a secret.
+/// A value, and its source. No `Debug`: it may be a secret.
 #[derive(Clone)]
 pub(super) struct Given {
     pub(super) value: Value,

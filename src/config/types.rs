@@ -30,7 +30,7 @@ pub struct Config {
     pub links: LinksConfig,
     /// The passwords that nobody may set.
     pub blocklist: Blocklist,
-    /// What is asked of administrators.
+    /// The requirements for administrators.
     pub administration: AdministrationConfig,
     /// Limits on requests, failures and mails.
     pub limits: LimitsConfig,
@@ -84,10 +84,10 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// `database`: PostgreSQL, and who migrates it.
+/// `database`: PostgreSQL, and whether the server migrates it.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
-    /// `postgres://…`; holds a password, hence secret.
+    /// `postgres://…`; secret, since it holds a password.
     pub url: SecretString,
     /// The size of the pool.
     pub max_connections: u32,

@@ -20,7 +20,7 @@ use super::signin_page::SigninPage;
 use super::{Cluster, Durability, Mail, Mailbox};
 use crate::admin::{Admin, UserError};
 use crate::app::{App, StartError};
-use crate::config::Config;
+use crate::config::{Config, HttpConfig};
 use crate::domain::{
     Clock, Operator, PlainPassword, TotpId, TotpSealer, TotpSecret, TotpStep, TwoFactor, UserId,
 };
@@ -48,7 +48,7 @@ const MAILBOX_PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 const LISTEN_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__LISTEN";
 const MANAGEMENT_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN";
 
-/// What a first run needs besides the server: a database, a mailbox, and a configuration for them.
+/// Everything that a first run needs besides the server: a database, a mailbox, and a configuration for them.
 #[derive(Debug)]
 pub struct Workshop {
     cluster: Cluster,
@@ -92,16 +92,7 @@ impl Workshop {
         let listen = set(LISTEN_VARIABLE, "127.0.0.1:8080");
         let management = set(MANAGEMENT_VARIABLE, "127.0.0.1:9090");
 
-        let cluster_folder = folder.join("postgres");
-        let start = move || {
-            let start = if offline {
-                Cluster::start_offline
-            } else {
-                Cluster::start
-            };
-            start(&cluster_folder, Durability::Kept)
-        };
-        let cluster = tokio::task::spawn_blocking(start).await??;
+        let cluster = start_cluster(folder.join("postgres"), offline).await?;
         let mailbox = start_mailbox()
             .await
             .context("the mailbox cannot be started")?;
@@ -120,13 +111,7 @@ impl Workshop {
         let mut config = Config::load(Some(&file), environment)?.config;
         // The page to sign in on is one of them, and so is one that somebody is writing.
         config.http.allows_loopback_pages = true;
-        for listen in [config.http.listen, config.http.management_listen] {
-            let is_loopback = listen.ip().to_canonical().is_loopback();
-            ensure!(
-                is_loopback,
-                "dev listens on loopback alone, and {listen} is not: use `serve`"
-            );
-        }
+        ensure_loopback(&config.http)?;
         Ok(Self {
             cluster,
             mailbox,
@@ -178,7 +163,7 @@ impl Demo {
         self.mailbox.subscribe()
     }
 
-    /// The addresses of what runs, and the calls to try.
+    /// The addresses of all that runs, and the calls to try.
     #[must_use]
     pub fn welcome(&self) -> String {
         let mailbox = self.mailbox.page_addr().map(|page| page.to_string());
@@ -213,6 +198,29 @@ impl Demo {
             tracing::warn!(%error, "PostgreSQL did not stop as it should");
         }
     }
+}
+
+/// Starts PostgreSQL on a folder; with `offline`, only programs that are on this machine already.
+async fn start_cluster(folder: PathBuf, offline: bool) -> anyhow::Result<Cluster> {
+    let start = if offline {
+        Cluster::start_offline
+    } else {
+        Cluster::start
+    };
+    let started = tokio::task::spawn_blocking(move || start(&folder, Durability::Kept));
+    Ok(started.await??)
+}
+
+/// Refuses addresses that other machines could reach.
+fn ensure_loopback(http: &HttpConfig) -> anyhow::Result<()> {
+    for listen in [http.listen, http.management_listen] {
+        let is_loopback = listen.ip().to_canonical().is_loopback();
+        ensure!(
+            is_loopback,
+            "dev listens on loopback alone, and {listen} is not: use `serve`"
+        );
+    }
+    Ok(())
 }
 
 async fn start_mailbox() -> io::Result<Mailbox> {

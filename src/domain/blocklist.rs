@@ -4,10 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
-use zeroize::Zeroizing;
 
-use super::WeakPassword;
-use super::password::is_short;
+use super::weak_password::{WeakPassword, compared, is_short};
 
 /// Common passwords in the form in which they are compared, a line each, in the order of their bytes.
 /// `common-passwords/README.md` tells where they are from.
@@ -69,11 +67,6 @@ impl fmt::Debug for Blocklist {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Blocklist({} words)", self.words())
     }
-}
-
-/// The form in which a normalised password is compared: upper and lower case are the same.
-pub(super) fn compared(normal: &str) -> Zeroizing<String> {
-    Zeroizing::new(normal.to_lowercase())
 }
 
 /// Searches the list by halving it, at the line that its middle falls into.

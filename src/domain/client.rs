@@ -102,10 +102,10 @@ impl UserAgent {
         &self.0
     }
 
-    /// The short name of a text that was stored, if there is one.
+    /// The cleaned text, to be kept.
     #[must_use]
-    pub fn device_of(stored: Option<&str>) -> Option<String> {
-        Self::from_stored(stored?.to_owned()).short_name()
+    pub fn into_text(self) -> String {
+        self.0
     }
 
     /// A short name to recognise it by: "Firefox on Windows", "curl". `None` where the text names no

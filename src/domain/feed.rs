@@ -139,7 +139,7 @@ impl fmt::Display for FeedCursor {
     }
 }
 
-/// Where a reader wants to go on among the ends.
+/// The place among the ends from which a reader wants to continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedStart {
     /// From the beginning, with all ends that matter.

@@ -80,7 +80,7 @@ fn parse_hyphenated(text: &str) -> Option<Uuid> {
     text.eq_ignore_ascii_case(&uuid.to_string()).then_some(uuid)
 }
 
-/// Half of what confirms a sign-in, hence never printed whole.
+/// Never printed whole, since it is half of the proof that confirms a sign-in.
 impl fmt::Debug for ChallengeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ChallengeId({:.4}…)", self.0.simple().to_string())
@@ -101,7 +101,7 @@ impl LinkId {
     }
 }
 
-/// Half of what opens an account, hence never printed whole.
+/// Never printed whole, since it is half of the link that opens an account.
 impl fmt::Debug for LinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LinkId({:.4}…)", self.0.simple().to_string())

@@ -30,6 +30,7 @@ mod session;
 mod signing_key;
 mod totp;
 mod user;
+mod weak_password;
 mod words;
 
 pub use administration::{
@@ -61,9 +62,7 @@ pub use passkey::{
     InvalidPasskeyName, MAX_PASSKEYS, PasskeyName, PasskeyOccasion, PasskeyRequest,
     second_factor_challenge,
 };
-pub use password::{
-    HashKind, InvalidPassword, NewPasswordHash, PasswordHash, PlainPassword, WeakPassword,
-};
+pub use password::{HashKind, InvalidPassword, NewPasswordHash, PasswordHash, PlainPassword};
 pub use reason::{
     AuditReason, ChallengeRefusal, EndReason, KeyChange, LimitReached, LinkRequest, LinkUse,
     MailOutcome, NewNetwork, Overload, PasskeyRefusal, SigninGrant, SigninRefusal, TokenRefusal,
@@ -79,3 +78,4 @@ pub use signing_key::{
 };
 pub use totp::{STEP_SECONDS, TotpSealer, TotpSecret, TotpStep};
 pub use user::{TwoFactor, UnknownTwoFactor, User, UserState};
+pub use weak_password::WeakPassword;

@@ -143,7 +143,7 @@ mod tests {
         PasskeyRequest::new(Timestamp::UNIX_EPOCH + TimeDelta::seconds(1_800_000_000))
     }
 
-    /// Red without the comparison of the MAC, and without any part of what it is over.
+    /// Red without the comparison of the MAC, and if the MAC covers any part less.
     #[test]
     fn a_token_is_read_for_its_occasion_alone() {
         let (ours, other) = (key(Purpose::PasskeyChallenges), key(Purpose::Links));

@@ -5,8 +5,8 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use unicode_normalization::UnicodeNormalization;
 
-use super::blocklist::compared;
-use super::{Blocklist, EmailAddress};
+use super::weak_password::{compared, is_short};
+use super::{Blocklist, EmailAddress, WeakPassword};
 
 /// A password in the clear, after NFKC and as it was typed. It cannot be printed, compared or
 /// serialised, and its memory is wiped when it goes.
@@ -30,23 +30,6 @@ pub enum InvalidPassword {
     /// Longer than any person types. Such a text would make hashing expensive.
     #[error("must be at most 1024 bytes long")]
     TooLong,
-}
-
-/// Why a password may not be set, although signing in with it would be tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WeakPassword {
-    /// Under eight bytes or eight code points.
-    #[error("the password must be at least 8 characters long")]
-    TooShort,
-    /// The address itself, or its local part.
-    #[error("the password must not be the email address")]
-    IsAddress,
-    /// One of those that every attacker tries first.
-    #[error("the password is among the most common ones")]
-    Common,
-    /// One of the words that this server's operator has listed.
-    #[error("the password is on the list of those that are not taken here")]
-    Blocked,
 }
 
 impl PlainPassword {
@@ -114,11 +97,6 @@ impl fmt::Debug for PlainPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PlainPassword(…)")
     }
-}
-
-/// Whether a text is too short to be set as a password.
-pub(super) fn is_short(text: &str) -> bool {
-    text.len() < 8 || text.chars().count() < 8
 }
 
 /// A password as stored: a PHC string, or a hash as another service writes it. Not printed: it can be attacked

@@ -66,7 +66,7 @@ impl TotpSecret {
     }
 
     /// The URI that an app reads from a QR code. Algorithm, digits and period are left to their defaults,
-    /// which apps take whatever a URI says. The issuer stands in it twice, as apps read either.
+    /// since many apps ignore them in a URI. The issuer is in it twice, since apps read one or the other.
     #[must_use]
     pub fn uri(&self, issuer: &str, email: &EmailAddress) -> SecretString {
         let issuer = utf8_percent_encode(issuer, UNRESERVED);

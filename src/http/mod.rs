@@ -67,7 +67,7 @@ impl FromRef<UseCases> for Administration {
     }
 }
 
-/// What people can have beside the four methods.
+/// The features that people can have beside the four methods.
 #[derive(Clone, Copy)]
 struct Offers {
     /// Links by which they set their passwords.
@@ -112,18 +112,62 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<UseCases> {
         let flood = Arc::clone(flood);
         from_fn_with_state(FloodGate { flood, method }, flood::refuse_floods)
     };
-    let offered = |is_offered, routes| {
-        if is_offered {
-            routes
-        } else {
-            OpenApiRouter::new()
-        }
-    };
     let methods = OpenApiRouter::new()
         .routes(routes!(signin::signin).map(|route| route.route_layer(gate("signin"))))
         .routes(routes!(confirm::confirm).map(|route| route.route_layer(gate("confirm"))))
         .routes(routes!(refresh::refresh).map(|route| route.route_layer(gate("refresh"))))
         .routes(routes!(signout::signout).map(|route| route.route_layer(gate("signout"))));
+    let passwords = OpenApiRouter::new()
+        .routes(routes!(password::forgot).map(|route| route.route_layer(gate("forgot"))))
+        .routes(routes!(password::link).map(|route| route.route_layer(gate("link"))))
+        .routes(routes!(password::set).map(|route| route.route_layer(gate("set"))));
+    let sessions = OpenApiRouter::new()
+        .routes(routes!(sessions::list, sessions::end_all))
+        .routes(routes!(sessions::end))
+        .route_layer(gate("sessions"));
+    // No gate: services call these often and from one address, and a token check is no attempt.
+    let checks = OpenApiRouter::new()
+        .routes(routes!(session::show))
+        .routes(routes!(revocations::list));
+    OpenApiRouter::new()
+        .nest(
+            API,
+            methods
+                .merge(passkey_signin(offers).route_layer(gate("passkey")))
+                .merge(offered(offers.links, passwords))
+                .merge(account(offers).route_layer(gate("me")))
+                .merge(sessions)
+                .merge(administration().route_layer(gate("admin")))
+                .merge(checks),
+        )
+        .routes(routes!(introspect::introspect))
+        .routes(routes!(well_known::jwks))
+        .routes(routes!(well_known::pem))
+        .routes(routes!(well_known::pem_of))
+        .routes(routes!(well_known::metadata))
+        .routes(routes!(well_known::openid_configuration))
+}
+
+/// Routes, or none if they are not offered.
+fn offered(is_offered: bool, routes: OpenApiRouter<UseCases>) -> OpenApiRouter<UseCases> {
+    if is_offered {
+        routes
+    } else {
+        OpenApiRouter::new()
+    }
+}
+
+/// The routes to sign in with a passkey alone.
+fn passkey_signin(offers: Offers) -> OpenApiRouter<UseCases> {
+    let signin = OpenApiRouter::new().routes(routes!(passkeys::signin));
+    OpenApiRouter::new()
+        // Always there: a page asks here whether there are passkeys, and may read the answer.
+        .routes(routes!(passkeys::ask))
+        .merge(offered(offers.passkeys, signin))
+}
+
+/// The routes to a user's own account.
+fn account(offers: Offers) -> OpenApiRouter<UseCases> {
     let account = OpenApiRouter::new()
         .routes(routes!(me::show))
         .routes(routes!(me::change_password))
@@ -138,45 +182,9 @@ fn callers(flood: &Arc<Flood>, offers: Offers) -> OpenApiRouter<UseCases> {
     let own_passkeys = OpenApiRouter::new()
         .routes(routes!(passkeys::begin))
         .routes(routes!(passkeys::add));
-    let account = account
+    account
         .merge(offered(offers.passkeys, own_passkeys))
         .routes(routes!(factors::renew_recovery_codes))
-        .route_layer(gate("me"));
-    let passwords = OpenApiRouter::new()
-        .routes(routes!(password::forgot).map(|route| route.route_layer(gate("forgot"))))
-        .routes(routes!(password::link).map(|route| route.route_layer(gate("link"))))
-        .routes(routes!(password::set).map(|route| route.route_layer(gate("set"))));
-    // Always there: a page asks here whether there are passkeys, and may read the answer.
-    let passkeys = OpenApiRouter::new().routes(routes!(passkeys::ask));
-    let signin_with_passkey = OpenApiRouter::new().routes(routes!(passkeys::signin));
-    let passkeys = passkeys
-        .merge(offered(offers.passkeys, signin_with_passkey))
-        .route_layer(gate("passkey"));
-    let sessions = OpenApiRouter::new()
-        .routes(routes!(sessions::list, sessions::end_all))
-        .routes(routes!(sessions::end))
-        .route_layer(gate("sessions"));
-    // No gate: services call these often and from one address, and a token check is no attempt.
-    let checks = OpenApiRouter::new()
-        .routes(routes!(session::show))
-        .routes(routes!(revocations::list));
-    OpenApiRouter::new()
-        .nest(
-            API,
-            methods
-                .merge(passkeys)
-                .merge(offered(offers.links, passwords))
-                .merge(account)
-                .merge(sessions)
-                .merge(administration().route_layer(gate("admin")))
-                .merge(checks),
-        )
-        .routes(routes!(introspect::introspect))
-        .routes(routes!(well_known::jwks))
-        .routes(routes!(well_known::pem))
-        .routes(routes!(well_known::pem_of))
-        .routes(routes!(well_known::metadata))
-        .routes(routes!(well_known::openid_configuration))
 }
 
 /// The routes of administrators.

@@ -1,9 +1,9 @@
-//! What is the same in all mails of an installation.
+//! The facts that all mails of an installation share.
 
 use crate::config::{LinksConfig, MailConfig};
 use crate::domain::Language;
 
-/// What the words of all mails depend on, besides what each is about.
+/// The facts that the words of all mails depend on, besides the subject of each.
 #[derive(Debug, Clone)]
 pub(super) struct Installation {
     /// The language of all mails.

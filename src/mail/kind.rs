@@ -1,4 +1,4 @@
-//! What each kind of mail needs of its templates: their names, and the variables that they may use.
+//! The templates of each kind of mail: their names, and the variables that they may use.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What differs between languages: the built-in texts, and how an instant is written.
+//! The differences between languages: the built-in texts, and how an instant is written.
 //!
 //! There is one language per installation: a user has no language of their own.
 
@@ -37,101 +37,91 @@ pub(super) fn texts(kind: MailKind, language: Language) -> [&'static str; 3] {
     }
 }
 
-/// What a notice tells of, in a sentence without its full stop.
+/// The event that a notice tells of, in a sentence without its full stop.
 pub(super) fn event(language: Language, notice: Notice) -> &'static str {
-    match (notice, language) {
-        (Notice::PasswordChanged, Language::English) => "Your password was changed",
-        (Notice::PasswordChanged, Language::German) => "Ihr Passwort wurde geändert",
-        (Notice::PasswordChanged, Language::French) => "Votre mot de passe a été changé",
-        (Notice::PasswordChanged, Language::Spanish) => "Se ha cambiado su contraseña",
-        (Notice::PasswordSet, Language::English) => "Your password was set by a mailed link",
-        (Notice::PasswordSet, Language::German) => {
-            "Ihr Passwort wurde über einen Link aus einer E-Mail gesetzt"
-        }
-        (Notice::PasswordSet, Language::French) => {
-            "Votre mot de passe a été choisi par un lien reçu par courriel"
-        }
-        (Notice::PasswordSet, Language::Spanish) => {
-            "Se ha elegido su contraseña con un enlace enviado por correo"
-        }
-        (Notice::AddressChanged, Language::English) => "Your email address was changed",
-        (Notice::AddressChanged, Language::German) => "Ihre E-Mail-Adresse wurde geändert",
-        (Notice::AddressChanged, Language::French) => "Votre adresse électronique a été changée",
-        (Notice::AddressChanged, Language::Spanish) => {
-            "Se ha cambiado su dirección de correo electrónico"
-        }
-        (Notice::TotpEnrolled, Language::English) => {
-            "An authenticator app was set up for your account"
-        }
-        (Notice::TotpEnrolled, Language::German) => {
-            "Für Ihr Konto wurde eine Authenticator-App eingerichtet"
-        }
-        (Notice::TotpEnrolled, Language::French) => {
-            "Une application d’authentification a été associée à votre compte"
-        }
-        (Notice::TotpEnrolled, Language::Spanish) => {
-            "Se ha configurado una aplicación de autenticación para su cuenta"
-        }
-        (Notice::TotpRemoved, Language::English) => {
+    match language {
+        Language::English => english(notice),
+        Language::German => german(notice),
+        Language::French => french(notice),
+        Language::Spanish => spanish(notice),
+    }
+}
+
+fn english(notice: Notice) -> &'static str {
+    match notice {
+        Notice::PasswordChanged => "Your password was changed",
+        Notice::PasswordSet => "Your password was set by a mailed link",
+        Notice::AddressChanged => "Your email address was changed",
+        Notice::TotpEnrolled => "An authenticator app was set up for your account",
+        Notice::TotpRemoved => {
             "The authenticator app and the recovery codes of your account were removed"
         }
-        (Notice::TotpRemoved, Language::German) => {
-            "Die Authenticator-App und die Wiederherstellungscodes Ihres Kontos wurden entfernt"
-        }
-        (Notice::TotpRemoved, Language::French) => {
-            "L’application d’authentification et les codes de secours de votre compte ont été retirés"
-        }
-        (Notice::TotpRemoved, Language::Spanish) => {
-            "Se han quitado la aplicación de autenticación y los códigos de recuperación de su cuenta"
-        }
-        (Notice::PasskeyAdded, Language::English) => "A passkey was added to your account",
-        (Notice::PasskeyAdded, Language::German) => "Ihrem Konto wurde ein Passkey hinzugefügt",
-        (Notice::PasskeyAdded, Language::French) => "Une clé d’accès a été ajoutée à votre compte",
-        (Notice::PasskeyAdded, Language::Spanish) => {
-            "Se ha añadido una clave de acceso a su cuenta"
-        }
-        (Notice::PasskeyRemoved, Language::English) => "A passkey of your account was removed",
-        (Notice::PasskeyRemoved, Language::German) => "Ein Passkey Ihres Kontos wurde entfernt",
-        (Notice::PasskeyRemoved, Language::French) => {
-            "Une clé d’accès de votre compte a été retirée"
-        }
-        (Notice::PasskeyRemoved, Language::Spanish) => {
-            "Se ha quitado una clave de acceso de su cuenta"
-        }
-        (Notice::RecoveryCodesMade, Language::English) => {
-            "New recovery codes were made for your account"
-        }
-        (Notice::RecoveryCodesMade, Language::German) => {
-            "Für Ihr Konto wurden neue Wiederherstellungscodes erzeugt"
-        }
-        (Notice::RecoveryCodesMade, Language::French) => {
-            "De nouveaux codes de secours ont été créés pour votre compte"
-        }
-        (Notice::RecoveryCodesMade, Language::Spanish) => {
-            "Se han creado códigos de recuperación nuevos para su cuenta"
-        }
-        (Notice::RecoveryCodeUsed, Language::English) => {
-            "A recovery code was used to sign in to your account"
-        }
-        (Notice::RecoveryCodeUsed, Language::German) => {
-            "Eine Anmeldung an Ihrem Konto wurde mit einem Wiederherstellungscode bestätigt"
-        }
-        (Notice::RecoveryCodeUsed, Language::French) => {
-            "Un code de secours a servi à se connecter à votre compte"
-        }
-        (Notice::RecoveryCodeUsed, Language::Spanish) => {
-            "Se ha usado un código de recuperación para entrar en su cuenta"
-        }
-        (Notice::FactorsReset, Language::English) => {
+        Notice::PasskeyAdded => "A passkey was added to your account",
+        Notice::PasskeyRemoved => "A passkey of your account was removed",
+        Notice::RecoveryCodesMade => "New recovery codes were made for your account",
+        Notice::RecoveryCodeUsed => "A recovery code was used to sign in to your account",
+        Notice::FactorsReset => {
             "The second factors of your account were reset, and codes are mailed again"
         }
-        (Notice::FactorsReset, Language::German) => {
+    }
+}
+
+fn german(notice: Notice) -> &'static str {
+    match notice {
+        Notice::PasswordChanged => "Ihr Passwort wurde geändert",
+        Notice::PasswordSet => "Ihr Passwort wurde über einen Link aus einer E-Mail gesetzt",
+        Notice::AddressChanged => "Ihre E-Mail-Adresse wurde geändert",
+        Notice::TotpEnrolled => "Für Ihr Konto wurde eine Authenticator-App eingerichtet",
+        Notice::TotpRemoved => {
+            "Die Authenticator-App und die Wiederherstellungscodes Ihres Kontos wurden entfernt"
+        }
+        Notice::PasskeyAdded => "Ihrem Konto wurde ein Passkey hinzugefügt",
+        Notice::PasskeyRemoved => "Ein Passkey Ihres Kontos wurde entfernt",
+        Notice::RecoveryCodesMade => "Für Ihr Konto wurden neue Wiederherstellungscodes erzeugt",
+        Notice::RecoveryCodeUsed => {
+            "Eine Anmeldung an Ihrem Konto wurde mit einem Wiederherstellungscode bestätigt"
+        }
+        Notice::FactorsReset => {
             "Die zweiten Faktoren Ihres Kontos wurden zurückgesetzt; Codes kommen wieder per E-Mail"
         }
-        (Notice::FactorsReset, Language::French) => {
+    }
+}
+
+fn french(notice: Notice) -> &'static str {
+    match notice {
+        Notice::PasswordChanged => "Votre mot de passe a été changé",
+        Notice::PasswordSet => "Votre mot de passe a été choisi par un lien reçu par courriel",
+        Notice::AddressChanged => "Votre adresse électronique a été changée",
+        Notice::TotpEnrolled => "Une application d’authentification a été associée à votre compte",
+        Notice::TotpRemoved => {
+            "L’application d’authentification et les codes de secours de votre compte ont été retirés"
+        }
+        Notice::PasskeyAdded => "Une clé d’accès a été ajoutée à votre compte",
+        Notice::PasskeyRemoved => "Une clé d’accès de votre compte a été retirée",
+        Notice::RecoveryCodesMade => "De nouveaux codes de secours ont été créés pour votre compte",
+        Notice::RecoveryCodeUsed => "Un code de secours a servi à se connecter à votre compte",
+        Notice::FactorsReset => {
             "Les seconds facteurs de votre compte ont été réinitialisés ; les codes arrivent à nouveau par courriel"
         }
-        (Notice::FactorsReset, Language::Spanish) => {
+    }
+}
+
+fn spanish(notice: Notice) -> &'static str {
+    match notice {
+        Notice::PasswordChanged => "Se ha cambiado su contraseña",
+        Notice::PasswordSet => "Se ha elegido su contraseña con un enlace enviado por correo",
+        Notice::AddressChanged => "Se ha cambiado su dirección de correo electrónico",
+        Notice::TotpEnrolled => "Se ha configurado una aplicación de autenticación para su cuenta",
+        Notice::TotpRemoved => {
+            "Se han quitado la aplicación de autenticación y los códigos de recuperación de su cuenta"
+        }
+        Notice::PasskeyAdded => "Se ha añadido una clave de acceso a su cuenta",
+        Notice::PasskeyRemoved => "Se ha quitado una clave de acceso de su cuenta",
+        Notice::RecoveryCodesMade => "Se han creado códigos de recuperación nuevos para su cuenta",
+        Notice::RecoveryCodeUsed => {
+            "Se ha usado un código de recuperación para entrar en su cuenta"
+        }
+        Notice::FactorsReset => {
             "Se han restablecido los segundos factores de su cuenta; los códigos vuelven a llegar por correo"
         }
     }

@@ -18,7 +18,7 @@ use crate::domain::{
 
 /// A mail, before it is put into words.
 ///
-/// Each part redacts itself, hence so does `Debug`. What the mail carries is not wiped from memory after
+/// Each part redacts itself, and so does `Debug`. Codes and links are not wiped from memory after
 /// sending: the library that speaks SMTP keeps its own copies.
 #[derive(Debug, Clone)]
 pub struct Mail {
@@ -26,11 +26,11 @@ pub struct Mail {
     pub to: EmailAddress,
     /// When the mail was asked for. Also its date, so that a retry is the same message.
     pub requested_at: Timestamp,
-    /// What it says.
+    /// Its content.
     pub body: MailBody,
 }
 
-/// What a mail says, by kind.
+/// The content of a mail, by kind.
 #[derive(Debug, Clone)]
 pub enum MailBody {
     /// The code that confirms a sign-in.
@@ -41,7 +41,7 @@ pub enum MailBody {
     Notice(ChangeNotice),
 }
 
-/// What the mail with a code says.
+/// The content of a mail with a code.
 #[derive(Debug, Clone)]
 pub struct SignInCode {
     /// The code.
@@ -54,7 +54,7 @@ pub struct SignInCode {
     pub expires_at: Timestamp,
 }
 
-/// What the mail with a link says.
+/// The content of a mail with a link.
 #[derive(Debug, Clone)]
 pub struct PasswordLink {
     /// The link, whole.
@@ -78,12 +78,12 @@ impl PasswordLink {
     }
 }
 
-/// What a notice says.
+/// The content of a notice.
 #[derive(Debug, Clone)]
 pub struct ChangeNotice {
     /// The mail itself: a notice belongs to nothing else.
     pub mail_id: MailId,
-    /// What it tells of.
+    /// The event that it tells of.
     pub notice: Notice,
     /// The network that the change came from. `None`: an operator's act.
     pub network: Option<ClientNetwork>,
@@ -203,7 +203,7 @@ impl Mail {
     }
 }
 
-/// Names a mail without giving its id away: a challenge's id is half of what confirms a sign-in, and a
+/// Names a mail without giving its id away: a challenge's id is half of the proof that confirms a sign-in, and a
 /// link's is half of the link.
 ///
 /// 160 bits of a SHA-256 in the letters `a` to `p`. Hexadecimal could hold six digits in a row,

@@ -1,7 +1,7 @@
 //! Mails: what they say, by kind, and how they leave.
 //!
-//! A mail tells its reader when and from where what it is about happened, so that what was not asked for
-//! is recognised. It repeats nothing that the request brought along, because a request's headers are a
+//! A mail tells when its event happened and from which network, so that its reader recognises an event that
+//! they did not cause. It repeats nothing that the request brought along, because a request's headers are a
 //! stranger's words. A code or link stands in the body and nowhere else. It is in no log, except with the
 //! transport that exists to show it
 //! ([`MailTransportConfig::Log`](crate::config::MailTransportConfig::Log)).
@@ -11,7 +11,7 @@
 //! a mail server that got both can tell.
 //!
 //! A new kind of mail is a variant of [`MailKind`] and of [`MailBody`], three
-//! template names and what their variables are (`kind.rs`), and the texts in each language.
+//! template names with their variables (`kind.rs`), and the texts in each language.
 
 mod breaker;
 mod content;
@@ -53,14 +53,14 @@ pub struct Mailer {
     transport: Transport,
 }
 
-/// What a relay said to a test mail.
+/// The answer of a relay to a test mail.
 #[derive(Debug)]
 pub struct Trial {
     /// The section of the configuration that describes the relay.
     pub section: &'static str,
     /// The name by which it was greeted.
     pub hello: String,
-    /// What it said, and the fault if it did not take the mail.
+    /// Its reply, and the fault if it did not take the mail.
     pub outcome: Result<SmtpReply, (Fault, SmtpReply)>,
 }
 

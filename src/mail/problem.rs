@@ -1,4 +1,4 @@
-//! What can be wrong with the configuration of mails.
+//! The problems that the configuration of mails can have.
 
 use std::path::PathBuf;
 

@@ -32,7 +32,7 @@ pub enum SendError {
 impl SmtpReply {
     const MAX_CHARS: usize = 200;
 
-    /// What a relay said about a mail.
+    /// The reply of a relay about a mail.
     pub(super) fn of_relay(relay: &str, mail: &Mail, said: &str) -> Self {
         let Self(said) = Self::new(mail, said);
         Self(format!("{said} ({relay})"))

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::InvalidPasskey;
 
-/// What a page asked for.
+/// The request of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ceremony {
     /// A new passkey.

@@ -1,4 +1,4 @@
-//! What a browser sends: the JSON that `PublicKeyCredential.toJSON()` makes (section 5.1).
+//! The answer of a browser: the JSON that `PublicKeyCredential.toJSON()` makes (section 5.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +17,7 @@ pub struct RegistrationResponse {
     pub client_data_json: Vec<u8>,
     /// The attestation object.
     pub attestation_object: Vec<u8>,
-    /// How the authenticator can be reached. What has not the form of such a word is left out.
+    /// How the authenticator can be reached. Texts without the form of such a word are left out.
     pub transports: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub struct AssertionResponse {
     pub user_handle: Option<Vec<u8>>,
 }
 
-/// A credential that has not the form which browsers give it.
+/// A credential without the form that browsers give it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedCredential {
     /// It is no object, or not of this type.
@@ -84,7 +84,7 @@ impl AssertionResponse {
 
 type Object = Map<String, Value>;
 
-/// The credential, and what is in it of the authenticator.
+/// The credential, and the authenticator's part of it.
 fn parts(json: &Value) -> Result<(&Object, &Object), MalformedCredential> {
     let credential = json.as_object().ok_or(MalformedCredential::Shape)?;
     let is_of_type = credential.get("type").and_then(Value::as_str) == Some("public-key");

@@ -49,11 +49,11 @@ pub struct NewPasskey {
     pub public_key: Vec<u8>,
     /// How the authenticator can be reached, in the words of the browser.
     pub transports: Vec<String>,
-    /// What the authenticator says of it.
+    /// The authenticator's statements about it.
     pub facts: PasskeyFacts,
 }
 
-/// What an authenticator says of a passkey each time.
+/// The statements that an authenticator makes about a passkey each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasskeyFacts {
     /// How often it was used, where the authenticator counts.

@@ -1,4 +1,4 @@
-//! A table of what is taken and what is refused, by an authenticator in software. Red, a case each, without
+//! A table of accepted and refused answers, made by an authenticator in software. Each case is red without
 //! the check that it is about.
 
 #[path = "../../tests/authenticator/mod.rs"]
@@ -75,7 +75,7 @@ fn a_passkey_of_each_algorithm_is_made_and_used() {
 }
 
 #[test]
-fn what_the_authenticator_says_of_itself_is_told() {
+fn the_facts_that_the_authenticator_states_are_told() {
     let mut authenticator = ours(Key::es256());
     authenticator.flags = PRESENT;
     authenticator.sign_count = 41;
@@ -101,7 +101,7 @@ fn what_the_authenticator_says_of_itself_is_told() {
     );
 }
 
-/// What an authenticator or a page does, and how that is refused where a passkey is made and used.
+/// A change to an authenticator or a page, and how it is refused where a passkey is made and used.
 type Case = (
     &'static str,
     fn(&mut Authenticator),
@@ -109,84 +109,84 @@ type Case = (
     Option<InvalidPasskey>,
 );
 
+const CASES: [Case; 12] = [
+    (
+        "another page",
+        |a| a.origin = "https://office.example.com.evil.example".to_owned(),
+        Some(InvalidPasskey::Origin),
+        Some(InvalidPasskey::Origin),
+    ),
+    (
+        "another page of the domain",
+        |a| a.origin = "https://other.example.com".to_owned(),
+        Some(InvalidPasskey::Origin),
+        Some(InvalidPasskey::Origin),
+    ),
+    (
+        "another port",
+        |a| a.origin = format!("{ORIGIN}:8443"),
+        Some(InvalidPasskey::Origin),
+        Some(InvalidPasskey::Origin),
+    ),
+    (
+        "embedded",
+        |a| a.is_cross_origin = true,
+        Some(InvalidPasskey::CrossOrigin),
+        Some(InvalidPasskey::CrossOrigin),
+    ),
+    (
+        "another domain",
+        |a| a.rp_id = "office.example.com".to_owned(),
+        Some(InvalidPasskey::RelyingParty),
+        Some(InvalidPasskey::RelyingParty),
+    ),
+    (
+        "nobody there",
+        |a| a.flags = VERIFIED,
+        Some(InvalidPasskey::UserAbsent),
+        Some(InvalidPasskey::UserAbsent),
+    ),
+    (
+        "nobody verified",
+        |a| a.flags = PRESENT,
+        None,
+        Some(InvalidPasskey::UserUnverified),
+    ),
+    (
+        "backed up, which it cannot be",
+        |a| a.flags = PRESENT | VERIFIED | SYNCED,
+        Some(InvalidPasskey::BackupState),
+        Some(InvalidPasskey::BackupState),
+    ),
+    (
+        "not backed up yet",
+        |a| a.flags = PRESENT | VERIFIED | ELIGIBLE,
+        None,
+        None,
+    ),
+    (
+        "no handle",
+        |a| a.user_handle = None,
+        None,
+        Some(InvalidPasskey::UserHandle),
+    ),
+    (
+        "another handle",
+        |a| a.user_handle = Some(vec![8; 32]),
+        None,
+        Some(InvalidPasskey::UserHandle),
+    ),
+    (
+        "another key",
+        |a| a.key = Key::es256(),
+        None,
+        Some(InvalidPasskey::Signature),
+    ),
+];
+
 #[test]
 fn a_page_or_an_authenticator_that_is_not_ours_is_refused() {
-    use InvalidPasskey as No;
-    let cases: [Case; 12] = [
-        (
-            "another page",
-            |a| a.origin = "https://office.example.com.evil.example".to_owned(),
-            Some(No::Origin),
-            Some(No::Origin),
-        ),
-        (
-            "another page of the domain",
-            |a| a.origin = "https://other.example.com".to_owned(),
-            Some(No::Origin),
-            Some(No::Origin),
-        ),
-        (
-            "another port",
-            |a| a.origin = format!("{ORIGIN}:8443"),
-            Some(No::Origin),
-            Some(No::Origin),
-        ),
-        (
-            "embedded",
-            |a| a.is_cross_origin = true,
-            Some(No::CrossOrigin),
-            Some(No::CrossOrigin),
-        ),
-        (
-            "another domain",
-            |a| a.rp_id = "office.example.com".to_owned(),
-            Some(No::RelyingParty),
-            Some(No::RelyingParty),
-        ),
-        (
-            "nobody there",
-            |a| a.flags = VERIFIED,
-            Some(No::UserAbsent),
-            Some(No::UserAbsent),
-        ),
-        (
-            "nobody verified",
-            |a| a.flags = PRESENT,
-            None,
-            Some(No::UserUnverified),
-        ),
-        (
-            "backed up, which it cannot be",
-            |a| a.flags = PRESENT | VERIFIED | SYNCED,
-            Some(No::BackupState),
-            Some(No::BackupState),
-        ),
-        (
-            "not backed up yet",
-            |a| a.flags = PRESENT | VERIFIED | ELIGIBLE,
-            None,
-            None,
-        ),
-        (
-            "no handle",
-            |a| a.user_handle = None,
-            None,
-            Some(No::UserHandle),
-        ),
-        (
-            "another handle",
-            |a| a.user_handle = Some(vec![8; 32]),
-            None,
-            Some(No::UserHandle),
-        ),
-        (
-            "another key",
-            |a| a.key = Key::es256(),
-            None,
-            Some(No::Signature),
-        ),
-    ];
-    for (name, change, made, used) in cases {
+    for (name, change, made, used) in CASES {
         let mut authenticator = ours(Key::es256());
         let good = register(&authenticator.create(&options())).unwrap();
         change(&mut authenticator);

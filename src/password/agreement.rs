@@ -10,19 +10,10 @@ use std::sync::OnceLock;
 use argon2::{Algorithm, AssociatedData, ParamsBuilder, Version};
 use aws_lc_rs::rand;
 
-use super::slot::{Parameters, Slot};
+use super::slot::{Library, Parameters, Slot};
 
 /// How many hashes both libraries compute at a start.
 const SAMPLES: usize = 12;
-
-/// Which library computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Library {
-    /// `argon2-rust`.
-    Fast,
-    /// `argon2`.
-    Reference,
-}
 
 impl Library {
     /// The fast one, if it computes in this process what the other does. They are compared once, however many

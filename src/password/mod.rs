@@ -10,6 +10,7 @@
 //! not checked: there is no verdict.
 
 mod agreement;
+mod error;
 mod formats;
 mod kind;
 mod pool;
@@ -21,8 +22,9 @@ mod wait;
 mod workers;
 
 pub use agreement::libraries_agree;
+pub use error::HashingError;
 pub use formats::{FirebaseProject, read_keycloak};
-pub use pool::{Check, HashingError, HashingPool, Verdict};
+pub use pool::{Check, HashingPool, Verdict};
 pub use refusal::{Flaw, UnsupportedHash};
 pub use scheme::{is_fast, outgrows_budget, outgrows_worker, read_foreign};
 pub use wait::wait_until;

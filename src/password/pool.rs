@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::agreement::Library;
+use super::HashingError;
 use super::kind::Kind;
 use super::scheme::{self, Scheme};
-use super::slot::{OutOfMemory, Slot};
+use super::slot::{Library, OutOfMemory, Slot};
 use super::timing::TimingEqualizer;
 use super::wait::wait_until;
 use super::workers::{WorkerLease, Workers};
@@ -18,55 +18,13 @@ use crate::config::PasswordsConfig;
 use crate::domain::{HashKind, NewPasswordHash, PasswordHash, PlainPassword};
 use crate::telemetry::metrics::{HASHING_FALLBACK, REFUSAL_DELAY};
 
-/// Why a password was not hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum HashingError {
-    /// The queue is full, or a worker would come too late.
-    #[error("the hashing queue is full")]
-    Overloaded {
-        /// When trying again makes sense.
-        retry_after: Duration,
-    },
-    /// There is no memory for this hash now, which needs more than a worker has.
-    #[error("there is no memory for a hash that needs more than a worker has")]
-    OutOfMemory,
-    /// This hash needs more memory than all hashes of other services may take together.
-    #[error("a hash needs {needs_mib} MiB, and passwords.imported_memory_mib is {budget_mib}")]
-    TooLarge {
-        /// What a check takes.
-        needs_mib: u32,
-        /// What all such hashes may take.
-        budget_mib: u32,
-    },
-    /// The task that computed the hash panicked.
-    #[error("the hashing task failed")]
-    Failed,
-}
-
-impl HashingError {
-    /// Whether waiting may help: the answer is then 503, and nothing was decided.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Overloaded { .. } | Self::OutOfMemory | Self::TooLarge { .. } => true,
-            Self::Failed => false,
-        }
-    }
-}
-
-impl From<OutOfMemory> for HashingError {
-    fn from(_: OutOfMemory) -> Self {
-        Self::OutOfMemory
-    }
-}
-
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The password is right.
     Match {
-        /// Whether the stored hash is to be replaced by one of this password: it is weaker than what
-        /// would be made today, or made of what was typed.
+        /// Whether the stored hash is to be replaced by one of this password: it is weaker than today's
+        /// hashes, or made of the password as it was typed.
         is_outdated: bool,
     },
     /// The password is wrong, or there is no hash that it could match.
@@ -106,8 +64,8 @@ impl Pool {
         scheme: &Scheme,
         slot: &mut Slot,
     ) -> Result<Verdict, OutOfMemory> {
-        // The second form is compared whatever the first comparison said and whichever service made the
-        // hash: only what was typed decides what a check costs.
+        // The second form is compared even if the first one matched, and with hashes of every service:
+        // only the typed password may decide the cost of a check.
         let mut right = None;
         for form in password.forms() {
             let started = Instant::now();

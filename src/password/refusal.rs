@@ -39,17 +39,17 @@ pub enum UnsupportedHash {
     /// It would take more memory to check than all imported hashes may take together.
     #[error("it takes {needs_mib} MiB to check, and passwords.imported_memory_mib is {budget_mib}")]
     TooLarge {
-        /// What a check takes.
+        /// The memory that a check takes.
         needs_mib: u32,
-        /// What all imported hashes may take together.
+        /// The memory that all imported hashes may take together.
         budget_mib: u32,
     },
 }
 
-/// What is wrong with a text that begins like a hash.
+/// The flaw of a text that begins like a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// The text has not the parts that the format has.
+    /// The text lacks parts that the format has.
     #[error("it has not the parts of this format")]
     Parts,
     /// A parameter is not there, so the hash could match nothing.

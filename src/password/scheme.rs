@@ -88,7 +88,7 @@ impl Scheme {
         }
     }
 
-    /// Whether this is weaker than, or another format than, what [`make`] makes today.
+    /// Whether this is weaker than a hash that [`make`] makes today, or of another format.
     pub(super) fn is_outdated(&self, config: &PasswordsConfig) -> bool {
         let Self::Argon2(hash) = self else {
             return true;
@@ -136,7 +136,7 @@ pub(super) fn todays_kind(config: &PasswordsConfig) -> Kind {
     }
 }
 
-/// What new hashes are made with.
+/// The parameters of new hashes.
 pub(super) fn parameters(config: &PasswordsConfig) -> Parameters {
     let params = Params::new(
         config.memory_kib,

@@ -4,13 +4,11 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use argon2_rust::params::{Memory, TagLen};
 use argon2_rust::{Argon2 as Fast, Hasher};
 
-use super::agreement::Library;
-
 /// There is no memory for a hash that needs more than a slot has.
 #[derive(Debug)]
 pub(super) struct OutOfMemory;
 
-/// What a hash is made with, beside the password and the salt.
+/// The parameters of a hash, beside the password and the salt.
 #[derive(Clone)]
 pub(super) struct Parameters {
     algorithm: Algorithm,
@@ -60,6 +58,15 @@ impl Parameters {
             .build();
         Some(Fast::new(algorithm, version, params.ok()?))
     }
+}
+
+/// Which library computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Library {
+    /// `argon2-rust`.
+    Fast,
+    /// `argon2`.
+    Reference,
 }
 
 /// The memory of one worker.
@@ -216,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_hash_is_none_and_no_lack_of_memory() {
+    fn an_impossible_hash_is_none_and_no_lack_of_memory() {
         for library in LIBRARIES {
             let mut slot = Slot::new(library, 64);
             let mut fill = |salt: &[u8], out: &mut [u8]| {

@@ -7,7 +7,7 @@
 //!
 //! A busy machine takes longer than an idle one, so the time follows what refusals took recently.
 //!
-//! A password that normalisation changes is compared in two forms, whatever it is compared with. That
+//! A password that normalisation changes is compared in two forms, with every hash. That
 //! takes twice as long, and the refusal is delayed for twice as long.
 
 use std::collections::{HashMap, HashSet};
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_measured_is_the_most_expensive_of_each_scheme_that_is_not_known() {
+    async fn the_most_expensive_unknown_kind_of_each_scheme_is_measured() {
         let kinds = ["$2y$10", "$2y$12", "$argon2i$v=19$m=64,t=3,p=2", TODAYS];
         let used: HashSet<Kind> = kinds.into_iter().map(kind).collect();
         let equalizer = equalizer(&[]);

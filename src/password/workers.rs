@@ -123,7 +123,7 @@ impl Workers {
         let waiting = self.0.memory_queue.try_acquire();
         let waiting = waiting.map_err(|_| overloaded(retry_after))?;
         let memory = Arc::clone(&self.0.memory).acquire_many_owned(kib);
-        // What is left for it of the time that a request waits for anything here.
+        // The rest of the time that a request waits for anything here.
         let patience = MAX_WAIT.saturating_sub(self.expected_wait());
         let Ok(Ok(memory)) = timeout(patience, memory).await else {
             return Err(overloaded(retry_after));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_into_the_queue_is_refused_at_once() {
+    async fn a_request_that_does_not_fit_into_the_queue_is_refused_at_once() {
         let workers = workers(1, 2);
         let (release, held) = std::sync::mpsc::channel::<()>();
         let busy = tokio::spawn({

@@ -204,7 +204,7 @@ mod tests {
 
     /// Red without `accept_backlog`.
     #[tokio::test]
-    async fn who_has_connected_when_the_listener_closes_is_served() {
+    async fn a_client_that_has_connected_when_the_listener_closes_is_served() {
         let running = Running::start(ServerLimits::new(1)).await;
         let _first = running.ask("/wait").await;
         running.entered.notified().await;

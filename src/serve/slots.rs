@@ -6,7 +6,7 @@
 //!
 //! To scan every connection for every newcomer would make a flood of newcomers expensive. So a scan
 //! picks several connections, and they are evicted one after the other. No connection outside that
-//! batch was quiet for longer than those in it, whatever has happened since.
+//! batch was quiet for longer than those in it, and nothing that happens later changes that.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_has_just_come_or_been_answered_may_stay_for_a_second() {
+    async fn a_connection_that_is_new_or_was_just_answered_may_stay_for_a_second() {
         let (slots, clocks, _connections) = full(2).await;
         for other in &clocks {
             drop(InFlight::begin(other, false));

@@ -173,7 +173,7 @@ impl ConnectionTimers {
 
     /// Ready when a clock has run out. `clock` is reset whenever the deadline has moved. It moves
     /// nearer only when the connection's own task has something to do, so it needs no waker of its
-    /// own: HTTP/2 answers are made in other tasks, but what they hand over wakes this one.
+    /// own: HTTP/2 answers are made in other tasks, but handing one over wakes this one.
     pub(super) fn poll_due(&self, mut clock: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Due> {
         let deadline = self.state().deadline(&self.timeouts);
         let Some((at, due)) = deadline else {

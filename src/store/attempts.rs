@@ -417,11 +417,11 @@ impl Store {
         Ok(())
     }
 
-    /// Blocks that are on for an account, with their ends.
+    /// Blocks that are on for an account, with their ends. A limit of a later release is left out.
     pub async fn list_blocks(
         &self,
         account: AccountHash,
-    ) -> Result<Vec<(String, Timestamp)>, StoreError> {
+    ) -> Result<Vec<(LimitScope, Timestamp)>, StoreError> {
         let query = sqlx::query!(
             r#"
             SELECT scope, blocked_until AS "until!"
@@ -432,7 +432,10 @@ impl Store {
             &account.0,
         );
         let rows = self.fetch_all(query).await?;
-        Ok(rows.into_iter().map(|row| (row.scope, row.until)).collect())
+        let blocks = rows
+            .into_iter()
+            .filter_map(|row| Some((LimitScope::from_stored(&row.scope)?, row.until)));
+        Ok(blocks.collect())
     }
 
     /// The attempts that are counted for an account and under `hashes`, and the database's clock.

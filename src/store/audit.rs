@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::run::{Command, Run as _};
 use super::{Store, StoreError, Tx};
 use crate::domain::{
-    AttemptKey, AuditEvent, ChallengeId, EmailAddress, EventId, RequestId, SessionId, Timestamp,
-    UserId,
+    AttemptKey, AuditEvent, ChallengeId, ClientNetwork, EmailAddress, EventId, RequestId,
+    SessionId, Timestamp, UserId,
 };
 
 /// A line of the audit log as stored. Its words stay texts, since a later release may have written others.
@@ -32,7 +32,7 @@ pub struct AuditRecord {
     /// The challenge it concerned.
     pub challenge_id: Option<ChallengeId>,
     /// The network it came from.
-    pub network: Option<IpNet>,
+    pub network: Option<ClientNetwork>,
     /// The request that it belongs to.
     pub request_id: Option<RequestId>,
     /// The operator or administrator who did it.
@@ -69,7 +69,7 @@ impl From<AuditRow> for AuditRecord {
             email: row.email,
             session_id: row.session_id.map(SessionId),
             challenge_id: row.challenge_id.map(ChallengeId),
-            network: row.network,
+            network: row.network.map(ClientNetwork::from_stored),
             request_id: row.request_id.map(RequestId::from_stored),
             actor: row.actor,
             detail: row.detail,

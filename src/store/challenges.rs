@@ -123,7 +123,7 @@ pub struct ConsumedChallenge {
 }
 
 impl Store {
-    /// The owner of a challenge, whatever its state.
+    /// The owner of a challenge in any state.
     pub async fn find_challenge_owner(
         &self,
         challenge_id: ChallengeId,

@@ -1,7 +1,7 @@
 //! The sessions in the table `sessions` that have ended, for those who follow the ends.
 //!
 //! Never from a standby: there, a session that ended is live until its end was replayed. Each statement
-//! says where it ran, and what a standby told is thrown away.
+//! says where it ran, and the answer of a standby is thrown away.
 
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ impl UnseenRow {
     fn position(&self, cursor: &FeedCursor, count: i64) -> FeedPosition {
         match position(self.last_xid, self.last_session_id) {
             Some(last) if self.looked_at < count => last.max(cursor.at()),
-            // There may be more behind it, also of what the cursor has not seen before its place.
+            // There may be more behind it, also ends from before its place that the cursor has not seen.
             Some(last) => last,
             None => cursor.at(),
         }

@@ -226,7 +226,7 @@ pub(super) fn is_too_many_connections(error: &sqlx::Error) -> bool {
     has_sqlstate(error, &["53300"])
 }
 
-/// Whether the connection is over after this answer, whatever it says of the statement. Poolers leave
+/// Whether the connection is over after this answer, regardless of the statement's result. Poolers leave
 /// the severity's field V out; sqlx then reads the one that is for people.
 pub(super) fn ends_the_connection(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else {

@@ -2,7 +2,7 @@
 //!
 //! A commit that waits (for a standby, for a disk) goes through in the end, long after its caller was
 //! told 503 or has hung up, and nothing can call it back. So it is waited for: the connection that it
-//! runs on is not released, and what it did is then undone.
+//! runs on is not released, and its effect is then undone.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,10 +17,10 @@ use super::{Store, StoreError, Tx, acquire};
 /// The statements that undo an answer which came too late.
 pub(super) type Undo = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
-/// Seconds between one try and the next, of what has to be done: a stall of three minutes is outlasted.
+/// Seconds between the tries of a statement that has to be done: they outlast a stall of three minutes.
 const PAUSES: [u64; 10] = [1, 2, 4, 8, 16, 32, 32, 32, 32, 32];
 
-/// Work that goes on when nobody waits for it any more; what it comes to then is handed to `late`.
+/// Work that continues when nobody waits for it any more; its outcome is then handed to `late`.
 struct Outliving<T: Send + 'static> {
     work: Option<BoxFuture<'static, T>>,
     late: Option<Box<dyn FnOnce(T) -> Undo + Send>>,

@@ -46,7 +46,7 @@ pub struct InsertedLink {
     pub request: LinkRequest,
 }
 
-/// A link that was found, whatever its state.
+/// A link that was found, in any state.
 #[derive(Debug, Clone)]
 pub struct FoundLink {
     /// The link.

@@ -2,7 +2,7 @@
 //!
 //! A place is free again when PostgreSQL's process behind the connection has answered, or is known to be
 //! gone; not when somebody has lost patience with it. A process that waits for a standby or for a disk
-//! goes on waiting when its client hangs up, so that a new connection in its stead would be one more, and
+//! goes on waiting when its client hangs up, so that a new connection in its place would be one more, and
 //! a stall would use up all that PostgreSQL has.
 //!
 //! Ready-made pools do neither: they close a connection that was cut short and open another one, and
@@ -352,7 +352,7 @@ impl PooledConnection {
         }
     }
 
-    /// Makes a connection. If whoever wanted it has left by then, the next one gets it: where many are
+    /// Makes a connection. If the caller that wanted it has left by then, the next one gets it: where many are
     /// made at once and PostgreSQL is slow to, all would be given up shortly before they are made, and
     /// begun again.
     async fn make(mut self) -> Result<Self, sqlx::Error> {
@@ -465,7 +465,7 @@ impl PooledConnection {
         if !self.is_in_transaction
             && let Some(held) = self.held.take()
         {
-            // Before its place is free, or whoever gets the place finds nothing in it.
+            // Before its place is free, or the next holder of the place finds nothing in it.
             self.pool.keep(held);
         }
     }
@@ -496,7 +496,7 @@ impl Drop for PooledConnection {
     }
 }
 
-/// Lets a connection come to the end of what it was in the middle of. `None` if it is of no more use.
+/// Lets a connection finish the work that it was in the middle of. `None` if it is of no more use.
 async fn settle(
     mut held: OpenConnection,
     is_in_transaction: bool,

@@ -159,11 +159,11 @@ pub struct SessionRecord {
     /// The network that opened it.
     pub network: ClientNetwork,
     /// The `User-Agent` that opened it.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<UserAgent>,
     /// The network that used it last.
     pub last_network: ClientNetwork,
     /// The `User-Agent` that used it last.
-    pub last_user_agent: Option<String>,
+    pub last_user_agent: Option<UserAgent>,
 }
 
 /// A session with how it ended.
@@ -186,11 +186,11 @@ pub struct SessionHistory {
     /// The end of a block on refreshing it.
     pub refresh_blocked_until: Option<Timestamp>,
     /// The network that opened it.
-    pub network: IpNet,
+    pub network: ClientNetwork,
     /// The network that used it last.
-    pub last_network: IpNet,
+    pub last_network: ClientNetwork,
     /// The `User-Agent` that used it last.
-    pub last_user_agent: Option<String>,
+    pub last_user_agent: Option<UserAgent>,
 }
 
 /// A session that has ended while tokens of it may still look good.
@@ -423,8 +423,7 @@ impl Store {
         count: i64,
     ) -> Result<Vec<SessionHistory>, StoreError> {
         let session_ids: Vec<Uuid> = session_ids.iter().map(|id| id.0).collect();
-        let query = sqlx::query_as!(
-            SessionHistory,
+        let query = sqlx::query!(
             r#"
             SELECT session_id, created_at, GREATEST(rotated_at, last_used_at) AS "last_used_at!",
                    idle_expires_at, expires_at, ended_at, end_reason, refresh_blocked_until,
@@ -449,7 +448,21 @@ impl Store {
             user_id.map(|id| id.0),
             count,
         );
-        self.fetch_all(query).await
+        let rows = self.fetch_all(query).await?;
+        let histories = rows.into_iter().map(|row| SessionHistory {
+            session_id: SessionId(row.session_id),
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+            idle_expires_at: row.idle_expires_at,
+            expires_at: row.expires_at,
+            ended_at: row.ended_at,
+            end_reason: row.end_reason,
+            refresh_blocked_until: row.refresh_blocked_until,
+            network: ClientNetwork::from_stored(row.network),
+            last_network: ClientNetwork::from_stored(row.last_network),
+            last_user_agent: row.last_user_agent.map(UserAgent::from_stored),
+        });
+        Ok(histories.collect())
     }
 
     /// A user's live sessions, newest first.
@@ -475,9 +488,9 @@ impl Store {
             idle_expires_at: row.idle_expires_at,
             expires_at: row.expires_at,
             network: ClientNetwork::from_stored(row.client_network),
-            user_agent: row.user_agent,
+            user_agent: row.user_agent.map(UserAgent::from_stored),
             last_network: ClientNetwork::from_stored(row.last_network),
-            last_user_agent: row.last_user_agent,
+            last_user_agent: row.last_user_agent.map(UserAgent::from_stored),
         });
         Ok(records.collect())
     }

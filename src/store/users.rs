@@ -123,7 +123,7 @@ impl Store {
         row.map(User::try_from).transpose()
     }
 
-    /// Which users have an address or a number of these, who are not made yet.
+    /// The users that have the address or the number of one of these, which are not made yet.
     pub async fn find_taken(
         &self,
         users: &[NewUser],

@@ -1,8 +1,8 @@
 //! The log as JSON: an object for each event, with the fields of the request that it belongs to under `span`.
 //!
 //! `tracing-subscriber` has a form like it, which parses the fields of the span again for each event and for
-//! each field that is added. A line of it cost as much as all else that a token check takes. Here, what was
-//! written of a span is kept as text and copied.
+//! each field that is added. A line of it cost as much as all else that a token check takes. Here, the fields
+//! of a span are written once, kept as text and copied.
 
 use std::fmt;
 
@@ -81,7 +81,7 @@ impl<'a> FormatFields<'a> for Fields {
         let mut members = Members(Vec::new());
         fields.record(&mut members);
         let added = members.into_text();
-        // What is told twice is written once: no reader agrees with the next about members that are doubled.
+        // Fields that are told twice are written once: readers disagree about duplicate members.
         if !current.fields.contains(&added) {
             if !current.is_empty() {
                 current.fields.push(',');
@@ -115,7 +115,7 @@ impl Members {
     }
 
     fn add_field(&mut self, field: &Field, value: impl Serialize) {
-        // What `log` says of its record is in the metadata.
+        // The metadata has these fields of a record of `log` already.
         if !field.name().starts_with("log.") {
             self.add(field.name(), value);
         }

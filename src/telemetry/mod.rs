@@ -4,6 +4,7 @@
 
 mod causes;
 mod description;
+mod error;
 mod json;
 pub mod metrics;
 #[cfg(feature = "otlp")]
@@ -22,44 +23,17 @@ use std::panic::{self, PanicHookInfo};
 
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 
 use queue::Queue;
 
 pub use causes::causes;
-
-/// Why telemetry cannot be started.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// Another logger is installed already.
-    #[error("logging cannot be started")]
-    Log(#[from] TryInitError),
-    /// The filter cannot be read.
-    #[error("log.filter cannot be used")]
-    Filter(#[from] ParseError),
-    /// The system gives no thread.
-    #[error("the log cannot be written")]
-    Thread(#[source] io::Error),
-    /// The collector's address or its TLS cannot be used.
-    #[error("traces cannot be sent to telemetry.otlp_endpoint")]
-    Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl TelemetryError {
-    /// Whether a setting is the reason, so that every start with it fails.
-    #[must_use]
-    pub fn is_bad_setting(&self) -> bool {
-        match self {
-            Self::Filter(_) | Self::Traces(_) => true,
-            Self::Log(_) | Self::Thread(_) => false,
-        }
-    }
-}
+pub use error::TelemetryError;
 
 /// The telemetry that still has to be written when the program ends.
 #[derive(Debug)]

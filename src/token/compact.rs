@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 
 use super::InvalidToken;
-use super::open_key::Verifier;
+use super::verifier::Verifier;
 
 /// No token of ours is longer, and no longer one is read.
 const MAX_BYTES: usize = 4096;

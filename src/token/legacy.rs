@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::claims::{decimal, is_present};
 use super::compact::Compact;
-use super::open_key::Verifier;
+use super::verifier::Verifier;
 use super::{InvalidToken, KeyRingError, Tokens};
 use crate::domain::{KeyStage, SigningKeyRecord, Timestamp, UserId, stage_of};
 

@@ -13,9 +13,11 @@ mod legacy;
 mod open_key;
 mod public_keys;
 mod ring;
+mod ring_error;
 mod seal;
 mod sealed_key;
 mod verified;
+mod verifier;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +41,8 @@ pub use claims::{AccessClaims, RefreshClaims};
 pub use legacy::LegacyClaims;
 pub use open_key::public_key_pem;
 pub use public_keys::PublicKeys;
-pub use ring::{KeyRing, KeyRingError, Ring};
+pub use ring::{KeyRing, Ring};
+pub use ring_error::KeyRingError;
 pub use seal::{Sealer, UnsealError};
 pub use sealed_key::{ImportedKey, SealedKey};
 

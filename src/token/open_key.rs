@@ -2,9 +2,7 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::PublicKey;
-use aws_lc_rs::signature::{
-    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
-};
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::{
@@ -15,6 +13,7 @@ use jsonwebtoken::{Algorithm, Header};
 use serde::Serialize;
 
 use super::compact::Compact;
+use super::verifier::Verifier;
 use super::{KeyRingError, Sealer};
 use crate::domain::{KeyId, SigningKeyRecord};
 
@@ -40,22 +39,6 @@ impl Signer {
         token.push('.');
         token.push_str(&URL_SAFE_NO_PAD.encode(signature));
         token
-    }
-}
-
-/// A key that verifies, parsed once: `jsonwebtoken` parses it again for each signature.
-pub(super) struct Verifier(ParsedPublicKey);
-
-impl Verifier {
-    pub(super) fn open(der: &[u8]) -> Result<Self, KeyRingError> {
-        ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
-            .map(Self)
-            .map_err(|_| KeyRingError::NotRsa)
-    }
-
-    /// Whether this is the key's signature of the message (RS256: RFC 7518, section 3.3).
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.0.verify_sig(message, signature).is_ok()
     }
 }
 

@@ -6,33 +6,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::legacy::LegacyKeys;
-use super::open_key::{OpenKey, Signer, Verifier};
+use super::open_key::{OpenKey, Signer};
 use super::public_keys::PublicKeys;
 use super::verified::VerifiedTokens;
-use super::{Sealer, UnsealError};
+use super::verifier::Verifier;
+use super::{KeyRingError, Sealer};
 use crate::domain::{
     KeyId, KeyPurpose, PairKeys, SigningKeyRecord, Timestamp, active_key, stage_of,
 };
-
-/// Why a key cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyRingError {
-    /// The seal does not open.
-    #[error(transparent)]
-    Unseal(#[from] UnsealError),
-    /// Not an RSA key of one of the sizes that we use.
-    #[error("not an RSA key or certificate in PEM form, of 2048, 3072 or 4096 bits")]
-    NotRsa,
-    /// There is no key that signs access tokens.
-    #[error("there is no active signing key")]
-    NoActiveKey,
-    /// There is no key that signs refresh tokens any more.
-    #[error("there is no active key for refresh tokens")]
-    NoRefreshKey,
-    /// The key signs, but its own public part does not verify it.
-    #[error("the signing key {0} failed its self-test")]
-    SelfTest(KeyId),
-}
 
 struct RingKey {
     purpose: KeyPurpose,
@@ -170,7 +151,7 @@ impl fmt::Debug for Ring {
     }
 }
 
-/// The keys in force, and what they have verified.
+/// The keys in force, and the tokens that they have verified.
 pub(super) struct InForce {
     pub(super) ring: Arc<Ring>,
     pub(super) verified: VerifiedTokens,
@@ -220,7 +201,7 @@ impl KeyRing {
         Arc::clone(&self.in_force().ring)
     }
 
-    /// Puts other keys in force. What was verified before is verified again.
+    /// Puts other keys in force. Tokens that were verified before are verified again.
     pub fn replace(&self, ring: Ring) {
         let in_force = InForce::new(ring, self.remembered);
         *self
@@ -271,7 +252,7 @@ mod tests {
 
     /// Red where what was verified outlives its keys.
     #[test]
-    fn what_was_verified_is_verified_again_once_other_keys_are_in_force() {
+    fn a_verified_token_is_verified_again_once_other_keys_are_in_force() {
         let keys = KeyRing::new(ring(), 10);
         let is_verified = || {
             let mut is_verified = false;

@@ -1,10 +1,10 @@
 //! The access tokens that were verified, so that the next check of one costs no signature.
 //!
-//! One page is dozens of checks of one token. What is remembered is what a token says, and that the keys
-//! in force signed it: whether it has expired, and whether its session has ended, is asked each time.
+//! One page is dozens of checks of one token. The cache remembers a token's claims, and that the keys
+//! in force signed it. Whether it has expired, and whether its session has ended, is asked each time.
 //! With other keys in force, all of it is forgotten.
 //!
-//! Only what was verified is remembered, so tokens that nobody issued take no place in it.
+//! Only verified tokens are remembered, so tokens that nobody issued take no place in it.
 
 use std::mem::size_of;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::AccessClaims;
 /// The room that a token takes at least; a longer one takes a multiple of it.
 const PLACE_BYTES: usize = 1024;
 
-/// What a place takes beside the claims: the key, the cache's own entry, and what the allocator adds.
+/// The bytes of a place beside the claims: the key, the cache's own entry, and the allocator's overhead.
 const OVERHEAD_BYTES: usize = 160;
 
 /// A token's name in the cache: nothing shorter is as hard to forge as a signature.

@@ -2,6 +2,7 @@
 //! far too much. Each gets one answer or none, never a 5xx, and the connection ends; and all the
 //! while others are served.
 
+use std::iter::once;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -130,11 +131,8 @@ fn bytes(parts: &[&str]) -> Vec<u8> {
     parts.concat().into_bytes()
 }
 
-/// Two servers in a row that disagree about where a request ends make two requests of one. Here none
-/// of these is followed by an answer to what it hides. hyper decides it; a row is a way to disagree.
-#[tokio::test]
-async fn no_request_hides_another() {
-    let app = TestApp::start().await;
+/// Ways to disagree about where a request ends, each with a request behind that end.
+fn disagreements() -> [(&'static str, Vec<u8>); 14] {
     let post = |rest: &str| bytes(&[SIGNIN, rest, SMUGGLED]);
     let both = |te: &str| {
         let head = format!("Content-Length: 4\r\nTransfer-Encoding: {te}\r\n\r\n");
@@ -148,7 +146,7 @@ async fn no_request_hides_another() {
         &hidden,
     ]
     .concat();
-    let rows: [(&str, Vec<u8>); 14] = [
+    [
         ("CL.TE", both("chunked")),
         ("TE.CL", post(&te_cl)),
         ("TE.TE", both("chunked\r\nTransfer-Encoding: identity")),
@@ -181,8 +179,15 @@ async fn no_request_hides_another() {
             "a chunk after a bare line feed",
             chunks("2\n{}\r\n0\r\n\r\n"),
         ),
-    ];
-    let rows = rows.map(|(name, bytes)| (name, bytes, &[400][..]));
+    ]
+}
+
+/// Two servers in a row that disagree about where a request ends make two requests of one. Here none
+/// of these is followed by an answer to what it hides. hyper decides it; a row is a way to disagree.
+#[tokio::test]
+async fn no_request_hides_another() {
+    let app = TestApp::start().await;
+    let rows = disagreements().map(|(name, bytes)| (name, bytes, &[400][..]));
     assert_each(&app, &rows).await;
     let endless = |end: &str| bytes(&[SIGNIN, "Transfer-Encoding: chunked\r\n\r\n2", end]);
     let extension = endless(&[";", &"x".repeat(100_000)].concat());
@@ -485,17 +490,18 @@ const END_HEADERS: u8 = 4;
 /// `GET /` in indexed header fields, and `:authority: x`.
 const GET: [u8; 6] = [0x82, 0x86, 0x84, 0x41, 1, b'x'];
 
-#[tokio::test]
-async fn http2_that_is_misused_ends_and_holds_up_nobody() {
-    let app = TestApp::start().await;
+/// Connections that misuse HTTP/2.
+fn misuses() -> [(&'static str, Vec<u8>); 10] {
     let odd = |n: u32| 2 * n + 1;
     let whole = END_STREAM | END_HEADERS;
+    let open = frame(1, 0, 1, &GET);
+    let post = frame(1, END_HEADERS, 1, &[0x83, 0x86, 0x84, 0x41, 1, b'x']);
     let mut bomb = GET.to_vec();
     // A field of 3000 bytes goes into the table, and comes out of it as often as fits into a frame.
     bomb.extend([0x40, 1, b'a', 0x7f, 0xb9, 0x16]);
     bomb.extend([b'x'; 3000]);
     bomb.extend([0xbe; 12_000]);
-    for (name, sent) in [
+    [
         ("a preface and no more", http2([])),
         (
             "a thousand requests taken back",
@@ -512,19 +518,11 @@ async fn http2_that_is_misused_ends_and_holds_up_nobody() {
         ),
         (
             "continuations without an end",
-            http2(
-                [frame(1, 0, 1, &GET)]
-                    .into_iter()
-                    .chain((0..2000).map(|_| frame(9, 0, 1, &[0; 1000]))),
-            ),
+            http2(once(open.clone()).chain((0..2000).map(|_| frame(9, 0, 1, &[0; 1000])))),
         ),
         (
             "empty continuations without an end",
-            http2(
-                [frame(1, 0, 1, &GET)]
-                    .into_iter()
-                    .chain((0..3000).map(|_| frame(9, 0, 1, &[]))),
-            ),
+            http2(once(open.clone()).chain((0..3000).map(|_| frame(9, 0, 1, &[])))),
         ),
         ("a bomb of headers", http2([frame(1, whole, 1, &bomb)])),
         (
@@ -537,17 +535,19 @@ async fn http2_that_is_misused_ends_and_holds_up_nobody() {
         ),
         (
             "empty data",
-            http2(
-                [frame(1, END_HEADERS, 1, &[0x83, 0x86, 0x84, 0x41, 1, b'x'])]
-                    .into_iter()
-                    .chain((0..3000).map(|_| frame(0, 0, 1, &[]))),
-            ),
+            http2(once(post).chain((0..3000).map(|_| frame(0, 0, 1, &[])))),
         ),
         (
             "windows past all bounds",
             http2((0..1000).map(|_| frame(8, 0, 0, &0x7fff_ffff_u32.to_be_bytes()))),
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn http2_that_is_misused_ends_and_holds_up_nobody() {
+    let app = TestApp::start().await;
+    for (name, sent) in misuses() {
         let said = say(app.public_addr(), &sent).await;
         assert!(said.statuses.is_empty(), "{name}: {said:?}");
         assert_serves(&app).await;

@@ -164,6 +164,31 @@ fn routes(id: &str) -> Vec<(&'static str, String, Option<Value>)> {
 
 // Seeing
 
+/// The addresses of all users, from pages of two.
+async fn emails_page_by_page(root: &Administrator<'_>) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut path = "users?limit=2".to_owned();
+    loop {
+        let page = root.get(&path).await;
+        seen.extend(emails(&page).into_iter().map(str::to_owned));
+        match page["next"].as_str() {
+            Some(next) => path = format!("users?limit=2&after={next}"),
+            None => return seen,
+        }
+    }
+}
+
+/// Disables Ann, takes Anna's password, and counts 11 wrong codes for Bob.
+async fn change_states(server: &TestApp) {
+    for statement in [
+        "UPDATE users SET disabled_at = now() WHERE email = 'ann@a.example'",
+        "UPDATE users SET password_hash = NULL WHERE email = 'anna@a.example'",
+        "UPDATE users SET second_factor_failures = 11 WHERE email = 'bob@example.com'",
+    ] {
+        server.execute(statement).await;
+    }
+}
+
 #[tokio::test]
 async fn users_are_listed_by_prefix_and_state_and_page_by_page() {
     let server = TestApp::with(&[("limits.confirm_failures_per_account", "12")]).await;
@@ -171,15 +196,7 @@ async fn users_are_listed_by_prefix_and_state_and_page_by_page() {
     for email in ["anna@a.example", "ann@a.example", "annika@b.example", BOB] {
         server.create(email, PASSWORD, TwoFactor::Off).await;
     }
-    server
-        .execute("UPDATE users SET disabled_at = now() WHERE email = 'ann@a.example'")
-        .await;
-    server
-        .execute("UPDATE users SET password_hash = NULL WHERE email = 'anna@a.example'")
-        .await;
-    server
-        .execute("UPDATE users SET second_factor_failures = 11 WHERE email = 'bob@example.com'")
-        .await;
+    change_states(&server).await;
 
     let all = root.get("users").await;
     assert_keys(&all, &["users"]);
@@ -227,17 +244,7 @@ async fn users_are_listed_by_prefix_and_state_and_page_by_page() {
     );
 
     // Page by page, everybody once.
-    let mut seen = Vec::new();
-    let mut path = "users?limit=2".to_owned();
-    loop {
-        let page = root.get(&path).await;
-        seen.extend(emails(&page).into_iter().map(str::to_owned));
-        match page["next"].as_str() {
-            Some(next) => path = format!("users?limit=2&after={next}"),
-            None => break,
-        }
-    }
-    assert_eq!(seen, in_order);
+    assert_eq!(emails_page_by_page(&root).await, in_order);
 }
 
 #[tokio::test]
@@ -273,6 +280,22 @@ async fn a_bad_query_is_refused_with_all_that_is_wrong_with_it() {
     }
 }
 
+/// The fields of a user whom nothing keeps from signing in.
+const SHOWN: [&str; 12] = [
+    "id",
+    "email",
+    "state",
+    "administrator",
+    "twoFactor",
+    "totp",
+    "passkeys",
+    "recoveryCodesLeft",
+    "createdAt",
+    "passwordChangedAt",
+    "obstacles",
+    "mails",
+];
+
 #[tokio::test]
 async fn one_user_is_shown_with_all_that_stands_in_the_way_of_signing_in() {
     let server = TestApp::with(&[
@@ -285,23 +308,7 @@ async fn one_user_is_shown_with_all_that_stands_in_the_way_of_signing_in() {
     let id = number_of(&server, BOB).await;
 
     let shown = root.get(&format!("users/{id}")).await;
-    assert_keys(
-        &shown,
-        &[
-            "id",
-            "email",
-            "state",
-            "administrator",
-            "twoFactor",
-            "totp",
-            "passkeys",
-            "recoveryCodesLeft",
-            "createdAt",
-            "passwordChangedAt",
-            "obstacles",
-            "mails",
-        ],
-    );
+    assert_keys(&shown, &SHOWN);
     assert_eq!(shown["id"], json!(id));
     assert_eq!(
         (&shown["obstacles"], &shown["mails"]),
@@ -312,22 +319,15 @@ async fn one_user_is_shown_with_all_that_stands_in_the_way_of_signing_in() {
     bob.challenge().await;
     bob.fails_to_signin_with("not-this-one").await;
     bob.signin().await.limited();
+    let tried = "SELECT count(*) FROM outbox
+                  WHERE kind = 'sign_in_code' AND attempts > 0 AND last_reply IS NOT NULL";
     until("the mail to be tried", async || {
-        server
-            .count(
-                "SELECT count(*) FROM outbox
-                  WHERE kind = 'sign_in_code' AND attempts > 0 AND last_reply IS NOT NULL",
-            )
-            .await
-            == 1
+        server.count(tried).await == 1
     })
     .await;
-    server
-        .execute(
-            "UPDATE users SET second_factor_failures = 12, disabled_at = now()
-              WHERE email = 'bob@example.com'",
-        )
-        .await;
+    let lock_and_disable = "UPDATE users SET second_factor_failures = 12, disabled_at = now()
+                             WHERE email = 'bob@example.com'";
+    server.execute(lock_and_disable).await;
     let shown = root.get(&format!("users/{id}")).await;
     assert_eq!(shown["state"], "disabled");
     assert!(shown["disabledAt"].is_string());
@@ -710,37 +710,20 @@ async fn each_act_is_on_record_with_who_did_it_from_where() {
     let (_, pair) = server.signed_in(BOB).await;
     let id = number_of(&server, BOB).await;
     let sid = Jwt::read(&pair.access).claims["sid"].clone();
+    let (email, off) = (json!({"twoFactor": "email"}), json!({"twoFactor": "off"}));
+    let address = json!({"email": "b@example.com"});
+    let session = format!("sessions/{}", sid.as_str().unwrap());
     let acts = [
-        (
-            "DELETE",
-            format!("sessions/{}", sid.as_str().unwrap()),
-            None,
-            "one_session_ended",
-        ),
-        ("POST", "link".to_owned(), None, "link_mailed"),
-        ("POST", "disable".to_owned(), None, "disabled"),
-        ("POST", "enable".to_owned(), None, "enabled"),
-        ("POST", "unlock".to_owned(), None, "unlocked"),
-        ("POST", "signout".to_owned(), None, "sessions_ended"),
-        (
-            "POST",
-            "two-factor".to_owned(),
-            Some(json!({"twoFactor": "email"})),
-            "two_factor_email",
-        ),
-        (
-            "POST",
-            "two-factor".to_owned(),
-            Some(json!({"twoFactor": "off"})),
-            "two_factor_off",
-        ),
-        ("POST", "reset-factors".to_owned(), None, "factors_reset"),
-        (
-            "POST",
-            "email".to_owned(),
-            Some(json!({"email": "b@example.com"})),
-            "address_changed",
-        ),
+        ("DELETE", session.as_str(), None, "one_session_ended"),
+        ("POST", "link", None, "link_mailed"),
+        ("POST", "disable", None, "disabled"),
+        ("POST", "enable", None, "enabled"),
+        ("POST", "unlock", None, "unlocked"),
+        ("POST", "signout", None, "sessions_ended"),
+        ("POST", "two-factor", Some(email), "two_factor_email"),
+        ("POST", "two-factor", Some(off), "two_factor_off"),
+        ("POST", "reset-factors", None, "factors_reset"),
+        ("POST", "email", Some(address), "address_changed"),
     ];
     let administrator = format!("user:{}", number_of(&server, ROOT).await);
     let own = Jwt::read(&root.pair.access).claims["sid"].clone();

@@ -54,26 +54,29 @@ async fn anybody_with_token_and_code_may_confirm_from_anywhere() {
     alice.elsewhere().confirm(&token, &code).await.pair();
 }
 
+/// Texts that are no token at all.
+const NO_TOKENS: [&str; 5] = [
+    "",
+    "x",
+    "b2fcf999-2b0b-451d-9888",
+    "../../etc/passwd",
+    "\u{0}",
+];
+
+const HIGH_LIMITS: [(&str, &str); 2] = [
+    ("limits.confirm.attempts", "1000"),
+    ("limits.mails_per_account", "1000"),
+];
+
 #[tokio::test]
 async fn every_reason_to_refuse_gets_the_same_answer_byte_for_byte() {
-    let app = TestApp::with(&[
-        ("limits.confirm.attempts", "1000"),
-        ("limits.mails_per_account", "1000"),
-    ])
-    .await;
+    let app = TestApp::with(&HIGH_LIMITS).await;
     let alice = app.user_with_code("alice@example.com").await;
     let bob = app.user_with_code("bob@example.com").await;
     let mut answers = Vec::new();
 
-    // Unknown, and no token at all.
     answers.push(alice.confirm(&Uuid::new_v4().to_string(), "123456").await);
-    for malformed in [
-        "",
-        "x",
-        "b2fcf999-2b0b-451d-9888",
-        "../../etc/passwd",
-        "\u{0}",
-    ] {
+    for malformed in NO_TOKENS {
         answers.push(alice.confirm(malformed, "123456").await);
     }
 
@@ -102,11 +105,8 @@ async fn every_reason_to_refuse_gets_the_same_answer_byte_for_byte() {
 
     // The user was disabled meanwhile.
     let (token, code) = bob.challenge_and_code().await;
-    app.admin()
-        .await
-        .disable_user(&*OPERATOR, &bob.email.parse().unwrap())
-        .await
-        .unwrap();
+    let (admin, email) = (app.admin().await, bob.email.parse().unwrap());
+    admin.disable_user(&*OPERATOR, &email).await.unwrap();
     answers.push(bob.confirm(&token, &code).await);
 
     // The password changed meanwhile.

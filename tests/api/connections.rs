@@ -329,7 +329,7 @@ async fn the_settings_that_decide_races_are_said_on_each_connection_or_in_each_t
     }
 }
 
-/// Answers whoever connects with an error, as a pooler does whose server has gone.
+/// Answers each client with an error, as a pooler does whose server has gone.
 async fn pooler_that_says(fields: &'static [u8]) -> String {
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = door.local_addr().unwrap().port();

@@ -79,6 +79,21 @@ async fn pass_steps(app: &TestApp) {
         .await;
 }
 
+/// Fails unless the session's tokens and the checks of them say that an app was used.
+async fn assert_all_tell_of_an_app(person: &Person<'_>, pair: &Pair) {
+    let server = person.app;
+    let methods = json!(["pwd", "otp", "mfa"]);
+    assert_eq!(Jwt::read(&pair.access).claims["amr"], methods);
+    let next = person.refresh(&pair.refresh).await.pair();
+    assert_eq!(Jwt::read(&next.access).claims["amr"], methods);
+    let request = server.request("GET", "/auth/verify", &person.network);
+    let verified = server.send(request.bearer_auth(&next.access)).await;
+    assert_eq!(verified.header("x-auth-amr"), Some("pwd,otp,mfa"));
+    let request = server.request("GET", "/api/v2/session", &person.network);
+    let session = server.send(request.bearer_auth(&next.access)).await.ok();
+    assert_eq!(session["session"]["amr"], methods);
+}
+
 #[tokio::test]
 async fn a_user_who_enrols_an_app_signs_in_with_its_codes_and_gets_no_mail() {
     let server = TestApp::with(&[("limits.confirm.attempts", "100")]).await;
@@ -132,22 +147,7 @@ async fn a_user_who_enrols_an_app_signs_in_with_its_codes_and_gets_no_mail() {
     let token = details["token"].as_str().unwrap();
     let answer = person.confirm(token, &app.code(1)).await;
     assert_keys(&answer.json(), &["accessToken", "refreshToken"]);
-    let pair = answer.pair();
-    assert_eq!(
-        Jwt::read(&pair.access).claims["amr"],
-        json!(["pwd", "otp", "mfa"])
-    );
-    let next = person.refresh(&pair.refresh).await.pair();
-    assert_eq!(
-        Jwt::read(&next.access).claims["amr"],
-        json!(["pwd", "otp", "mfa"])
-    );
-    let request = server.request("GET", "/auth/verify", &person.network);
-    let verified = server.send(request.bearer_auth(&next.access)).await;
-    assert_eq!(verified.header("x-auth-amr"), Some("pwd,otp,mfa"));
-    let request = server.request("GET", "/api/v2/session", &person.network);
-    let session = server.send(request.bearer_auth(&next.access)).await.ok();
-    assert_eq!(session["session"]["amr"], json!(["pwd", "otp", "mfa"]));
+    assert_all_tell_of_an_app(&person, &answer.pair()).await;
     assert_keys(
         &person.me(&own.access).await.ok()["totp"],
         &["createdAt", "lastUsedAt"],

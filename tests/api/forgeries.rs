@@ -200,7 +200,14 @@ impl<'a> Forgeries<'a> {
         );
     }
 
+    /// Tokens that name another algorithm, or that another one signed.
     fn algorithms(&mut self) {
+        self.unsigned();
+        self.signed_with_public_data();
+        self.other_algorithms();
+    }
+
+    fn unsigned(&mut self) {
         let forger = self.forger;
         for alg in ["none", "None", "NONE", "nOnE", ""] {
             self.signed_by(alg, "nobody", |_| Vec::new());
@@ -208,11 +215,15 @@ impl<'a> Forgeries<'a> {
                 rsa(&forger.trusted, &RSA_PKCS1_SHA256, signed)
             });
         }
+    }
+
+    /// The oldest trick: public data as the secret key of an HMAC.
+    fn signed_with_public_data(&mut self) {
+        let forger = self.forger;
         let der = forger.public_der();
         let text = pem("PUBLIC KEY", &der);
         let modulus = forger.trusted.public_key().modulus();
         let modulus = modulus.big_endian_without_leading_zero().to_vec();
-        // The oldest trick: what everybody knows, taken for what nobody else knows.
         for (how, key) in [
             ("the public key in PEM", text.as_bytes()),
             (
@@ -235,6 +246,10 @@ impl<'a> Forgeries<'a> {
                 self.signed_by("RS256", &format!("{alg} and {how}"), sign);
             }
         }
+    }
+
+    fn other_algorithms(&mut self) {
+        let forger = self.forger;
         for (alg, padding) in [
             ("RS384", &RSA_PKCS1_SHA384 as &'static dyn RsaEncoding),
             ("RS512", &RSA_PKCS1_SHA512),
@@ -397,6 +412,10 @@ impl<'a> Forgeries<'a> {
         let [header, claims, signature]: [&str; 3] =
             good.split('.').collect::<Vec<_>>().try_into().unwrap();
         let with = |h: &str, c: &str, s: &str| format!("{h}.{c}.{s}");
+        let other_alphabet = signature.replace('-', "+").replace('_', "/");
+        let spaced = format!("{} {}", &claims[..8], &claims[8..]);
+        let broken = format!("{}\n{}", &signature[..8], &signature[8..]);
+        let hexadecimal = crate::support::scanner::hex(&decode(signature));
         for (name, token) in [
             (
                 "padding after the header",
@@ -410,33 +429,15 @@ impl<'a> Forgeries<'a> {
                 "padding after the signature",
                 with(header, claims, &format!("{signature}==")),
             ),
-            (
-                "the other alphabet",
-                with(
-                    header,
-                    claims,
-                    &signature.replace('-', "+").replace('_', "/"),
-                ),
-            ),
+            ("the other alphabet", with(header, claims, &other_alphabet)),
             (
                 "spare bits in the signature",
                 with(header, claims, &with_spare_bits(signature)),
             ),
-            (
-                "a space in the claims",
-                with(
-                    header,
-                    &format!("{} {}", &claims[..8], &claims[8..]),
-                    signature,
-                ),
-            ),
+            ("a space in the claims", with(header, &spaced, signature)),
             (
                 "a line break in the signature",
-                with(
-                    header,
-                    claims,
-                    &format!("{}\n{}", &signature[..8], &signature[8..]),
-                ),
+                with(header, claims, &broken),
             ),
             ("a space before it", format!(" {good}")),
             ("a space after it", format!("{good} ")),
@@ -448,14 +449,7 @@ impl<'a> Forgeries<'a> {
             ("in quotes", format!("\"{good}\"")),
             ("with its scheme", format!("Bearer {good}")),
             ("twice", format!("{good},{good}")),
-            (
-                "as hexadecimal",
-                with(
-                    header,
-                    claims,
-                    &crate::support::scanner::hex(&decode(signature)),
-                ),
-            ),
+            ("as hexadecimal", with(header, claims, &hexadecimal)),
         ] {
             self.add(name, token);
         }
@@ -556,7 +550,7 @@ impl<'a> Forgeries<'a> {
             text("jti"),
         );
         let other_aud = if aud == iss { "back-office" } else { &iss };
-        let mut wrong = vec![
+        for (name, value) in [
             ("exp", json!(now)),
             ("exp", json!(now - 1)),
             ("exp", json!(0)),
@@ -568,16 +562,22 @@ impl<'a> Forgeries<'a> {
             ("aud", json!("orders")),
             ("aud", json!([aud, "orders"])),
             ("aud", json!(format!("{aud}/"))),
-        ];
-        wrong.extend(
-            ["", "/", "//", "/.", " ", "\u{0}"]
-                .iter()
-                .skip(1)
-                .map(|end| ("iss", json!(format!("{iss}{end}")))),
-        );
-        wrong.push(("iss", json!(iss.to_uppercase())));
-        wrong.push(("iss", json!(iss.replace("https", "http"))));
-        wrong.push(("iss", json!(iss.replace(".com", ".com.evil.example"))));
+            ("iss", json!(iss.to_uppercase())),
+            ("iss", json!(iss.replace("https", "http"))),
+            ("iss", json!(iss.replace(".com", ".com.evil.example"))),
+        ] {
+            self.with_claim(name, Some(value));
+        }
+        for end in ["/", "//", "/.", " ", "\u{0}"] {
+            self.with_claim("iss", Some(json!(format!("{iss}{end}"))));
+        }
+        self.wrong_subjects(&sub);
+        self.wrong_ids("sid", &sid);
+        self.wrong_ids("jti", &jti);
+    }
+
+    /// Numbers that are not written as a user's is, or that no user can have.
+    fn wrong_subjects(&mut self, sub: &str) {
         let signs = [
             format!("+{sub}"),
             format!("0{sub}"),
@@ -585,33 +585,30 @@ impl<'a> Forgeries<'a> {
             format!(" {sub}"),
             format!("{sub}.0"),
         ];
-        wrong.extend(signs.map(|sub| ("sub", json!(sub))));
-        wrong.extend(
-            [
-                "",
-                "0",
-                "-0",
-                "alice@example.com",
-                "\u{ff11}",
-                "9223372036854775808",
-            ]
-            .map(|sub| ("sub", json!(sub))),
-        );
-        for (name, id) in [("sid", sid), ("jti", jti)] {
-            wrong.extend(
-                [
-                    id.to_uppercase(),
-                    id.replace('-', ""),
-                    format!("{{{id}}}"),
-                    format!("urn:uuid:{id}"),
-                    format!("{id} "),
-                    "1".to_owned(),
-                ]
-                .map(|id| (name, json!(id))),
-            );
+        let others = [
+            "",
+            "0",
+            "-0",
+            "alice@example.com",
+            "\u{ff11}",
+            "9223372036854775808",
+        ];
+        for wrong in signs.iter().map(String::as_str).chain(others) {
+            self.with_claim("sub", Some(json!(wrong)));
         }
-        for (name, value) in wrong {
-            self.with_claim(name, Some(value));
+    }
+
+    /// Other ways to write an id, and a text that is none.
+    fn wrong_ids(&mut self, claim: &str, id: &str) {
+        for wrong in [
+            id.to_uppercase(),
+            id.replace('-', ""),
+            format!("{{{id}}}"),
+            format!("urn:uuid:{id}"),
+            format!("{id} "),
+            "1".to_owned(),
+        ] {
+            self.with_claim(claim, Some(json!(wrong)));
         }
     }
 
@@ -937,7 +934,7 @@ async fn the_claims_of_a_token_cannot_be_exchanged_for_anothers() {
     bob.signout(&his.access).await.ok_and_empty();
 }
 
-/// A token that our key signed for a session that there is not: signing out finds none to end.
+/// A token that our key signed for a session that does not exist: signing out finds none to end.
 #[tokio::test]
 async fn a_session_that_never_was_is_not_signed_out() {
     let (app, forger, pair) = deceived(KeyPurpose::Access).await;

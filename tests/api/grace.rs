@@ -158,7 +158,7 @@ async fn an_answer_that_was_503_uses_none_of_the_grace_up() {
     alice.fails_to_refresh(&first.refresh).await;
 }
 
-/// Red where whatever was answered 503 is within its grace.
+/// Red where every token that was answered 503 is within its grace.
 #[tokio::test]
 async fn an_answer_that_was_503_saves_no_token_whose_grace_was_over() {
     let app = TestApp::start().await;
@@ -183,6 +183,22 @@ async fn readiness(app: &TestApp) -> String {
     body["status"].as_str().unwrap().to_owned()
 }
 
+/// Waits until an instance's readiness is this.
+async fn until_readiness(app: &TestApp, status: &str) {
+    let what = format!("readiness to be {status}");
+    until(&what, async || readiness(app).await == status).await;
+}
+
+/// Waits until the database's clock has gone on by more than this.
+async fn until_later(app: &TestApp, seconds: i64) {
+    let now = "SELECT EXTRACT(EPOCH FROM now())::BIGINT";
+    let begun = app.count(now).await;
+    until("time to pass", async || {
+        app.count(now).await > begun + seconds
+    })
+    .await;
+}
+
 /// A standby that is waited for is not there: reads are answered, commits are not. Red where the grace
 /// counts from the rotation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -193,12 +209,8 @@ async fn commits_that_wait_for_longer_than_the_grace_sign_nobody_out() {
     let other = app.second_instance().await;
     let (alice, hers) = app.signed_in("alice@example.com").await;
     let (bob, his) = app.signed_in("bob@example.com").await;
-    for instance in [&app, &other] {
-        until("its heart beats", async || {
-            readiness(instance).await == "ready"
-        })
-        .await;
-    }
+    until_readiness(&app, "ready").await;
+    until_readiness(&other, "ready").await;
 
     postgres.stalls().await;
     let bob_there = bob.at(&other);
@@ -208,18 +220,12 @@ async fn commits_that_wait_for_longer_than_the_grace_sign_nobody_out() {
     );
     answers.0.problem(503, "unavailable");
     answers.1.problem(503, "unavailable");
-    until("it says why", async || {
-        readiness(&app).await == "commits_stalled"
-    })
-    .await;
+    until_readiness(&app, "commits_stalled").await;
     // One instance goes, and another one comes, which has not seen how it began.
     other.stop().await;
     let third = app.second_instance().await;
-    let begun = app.count("SELECT EXTRACT(EPOCH FROM now())::BIGINT").await;
-    until("the grace would be over", async || {
-        app.count("SELECT EXTRACT(EPOCH FROM now())::BIGINT").await > begun + 4
-    })
-    .await;
+    // The grace would be over.
+    until_later(&app, 4).await;
     bob.at(&third)
         .refresh(&his.refresh)
         .await
@@ -243,10 +249,7 @@ async fn commits_that_wait_for_longer_than_the_grace_sign_nobody_out() {
     assert_one_pair(&[answers.2, answers.3]);
     alice.refresh(&second.refresh).await.pair();
     assert_eq!(count_reuse(&app).await, 0);
-    until("it is ready again", async || {
-        readiness(&app).await == "ready"
-    })
-    .await;
+    until_readiness(&app, "ready").await;
     // And afterwards an old token is an old token.
     app.age_sessions(secs(100)).await;
     bob.fails_to_refresh(&his.refresh).await;

@@ -767,8 +767,8 @@ async fn as_before(app: &TestApp) -> PgConnection {
     older
 }
 
-/// Red where a key for refresh tokens is made whoever is at work, and where refresh tokens from before
-/// are no longer taken, or for ever.
+/// Red where a key for refresh tokens is made beside instances of the release before, and where refresh
+/// tokens from before are no longer taken, or for ever.
 #[tokio::test]
 async fn refresh_tokens_from_before_are_good_until_they_expire() {
     let app = TestApp::start().await;

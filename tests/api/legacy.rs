@@ -295,7 +295,7 @@ async fn a_sign_out_with_a_token_of_the_older_service_ends_all_that_it_issued_to
 }
 
 #[tokio::test]
-async fn whatever_ends_all_sessions_of_a_user_ends_the_older_services_tokens_too() {
+async fn an_act_that_ends_all_sessions_of_a_user_ends_the_older_services_tokens_too() {
     let made = Move::done().await;
     let token = |number: u64| {
         let claims = but(&claims(), "sub", Some(json!(number.to_string())));

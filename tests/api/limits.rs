@@ -289,7 +289,7 @@ mod signin {
         assert_eq!(alice.signin().await.limited(), 300);
     }
 
-    /// Red where an outcome that is written when nobody waits is undone whatever the reason: a wrong guess
+    /// Red where an outcome that is written when nobody waits is undone for any reason: a wrong guess
     /// would be free, and the room that it leaves would tell it from a right one.
     #[tokio::test]
     async fn an_attempt_counts_even_if_the_client_hangs_up_while_its_outcome_is_written() {

@@ -384,94 +384,82 @@ fn token_of(app: &TestApp, purpose: LinkPurpose, link_id: LinkId) -> String {
         .to_owned()
 }
 
+/// Mails a link to a new user with this address; its token.
+async fn mailed_to(app: &TestApp, email: &str) -> String {
+    app.user(email).await.forgotten().await
+}
+
 /// Links that are not good, for each reason that there is.
 async fn bad_links(app: &TestApp) -> Vec<(&'static str, String)> {
+    let mut links = ended_links(app).await;
+    links.extend(made_up_links(app).await);
+    links
+}
+
+/// Links that were good once.
+async fn ended_links(app: &TestApp) -> Vec<(&'static str, String)> {
+    let admin = app.admin().await;
     let used = app.user("used@example.com").await;
     let token = used.forgotten().await;
     assert_silent(&used.set(&token, NEW).await, 204);
-    let void = app.user("void@example.com").await;
-    let voided = void.forgotten().await;
+    let voided = mailed_to(app, "void@example.com").await;
     app.change_password("void@example.com", NEW).await;
-    let disabled = app.user("disabled@example.com").await;
-    let of_disabled = disabled.forgotten().await;
+    let of_disabled = mailed_to(app, "disabled@example.com").await;
     let email = "disabled@example.com".parse().unwrap();
-    app.admin()
-        .await
-        .disable_user(&*OPERATOR, &email)
-        .await
-        .unwrap();
-    let enabled = app.user("enabled@example.com").await;
-    let of_enabled = enabled.forgotten().await;
+    admin.disable_user(&*OPERATOR, &email).await.unwrap();
+    let of_enabled = mailed_to(app, "enabled@example.com").await;
     let email = "enabled@example.com".parse().unwrap();
-    app.admin()
-        .await
-        .disable_user(&*OPERATOR, &email)
-        .await
-        .unwrap();
-    app.admin()
-        .await
-        .enable_user(&*OPERATOR, &email)
-        .await
-        .unwrap();
-    let deleted = app.user("deleted@example.com").await;
-    let of_deleted = deleted.forgotten().await;
+    admin.disable_user(&*OPERATOR, &email).await.unwrap();
+    admin.enable_user(&*OPERATOR, &email).await.unwrap();
+    let of_deleted = mailed_to(app, "deleted@example.com").await;
     let email = "deleted@example.com".parse().unwrap();
-    app.admin()
-        .await
-        .delete_user(&*OPERATOR, &email)
-        .await
-        .unwrap();
-    let expired = app.user("expired@example.com").await;
-    let old = expired.forgotten().await;
-    sqlx::query(
+    admin.delete_user(&*OPERATOR, &email).await.unwrap();
+    let expired = mailed_to(app, "expired@example.com").await;
+    app.execute(
         "UPDATE links SET expires_at = clock_timestamp() WHERE user_id =
                  (SELECT user_id FROM users WHERE email = 'expired@example.com')",
     )
-    .execute(app.sql())
-    .await
-    .unwrap();
+    .await;
+    vec![
+        ("used", token),
+        ("void", voided),
+        ("of a disabled user", of_disabled),
+        ("of a user that was disabled", of_enabled),
+        ("of a deleted user", of_deleted),
+        ("expired", expired),
+    ]
+}
+
+/// Links that the server never mailed.
+async fn made_up_links(app: &TestApp) -> Vec<(&'static str, String)> {
     app.stranger("nobody@example.com").forgot().await;
-    let decoy: uuid::Uuid = sqlx::query_scalar("SELECT link_id FROM links WHERE user_id IS NULL")
-        .fetch_one(app.sql())
-        .await
-        .unwrap();
-    let live = app.user("live@example.com").await;
-    let good = live.forgotten().await;
-    let link_id: uuid::Uuid = sqlx::query_scalar(
-        "SELECT link_id FROM links JOIN users USING (user_id) WHERE email = 'live@example.com'",
-    )
-    .fetch_one(app.sql())
-    .await
-    .unwrap();
+    let id = async |query| {
+        sqlx::query_scalar(query)
+            .fetch_one(app.sql())
+            .await
+            .unwrap()
+    };
+    let decoy = LinkId(id("SELECT link_id FROM links WHERE user_id IS NULL").await);
+    let good = mailed_to(app, "live@example.com").await;
+    let live =
+        "SELECT link_id FROM links JOIN users USING (user_id) WHERE email = 'live@example.com'";
+    let live = LinkId(id(live).await);
     let mut forged = good.clone();
     let last = if good.ends_with('A') { "Q" } else { "A" };
     forged.replace_range(42.., last);
+    let reset = |link_id| token_of(app, LinkPurpose::Reset, link_id);
+    let invitation = |link_id| token_of(app, LinkPurpose::Invitation, link_id);
     vec![
         ("empty", String::new()),
         ("nonsense", "x".to_owned()),
         ("long", "x".repeat(9_000)),
         ("padded", format!("{good}=")),
-        (
-            "of another purpose",
-            token_of(app, LinkPurpose::Invitation, LinkId(link_id)),
-        ),
-        ("an id", link_id.to_string()),
+        ("of another purpose", invitation(live)),
+        ("an id", live.0.to_string()),
         ("forged", forged),
-        (
-            "unknown",
-            token_of(app, LinkPurpose::Reset, LinkId::random()),
-        ),
-        ("decoy", token_of(app, LinkPurpose::Reset, LinkId(decoy))),
-        (
-            "decoy's invitation",
-            token_of(app, LinkPurpose::Invitation, LinkId(decoy)),
-        ),
-        ("used", token),
-        ("void", voided),
-        ("of a disabled user", of_disabled),
-        ("of a user who was disabled", of_enabled),
-        ("of a deleted user", of_deleted),
-        ("expired", old),
+        ("unknown", reset(LinkId::random())),
+        ("decoy", reset(decoy)),
+        ("decoy's invitation", invitation(decoy)),
     ]
 }
 

@@ -87,6 +87,37 @@ fn amr(pair: &Pair) -> Value {
     Jwt::read(&pair.access).claims["amr"].clone()
 }
 
+/// The fields of a passkey that was added as the first one.
+const ADDED: [&str; 6] = [
+    "id",
+    "name",
+    "createdAt",
+    "synced",
+    "alone",
+    "recoveryCodes",
+];
+
+/// Fails unless these options ask for a passkey of Alice's, with the algorithms that are taken.
+fn assert_is_wanted_of_alice(wanted: &Value) {
+    assert_eq!(wanted["rp"], json!({"id": RP_ID, "name": "Back Office"}));
+    assert_eq!(wanted["user"]["name"], ALICE);
+    let algorithms = wanted["pubKeyCredParams"].as_array().unwrap();
+    let algorithms: Vec<_> = algorithms.iter().map(|known| &known["alg"]).collect();
+    assert_eq!(algorithms, [-7, -257, -8]);
+}
+
+/// Fails unless the session's tokens and the check of one say that a passkey was used.
+async fn assert_all_tell_of_a_passkey(person: &Person<'_>, pair: &Pair) {
+    let server = person.app;
+    let methods = json!(["pwd", "swk", "user", "mfa"]);
+    assert_eq!(amr(pair), methods);
+    let next = person.refresh(&pair.refresh).await.pair();
+    assert_eq!(amr(&next), methods);
+    let request = server.request("GET", "/auth/verify", &person.network);
+    let verified = server.send(request.bearer_auth(&next.access)).await;
+    assert_eq!(verified.header("x-auth-amr"), Some("pwd,swk,user,mfa"));
+}
+
 #[tokio::test]
 async fn a_user_who_adds_a_passkey_confirms_with_it_and_gets_no_mail() {
     let server = server().await;
@@ -100,26 +131,14 @@ async fn a_user_who_adds_a_passkey_confirms_with_it_and_gets_no_mail() {
     let options = begin(&person, &own).await;
     assert_keys(&options, &["token", "publicKey", "expiresAt"]);
     let wanted = &options["publicKey"];
-    assert_eq!(wanted["rp"], json!({"id": RP_ID, "name": "Back Office"}));
-    assert_eq!(wanted["user"]["name"], ALICE);
-    let algorithms = wanted["pubKeyCredParams"].as_array().unwrap();
-    let algorithms: Vec<_> = algorithms.iter().map(|known| &known["alg"]).collect();
-    assert_eq!(algorithms, [-7, -257, -8]);
+    assert_is_wanted_of_alice(wanted);
     // Nothing has changed yet.
     person.refresh(&other.refresh).await.pair();
 
     let credential = key.create(wanted);
     let added = send(&person, &own, &options["token"], &credential).await;
     let added = added.json();
-    let keys = [
-        "id",
-        "name",
-        "createdAt",
-        "synced",
-        "alone",
-        "recoveryCodes",
-    ];
-    assert_keys(&added, &keys);
+    assert_keys(&added, &ADDED);
     assert_eq!(added["recoveryCodes"].as_array().unwrap().len(), 10);
     person.fails_to_signout(&other.access).await;
     let mail = server.mail_for(ALICE).await;
@@ -138,14 +157,7 @@ async fn a_user_who_adds_a_passkey_confirms_with_it_and_gets_no_mail() {
     assert_eq!(asked["userVerification"], "discouraged");
     let confirmed = confirm(&person, &details["token"], &key.get(asked)).await;
     assert_keys(&confirmed.json(), &["accessToken", "refreshToken"]);
-    let pair = confirmed.pair();
-    let methods = json!(["pwd", "swk", "user", "mfa"]);
-    assert_eq!(amr(&pair), methods);
-    let next = person.refresh(&pair.refresh).await.pair();
-    assert_eq!(amr(&next), methods);
-    let request = server.request("GET", "/auth/verify", &person.network);
-    let verified = server.send(request.bearer_auth(&next.access)).await;
-    assert_eq!(verified.header("x-auth-amr"), Some("pwd,swk,user,mfa"));
+    assert_all_tell_of_a_passkey(&person, &confirmed.pair()).await;
     assert_eq!(server.count("SELECT count(*) FROM outbox").await, mails);
     let me = person.me(&own.access).await.ok();
     assert_keys(

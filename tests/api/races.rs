@@ -306,8 +306,8 @@ async fn a_change_of_password_ends_the_sessions_that_are_refreshed_meanwhile_but
     }
 }
 
-/// Red without the guards of `replace_password` and the look at the session that asks, all together: whoever
-/// was disabled has another password.
+/// Red without the guards of `replace_password` and the look at the session that asks, all together: a user
+/// who was disabled has another password.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_change_of_password_and_a_disabling_come_one_after_the_other() {
     let (app, other) = two().await;

@@ -141,7 +141,7 @@ async fn a_thief_who_uses_the_limit_up_is_found_out_all_the_same() {
     }
 }
 
-/// Red where a block refuses whatever is old.
+/// Red where a block refuses every old token.
 #[tokio::test]
 async fn during_a_block_the_current_token_and_the_one_before_are_refused_and_end_nothing() {
     let app = TestApp::with(&[("limits.refresh.attempts", "1")]).await;

@@ -350,7 +350,7 @@ async fn forwarding_headers_mean_nothing_from_anyone_but_a_trusted_proxy() {
     for _ in 0..5 {
         alice.elsewhere().signin().await.pair();
     }
-    // All came from the peer's own address, whatever they said.
+    // All came from the peer's own address, although they named others.
     alice.elsewhere().signin().await.limited();
 }
 

@@ -114,7 +114,7 @@ async fn a_request_without_a_bearer_token_misses_one() {
 }
 
 #[tokio::test]
-async fn whatever_is_not_one_good_access_token_gets_the_same_answer_byte_for_byte() {
+async fn anything_but_one_good_access_token_gets_the_same_answer_byte_for_byte() {
     let app = TestApp::start().await;
     let (alice, pair) = app.signed_in("alice@example.com").await;
     let (bob, ended) = app.signed_in("bob@example.com").await;

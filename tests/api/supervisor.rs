@@ -1,4 +1,4 @@
-//! What a supervisor such as systemd learns of the program: from its socket, and from the exit status.
+//! A supervisor such as systemd learns of the program from its socket and from the exit status.
 
 use std::os::unix::net::UnixDatagram as Blocking;
 
@@ -137,7 +137,7 @@ async fn a_failure_that_may_pass_has_the_usual_exit_status() {
     }
 }
 
-/// The URL of a server's database for a role that there is not.
+/// The URL of a server's database for a role that does not exist.
 fn app_url(app: &TestApp, role: &str) -> String {
     let mut url = url::Url::parse(app.database_url()).unwrap();
     url.set_username(role).unwrap();

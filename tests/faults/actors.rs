@@ -113,7 +113,7 @@ impl Load {
                     "keeper" => actors.spawn(actor.keep(stop)),
                     "guessed" => actors.spawn(actor.guess(stop)),
                     "hammer" => actors.spawn(actor.hammer(stop)),
-                    // Those belong to whoever looks whether a sign-in works.
+                    // Those belong to the actor that looks whether a sign-in works.
                     _ => continue,
                 };
             }

@@ -34,7 +34,7 @@ const SWITCHOVER: Duration = Duration::from_millis(2_500);
 /// to be ready and to sign people in once its database is writable.
 const OURS: Duration = Duration::from_secs(1);
 
-/// What comes on top behind `PgBouncer`: its `server_login_retry`.
+/// The time that `PgBouncer` adds: its `server_login_retry`.
 const LOGIN_RETRY: Duration = Duration::from_secs(1);
 
 /// For how long a commit of the judge is waited for.
@@ -143,7 +143,7 @@ async fn scenario(name: &'static str, fault: &str, is_pooled: bool) -> Seen {
 }
 
 impl Seen {
-    /// What must not be. What the machine was not ours is taken off.
+    /// The broken promises. The time for which the machine was not ours is taken off.
     fn violations(&self, fault: &str, is_pooled: bool) -> Vec<String> {
         let may_take = if is_pooled { OURS + LOGIN_RETRY } else { OURS };
         let bound = match fault {

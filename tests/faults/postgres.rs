@@ -207,7 +207,7 @@ impl Drop for Frozen {
     }
 }
 
-/// Makes `folder` a cluster that follows `primary`, in place of whatever was there.
+/// Makes `folder` a cluster that follows `primary`, in place of the one that was there.
 fn copy(primary: &Cluster, folder: &Path) {
     let _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir(folder).unwrap();

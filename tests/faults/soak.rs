@@ -59,7 +59,7 @@ fn number(count: usize) -> f64 {
 struct Series {
     name: String,
     values: Vec<f64>,
-    /// How much more than before is still flat: a share, and a bit whatever the share.
+    /// The growth that still counts as flat: a share, and a constant beside it.
     share: f64,
     slack: f64,
 }

@@ -124,7 +124,7 @@ pub struct World {
 
 /// The violations of a scenario, counted.
 pub struct Tally {
-    /// What was acknowledged under load and was not so afterwards.
+    /// Changes that were acknowledged under load and were lost afterwards.
     pub lost: usize,
     /// Answers under load that were not true, such as 401 for a live token or 200 for an ended session.
     pub wrong: usize,
@@ -159,7 +159,7 @@ impl World {
         let own = [("database.url", url.as_str()), ("mail.smtp.port", &port)];
         let all = || SETTINGS.iter().chain(&own).chain(settings);
         let variables = variables(all());
-        // Whatever stands before the database: a pooler is no way for migrations.
+        // Around a pooler, if there is one: it is no way for migrations.
         let url = postgres.url(&database);
         let direct = self::variables(all().chain(&[("database.url", url.as_str())]));
         people(&Config::load(None, direct).unwrap().config).await;
@@ -343,8 +343,8 @@ impl World {
         let under_load = self.history().requests();
         let missing = self.verify(&held).await;
         let all = self.history().requests();
-        let wrong = check::what_was_said_holds(&under_load, LIMIT.attempts, LAG).len();
-        let in_all = check::what_was_said_holds(&all, LIMIT.attempts, LAG).len();
+        let wrong = check::answers_hold(&under_load, LIMIT.attempts, LAG).len();
+        let in_all = check::answers_hold(&all, LIMIT.attempts, LAG).len();
         self.lookouts.abort_all();
         self.judge_and_report(held.len());
         Tally {
@@ -396,7 +396,7 @@ impl World {
         let stolen = self.metronome.stolen();
         let settled_at = self.fault_over + RECOVERY;
         let verdicts = [
-            check::what_was_said_holds(&history, LIMIT.attempts, LAG),
+            check::answers_hold(&history, LIMIT.attempts, LAG),
             check::limits_hold(&history, LIMIT, LIMIT, LIMIT),
             check::answers_come_in_time(&history, PROMPT, &stolen),
             check::settled(&history, settled_at, &self.causes()),

@@ -179,7 +179,7 @@ impl Delivery {
         MailKind::ALL.iter().copied().filter(can_send).collect()
     }
 
-    /// Derives what the mail says from what the outbox holds.
+    /// Derives the content of a mail from its row in the outbox.
     fn compose(&self, due: &DueMail) -> Mail {
         let (requested_at, body) = match due.source {
             MailSource::SignInCode {

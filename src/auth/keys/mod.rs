@@ -51,7 +51,7 @@ pub struct SigningKeys {
     /// The life of a refresh token.
     refresh_life: Duration,
     /// The longest life that a token can have, and so how long a key is needed after another has taken
-    /// over: for refresh tokens too, and for a repeat of what a session's row says it signed. Tokens
+    /// over: for refresh tokens too, and to repeat the pair that a session's row says it signed. Tokens
     /// that an instance signs before it notices the takeover lose half a second of that.
     token_life: Duration,
 }

@@ -60,7 +60,7 @@ where
     }
 }
 
-/// An object of a document. What is wrong with a member is told with the member's name alone.
+/// An object of a document. A problem with a member is told with the member's name alone.
 pub(super) struct Object(Map<String, Value>);
 
 impl Object {

@@ -84,7 +84,7 @@ fn bar(distance: Distance) -> String {
     format!("[{}{}] ", "#".repeat(done), " ".repeat(left))
 }
 
-/// What is done to how much, how fast, and how long it takes from here.
+/// The line of progress: the work, its amount, its speed, and the time that is left.
 fn line(doing: &str, unit: &str, distance: Distance, elapsed: Duration) -> String {
     let Distance {
         records,

@@ -1,4 +1,4 @@
-//! A person as an export tells of them, and what becomes of them here. Nothing that is said of a person
+//! A person as an export tells of them, and the user that they become here. No message about a person
 //! repeats a value of the file: it could be a hash.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::store::NewUser;
 /// The highest number that every reader of JSON takes in exactly (RFC 8259, section 6).
 pub(super) const MAX_NUMBER: i64 = (1 << 53) - 1;
 
-/// What a file has in one place: a line, or an element of an array.
+/// The content of a file in one place: a line, or an element of an array.
 #[derive(Debug)]
 pub(super) struct Record {
     /// The line or the element, from 1.
@@ -77,7 +77,7 @@ impl From<&str> for Refusal {
     }
 }
 
-/// What holds for all people of a file.
+/// The rules that hold for all people of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) passwords: PasswordsConfig,

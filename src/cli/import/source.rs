@@ -15,7 +15,7 @@ use super::record::Record;
 use super::{django, firebase, keycloak, kratos, ldif, table};
 use crate::password::FirebaseProject;
 
-/// What stands at the beginning of some texts: it says that they are UTF-8.
+/// The mark at the beginning of some texts, which says that they are UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Read from a file at once.
@@ -48,7 +48,7 @@ pub(super) type Records = Box<dyn Iterator<Item = anyhow::Result<Record>>>;
 /// A file that can be read several times.
 pub(super) struct Source {
     file: PathBuf,
-    /// What cannot be read a second time: standard input, or a pipe.
+    /// The content, where it cannot be read a second time: of standard input, or of a pipe.
     held: Option<Rc<[u8]>>,
     system: System,
     project: Option<FirebaseProject>,
@@ -90,7 +90,7 @@ impl Source {
         }
     }
 
-    /// What goes before an error in the file itself.
+    /// The context of an error in the file itself.
     pub(super) fn cannot_read(&self) -> String {
         cannot_read(&self.file)
     }
@@ -153,7 +153,7 @@ impl Source {
     }
 }
 
-/// The content of what is no regular file.
+/// The content, unless it is a regular file.
 fn held(file: &Path) -> io::Result<Option<Rc<[u8]>>> {
     let mut content = Vec::new();
     if file.as_os_str() == "-" {

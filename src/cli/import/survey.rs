@@ -1,4 +1,4 @@
-//! What is in a file: counts of people and hashes, and those who cannot come along.
+//! The content of a file: counts of people and hashes, and the people who cannot be imported.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ use crate::store::NewUser;
 /// Reasons that are counted one by one. There are fewer, but for hashes with odd parameters.
 const MAX_REASONS: usize = 40;
 
-/// What reading a file has shown.
+/// The result of reading a file.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// How many have a hash of each kind.
@@ -25,7 +25,7 @@ pub(super) struct Survey {
     pub(super) refused: Refused,
 }
 
-/// Those who cannot come along.
+/// The people who cannot be imported.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     pub(super) count: usize,

@@ -11,7 +11,7 @@ use super::json::Object;
 use super::record::{Person, Record, Refusal, address, hash, number};
 use crate::domain::TwoFactor;
 
-/// What a column holds.
+/// The content of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Id,

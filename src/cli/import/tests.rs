@@ -10,7 +10,7 @@ use crate::domain::UserId;
 const PBKDF2: &str =
     "pbkdf2_sha256$1000000$AkJKn36CeYKRYS7xA5DVwy$kb3IRi4lVSdj+5kikDVudYotiyRa2FtLtigsMCJKlEc=";
 
-/// What a file has, a line for each record: its number, and the user or why there is none.
+/// The content of a file, a line for each record: its number, and the user or why there is none.
 fn read(system: System, content: &[u8]) -> Vec<String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(content).unwrap();
@@ -141,83 +141,84 @@ fn an_export_of_firebase_is_read_as_json_and_as_csv() {
     assert_eq!(read(System::Firebase, csv.as_bytes()), expected);
 }
 
+/// Tables, and the record that is read from each.
+const TABLES: [(&str, &str); 17] = [
+    // ASP.NET Core Identity, as sqlcmd or Excel write it.
+    (
+        "Id;Email;PasswordHash;LockoutEnd\r\n8f-2;Ann@Example.com;$2y$10$abc;\r\n",
+        "2 Ann@Example.com $2y$10$abc",
+    ),
+    // Laravel, with mysql --batch.
+    (
+        "id\temail\tpassword\tdeleted_at\n7\tann@example.com\t$2y$10$abc\tNULL\n",
+        "2 ann@example.com id 7 $2y$10$abc",
+    ),
+    (
+        "id,email,password,deleted_at\n\n7,ann@example.com,$2y$10$abc,2026-01-01\n",
+        "2 ann@example.com id 7 $2y$10$abc disabled",
+    ),
+    // Devise, of somebody who came by way of OmniAuth.
+    (
+        "id,email,encrypted_password\n7,ann@example.com,\"\"\n",
+        "2 ann@example.com id 7 invited",
+    ),
+    // WordPress, with wp user list, as CSV and as JSON.
+    (
+        "ID,user_login,user_email,user_pass\n7,ann,ann@example.com,$2y$10$abc\n",
+        "2 ann@example.com id 7 $2y$10$abc",
+    ),
+    (
+        r#"[{"ID": 7, "user_email": "ann@example.com", "user_pass": "$2y$10$abc"}]"#,
+        "1 ann@example.com id 7 $2y$10$abc",
+    ),
+    // Better Auth, of which user and account were joined.
+    (
+        r#"[{"id": "x1", "email": "ann@example.com", "password": "$2y$10$abc", "banned": true}]"#,
+        "1 ann@example.com $2y$10$abc disabled",
+    ),
+    // Flask, with PostgreSQL's truths.
+    (
+        "\u{feff}username,password_hash,active\nann@example.com,\"$2y$10$abc\",f\n",
+        "2 ann@example.com $2y$10$abc disabled",
+    ),
+    (
+        "email,hash\nann@example.com,\\N\n",
+        "2 ann@example.com invited",
+    ),
+    (
+        "email,hash,two_factor\nann@example.com,$2y$10$abc,sms\n",
+        "2 refused: twoFactor: must be \"email\" or \"off\"",
+    ),
+    (
+        "email,hash,active\nann@example.com,$2y$10$abc,maybe\n",
+        "2 refused: enabled: must be true or false",
+    ),
+    (
+        "email,hash\nann@example.com,$2y$10$abc,x\n",
+        "2 refused: it has not as many columns as the first line",
+    ),
+    (
+        r#"[{"email": "ann@example.com", "password": "$2y$10$abc", "hash": "$2y$10$abc"}]"#,
+        "1 refused: passwordHash: two members could be it",
+    ),
+    (
+        r#"[{"email": "ann@example.com", "password": ["$2y$10$abc"]}]"#,
+        "1 refused: passwordHash: must be text",
+    ),
+    (r#"["x"]"#, "1 refused: must be a JSON object"),
+    (
+        "email,password,hash\n",
+        "two columns could be passwordHash: leave one of them out",
+    ),
+    (
+        "ann@example.com,$2y$10$abc\n",
+        "the first line names no column email; it may be called email, useremail, emailaddress, mail",
+    ),
+];
+
 #[test]
 fn a_table_is_read_by_the_names_of_its_columns() {
-    let hash = "$2y$10$abc";
-    for (table, told) in [
-        // ASP.NET Core Identity, as sqlcmd or Excel write it.
-        (
-            format!("Id;Email;PasswordHash;LockoutEnd\r\n8f-2;Ann@Example.com;{hash};\r\n"),
-            format!("2 Ann@Example.com {hash}"),
-        ),
-        // Laravel, with mysql --batch.
-        (
-            format!("id\temail\tpassword\tdeleted_at\n7\tann@example.com\t{hash}\tNULL\n"),
-            format!("2 ann@example.com id 7 {hash}"),
-        ),
-        (
-            format!("id,email,password,deleted_at\n\n7,ann@example.com,{hash},2026-01-01\n"),
-            format!("2 ann@example.com id 7 {hash} disabled"),
-        ),
-        // Devise, of somebody who came by way of OmniAuth.
-        (
-            "id,email,encrypted_password\n7,ann@example.com,\"\"\n".to_owned(),
-            "2 ann@example.com id 7 invited".to_owned(),
-        ),
-        // WordPress, with wp user list, as CSV and as JSON.
-        (
-            format!("ID,user_login,user_email,user_pass\n7,ann,ann@example.com,{hash}\n"),
-            format!("2 ann@example.com id 7 {hash}"),
-        ),
-        (
-            format!(r#"[{{"ID": 7, "user_email": "ann@example.com", "user_pass": "{hash}"}}]"#),
-            format!("1 ann@example.com id 7 {hash}"),
-        ),
-        // Better Auth, of which user and account were joined.
-        (
-            format!(r#"[{{"id": "x1", "email": "ann@example.com", "password": "{hash}", "banned": true}}]"#),
-            format!("1 ann@example.com {hash} disabled"),
-        ),
-        // Flask, with PostgreSQL's truths.
-        (
-            format!("\u{feff}username,password_hash,active\nann@example.com,\"{hash}\",f\n"),
-            format!("2 ann@example.com {hash} disabled"),
-        ),
-        (
-            "email,hash\nann@example.com,\\N\n".to_owned(),
-            "2 ann@example.com invited".to_owned(),
-        ),
-        (
-            format!("email,hash,two_factor\nann@example.com,{hash},sms\n"),
-            "2 refused: twoFactor: must be \"email\" or \"off\"".to_owned(),
-        ),
-        (
-            format!("email,hash,active\nann@example.com,{hash},maybe\n"),
-            "2 refused: enabled: must be true or false".to_owned(),
-        ),
-        (
-            format!("email,hash\nann@example.com,{hash},x\n"),
-            "2 refused: it has not as many columns as the first line".to_owned(),
-        ),
-        (
-            format!(r#"[{{"email": "ann@example.com", "password": "{hash}", "hash": "{hash}"}}]"#),
-            "1 refused: passwordHash: two members could be it".to_owned(),
-        ),
-        (
-            format!(r#"[{{"email": "ann@example.com", "password": ["{hash}"]}}]"#),
-            "1 refused: passwordHash: must be text".to_owned(),
-        ),
-        (r#"["x"]"#.to_owned(), "1 refused: must be a JSON object".to_owned()),
-        (
-            "email,password,hash\n".to_owned(),
-            "two columns could be passwordHash: leave one of them out".to_owned(),
-        ),
-        (
-            format!("ann@example.com,{hash}\n"),
-            "the first line names no column email; it may be called email, useremail, emailaddress, mail"
-                .to_owned(),
-        ),
-    ] {
+    for (table, told) in TABLES {
         assert_eq!(read(System::Table, table.as_bytes()), [told], "{table}");
     }
     let not_utf8 = [b"email,hash\nann@example.com,".as_slice(), b"\xff\n"].concat();

@@ -1,4 +1,4 @@
-//! Tests of loading: the layers, and what is said of all of them together.
+//! Tests of loading: the layers, and the messages about all of them together.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -348,7 +348,7 @@ fn the_defaults_hold_exactly_the_keys_that_are_read() {
 }
 
 #[test]
-fn what_is_shown_loads_again_once_the_secrets_are_filled_in() {
+fn the_shown_settings_load_again_once_the_secrets_are_filled_in() {
     let password = file("pass\nword\n");
     let before = complete(
         "http.allowed_origins = ['https://a.example', 'http://b.example:8080']
@@ -375,7 +375,7 @@ fn what_is_shown_loads_again_once_the_secrets_are_filled_in() {
 }
 
 #[test]
-fn what_is_shown_says_where_it_came_from() {
+fn each_shown_setting_says_where_it_came_from() {
     let variables = [
         ("BACKOFFICE_AUTH__HTTP__DOCS", "true"),
         ("BACKOFFICE_AUTH__LOG__FILTER", "warn"),

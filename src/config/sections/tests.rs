@@ -234,7 +234,7 @@ fn a_key_is_published_for_less_time_than_it_lives() {
 }
 
 #[test]
-fn what_is_required_is_asked_for_by_name() {
+fn a_required_setting_is_asked_for_by_name() {
     let told = Config::load(None, []).unwrap_err().to_string();
     insta::assert_snapshot!(told, @"
     database.url: is required; database.url_file can name a file that holds it

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Version;
 
-/// What to type where PostgreSQL is missing.
+/// The commands that install PostgreSQL where it is missing.
 const INSTALL: &str = "install it: Debian, Ubuntu `apt install postgresql`, \
     Fedora `dnf install postgresql-server`, Alpine `apk add postgresql`, macOS `brew install postgresql`";
 

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_too_old_is_said_in_one_line() {
+    fn programs_that_are_missing_or_too_old_are_told_in_one_line() {
         let missing = choose(vec![], Path::new("/x"), None).unwrap_err();
         let message = missing.to_string();
         assert!(message.contains("apt install postgresql") && !message.contains('\n'));

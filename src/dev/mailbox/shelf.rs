@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_their_own_mail() {
+    async fn a_waiting_reader_is_woken_by_their_own_mail() {
         let shelf = shelf();
         let deliver = async {
             put(&shelf, &["other@x"]);

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_out_of_order_or_makes_no_sense_is_refused() {
+    async fn commands_out_of_order_and_nonsense_are_refused() {
         let input = b"RCPT TO:<b@x>\r\nDATA\r\nMAIL FROM:a@x\r\nMAIL\r\nMAIL \xff\xff\xff\r\n\
                       MAIL FROM:<a@x>\r\nMAIL FROM:<a@x>\r\nDATA\r\nSTARTTLS\r\n\r\n";
         let answer = talk(&shelf(), input).await;

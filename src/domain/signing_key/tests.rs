@@ -180,7 +180,7 @@ fn a_rotation_is_due_once_the_key_is_old_and_nothing_follows_it() {
 }
 
 #[test]
-fn whatever_is_revoked_one_key_signs_on() {
+fn one_key_signs_on_after_any_revocation() {
     let id = |id: &str| KeyId(id.to_owned());
     let keys = three_keys();
     let alone = &keys[..2];

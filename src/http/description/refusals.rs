@@ -104,6 +104,13 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
         ],
         "showSession" => &[CALLERS, BEARER, STORE],
         "endSession" => &[CALLERS, PAGES, BEARER, FLOOD, STORE, &[Code::NotFound]],
+        _ => return of_services(operation),
+    })
+}
+
+/// The codes of an operation for services and proxies, or of one that anybody may read.
+fn of_services(operation: &str) -> Option<&'static [&'static [Code]]> {
+    Some(match operation {
         "introspect" => &[
             CALLERS,
             PAGES,
@@ -127,7 +134,7 @@ pub(super) fn own(operation: &str) -> Option<&'static [&'static [Code]]> {
         | "showDescription" => &[CALLERS],
         "showKeyAsPem" => &[CALLERS, &[Code::NotFound]],
         verify if verify.starts_with("verify") => &[BEARER, STORE],
-        other => return of_account(other),
+        _ => return of_account(operation),
     })
 }
 

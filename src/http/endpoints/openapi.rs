@@ -1,4 +1,4 @@
-//! What the endpoints' descriptions have in common: tags, the note on JSON bodies, constant flags.
+//! The parts that the endpoints' descriptions share: tags, the note on JSON bodies, constant flags.
 
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};

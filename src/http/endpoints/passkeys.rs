@@ -583,7 +583,7 @@ pub async fn remove(
     token: BearerToken,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
-    // What is no id is the id of no passkey.
+    // A text that is no id is the id of no passkey.
     let id = id.map(|Path(id)| id).unwrap_or_default();
     auth.remove_passkey(&client, token.expose(), &id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -70,15 +70,18 @@ impl SessionsResponse {
 impl ListedSession {
     fn new(record: SessionRecord, current: SessionId) -> Self {
         Self {
-            device: UserAgent::device_of(record.last_user_agent.as_deref()),
+            device: record
+                .last_user_agent
+                .as_ref()
+                .and_then(UserAgent::short_name),
             id: record.session_id,
             created_at: record.created_at.into(),
             last_used_at: record.last_used_at.into(),
             expires_at: record.expires_at.into(),
             network: record.network.to_string(),
-            user_agent: record.user_agent,
+            user_agent: record.user_agent.map(UserAgent::into_text),
             last_network: record.last_network.to_string(),
-            last_user_agent: record.last_user_agent,
+            last_user_agent: record.last_user_agent.map(UserAgent::into_text),
             current: record.session_id == current,
         }
     }
@@ -178,19 +181,23 @@ fn refuse_others() -> Problem {
 
 /// From `GET /sessions`.
 pub(super) fn example() -> Value {
-    let record = |session_id, address: [u8; 4], user_agent: Option<&str>| SessionRecord {
+    let record = |session_id, address: [u8; 4], user_agent: Option<UserAgent>| SessionRecord {
         session_id,
         created_at: sample::at(0),
         last_used_at: sample::at(0),
         idle_expires_at: sample::at(sample::REFRESH_TTL),
         expires_at: sample::at(sample::SESSION_TTL),
         network: ClientNetwork::of(Ipv4Addr::from(address).into()),
-        user_agent: user_agent.map(str::to_owned),
+        user_agent: user_agent.clone(),
         last_network: ClientNetwork::of(Ipv4Addr::from(address).into()),
-        last_user_agent: user_agent.map(str::to_owned),
+        last_user_agent: user_agent,
     };
     let records = vec![
-        record(sample::SESSION, [203, 0, 113, 7], Some("curl/8.5.0")),
+        record(
+            sample::SESSION,
+            [203, 0, 113, 7],
+            UserAgent::clean(b"curl/8.5.0"),
+        ),
         record(sample::OTHER_SESSION, [198, 51, 100, 24], None),
     ];
     sample::wire(SessionsResponse::new(records, sample::SESSION))

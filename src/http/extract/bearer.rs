@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_one_token_is_an_invalid_one() {
+    fn a_header_that_cannot_hold_one_token_is_an_invalid_one() {
         for value in [
             "Bearer",
             "Bearer ",

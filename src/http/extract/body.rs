@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_exactly_one_json_object_is_malformed() {
+    async fn a_body_that_is_not_exactly_one_json_object_is_malformed() {
         for body in [
             "",
             " ",

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_understood_means_the_peers_own_address() {
+    fn a_header_that_cannot_be_understood_means_the_peers_own_address() {
         for value in [
             "",
             ",",
@@ -452,7 +452,7 @@ mod tests {
         }
 
         #[test]
-        fn what_a_client_prepends_never_changes_what_a_trusted_proxy_appends(
+        fn a_clients_prefix_never_changes_what_a_trusted_proxy_appends(
             prefix in "[0-9a-z.:, \\[\\]_%]{0,40}",
         ) {
             let value = format!("{prefix}, 203.0.113.7");
@@ -460,7 +460,7 @@ mod tests {
         }
 
         #[test]
-        fn what_a_client_prepends_to_forwarded_can_at_most_hide_it_behind_the_proxy(
+        fn a_clients_prefix_to_forwarded_can_at_most_hide_it_behind_the_proxy(
             prefix in "[0-9a-z.:,;= \\[\\]_\"\\\\]{0,40}",
         ) {
             let value = format!("{prefix}, for=203.0.113.7;by=\"[fd00::1]\"");

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_of_an_origin_is_no_page() {
+    fn a_client_that_says_nothing_of_an_origin_is_no_page() {
         assert!(!refuses(&[]));
         assert!(!refuses(&[("host", "auth.example")]));
     }

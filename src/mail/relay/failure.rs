@@ -20,7 +20,7 @@ pub(super) enum Stage {
     LastWord,
 }
 
-/// What a failure is about, for the operator who has to do something about it.
+/// The subject of a failure, for the operator who has to do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// There is no conversation: the network, TLS, a wrong host or port.
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_off_is_about_the_relay_before_the_recipient_is_named_and_silence_always() {
+    fn a_deferral_is_about_the_relay_before_the_recipient_is_named_and_silence_always() {
         for (stage, severity, is_of_the_relay, is_open) in [
             (Stage::Connecting, Some(NotNow), true, false),
             (Stage::Sender, Some(NotNow), true, false),

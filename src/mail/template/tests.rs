@@ -148,7 +148,7 @@ fn every_mail_with_a_link_shows_it_outside_of_the_subject_and_says_until_when_it
 }
 
 #[test]
-fn what_an_operator_did_is_told_without_a_network() {
+fn an_operators_act_is_told_without_a_network() {
     for language in Language::ALL.iter().copied() {
         let by_operator = |mut mail: Mail| {
             match &mut mail.body {
@@ -174,9 +174,9 @@ fn what_an_operator_did_is_told_without_a_network() {
     }
 }
 
-/// Whose password it is can change it, and is told so, where there are links.
+/// Where there are links, a person can change their own password, and is told so.
 #[test]
-fn whoever_can_help_themselves_is_told_to() {
+fn a_reader_who_can_help_themselves_is_told_to() {
     for (language, to_operators) in [
         (Language::English, "so that your password"),
         (Language::German, "Passwort geändert wird"),
@@ -201,7 +201,7 @@ fn whoever_can_help_themselves_is_told_to() {
 }
 
 #[test]
-fn what_is_in_the_folder_is_used_and_what_is_not_is_built_in() {
+fn templates_in_the_folder_are_used_and_the_others_are_built_in() {
     let own = folder(&[
         ("code.txt", "Hallo: {{ code }} bis {{ expires_at }}"),
         (".hidden", "{{"),
@@ -241,67 +241,69 @@ fn everything_that_is_wrong_in_the_folder_is_told_at_once() {
     );
 }
 
+/// Templates by name and text, and why each is refused.
+const REFUSED: [(&str, &str, &str); 11] = [
+    (
+        "code.txt",
+        "no code",
+        "does not show the code: it must hold {{ code }}",
+    ),
+    (
+        "code.html",
+        "{{ code|length }}",
+        "does not show the code: it must hold {{ code }}",
+    ),
+    (
+        "code.subject.txt",
+        "Code {{ code }}",
+        "must not hold the code: a subject is shown on locked screens",
+    ),
+    ("code.subject.txt", " \n", "makes an empty subject"),
+    (
+        "code.txt",
+        "{{ code }}{% for x in range(9999) %}{{ x }}{% endfor %}",
+        "line 1: engine ran out of fuel",
+    ),
+    (
+        "code.txt",
+        "{{ code }}{{ 'x' * 65536 }}",
+        "makes more than 65536 bytes",
+    ),
+    (
+        "link.html",
+        "no link",
+        "does not show the link: it must hold {{ link }}",
+    ),
+    (
+        "invitation.subject.txt",
+        "{{ link }}",
+        "must not hold the link: a subject is shown on locked screens",
+    ),
+    ("notice.txt", "{{ link }}", "there is no variable \"link\""),
+    (
+        "code.txt",
+        "{{ code|shout }}",
+        "line 1: unknown filter: filter shout is unknown",
+    ),
+    (
+        "code.txt",
+        "{{ code }}{% include '/etc/passwd' %}",
+        "line 1: template not found: tried to include non-existing template '/etc/passwd'",
+    ),
+];
+
 #[test]
 fn a_template_that_would_fail_a_person_is_refused() {
-    for (name, source, told) in [
-        (
-            "code.txt",
-            "no code",
-            "does not show the code: it must hold {{ code }}",
-        ),
-        (
-            "code.html",
-            "{{ code|length }}",
-            "does not show the code: it must hold {{ code }}",
-        ),
+    let (long, large) = ("x".repeat(201), "x".repeat(65_537));
+    let too_long = [
         (
             "code.subject.txt",
-            "Code {{ code }}",
-            "must not hold the code: a subject is shown on locked screens",
-        ),
-        ("code.subject.txt", " \n", "makes an empty subject"),
-        (
-            "code.subject.txt",
-            &"x".repeat(201),
+            long.as_str(),
             "makes more than 200 characters",
         ),
-        (
-            "code.txt",
-            "{{ code }}{% for x in range(9999) %}{{ x }}{% endfor %}",
-            "line 1: engine ran out of fuel",
-        ),
-        (
-            "code.txt",
-            "{{ code }}{{ 'x' * 65536 }}",
-            "makes more than 65536 bytes",
-        ),
-        (
-            "code.txt",
-            &"x".repeat(65_537),
-            "is larger than 65536 bytes",
-        ),
-        (
-            "link.html",
-            "no link",
-            "does not show the link: it must hold {{ link }}",
-        ),
-        (
-            "invitation.subject.txt",
-            "{{ link }}",
-            "must not hold the link: a subject is shown on locked screens",
-        ),
-        ("notice.txt", "{{ link }}", "there is no variable \"link\""),
-        (
-            "code.txt",
-            "{{ code|shout }}",
-            "line 1: unknown filter: filter shout is unknown",
-        ),
-        (
-            "code.txt",
-            "{{ code }}{% include '/etc/passwd' %}",
-            "line 1: template not found: tried to include non-existing template '/etc/passwd'",
-        ),
-    ] {
+        ("code.txt", large.as_str(), "is larger than 65536 bytes"),
+    ];
+    for (name, source, told) in REFUSED.into_iter().chain(too_long) {
         let expected = format!("mail.templates_dir: {name}: {told}");
         assert_eq!(refused(&[(name, source)]), [expected]);
     }

@@ -21,7 +21,7 @@ fn offers(relay: &TestRelay) -> usize {
 }
 
 #[tokio::test]
-async fn what_the_first_does_not_take_now_the_second_takes_in_the_same_attempt() {
+async fn a_mail_that_the_first_does_not_take_now_goes_to_the_second_in_the_same_attempt() {
     for (script, said) in [
         (&[("220", "421 busy")] as Script, "421 busy"),
         (
@@ -62,9 +62,9 @@ async fn what_the_first_does_not_take_now_the_second_takes_in_the_same_attempt()
     assert_eq!(offers(&second), 1);
 }
 
-/// Red when a mail goes on to the next relay whatever became of it at the first.
+/// Red when a mail goes on to the next relay after every outcome at the first.
 #[tokio::test]
-async fn what_the_first_may_have_taken_is_not_offered_to_the_second() {
+async fn a_mail_that_the_first_may_have_taken_is_not_offered_to_the_second() {
     for script in [&[(".", "hang up")] as Script, &[(".", "354 go on")]] {
         let (_, second, mailer) = two(script, &[]).await;
         unclear(mailer.send_any(&mail()).await);
@@ -84,7 +84,7 @@ async fn a_first_relay_that_does_not_want_us_is_tried_last_from_then_on() {
 
 /// Red when a permanent refusal goes on to the next relay.
 #[tokio::test]
-async fn what_the_first_refuses_for_good_is_not_offered_to_the_second() {
+async fn a_mail_that_the_first_refuses_for_good_is_not_offered_to_the_second() {
     for script in [
         &[("RCPT", "550 5.1.1 unknown")] as Script,
         &[(".", "550 5.2.1 disabled")],
@@ -96,7 +96,7 @@ async fn what_the_first_refuses_for_good_is_not_offered_to_the_second() {
 }
 
 #[tokio::test]
-async fn what_both_do_not_take_waits_and_both_are_heard() {
+async fn a_mail_that_neither_takes_waits_and_both_are_heard() {
     let (first, second, mailer) = two(&[("RCPT", "451 a")], &[("RCPT", "452 b")]).await;
     let told = temporary(mailer.send_any(&mail()).await);
     let expected = format!(

@@ -149,7 +149,7 @@ async fn a_refusal_is_temporary_or_permanent_as_the_relay_says() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_before_the_recipient_is_named_is_temporary() {
+async fn a_failure_before_the_recipient_is_named_is_temporary() {
     for (script, expected) in [
         (
             &[("220", "554 5.7.1 go away")] as Script,
@@ -311,7 +311,7 @@ async fn a_mail_that_ran_out_of_time_takes_its_connection_with_it() {
     assert_eq!(relay.heard().len(), 2);
 }
 
-/// What a relay takes its time for, and what passes before it says it.
+/// Makes a relay take its time for an answer, and lets that time pass.
 async fn after_a_while(
     relay: &TestRelay,
     heard: (&str, usize),

@@ -14,19 +14,19 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::config::{SmtpConfig, SmtpCredentials, SmtpTls};
 
-/// What a relay says to a line that starts with the first word; an empty answer is silence, and one
+/// The answers of a relay to lines that start with the first word; an empty answer is silence, and one
 /// that starts with "wait, then" is kept back until [`TestRelay::say_now`]. `220` stands for the
 /// connection itself.
 pub(super) type Script = &'static [(&'static str, &'static str)];
 
-/// A relay on a free port of this machine, and what it heard.
+/// A relay on a free port of this machine, and the lines that it heard.
 #[derive(Clone)]
 pub(super) struct TestRelay {
     pub(super) port: u16,
     script: Arc<Mutex<Script>>,
     /// One transcript a connection.
     heard: Arc<Mutex<Vec<String>>>,
-    /// What is kept back is said from now on.
+    /// Answers that were kept back are given from now on.
     is_said: Arc<watch::Sender<bool>>,
     tls: Option<TlsAcceptor>,
 }

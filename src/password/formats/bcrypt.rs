@@ -1,4 +1,4 @@
-//! bcrypt, and what some services do to a password before it so that all of a long one counts.
+//! bcrypt, and the steps by which some services make all of a long password count before it.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -25,7 +25,7 @@ pub(in super::super) struct BcryptHash {
 
 /// The bytes that bcrypt gets.
 enum Input {
-    /// What was typed. bcrypt looks at 72 bytes of it.
+    /// The password as it was typed. bcrypt looks at 72 bytes of it.
     Typed,
     /// Its SHA-256, in hexadecimal: Django.
     Sha256,

@@ -22,7 +22,7 @@ pub use keycloak::read_keycloak;
 use super::refusal::{Flaw, UnsupportedHash};
 use super::scheme::Scheme;
 
-/// What a format makes of a text that begins like it.
+/// The result of reading a text that begins like a format.
 type Reading = Result<Scheme, UnsupportedHash>;
 
 const FORMATS: [fn(&str) -> Option<Reading>; 19] = [
@@ -47,7 +47,7 @@ const FORMATS: [fn(&str) -> Option<Reading>; 19] = [
     aspnet::read,
 ];
 
-/// What is recognised and not taken.
+/// The formats that are recognised and not taken.
 const NOT_TAKEN: [(&str, &str); 12] = [
     ("$y$", "yescrypt is not taken"),
     ("$gy$", "yescrypt is not taken"),

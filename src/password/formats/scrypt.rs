@@ -32,7 +32,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// What Better Auth and Lucia have and do not write: N is 16384.
+    /// The cost that Better Auth and Lucia use and do not write: N is 16384.
     const BETTER_AUTH: Self = Self {
         log_n: 14,
         r: 16,

@@ -1,11 +1,10 @@
-//! Each format with hashes that its own library made, and what is refused for which reason.
+//! Each format with hashes that its own library made, and refused texts with their reasons.
 
 use proptest::prelude::*;
 
-use super::super::agreement::Library;
 use super::super::refusal::{Flaw, UnsupportedHash};
 use super::super::scheme::{Scheme, read_foreign};
-use super::super::slot::Slot;
+use super::super::slot::{Library, Slot};
 use super::{FirebaseProject, read_keycloak};
 use crate::config::PasswordsConfig;
 use crate::domain::PasswordHash;
@@ -52,7 +51,7 @@ const PASSLIB_SHA1: &str = "$pbkdf2$4000$AAECAwQFBgcICQoLDA0ODw$0dUp5BdgqRVHj626
 const KRATOS_SCRYPT: &str = "$scrypt$ln=16384,r=8,p=1$AAECAwQFBgcICQoLDA0ODw==$IvNCglQwruHhrndevBFmNaU2qkV7DQ/WMfxIaZIivxU=";
 const KRATOS_FIREBASE: &str = "$firescrypt$ln=14,r=8,p=1$AAECAwQFBgcICQoLDA0ODw==$8p8vZCOSNNK/7Oh8bbUyTmdoTSCgWvksOz8QnU05caOxeODmdSbu88/toKFXTRTOtjfnKxqs23lZB7QcRcf+dg==$Bw==$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw==";
 
-/// What was made with each library, of [`PASSWORD`], with the kind that is stored beside it.
+/// The hashes that each library made of [`PASSWORD`], with the kind that is stored beside each.
 const MADE: [(&str, &str, &str); 39] = [
     (
         "Django 5.2",
@@ -225,7 +224,7 @@ const MADE: [(&str, &str, &str); 39] = [
 ];
 
 #[test]
-fn what_other_libraries_made_is_taken_and_opens_for_its_password_alone() {
+fn a_hash_of_another_library_is_taken_and_opens_for_its_password_alone() {
     for (service, text, kind) in MADE {
         let taken = read_foreign(text, &config()).unwrap_or_else(|why| panic!("{service}: {why}"));
         let taken = taken.unwrap_or_else(|| panic!("{service}: there is a password"));
@@ -314,7 +313,7 @@ fn a_password_of_wordpress_is_taken_as_its_form_sent_it() {
     assert!(matches(stored, "it's"));
     assert!(matches(stored, " it's\n"));
     assert!(!matches(stored, "its"));
-    // What was typed beside it does not become the password.
+    // Characters that were typed beside it do not become part of the password.
     assert!(scheme(stored).cuts(b" it's"));
     assert!(!scheme(stored).cuts(b"it's"));
 }
@@ -336,7 +335,7 @@ fn a_text_that_says_that_no_password_is_right_is_no_hash() {
 const SALT: &str = "c29tZXNhbHRzb21lc2FsdA";
 const HASH: &str = "PGnVoCdKU3NrS0rdJ4bQkAFYR6pk1CuiXvOvIJ+gJFs";
 
-/// Texts that are refused, and what is told.
+/// Texts that are refused, and why.
 const REFUSED: [(&str, &str); 18] = [
     ("", "is empty; null says that there is no password"),
     ("secret", "not a hash of a known format"),
@@ -400,7 +399,7 @@ const REFUSED: [(&str, &str); 18] = [
     ),
 ];
 
-/// What is told of a text; `None` if it is taken.
+/// Why a text is refused; `None` if it is taken.
 fn told(text: &str) -> Option<String> {
     read_foreign(text, &config())
         .err()
@@ -408,16 +407,16 @@ fn told(text: &str) -> Option<String> {
 }
 
 #[test]
-fn what_is_refused_is_refused_for_its_reason() {
+fn each_refused_text_is_refused_for_its_reason() {
     for (text, expected) in REFUSED {
         assert_eq!(told(text).as_deref(), Some(expected), "{text}");
     }
 }
 
-#[test]
-fn a_hash_of_a_known_format_is_refused_for_what_is_wrong_with_it() {
+/// Hashes of Argon2, and why each is refused; `None` if it is taken.
+fn hashes_of_argon2() -> [(String, Option<&'static str>); 16] {
     let argon2 = |parameters: &str| format!("$argon2id$v=19${parameters}${SALT}${HASH}");
-    let cases = [
+    [
         (argon2("m=64,t=1"), None),
         (argon2("t=1,p=1"), Some("argon2: m is missing")),
         (argon2("m=64,p=1"), Some("argon2: t is missing")),
@@ -467,6 +466,12 @@ fn a_hash_of_a_known_format_is_refused_for_what_is_wrong_with_it() {
             Some("argon2: its version is not known"),
         ),
         (format!("$argon2id$m=64,t=1${SALT}${HASH}"), None),
+    ]
+}
+
+#[test]
+fn a_hash_of_a_known_format_is_refused_for_what_is_wrong_with_it() {
+    let others = [
         (
             "$2b$14$vhoI/DASab9mlHTi3oF4uu480kDjlhft7pP1hI2aG9Y/8E73GoLk2".to_owned(),
             Some("its cost is too high: the cost is 14, and at most 13 is taken"),
@@ -485,7 +490,7 @@ fn a_hash_of_a_known_format_is_refused_for_what_is_wrong_with_it() {
             Some("its cost is too high: N·r·p is 8388608, and at most 4194304 is taken"),
         ),
     ];
-    for (text, expected) in cases {
+    for (text, expected) in hashes_of_argon2().into_iter().chain(others) {
         assert_eq!(told(&text).as_deref(), expected, "{text}");
     }
 }

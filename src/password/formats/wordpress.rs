@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-/// What PHP's `trim` takes away.
+/// The bytes that PHP's `trim` takes away.
 const BLANKS: &[u8] = b" \t\n\r\0\x0b";
 
 /// The bytes that WordPress hashes. It puts a backslash before quotes and backslashes in everything that a form

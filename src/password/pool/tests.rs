@@ -76,7 +76,7 @@ async fn a_hash_of_what_was_typed_opens_and_is_replaced_by_one_of_the_normalised
     }
 }
 
-/// Red where bcrypt's hash is replaced whatever was typed, and with `> 72`.
+/// Red where bcrypt's hash is replaced for every password, and with `> 72`.
 #[tokio::test]
 async fn a_bcrypt_hash_stays_where_it_cannot_tell_whether_all_of_the_password_was_typed() {
     let pool = pool(1, 1);
@@ -141,7 +141,7 @@ async fn hashes_of_other_services_are_read_and_marked_for_an_upgrade() {
 
 /// Red where a password that WordPress trimmed becomes the password.
 #[tokio::test]
-async fn what_another_service_takes_away_does_not_become_part_of_the_password() {
+async fn characters_that_another_service_takes_away_do_not_become_part_of_the_password() {
     let pool = pool(1, 1);
     let wordpress = PasswordHash::new("$P$B3Ez99i62EzKQGAUMCY73TqWG8fHJn.".to_owned());
     for (typed, is_outdated) in [("violet-Anvil-67", true), ("violet-Anvil-67 ", false)] {

@@ -89,7 +89,7 @@ impl Program {
         self
     }
 
-    /// Starts a command line and leaves what it logs to whoever asked.
+    /// Starts a command line and leaves its log to the caller.
     pub fn spawn(&self, line: &str) -> Child {
         self.command(line).spawn().unwrap()
     }

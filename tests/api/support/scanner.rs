@@ -1,4 +1,4 @@
-//! Reads along: whatever is logged while a test runs, at every level and by every library, must
+//! Reads along: the lines that are logged while a test runs, at every level and by every library, must
 //! hold none of the secrets that the tests know of.
 //!
 //! The log of this process and of the programs that it starts goes into one text. A [`Watch`] is

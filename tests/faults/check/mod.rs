@@ -31,8 +31,8 @@ pub struct Limit {
     pub window: Duration,
 }
 
-/// All that clients were told was so, and stays so: no success and no refusal was untrue.
-pub fn what_was_said_holds(history: &[Request], attempts: usize, lag: Duration) -> Violations {
+/// Every answer that a client got was true and stays true: no success and no refusal was wrong.
+pub fn answers_hold(history: &[Request], attempts: usize, lag: Duration) -> Violations {
     let verdicts = [
         one_successor_a_generation(history),
         nothing_after_a_signout(history, lag),

@@ -123,7 +123,7 @@ fn a_request_that_began_before_the_signout_was_answered_may_succeed() {
 }
 
 #[test]
-fn whatever_succeeds_after_an_answered_signout_is_found() {
+fn any_success_after_an_answered_signout_is_found() {
     let signed_out = request(10, 50, signout(), status(200));
     for late in [
         request(51, 60, check(), status(200)),

@@ -78,7 +78,7 @@ fn signin(data: &[u8], expected: Result<&Map<String, Value>, &Code>) {
 
 fn confirm(data: &[u8], expected: Result<&Map<String, Value>, &Code>) {
     if expected.is_ok_and(|map| map.contains_key("credential")) {
-        // What a credential is, `passkey` tells.
+        // `passkey` judges credentials.
         return;
     }
     let read = read::<ConfirmRequest>(data);
@@ -114,7 +114,7 @@ fn text<'a>(map: &'a Map<String, Value>, field: &str) -> &'a str {
         .expect("a field that was read is a text")
 }
 
-/// What an endpoint reads from a body.
+/// The value that an endpoint reads from a body.
 fn read<T: FromBody>(data: &[u8]) -> Result<T, Problem> {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         let mut builder = tokio::runtime::Builder::new_current_thread();

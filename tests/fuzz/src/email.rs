@@ -4,7 +4,7 @@ use backoffice_auth::domain::EmailAddress;
 use lettre::transport::smtp::commands::Rcpt;
 use lettre::{Address, Message};
 
-/// What means something to one mail server or another: RFC 5322's specials, and the two signs by
+/// The characters that mean something to one mail server or another: RFC 5322's specials, and the two signs by
 /// which an address names a route (`user%host@relay`, `relay!user`).
 const SYNTAX: &str = "\"(),:;<>[\\]%!";
 
@@ -36,7 +36,7 @@ pub fn holds(data: &[u8]) {
     is_mailed_as_it_is(canonical, local, domain);
 }
 
-/// What lettre makes of it reaches that mailbox and no other.
+/// The recipient that lettre makes of it is that mailbox and no other.
 fn is_mailed_as_it_is(canonical: &str, local: &str, domain: &str) {
     let Ok(recipient) = canonical.parse::<Address>() else {
         let is_short = local.len() <= 64 && domain.split('.').all(|label| label.len() <= 63);

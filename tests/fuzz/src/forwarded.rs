@@ -1,4 +1,4 @@
-//! Who is asking is the peer, or whom a trusted proxy names; nobody says it of themselves.
+//! The client is the peer, or the address that a trusted proxy names; no client chooses its own.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
@@ -96,7 +96,7 @@ fn hops(headers: &HeaderMap) -> Vec<Option<&str>> {
     hops.map(|hop| str::from_utf8(hop).ok()).collect()
 }
 
-/// What the standard library takes for an address, with or without a port, a zone or brackets.
+/// The address that the standard library reads, with or without a port, a zone or brackets.
 fn read_hop(hop: &str) -> Option<IpAddr> {
     let hop = hop.trim_matches([' ', '\t']);
     let v6 = |text: &str| {

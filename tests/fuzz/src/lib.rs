@@ -1,4 +1,4 @@
-//! What must hold whatever arrives, as functions that panic where it does not.
+//! Rules that hold for any input, as functions that panic where they do not hold.
 //!
 //! Each takes bytes that anybody could have sent. libFuzzer calls them (`fuzz_targets`), and so does
 //! the ordinary suite (`tests/properties.rs`): with one input of each shape (`corpus`), and with

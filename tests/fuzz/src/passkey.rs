@@ -1,4 +1,4 @@
-//! What an authenticator and a browser send is read to its last byte, or refused.
+//! The bytes that an authenticator and a browser send are read to the last one, or refused.
 
 use backoffice_auth::passkey::{
     AssertionResponse, InvalidPasskey, Proof, RegistrationResponse, RelyingParty, StoredPasskey,

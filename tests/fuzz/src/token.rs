@@ -130,7 +130,7 @@ fn decode(part: &str) -> Vec<u8> {
     bytes
 }
 
-/// Whatever signed them, claims that are read say what was read, in our own spelling.
+/// Claims that are read say what was read, in our own spelling, for every signer.
 fn claims_are_canonical<C: Serialize + DeserializeOwned>(json: &str, names: &[&str]) -> Option<C> {
     let claims: C = serde_json::from_str(json).ok()?;
     let members = Members::read(json.as_bytes()).expect("claims are an object");
@@ -148,7 +148,7 @@ fn says_what_was_read(members: &Members, names: &[&str], claims: &impl Serialize
     assert_eq!(read, written);
 }
 
-/// What is done to which token.
+/// A token, and the changes that are made to it.
 struct Script<'a> {
     start: Start<'a>,
     changes: Vec<&'a str>,
@@ -164,7 +164,7 @@ enum Start<'a> {
 /// A token that was tampered with.
 struct Tampered {
     text: String,
-    /// What its second part says, before anything was done to the finished text.
+    /// The claims in its second part, before the finished text was changed.
     claims: String,
     /// It was signed as it is.
     is_signed: bool,
@@ -331,7 +331,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 struct Forge {
     key: KeyPair,
     kid: String,
-    /// What another implementation verifies by.
+    /// The key by which another implementation verifies.
     reference: DecodingKey,
     tokens: Tokens,
     access: String,

