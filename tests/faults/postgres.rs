@@ -1,7 +1,6 @@
 //! A real PostgreSQL that keeps its data, and the ways in which it fails.
 
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -182,16 +181,16 @@ impl Postgres {
         self.reset(&["synchronous_standby_names"]).await;
     }
 
-    /// Makes a standby that every commit waits for, from now on.
-    pub async fn add_synchronous_standby(&self) -> Self {
+    /// Makes a standby that every commit waits for, from now on. The server is away for a moment.
+    pub async fn add_synchronous_standby(&mut self) -> Self {
         let folder = self.folder().with_file_name(format!(
             "{}-standby",
             self.folder().file_name().unwrap().to_str().unwrap()
         ));
-        let standby = block_in_place(|| {
-            copy(self.own(), &folder);
-            Self::start_in(&folder)
-        });
+        self.stop_fast();
+        block_in_place(|| copy(self.own(), &folder));
+        self.resume();
+        let standby = Self::start_in(&folder);
         self.set(&[("synchronous_standby_names", "*")]).await;
         let is_synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
         while self.number("postgres", is_synchronous).await == 0 {
@@ -207,39 +206,32 @@ impl Drop for Frozen {
     }
 }
 
-/// Makes `folder` a cluster that follows `primary`, in place of the one that was there.
+/// Makes `folder` a cluster that follows `primary`, which is stopped, in place of the one that was there.
+///
+/// By copying, since `pg_basebackup` is not among the programs that pip and npm bring.
 fn copy(primary: &Cluster, folder: &Path) {
     let _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir(folder).unwrap();
     let mode = std::fs::metadata(primary.folder()).unwrap().permissions();
     std::fs::set_permissions(folder, mode).unwrap();
-    let owner = std::fs::metadata(primary.folder().join("data")).unwrap();
-    let (data, password) = (folder.join("data"), primary.folder().join("password"));
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(&data)
-        .unwrap();
-    std::os::unix::fs::chown(&data, Some(owner.uid()), Some(owner.gid())).unwrap();
-    std::fs::copy(&password, folder.join("password")).unwrap();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args(["data", "password"].map(|name| primary.folder().join(name)))
+        .arg(folder)
+        .status();
+    assert!(copied.unwrap().success());
 
-    let mut backup = Command::new(primary.programs().path("pg_basebackup"));
-    backup
-        .args([
-            "--checkpoint=fast",
-            "--write-recovery-conf",
-            "--wal-method=stream",
-        ])
-        .arg("--pgdata")
-        .arg(&data)
-        .arg("--dbname")
-        .arg(primary.url("postgres"))
-        .current_dir("/")
-        .stdin(Stdio::null());
-    if std::fs::metadata(folder).unwrap().uid() != owner.uid() {
-        backup.uid(owner.uid()).gid(owner.gid());
-    }
-    let output = backup.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let data = folder.join("data");
+    let settings = data.join("postgresql.auto.conf");
+    let line = format!("primary_conninfo = '{}'\n", primary.url("postgres"));
+    let before = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(settings, before + &line).unwrap();
+    let (signal, owner) = (
+        data.join("standby.signal"),
+        std::fs::metadata(&data).unwrap(),
+    );
+    std::fs::write(&signal, "").unwrap();
+    std::os::unix::fs::chown(&signal, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
 
 /// Sends a signal. Processes that are gone by now are no failure.

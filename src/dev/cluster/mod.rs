@@ -118,12 +118,6 @@ impl Cluster {
         self.home.folder()
     }
 
-    /// The PostgreSQL programs that it runs with.
-    #[must_use]
-    pub fn programs(&self) -> &Programs {
-        &self.programs
-    }
-
     /// The id of the server's first process, while it runs.
     #[must_use]
     pub fn process_id(&self) -> Option<u32> {
