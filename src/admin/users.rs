@@ -8,9 +8,8 @@ use super::act::Act;
 use super::{Admin, UserError};
 use crate::domain::policy::MAX_HASH_KINDS;
 use crate::domain::{
-    Actor, AuditEvent, AuditKind, EmailAddress, EndReason, EventId, HashKind, LimitScope,
-    NewPasswordHash, Notice, Operator, PlainPassword, SessionId, Timestamp, TwoFactor, User,
-    UserChange, UserId,
+    Actor, AuditEvent, AuditKind, EmailAddress, EndReason, EventId, HashKind, NewPasswordHash,
+    Notice, Operator, PlainPassword, SessionId, Timestamp, TwoFactor, User, UserChange, UserId,
 };
 use crate::password::HashingPool;
 use crate::store::{
@@ -166,7 +165,7 @@ impl Admin {
     pub async fn list_blocks(
         &self,
         email: &EmailAddress,
-    ) -> Result<Vec<(LimitScope, Timestamp)>, UserError> {
+    ) -> Result<Vec<(String, Timestamp)>, UserError> {
         let account = self.attempt_keys.account(email);
         Ok(self.store.list_blocks(account).await?)
     }

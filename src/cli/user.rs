@@ -400,8 +400,7 @@ async fn show(admin: &Admin, user: &OneUser) -> anyhow::Result<()> {
     say!("wrong in a row:  {} codes", found.second_factor_failures);
     say!("created:         {}", output::instant(found.created_at));
     for (scope, until) in blocks {
-        let until = output::instant(until);
-        say!("blocked:         {}, until {until}", scope.as_str());
+        say!("blocked:         {scope}, until {}", output::instant(until));
     }
     Ok(())
 }

@@ -417,11 +417,11 @@ impl Store {
         Ok(())
     }
 
-    /// Blocks that are on for an account, with their ends. A limit of a later release is left out.
+    /// Blocks that are on for an account, with their ends. The limit is text, since a later release may have others.
     pub async fn list_blocks(
         &self,
         account: AccountHash,
-    ) -> Result<Vec<(LimitScope, Timestamp)>, StoreError> {
+    ) -> Result<Vec<(String, Timestamp)>, StoreError> {
         let query = sqlx::query!(
             r#"
             SELECT scope, blocked_until AS "until!"
@@ -432,10 +432,7 @@ impl Store {
             &account.0,
         );
         let rows = self.fetch_all(query).await?;
-        let blocks = rows
-            .into_iter()
-            .filter_map(|row| Some((LimitScope::from_stored(&row.scope)?, row.until)));
-        Ok(blocks.collect())
+        Ok(rows.into_iter().map(|row| (row.scope, row.until)).collect())
     }
 
     /// The attempts that are counted for an account and under `hashes`, and the database's clock.

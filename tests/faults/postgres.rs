@@ -226,11 +226,9 @@ fn copy(primary: &Cluster, folder: &Path) {
     let line = format!("primary_conninfo = '{}'\n", primary.url("postgres"));
     let before = std::fs::read_to_string(&settings).unwrap();
     std::fs::write(settings, before + &line).unwrap();
-    let (signal, owner) = (
-        data.join("standby.signal"),
-        std::fs::metadata(&data).unwrap(),
-    );
+    let signal = data.join("standby.signal");
     std::fs::write(&signal, "").unwrap();
+    let owner = std::fs::metadata(&data).unwrap();
     std::os::unix::fs::chown(&signal, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
 

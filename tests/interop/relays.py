@@ -360,8 +360,9 @@ def greylisting(c, relay, server):
     pair = Pair.of(answer)
     wait_for("its outcome", lambda: server.outbox(token, "sent_at IS NULL") == ["f"])
     attempts = int(server.outbox(token, "attempts")[0])
-    # Not by the time that it took: Exim counts whole seconds, so its four can be little more than three.
-    c.check(f"{relay.name}: the mail was put off", attempts > 1, attempts)
+    # Exim counts whole seconds, so its four can be little more than three.
+    was_put_off = attempts > 1 and took > GREYLISTED - 1
+    c.check(f"{relay.name}: the mail was put off", was_put_off, (attempts, took))
     print(f"  {relay.name} greylists for {GREYLISTED} s: attempt {attempts} came, after {took:.0f} s")
     asked = server.instance.post("/api/v2/password/forgot", {"email": ALICE})
     c.equal(f"{relay.name}: a link is asked for", asked.status, 202)
@@ -445,7 +446,7 @@ def with_a_substitute(c, relay, other):
 
     wait_for(f"the mail over {other.name}", came, 40)
     took = time.monotonic() - started
-    c.check(f"{relay.name} is waited for", took >= 20, took)
+    c.check(f"{relay.name} is waited for", 20 <= took < 35, took)
     wait_for("its outcome", lambda: server.outbox(token, "sent_at IS NULL") == ["f"])
     attempts, reply = server.outbox(token, "attempts, last_reply")
     told = f"before that the relay took too long (localhost:{relay.ports['SILENT']})"
