@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 
 import { assertAccessible, picture } from "./look.mjs";
 import { account, alert, confirm, enter, focused, open } from "./page.mjs";
-import { PASSWORD, check, setting, until } from "./setting.mjs";
+import { PASSWORD, check, routeFirst, setting, until } from "./setting.mjs";
 import { App } from "./totp.mjs";
 
 const WIDE = { viewport: { width: 1000, height: 800 } };
@@ -475,11 +475,11 @@ check("a link that has to wait stops nothing else, and one that is not mailed he
   const email = setting.user();
   await find(page, email);
   const refuse = (status, code, more) =>
-    page.route("**/api/v2/admin/users/*/link", (route) => {
+    routeFirst(page, "**/api/v2/admin/users/*/link", 1, (route) => {
       const headers = { "Access-Control-Allow-Origin": "*", "Content-Type": "application/problem+json" };
       const body = JSON.stringify({ status, code, detail: "…", requestId: "id-1", ...more });
       return route.fulfill({ status, headers, body });
-    }, { times: 1 });
+    });
   await refuse(429, "too_many_attempts", { retryAfter: 1800 });
   await press(page, "Mail a link to set a password");
   await says(page, /Too many attempts\. Wait until \d\d:\d\d\./);
@@ -492,7 +492,7 @@ check("a link that has to wait stops nothing else, and one that is not mailed he
 
 check("a server that does not answer at first is asked again by the button", async (profile) => {
   const { page } = await administrator(profile);
-  await page.route("**/api/v2/me", (route) => route.abort(), { times: 1 });
+  await routeFirst(page, "**/api/v2/me", 1, (route) => route.abort());
   await page.reload();
   await says(page, "The server cannot be reached.");
   await press(page, "Search");
@@ -557,7 +557,7 @@ for (const colorScheme of ["light", "dark"]) {
     await press(page, "Cancel");
     // What is said is seen from far down.
     await page.locator("#events > li").last().scrollIntoViewIfNeeded();
-    await page.route("**/api/v2/admin/users/*/unlock", (route) => route.abort(), { times: 1 });
+    await routeFirst(page, "**/api/v2/admin/users/*/unlock", 1, (route) => route.abort());
     await page.locator("#unlock").evaluate((button) => button.click());
     await says(page, "The server cannot be reached.");
     assert.equal(await alert(page).evaluate((element) => {

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 
-import { PASSWORD, accessToken, check, expire, setting, signIn, tab, until } from "./setting.mjs";
+import { PASSWORD, accessToken, check, expire, routeFirst, setting, signIn, tab, until } from "./setting.mjs";
 import { App } from "./totp.mjs";
 
 const REFRESH = "**/api/v2/refresh";
@@ -106,7 +106,7 @@ check("an answer that is lost on its way is got again", async ({ context }) => {
     lost.push((await answer.json()).accessToken.token);
     await route.abort();
   };
-  await page.route(REFRESH, lose, { times: 2 });
+  await routeFirst(page, REFRESH, 2, lose);
   const { value } = await accessToken(page);
   assert.deepEqual(lost, [value, value]);
   assert.equal(await isSignedIn(page), true);
@@ -126,11 +126,11 @@ check("a pair that was made some time ago is as old as the Date of its answer sa
 
 check("an answer that is lost for longer than the grace signs out, and says so", async ({ context }) => {
   const { tabs: [page, other] } = await tabsThatWake(context, setting.allowed, await strict(), 2);
-  await page.route(REFRESH, async (route) => void (await route.fetch(), await route.abort()), { times: 1 });
+  await routeFirst(page, REFRESH, 1, async (route) => void (await route.fetch(), await route.abort()));
   assert.equal((await accessToken(page)).code, "signed_out");
   assert.deepEqual(await changes(page), [[true, "signedIn"], [false, "ended"]]);
   await until("the other tab", async () => !(await isSignedIn(other)));
-  await until("its notice", async () => (await changes(other)).at(-1)[0] === false);
+  await until("its notice", async () => (await changes(other)).at(-1)?.[0] === false);
 });
 
 check("tokens are renewed ahead of their expiry, and nobody waits for it", async (profile) => {
@@ -199,7 +199,7 @@ check("a 503 is tried again, later each time, and no sooner than it says", async
     const headers = { "Access-Control-Allow-Origin": "*", "Content-Type": "application/problem+json" };
     return route.fulfill({ status: 503, headers, body });
   };
-  await page.route(REFRESH, busy, { times: 3 });
+  await routeFirst(page, REFRESH, 3, busy);
   assert.ok((await accessToken(page)).value);
   assert.equal(at.length, 3);
   assert.ok(at.every((time, index) => index === 0 || time - at[index - 1] > 950), `${at}`);
@@ -236,9 +236,9 @@ check("something in between that answers in the server's place signs nobody out"
   const { tabs: [page] } = await tabsThatWake(context, setting.allowed, setting.server, 1);
   const portal = (status, body) => (route) =>
     route.fulfill({ status, headers: { "Access-Control-Allow-Origin": "*", "Content-Type": "text/html" }, body });
-  await page.route(REFRESH, portal(200, "<h1>Welcome to our café</h1>"), { times: 1 });
-  await page.route(REFRESH, portal(401, "<h1>Sign in to our café</h1>"), { times: 1 });
-  await page.route(REFRESH, portal(200, "{}"), { times: 1 });
+  await routeFirst(page, REFRESH, 1, portal(200, "<h1>Welcome to our café</h1>"));
+  await routeFirst(page, REFRESH, 1, portal(401, "<h1>Sign in to our café</h1>"));
+  await routeFirst(page, REFRESH, 1, portal(200, "{}"));
   assert.ok((await accessToken(page)).value);
 });
 
@@ -246,7 +246,7 @@ check("a token that a service refuses is replaced once, and a session that is ov
   const page = await tab(profile.context, setting.allowed, setting.server);
   await signIn(page, setting.user());
   const ask = () => page.evaluate(() => outcome(auth.fetch("/api/v2/session").then((answer) => answer.status)));
-  await page.route("**/api/v2/session", (route) => route.fulfill({ status: 401, headers: { "Access-Control-Allow-Origin": "*" } }), { times: 1 });
+  await routeFirst(page, "**/api/v2/session", 1, (route) => route.fulfill({ status: 401, headers: { "Access-Control-Allow-Origin": "*" } }));
   assert.equal((await ask()).value, 200);
   // The browser tells of a request in its own time.
   await until("the refresh", async () => refreshes(profile).length > 0);
@@ -404,12 +404,12 @@ check("an answer of a refresh that comes after a step-up does not bring the old 
   await signIn(page, email);
   let goOn;
   const isHeld = new Promise((resolve) => {
-    page.route(REFRESH, async (route) => {
+    routeFirst(page, REFRESH, 1, async (route) => {
       const answer = await route.fetch();
       resolve();
       await new Promise((going) => (goOn = going));
       await route.fulfill({ response: answer });
-    }, { times: 1 });
+    });
   });
   const { access } = await kept(page);
   const waiting = page.evaluate((refused) => outcome(auth.accessToken({ refused })), access);
@@ -479,7 +479,7 @@ check("an answer of a refresh that comes after a sign-out brings nobody back", a
   const { tabs: [page, other] } = await tabsThatWake(context, setting.allowed, setting.server, 2);
   let goOn;
   const isHeld = new Promise((resolve) => {
-    page.route(REFRESH, async (route) => {
+    routeFirst(page, REFRESH, 1, async (route) => {
       const answer = await route.fetch();
       resolve();
       await new Promise((going) => (goOn = going));

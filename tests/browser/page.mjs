@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 
 import { assertAccessible, picture } from "./look.mjs";
-import { PASSWORD, check, setting, until } from "./setting.mjs";
+import { PASSWORD, check, routeFirst, setting, until } from "./setting.mjs";
 import { App } from "./totp.mjs";
 
 const SMALL = { viewport: { width: 720, height: 620 } };
@@ -264,7 +264,7 @@ check("a server that is away is said to be, and the same words are still there t
   await alert(page).getByText("The server cannot be reached.").waitFor();
   await profile.context.setOffline(false);
   const busy = { status: 503, code: "overloaded", detail: "…", retryAfter: 1, requestId: "id-1" };
-  await page.route("**/api/v2/signin", (route) => route.fulfill({ status: 503, headers: { "Access-Control-Allow-Origin": "*", "Content-Type": "application/problem+json" }, body: JSON.stringify(busy) }), { times: 1 });
+  await routeFirst(page, "**/api/v2/signin", 1, (route) => route.fulfill({ status: 503, headers: { "Access-Control-Allow-Origin": "*", "Content-Type": "application/problem+json" }, body: JSON.stringify(busy) }));
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await alert(page).getByText("The service is busy at the moment.").waitFor();
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
@@ -353,7 +353,7 @@ check("a second link that is put into the same tab is opened", async (profile) =
 check("a link is not called dead while the server is away", async (profile) => {
   const link = await mailedLink();
   const page = await profile.context.newPage();
-  await page.route("**/api/v2/password/link", (route) => route.abort(), { times: 1 });
+  await routeFirst(page, "**/api/v2/password/link", 1, (route) => route.abort());
   await page.goto(link);
   await alert(page).getByText("The server cannot be reached.").waitFor();
   await assertAccessible(page);

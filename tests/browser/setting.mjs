@@ -293,6 +293,16 @@ export function check(name, body, options) {
   ]);
 }
 
+/**
+ * Answers the first requests of a pattern, and lets the later ones through. A route with `times` would stop the
+ * interception while the page may have sent its next request already, and that one is never told of (playwright
+ * 1.65).
+ */
+export const routeFirst = (page, pattern, times, answer) => {
+  let left = times;
+  return page.route(pattern, (route) => (left-- > 0 ? answer(route) : route.fallback()));
+};
+
 /** A tab with the module in it, and `auth` made for a server. */
 export async function tab(context, origin, server, options = {}) {
   const page = await context.newPage();
