@@ -11,20 +11,24 @@
 
 mod agreement;
 mod error;
+mod foreign;
 mod formats;
 mod kind;
+mod kind_text;
+mod make;
 mod pool;
 mod refusal;
-mod scheme;
 mod slot;
+mod stored_hash;
+mod text;
 mod timing;
 mod wait;
 mod workers;
 
 pub use agreement::libraries_agree;
 pub use error::HashingError;
+pub use foreign::{is_fast, outgrows_budget, outgrows_worker, read_foreign};
 pub use formats::{FirebaseProject, read_keycloak};
 pub use pool::{Check, HashingPool, Verdict};
 pub use refusal::{Flaw, UnsupportedHash};
-pub use scheme::{is_fast, outgrows_budget, outgrows_worker, read_foreign};
 pub use wait::wait_until;

@@ -8,9 +8,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::HashingError;
+use super::formats;
 use super::kind::Kind;
-use super::scheme::{self, Scheme};
+use super::make::{make, todays_kind};
 use super::slot::{Library, OutOfMemory, Slot};
+use super::stored_hash::StoredHash;
 use super::timing::TimingEqualizer;
 use super::wait::wait_until;
 use super::workers::{WorkerLease, Workers};
@@ -61,7 +63,7 @@ impl Pool {
     fn check_stored(
         &self,
         password: &PlainPassword,
-        scheme: &Scheme,
+        stored: &dyn StoredHash,
         slot: &mut Slot,
     ) -> Result<Verdict, OutOfMemory> {
         // The second form is compared even if the first one matched, and with hashes of every service:
@@ -69,15 +71,15 @@ impl Pool {
         let mut right = None;
         for form in password.forms() {
             let started = Instant::now();
-            let is_match = scheme.verify(form, slot)?;
-            self.equalizer.note_check(scheme.kind(), started.elapsed());
+            let is_match = stored.verify(form, slot)?;
+            self.equalizer.note_check(stored.kind(), started.elapsed());
             right = right.or(is_match.then_some(form));
         }
         let Some(right) = right else {
             return Ok(Verdict::Mismatch);
         };
-        let is_foreign = right != password.expose() || scheme.is_outdated(&self.config);
-        let is_whole = !scheme.cuts(right) && !scheme.cuts(password.expose_typed());
+        let is_foreign = right != password.expose() || stored.is_outdated(&self.config);
+        let is_whole = !stored.cuts(right) && !stored.cuts(password.expose_typed());
         Ok(Verdict::Match {
             is_outdated: is_foreign && is_whole,
         })
@@ -89,7 +91,7 @@ impl Pool {
         password: &PlainPassword,
         slot: &mut Slot,
     ) -> Result<Verdict, OutOfMemory> {
-        let decoy = Scheme::parse(&self.decoy).expect("it was made here");
+        let decoy = formats::read(self.decoy.expose()).expect("it was made here");
         for form in password.forms() {
             std::hint::black_box(decoy.verify(form, slot))?;
         }
@@ -109,9 +111,9 @@ impl HashingPool {
             .map(|_| Slot::new(library, config.memory_kib))
             .collect();
         let decoy = PlainPassword::parse("a password that no user has").expect("it is short");
-        let decoy = scheme::make(&config, &decoy, &mut slots[0]).hash().clone();
+        let decoy = make(&config, &decoy, &mut slots[0]).hash().clone();
         Self(Arc::new(Pool {
-            equalizer: TimingEqualizer::new(scheme::todays_kind(&config)),
+            equalizer: TimingEqualizer::new(todays_kind(&config)),
             decoy,
             library,
             workers: Workers::new(slots, config.queue, config.imported_memory_kib()),
@@ -127,21 +129,21 @@ impl HashingPool {
         password: PlainPassword,
         stored: Option<PasswordHash>,
     ) -> Result<Check, HashingError> {
-        let scheme = stored.and_then(|stored| Scheme::parse(&stored).ok());
-        self.check(password, scheme).await
+        let stored = stored.and_then(|stored| formats::read(stored.expose()).ok());
+        self.check(password, stored).await
     }
 
     async fn check(
         &self,
         password: PlainPassword,
-        scheme: Option<Scheme>,
+        stored: Option<Box<dyn StoredHash>>,
     ) -> Result<Check, HashingError> {
-        let lease = self.lease_for(scheme.as_ref()).await?;
+        let lease = self.lease_for(stored.as_deref()).await?;
         let started = Instant::now();
         let forms = u32::try_from(password.forms().len()).unwrap_or(u32::MAX);
         let pool = Arc::clone(&self.0);
-        let check = move |slot: &mut Slot| match scheme {
-            Some(scheme) => pool.check_stored(&password, &scheme, slot),
+        let check = move |slot: &mut Slot| match stored {
+            Some(stored) => pool.check_stored(&password, &*stored, slot),
             None => pool.check_decoy(&password, slot),
         };
         Ok(Check {
@@ -163,7 +165,7 @@ impl HashingPool {
     pub async fn learn_kinds(&self, kinds: &[HashKind]) -> Result<(), HashingError> {
         let mut used: HashSet<Kind> = kinds.iter().filter_map(Kind::read).collect();
         self.log_oversize(&used);
-        used.insert(scheme::todays_kind(&self.0.config));
+        used.insert(todays_kind(&self.0.config));
         for kind in self.0.equalizer.retain_used(&used) {
             match self.measure(kind).await {
                 Err(error @ (HashingError::OutOfMemory | HashingError::TooLarge { .. })) => {
@@ -186,7 +188,7 @@ impl HashingPool {
         let lease = self.0.workers.lease().await?;
         let pool = Arc::clone(&self.0);
         lease
-            .compute(move |slot| scheme::make(&pool.config, &password, slot))
+            .compute(move |slot| make(&pool.config, &password, slot))
             .await
     }
 
@@ -213,7 +215,9 @@ impl HashingPool {
     /// Checks a hash so that the equalizer learns what such a check takes.
     async fn measure(&self, kind: Kind) -> Result<(), HashingError> {
         let password = PlainPassword::parse("nobody's").expect("it is short");
-        self.check(password, Scheme::sample(kind)).await.map(|_| ())
+        self.check(password, formats::sample(kind))
+            .await
+            .map(|_| ())
     }
 
     /// Logs which hashes in use need more memory than a worker has, each kind once.
@@ -242,9 +246,12 @@ impl HashingPool {
     }
 
     /// Leases a worker for checking this hash, and memory for it, if it needs some of its own.
-    async fn lease_for(&self, scheme: Option<&Scheme>) -> Result<WorkerLease, HashingError> {
+    async fn lease_for(
+        &self,
+        stored: Option<&dyn StoredHash>,
+    ) -> Result<WorkerLease, HashingError> {
         let (config, workers) = (&self.0.config, &self.0.workers);
-        let needs = scheme.map_or(0, |scheme| scheme.kind().foreign_memory_kib(config));
+        let needs = stored.map_or(0, |stored| stored.kind().foreign_memory_kib(config));
         if needs == 0 {
             return workers.lease().await;
         }

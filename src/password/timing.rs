@@ -62,7 +62,7 @@ impl TimingEqualizer {
     }
 
     /// Forgets the costs that are not in use any more. Returns the costs to measure: the most expensive
-    /// one of each scheme, if it was not measured yet.
+    /// one of each algorithm, if it was not measured yet.
     pub(super) fn retain_used(&self, used: &HashSet<Kind>) -> Vec<Kind> {
         let mut timing = self.lock();
         let todays = timing.todays;

@@ -578,4 +578,24 @@ mod tests {
         assert_eq!(steps[1], steps[0]);
         assert_eq!(steps[2], steps[0]);
     }
+
+    /// The steps of a statement that settle attempts.
+    fn settlement(statement: &str) -> Option<&str> {
+        const LAST: &str = "RETURNING a.attempt_key\n)";
+        let from = statement.find("WITH locked")?;
+        let length = statement[from..].find(LAST)? + LAST.len();
+        statement.get(from..from + length)
+    }
+
+    #[test]
+    fn all_statements_that_settle_attempts_do_so_by_the_same_steps() {
+        let alone = settlement(include_str!("sql/settle_attempts.sql"));
+        assert!(alone.is_some_and(|steps| steps.lines().count() > 15));
+        for with_more in [
+            include_str!("sql/refuse_attempt.sql"),
+            include_str!("sql/settle_and_end_surplus_sessions.sql"),
+        ] {
+            assert_eq!(settlement(with_more), alone);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Version;
+use super::version::Version;
 
 /// The commands that install PostgreSQL where it is missing.
 const INSTALL: &str = "install it: Debian, Ubuntu `apt install postgresql`, \

@@ -13,6 +13,7 @@ mod home;
 mod package;
 mod postmaster;
 mod programs;
+mod version;
 
 use std::path::Path;
 use std::thread;
@@ -25,7 +26,8 @@ use package::Supply;
 use postmaster::Postmaster;
 
 pub use error::ClusterError;
-pub use programs::{Programs, Version};
+pub use programs::Programs;
+pub use version::Version;
 
 /// The only role of the cluster, a superuser.
 const ROLE: &str = "backoffice";

@@ -121,7 +121,7 @@ impl Postmaster {
             if status.as_deref() != stale && status.is_some_and(|status| says_ready(&status)) {
                 return Some(true);
             }
-            self.has_ended().then_some(false)
+            self.try_wait().then_some(false)
         });
         let log = || tail(&home.log());
         match ready {
@@ -134,7 +134,8 @@ impl Postmaster {
         }
     }
 
-    fn has_ended(&mut self) -> bool {
+    /// Whether PostgreSQL has ended; its process is reaped then.
+    fn try_wait(&mut self) -> bool {
         // A process that cannot be waited for does not exist.
         !matches!(self.watchdog.try_wait(), Ok(None))
     }
@@ -142,7 +143,7 @@ impl Postmaster {
     /// Stops PostgreSQL; whether it stopped.
     pub(super) fn stop(&mut self) -> bool {
         self.pipe = None;
-        poll(STOPPING, || self.has_ended().then_some(())).is_some()
+        poll(STOPPING, || self.try_wait().then_some(())).is_some()
     }
 }
 

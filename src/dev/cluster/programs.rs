@@ -2,13 +2,13 @@
 //! `initdb` and `postgres` out of `PATH`.
 
 use std::env;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::account::Account;
 use super::error::ClusterError;
+use super::version::Version;
 
 /// The oldest major version that the migrations are made for.
 const OLDEST: u32 = 15;
@@ -28,34 +28,6 @@ const USUAL_FOLDERS: [&str; 9] = [
     "/Applications/Postgres.app/Contents/Versions/*/bin",
     "/opt/local/lib/postgresql*/bin",
 ];
-
-/// A version of PostgreSQL; newer ones are greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
-    /// The major version, which data files are tied to.
-    pub major: u32,
-    /// The bug-fix release; zero for a beta.
-    pub minor: u32,
-}
-
-impl Version {
-    /// Reads what `postgres --version` prints.
-    fn parse(output: &str) -> Option<Self> {
-        let (_, version) = output.split_once(") ")?;
-        let mut numbers = version.split(|c: char| !c.is_ascii_digit());
-        let major = numbers.next()?.parse().ok()?;
-        let minor = numbers.next().and_then(|minor| minor.parse().ok());
-        // `17beta1` names no release: the number after its word is not a minor version.
-        let minor = minor.filter(|_| version.contains('.')).unwrap_or(0);
-        Some(Self { major, minor })
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
 
 /// One installation of PostgreSQL's programs.
 #[derive(Debug, Clone, PartialEq, Eq)]

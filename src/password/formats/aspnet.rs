@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::super::kind::Digest;
 use super::super::refusal::Flaw;
-use super::super::scheme::Scheme;
+use super::super::stored_hash::{Reading, reading};
+use super::super::text;
 use super::pbkdf2::Pbkdf2Hash;
-use super::{Reading, malformed, text};
 
 /// The iterations of version 2, which does not write them.
 const V2_ITERATIONS: u32 = 1000;
@@ -24,16 +24,15 @@ pub(super) fn read(stored: &str) -> Option<Reading> {
         [1, ref rest @ ..] => read_v3(rest),
         _ => return None,
     };
-    Some(made.map_err(|flaw| malformed("ASP.NET Core Identity", flaw)))
+    Some(reading("ASP.NET Core Identity", made))
 }
 
-fn read_v2(rest: &[u8]) -> Result<Scheme, Flaw> {
+fn read_v2(rest: &[u8]) -> Result<Pbkdf2Hash, Flaw> {
     let (salt, hash) = rest.split_at(V2_SALT_BYTES);
-    let made = Pbkdf2Hash::new(Digest::Sha1, V2_ITERATIONS, salt.to_vec(), hash.to_vec());
-    made.map(Scheme::Pbkdf2)
+    Pbkdf2Hash::new(Digest::Sha1, V2_ITERATIONS, salt.to_vec(), hash.to_vec())
 }
 
-fn read_v3(rest: &[u8]) -> Result<Scheme, Flaw> {
+fn read_v3(rest: &[u8]) -> Result<Pbkdf2Hash, Flaw> {
     let (digest, rest) = number(rest)?;
     let (iterations, rest) = number(rest)?;
     let (salt_len, rest) = number(rest)?;
@@ -46,7 +45,7 @@ fn read_v3(rest: &[u8]) -> Result<Scheme, Flaw> {
     let salt_len = usize::try_from(salt_len).map_err(|_| Flaw::Parts)?;
     let (salt, hash) = rest.split_at_checked(salt_len).ok_or(Flaw::Parts)?;
     let salt = text::check_length("the salt", salt.to_vec(), 16..=64)?;
-    Pbkdf2Hash::new(digest, iterations, salt, hash.to_vec()).map(Scheme::Pbkdf2)
+    Pbkdf2Hash::new(digest, iterations, salt, hash.to_vec())
 }
 
 fn number(bytes: &[u8]) -> Result<(u32, &[u8]), Flaw> {

@@ -8,15 +8,17 @@ use zeroize::Zeroizing;
 
 use super::super::kind::Kind;
 use super::super::refusal::Flaw;
-use super::super::scheme::Scheme;
-use super::{Reading, malformed, text, wordpress};
+use super::super::slot::{OutOfMemory, Slot};
+use super::super::stored_hash::{Reading, StoredHash, reading};
+use super::super::text;
+use super::wordpress;
 use crate::domain::PasswordHash;
 
 const FORMAT: &str = "bcrypt";
 const PREFIXES: [&str; 3] = ["$2a$", "$2b$", "$2y$"];
 
 /// A hash of bcrypt.
-pub(in super::super) struct BcryptHash {
+pub(super) struct BcryptHash {
     /// As bcrypt itself writes it.
     text: PasswordHash,
     cost: u32,
@@ -36,8 +38,18 @@ enum Input {
 }
 
 impl BcryptHash {
+    /// A hash in a text as bcrypt itself writes it.
+    fn of(text: String, input: Input) -> Result<Self, Flaw> {
+        let cost = cost(&text)?;
+        Ok(Self {
+            text: PasswordHash::new(text),
+            cost,
+            input,
+        })
+    }
+
     /// A hash of a cost that no password is known for.
-    pub(in super::super) fn sample(cost: u32) -> Self {
+    pub(super) fn sample(cost: u32) -> Self {
         let tail = "NcIb7vmIlIvS9gnEa0xkR.cZ5QwPt4sBzqGWs3rRkOeE2cPn3pKQe";
         Self {
             text: PasswordHash::new(format!("$2b${cost:02}${tail}")),
@@ -45,20 +57,21 @@ impl BcryptHash {
             input: Input::Typed,
         }
     }
+}
 
-    pub(in super::super) fn kind(&self) -> Kind {
+impl StoredHash for BcryptHash {
+    fn kind(&self) -> Kind {
         Kind::Bcrypt { cost: self.cost }
     }
 
-    pub(in super::super) fn matches(&self, password: &[u8]) -> bool {
+    fn verify(&self, password: &[u8], _slot: &mut Slot) -> Result<bool, OutOfMemory> {
         let password = self.input.of(password);
-        bcrypt::verify(&*password, self.text.expose()).unwrap_or(false)
+        Ok(bcrypt::verify(&*password, self.text.expose()).unwrap_or(false))
     }
 
-    /// Whether a match leaves open whether these bytes are the whole password. Bcrypt ignores everything
-    /// after 72 bytes, of which the last can be the zero that ends a shorter password, and repeats a shorter
-    /// password with that zero behind it. WordPress trims.
-    pub(in super::super) fn cuts(&self, password: &[u8]) -> bool {
+    /// Bcrypt ignores everything after 72 bytes, of which the last can be the zero that ends a shorter password,
+    /// and repeats a shorter password with that zero behind it. WordPress trims.
+    fn cuts(&self, password: &[u8]) -> bool {
         match self.input {
             Input::Typed => password.len() >= 72 || password.contains(&0),
             Input::Sha256 | Input::HmacSha256(_) => false,
@@ -95,30 +108,35 @@ fn to_hex(bytes: &[u8]) -> Vec<u8> {
 
 pub(super) fn read(stored: &str) -> Option<Reading> {
     let is_bcrypt = PREFIXES.iter().any(|prefix| stored.starts_with(prefix));
-    is_bcrypt.then(|| read_as(FORMAT, stored.to_owned(), Input::Typed))
+    is_bcrypt.then(|| reading(FORMAT, BcryptHash::of(stored.to_owned(), Input::Typed)))
 }
 
 /// `bcrypt_sha256$$2b$…`: Django's `BCryptSHA256PasswordHasher`.
 pub(super) fn read_django_sha256(stored: &str) -> Option<Reading> {
     let bcrypt = stored.strip_prefix("bcrypt_sha256$")?;
-    Some(read_as("bcrypt_sha256", bcrypt.to_owned(), Input::Sha256))
+    Some(reading(
+        "bcrypt_sha256",
+        BcryptHash::of(bcrypt.to_owned(), Input::Sha256),
+    ))
 }
 
 /// `$wp$2y$…`: WordPress since 6.8.
 pub(super) fn read_wordpress(stored: &str) -> Option<Reading> {
     let rest = stored.strip_prefix("$wp$")?;
     let bcrypt = format!("${rest}");
-    Some(read_as("WordPress's bcrypt", bcrypt, Input::WordPress))
+    Some(reading(
+        "WordPress's bcrypt",
+        BcryptHash::of(bcrypt, Input::WordPress),
+    ))
 }
 
 /// `$bcrypt-sha256$v=2,t=2b,r=12$SALT$HASH`: passlib.
 pub(super) fn read_passlib(stored: &str) -> Option<Reading> {
     const FORMAT: &str = "passlib's bcrypt_sha256";
     let rest = stored.strip_prefix("$bcrypt-sha256$")?;
-    Some(passlib_parts(rest).map_or_else(
-        |flaw| Err(malformed(FORMAT, flaw)),
-        |(bcrypt, salt)| read_as(FORMAT, bcrypt, Input::HmacSha256(salt)),
-    ))
+    let read = passlib_parts(rest)
+        .and_then(|(bcrypt, salt)| BcryptHash::of(bcrypt, Input::HmacSha256(salt)));
+    Some(reading(FORMAT, read))
 }
 
 fn passlib_parts(rest: &str) -> Result<(String, String), Flaw> {
@@ -132,15 +150,6 @@ fn passlib_parts(rest: &str) -> Result<(String, String), Flaw> {
     }
     let cost = text::number("r", cost, 4..=31)?;
     Ok((format!("$2b${cost:02}${salt}{hash}"), salt.to_owned()))
-}
-
-fn read_as(format: &'static str, bcrypt: String, input: Input) -> Reading {
-    let cost = cost(&bcrypt).map_err(|flaw| malformed(format, flaw))?;
-    Ok(Scheme::Bcrypt(BcryptHash {
-        text: PasswordHash::new(bcrypt),
-        cost,
-        input,
-    }))
 }
 
 /// The cost of a text that bcrypt itself would write.

@@ -5,8 +5,9 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
 
 use super::super::kind::Kind;
+use super::super::kind_text::argon2_variant;
 use super::super::refusal::{Flaw, UnsupportedHash};
-use super::{argon2, malformed, text};
+use super::super::text;
 
 /// `secretData` of a credential.
 #[derive(Deserialize)]
@@ -39,7 +40,10 @@ struct Parameters {
 ///
 /// The arguments are the JSON texts of a credential whose `type` is `password`.
 pub fn read_keycloak(secret_data: &str, credential_data: &str) -> Result<String, UnsupportedHash> {
-    stored(secret_data, credential_data).map_err(|flaw| malformed("Keycloak", flaw))
+    stored(secret_data, credential_data).map_err(|flaw| UnsupportedHash::Malformed {
+        format: "Keycloak",
+        flaw,
+    })
 }
 
 fn stored(secret_data: &str, credential_data: &str) -> Result<String, Flaw> {
@@ -66,7 +70,7 @@ fn argon2_kind(data: &CredentialData) -> Result<Kind, Flaw> {
     let first = |what, values: &[String]| values.first().cloned().ok_or(Flaw::Missing(what));
     let name = format!("argon2{}", first("type", &parameters.variant)?);
     Ok(Kind::Argon2 {
-        variant: argon2::variant(&name).ok_or(Flaw::UnknownVersion)?,
+        variant: argon2_variant(&name).ok_or(Flaw::UnknownVersion)?,
         version: match first("version", &parameters.version)?.as_str() {
             "1.0" => 16,
             "1.3" => 19,

@@ -3,27 +3,24 @@
 //! A format is read by a function that says `None` to a text which does not begin like it, and otherwise reads it
 //! or tells its flaw. To add one, write such a function and list it in [`FORMATS`].
 
-pub(super) mod argon2;
+mod argon2;
 mod aspnet;
-pub(super) mod bcrypt;
+mod bcrypt;
 mod firebase;
 mod keycloak;
-pub(super) mod pbkdf2;
-pub(super) mod phpass;
-pub(super) mod salted;
-pub(super) mod scrypt;
-pub(super) mod sha_crypt;
-pub(super) mod text;
+mod pbkdf2;
+mod phpass;
+mod salted;
+mod scrypt;
+mod sha_crypt;
 mod wordpress;
 
 pub use firebase::FirebaseProject;
 pub use keycloak::read_keycloak;
 
-use super::refusal::{Flaw, UnsupportedHash};
-use super::scheme::Scheme;
-
-/// The result of reading a text that begins like a format.
-type Reading = Result<Scheme, UnsupportedHash>;
+use super::kind::Kind;
+use super::refusal::UnsupportedHash;
+use super::stored_hash::{Reading, StoredHash};
 
 const FORMATS: [fn(&str) -> Option<Reading>; 19] = [
     argon2::read,
@@ -73,6 +70,23 @@ pub(super) fn read(text: &str) -> Reading {
     reading.unwrap_or_else(|| Err(not_taken(text)))
 }
 
+/// A hash of a kind that no password is known for. A check of it costs what a check of any hash of the kind costs.
+pub(super) fn sample(kind: Kind) -> Option<Box<dyn StoredHash>> {
+    Some(match kind {
+        Kind::Argon2 { .. } => Box::new(argon2::Argon2Hash::sample(kind)?),
+        Kind::Bcrypt { cost } => Box::new(bcrypt::BcryptHash::sample(cost)),
+        Kind::Pbkdf2 { digest, rounds } => Box::new(pbkdf2::Pbkdf2Hash::sample(digest, rounds)?),
+        Kind::Scrypt { log_n, r, p } => Box::new(scrypt::ScryptHash::sample(log_n, r, p)),
+        Kind::Phpass { digest, log_rounds } => {
+            Box::new(phpass::PhpassHash::sample(digest, log_rounds))
+        }
+        Kind::ShaCrypt { digest, rounds } => {
+            Box::new(sha_crypt::ShaCryptHash::sample(digest, rounds))
+        }
+        Kind::Salted { digest } => Box::new(salted::SaltedDigest::sample(digest)),
+    })
+}
+
 fn not_taken(text: &str) -> UnsupportedHash {
     let mut known = NOT_TAKEN.iter().filter(|(start, _)| {
         let begin = text.get(..start.len());
@@ -114,16 +128,6 @@ pub(super) fn without_label(text: &str) -> &str {
     } else {
         text
     }
-}
-
-fn malformed(format: &'static str, flaw: Flaw) -> UnsupportedHash {
-    UnsupportedHash::Malformed { format, flaw }
-}
-
-/// As many parts as the format has.
-fn parts<const N: usize>(text: &str, separator: char) -> Result<[&str; N], Flaw> {
-    let parts: Vec<&str> = text.split(separator).collect();
-    parts.try_into().map_err(|_| Flaw::Parts)
 }
 
 #[cfg(test)]

@@ -7,13 +7,14 @@ use zeroize::Zeroizing;
 
 use super::super::kind::{Digest, Kind};
 use super::super::refusal::Flaw;
-use super::super::scheme::Scheme;
-use super::{Reading, malformed, wordpress};
+use super::super::slot::{OutOfMemory, Slot};
+use super::super::stored_hash::{Reading, StoredHash, reading};
+use super::wordpress;
 
 const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A hash of phpass.
-pub(in super::super) struct PhpassHash {
+pub(super) struct PhpassHash {
     digest: Digest,
     log_rounds: u8,
     salt: Vec<u8>,
@@ -24,7 +25,7 @@ pub(in super::super) struct PhpassHash {
 
 impl PhpassHash {
     /// A hash of a kind that no password is known for.
-    pub(in super::super) fn sample(digest: Digest, log_rounds: u8) -> Self {
+    pub(super) fn sample(digest: Digest, log_rounds: u8) -> Self {
         Self {
             digest,
             log_rounds,
@@ -34,14 +35,24 @@ impl PhpassHash {
         }
     }
 
-    pub(in super::super) fn kind(&self) -> Kind {
+    fn digest_of(&self, before: &[u8], password: &[u8]) -> Zeroizing<Vec<u8>> {
+        let input = Zeroizing::new([before, password].concat());
+        Zeroizing::new(match self.digest {
+            Digest::Sha512 => digest(&SHA512, &input).as_ref().to_vec(),
+            _ => Md5::digest(&*input).to_vec(),
+        })
+    }
+}
+
+impl StoredHash for PhpassHash {
+    fn kind(&self) -> Kind {
         Kind::Phpass {
             digest: self.digest,
             log_rounds: self.log_rounds,
         }
     }
 
-    pub(in super::super) fn matches(&self, password: &[u8]) -> bool {
+    fn verify(&self, password: &[u8], _slot: &mut Slot) -> Result<bool, OutOfMemory> {
         let password = if self.is_wordpress {
             wordpress::received(password)
         } else {
@@ -53,20 +64,11 @@ impl PhpassHash {
         }
         let computed = encode(&hash);
         let computed = computed.get(..self.text.len()).unwrap_or(&computed);
-        verify_slices_are_equal(computed, &self.text).is_ok()
+        Ok(verify_slices_are_equal(computed, &self.text).is_ok())
     }
 
-    /// Whether a match leaves open whether these bytes are the whole password.
-    pub(in super::super) fn cuts(&self, password: &[u8]) -> bool {
+    fn cuts(&self, password: &[u8]) -> bool {
         self.is_wordpress && wordpress::trims(password)
-    }
-
-    fn digest_of(&self, before: &[u8], password: &[u8]) -> Zeroizing<Vec<u8>> {
-        let input = Zeroizing::new([before, password].concat());
-        Zeroizing::new(match self.digest {
-            Digest::Sha512 => digest(&SHA512, &input).as_ref().to_vec(),
-            _ => Md5::digest(&*input).to_vec(),
-        })
     }
 }
 
@@ -87,16 +89,15 @@ pub(super) fn read(stored: &str) -> Option<Reading> {
         "$S$" => (Digest::Sha512, 43, false),
         _ => return None,
     };
-    let read = read_parts(&stored.as_bytes()[3..], hash_len).map(|(log_rounds, salt, hash)| {
-        Scheme::Phpass(PhpassHash {
+    let read =
+        read_parts(&stored.as_bytes()[3..], hash_len).map(|(log_rounds, salt, hash)| PhpassHash {
             digest,
             log_rounds,
             salt: salt.to_vec(),
             text: hash.to_vec(),
             is_wordpress,
-        })
-    });
-    Some(read.map_err(|flaw| malformed("phpass", flaw)))
+        });
+    Some(reading("phpass", read))
 }
 
 fn read_parts(rest: &[u8], hash_len: usize) -> Result<(u8, &[u8], &[u8]), Flaw> {

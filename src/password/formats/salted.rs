@@ -5,13 +5,14 @@ use aws_lc_rs::digest;
 
 use super::super::kind::{Digest, Kind};
 use super::super::refusal::Flaw;
-use super::super::scheme::Scheme;
-use super::{Reading, malformed, text};
+use super::super::slot::{OutOfMemory, Slot};
+use super::super::stored_hash::{Reading, StoredHash, reading};
+use super::super::text;
 
 const SALT_BYTES: std::ops::RangeInclusive<usize> = 4..=64;
 
 /// A digest with its salt.
-pub(in super::super) struct SaltedDigest {
+pub(super) struct SaltedDigest {
     digest: Digest,
     salt: Vec<u8>,
     hash: Vec<u8>,
@@ -19,21 +20,23 @@ pub(in super::super) struct SaltedDigest {
 
 impl SaltedDigest {
     /// A hash of a kind that no password is known for.
-    pub(in super::super) fn sample(digest: Digest) -> Self {
+    pub(super) fn sample(digest: Digest) -> Self {
         Self {
             digest,
             salt: vec![0; 8],
             hash: vec![0; digest.len()],
         }
     }
+}
 
-    pub(in super::super) fn kind(&self) -> Kind {
+impl StoredHash for SaltedDigest {
+    fn kind(&self) -> Kind {
         Kind::Salted {
             digest: self.digest,
         }
     }
 
-    pub(in super::super) fn matches(&self, password: &[u8]) -> bool {
+    fn verify(&self, password: &[u8], _slot: &mut Slot) -> Result<bool, OutOfMemory> {
         let algorithm = match self.digest {
             Digest::Md5 | Digest::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             Digest::Sha256 => &digest::SHA256,
@@ -42,7 +45,7 @@ impl SaltedDigest {
         let mut context = digest::Context::new(algorithm);
         context.update(password);
         context.update(&self.salt);
-        verify_slices_are_equal(context.finish().as_ref(), &self.hash).is_ok()
+        Ok(verify_slices_are_equal(context.finish().as_ref(), &self.hash).is_ok())
     }
 }
 
@@ -54,15 +57,15 @@ pub(super) fn read(stored: &str) -> Option<Reading> {
         "SSHA512" => Digest::Sha512,
         _ => return None,
     };
-    Some(read_parts(digest, rest).map_err(|flaw| malformed("LDAP's salted digest", flaw)))
+    Some(reading("LDAP's salted digest", read_parts(digest, rest)))
 }
 
-fn read_parts(digest: Digest, rest: &str) -> Result<Scheme, Flaw> {
+fn read_parts(digest: Digest, rest: &str) -> Result<SaltedDigest, Flaw> {
     let bytes = text::padded_base64("the digest with its salt", rest, 0..=128)?;
     let (hash, salt) = (bytes.split_at_checked(digest.len())).ok_or(Flaw::Parts)?;
-    Ok(Scheme::Salted(SaltedDigest {
+    Ok(SaltedDigest {
         digest,
         salt: text::check_length("the salt", salt.to_vec(), SALT_BYTES)?,
         hash: hash.to_vec(),
-    }))
+    })
 }

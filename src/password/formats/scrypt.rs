@@ -8,15 +8,15 @@ use zeroize::Zeroizing;
 
 use super::super::kind::Kind;
 use super::super::refusal::Flaw;
-use super::super::scheme::Scheme;
-use super::super::slot::OutOfMemory;
-use super::{Reading, malformed, text};
+use super::super::slot::{OutOfMemory, Slot};
+use super::super::stored_hash::{Reading, StoredHash, reading};
+use super::super::text;
 
 const SALT_BYTES: std::ops::RangeInclusive<usize> = 1..=64;
 const HASH_BYTES: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// A hash of scrypt.
-pub(in super::super) struct ScryptHash {
+pub(super) struct ScryptHash {
     cost: Cost,
     salt: Vec<u8>,
     hash: Vec<u8>,
@@ -63,26 +63,13 @@ impl Cost {
 
 impl ScryptHash {
     /// A hash of a kind that no password is known for.
-    pub(in super::super) fn sample(log_n: u8, r: u32, p: u32) -> Self {
+    pub(super) fn sample(log_n: u8, r: u32, p: u32) -> Self {
         Self {
             cost: Cost { log_n, r, p },
             salt: vec![0; 16],
             hash: vec![0; 64],
             signer_key: None,
         }
-    }
-
-    pub(in super::super) fn kind(&self) -> Kind {
-        let Cost { log_n, r, p } = self.cost;
-        Kind::Scrypt { log_n, r, p }
-    }
-
-    pub(in super::super) fn matches(&self, password: &[u8]) -> Result<bool, OutOfMemory> {
-        let computed = match &self.signer_key {
-            None => self.derive(password, self.hash.len())?,
-            Some(signer_key) => encrypted(&self.derive(password, 32)?, signer_key),
-        };
-        Ok(verify_slices_are_equal(&computed, &self.hash).is_ok())
     }
 
     fn derive(&self, password: &[u8], len: usize) -> Result<Zeroizing<Vec<u8>>, OutOfMemory> {
@@ -95,6 +82,21 @@ impl ScryptHash {
         let mut output = Zeroizing::new(vec![0; len]);
         scrypt::scrypt(password, &self.salt, &params, &mut output).map_err(|_| OutOfMemory)?;
         Ok(output)
+    }
+}
+
+impl StoredHash for ScryptHash {
+    fn kind(&self) -> Kind {
+        let Cost { log_n, r, p } = self.cost;
+        Kind::Scrypt { log_n, r, p }
+    }
+
+    fn verify(&self, password: &[u8], _slot: &mut Slot) -> Result<bool, OutOfMemory> {
+        let computed = match &self.signer_key {
+            None => self.derive(password, self.hash.len())?,
+            Some(signer_key) => encrypted(&self.derive(password, 32)?, signer_key),
+        };
+        Ok(verify_slices_are_equal(&computed, &self.hash).is_ok())
     }
 }
 
@@ -113,8 +115,8 @@ fn encrypted(key: &[u8], signer_key: &[u8]) -> Zeroizing<Vec<u8>> {
 pub(super) fn read_werkzeug(stored: &str) -> Option<Reading> {
     let rest = stored.strip_prefix("scrypt:")?;
     let read = || {
-        let [method, salt, hash] = super::parts(rest, '$')?;
-        let [n, r, p] = super::parts(method, ':')?;
+        let [method, salt, hash] = text::parts(rest, '$')?;
+        let [n, r, p] = text::parts(method, ':')?;
         Ok(ScryptHash {
             cost: Cost::of_n(n, r, p)?,
             salt: text::salt(salt, SALT_BYTES)?,
@@ -122,14 +124,14 @@ pub(super) fn read_werkzeug(stored: &str) -> Option<Reading> {
             signer_key: None,
         })
     };
-    Some(made("Werkzeug's scrypt", read()))
+    Some(reading("Werkzeug's scrypt", read()))
 }
 
 /// `scrypt$N$SALT$r$p$BASE64`: Django.
 pub(super) fn read_django(stored: &str) -> Option<Reading> {
     let rest = stored.strip_prefix("scrypt$")?;
     let read = || {
-        let [n, salt, r, p, hash] = super::parts(rest, '$')?;
+        let [n, salt, r, p, hash] = text::parts(rest, '$')?;
         Ok(ScryptHash {
             cost: Cost::of_n(n, r, p)?,
             salt: text::salt(salt, SALT_BYTES)?,
@@ -137,7 +139,7 @@ pub(super) fn read_django(stored: &str) -> Option<Reading> {
             signer_key: None,
         })
     };
-    Some(made("Django's scrypt", read()))
+    Some(reading("Django's scrypt", read()))
 }
 
 /// `$scrypt$ln=L,r=R,p=P$SALT$HASH`: passlib, where L is the logarithm of N, and Kratos, where it is N itself and
@@ -145,7 +147,7 @@ pub(super) fn read_django(stored: &str) -> Option<Reading> {
 pub(super) fn read_phc(stored: &str) -> Option<Reading> {
     let rest = stored.strip_prefix("$scrypt$")?;
     let read = || {
-        let [parameters, salt, hash] = super::parts(rest, '$')?;
+        let [parameters, salt, hash] = text::parts(rest, '$')?;
         let [n, r, p] = text::parameters(parameters, ["ln", "r", "p"])?;
         let is_log = text::number_from("ln", n)? < 64;
         let cost = if is_log { Cost::of_log } else { Cost::of_n };
@@ -161,7 +163,7 @@ pub(super) fn read_phc(stored: &str) -> Option<Reading> {
             signer_key: None,
         })
     };
-    Some(made("scrypt", read()))
+    Some(reading("scrypt", read()))
 }
 
 /// `HEX:HEX` of 16 and 64 bytes: Better Auth and Lucia. The salt is the text of its digits.
@@ -179,7 +181,7 @@ pub(super) fn read_better_auth(stored: &str) -> Option<Reading> {
             signer_key: None,
         })
     };
-    Some(made("Better Auth's scrypt", read()))
+    Some(reading("Better Auth's scrypt", read()))
 }
 
 /// `$firescrypt$ln=L,r=R,p=1$SALT$HASH$SEPARATOR$KEY`: Firebase's hash with its project's parameters, as Kratos
@@ -187,7 +189,7 @@ pub(super) fn read_better_auth(stored: &str) -> Option<Reading> {
 pub(super) fn read_firebase(stored: &str) -> Option<Reading> {
     let rest = stored.strip_prefix("$firescrypt$")?;
     let read = || {
-        let [parameters, salt, hash, separator, key] = super::parts(rest, '$')?;
+        let [parameters, salt, hash, separator, key] = text::parts(rest, '$')?;
         let [log_n, r, p] = text::parameters(parameters, ["ln", "r", "p"])?;
         let mut salt = text::padded_base64("the salt", salt, SALT_BYTES)?;
         salt.extend(text::padded_base64("the separator", separator, 0..=16)?);
@@ -200,10 +202,5 @@ pub(super) fn read_firebase(stored: &str) -> Option<Reading> {
             signer_key: Some(key),
         })
     };
-    Some(made("Firebase's scrypt", read()))
-}
-
-fn made(format: &'static str, read: Result<ScryptHash, Flaw>) -> Reading {
-    read.map(Scheme::Scrypt)
-        .map_err(|flaw| malformed(format, flaw))
+    Some(reading("Firebase's scrypt", read()))
 }

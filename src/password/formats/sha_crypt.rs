@@ -4,14 +4,15 @@ use sha_crypt::{PasswordVerifier as _, ShaCrypt};
 
 use super::super::kind::{Digest, Kind};
 use super::super::refusal::Flaw;
-use super::super::scheme::Scheme;
-use super::{Reading, malformed, text};
+use super::super::slot::{OutOfMemory, Slot};
+use super::super::stored_hash::{Reading, StoredHash, reading};
+use super::super::text;
 use crate::domain::PasswordHash;
 
 const DEFAULT_ROUNDS: u32 = 5000;
 
 /// A hash of SHA-crypt.
-pub(in super::super) struct ShaCryptHash {
+pub(super) struct ShaCryptHash {
     text: PasswordHash,
     digest: Digest,
     rounds: u32,
@@ -19,7 +20,7 @@ pub(in super::super) struct ShaCryptHash {
 
 impl ShaCryptHash {
     /// A hash of a kind that no password is known for.
-    pub(in super::super) fn sample(digest: Digest, rounds: u32) -> Self {
+    pub(super) fn sample(digest: Digest, rounds: u32) -> Self {
         let (number, len) = match digest {
             Digest::Sha256 => (5, 43),
             _ => (6, 86),
@@ -32,17 +33,19 @@ impl ShaCryptHash {
             rounds,
         }
     }
+}
 
-    pub(in super::super) fn kind(&self) -> Kind {
+impl StoredHash for ShaCryptHash {
+    fn kind(&self) -> Kind {
         Kind::ShaCrypt {
             digest: self.digest,
             rounds: self.rounds,
         }
     }
 
-    pub(in super::super) fn matches(&self, password: &[u8]) -> bool {
+    fn verify(&self, password: &[u8], _slot: &mut Slot) -> Result<bool, OutOfMemory> {
         let verified = ShaCrypt::default().verify_password(password, self.text.expose());
-        verified.is_ok()
+        Ok(verified.is_ok())
     }
 }
 
@@ -52,14 +55,12 @@ pub(super) fn read(stored: &str) -> Option<Reading> {
         "$6$" => (Digest::Sha512, 86),
         _ => return None,
     };
-    let read = read_rounds(&stored[3..], len).map(|rounds| {
-        Scheme::ShaCrypt(ShaCryptHash {
-            text: PasswordHash::new(stored.to_owned()),
-            digest,
-            rounds,
-        })
+    let read = read_rounds(&stored[3..], len).map(|rounds| ShaCryptHash {
+        text: PasswordHash::new(stored.to_owned()),
+        digest,
+        rounds,
     });
-    Some(read.map_err(|flaw| malformed("SHA-crypt", flaw)))
+    Some(reading("SHA-crypt", read))
 }
 
 fn read_rounds(rest: &str, hash_len: usize) -> Result<u32, Flaw> {

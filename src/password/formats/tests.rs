@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 
+use super::super::foreign::read_foreign;
 use super::super::refusal::{Flaw, UnsupportedHash};
-use super::super::scheme::{Scheme, read_foreign};
 use super::super::slot::{Library, Slot};
-use super::{FirebaseProject, read_keycloak};
+use super::super::stored_hash::StoredHash;
+use super::{FirebaseProject, read, read_keycloak};
 use crate::config::PasswordsConfig;
-use crate::domain::PasswordHash;
 
 const PASSWORD: &str = "violet-Anvil-67";
 
@@ -22,13 +22,13 @@ fn config() -> PasswordsConfig {
     }
 }
 
-fn scheme(text: &str) -> Scheme {
-    Scheme::parse(&PasswordHash::new(text.to_owned())).unwrap_or_else(|why| panic!("{text}: {why}"))
+fn hash(text: &str) -> Box<dyn StoredHash> {
+    read(text).unwrap_or_else(|why| panic!("{text}: {why}"))
 }
 
 fn matches(text: &str, password: &str) -> bool {
     let mut slot = Slot::new(Library::Fast, 8);
-    let is_match = scheme(text).verify(password.as_bytes(), &mut slot);
+    let is_match = hash(text).verify(password.as_bytes(), &mut slot);
     is_match.unwrap()
 }
 
@@ -314,8 +314,8 @@ fn a_password_of_wordpress_is_taken_as_its_form_sent_it() {
     assert!(matches(stored, " it's\n"));
     assert!(!matches(stored, "its"));
     // Characters that were typed beside it do not become part of the password.
-    assert!(scheme(stored).cuts(b" it's"));
-    assert!(!scheme(stored).cuts(b"it's"));
+    assert!(hash(stored).cuts(b" it's"));
+    assert!(!hash(stored).cuts(b"it's"));
 }
 
 #[test]

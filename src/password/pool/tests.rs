@@ -1,6 +1,7 @@
 //! Tests of the hashing pool.
 
 use super::*;
+use crate::password::make::make_of;
 
 fn pool(workers: usize, queue: usize) -> HashingPool {
     let config = PasswordsConfig {
@@ -66,7 +67,7 @@ async fn a_hash_of_what_was_typed_opens_and_is_replaced_by_one_of_the_normalised
         let bcrypt = PasswordHash::new(bcrypt::hash(typed, 4).unwrap());
         assert_eq!(verify(typed, &bcrypt).await, replaced, "{typed}");
         let mut slot = Slot::new(Library::Fast, 64);
-        let argon2id = scheme::make_of(&pool.0.config, typed.as_bytes(), &mut slot);
+        let argon2id = make_of(&pool.0.config, typed.as_bytes(), &mut slot);
         let argon2id = PasswordHash::new(argon2id);
         assert_eq!(verify(typed, &argon2id).await, replaced, "{typed}");
         assert_eq!(verify("another", &argon2id).await, Verdict::Mismatch);
@@ -223,9 +224,9 @@ fn a_hash_for_which_there_is_no_memory_is_no_wrong_password() {
         sample("$argon2id$v=19$m=4294967295,t=1,p=1"),
         PasswordHash::new(scrypt.to_owned()),
     ] {
-        let scheme = Scheme::parse(&stored).unwrap();
+        let stored = formats::read(stored.expose()).unwrap();
         for library in [Library::Fast, Library::Reference] {
-            let checked = scheme.verify(b"correct", &mut Slot::new(library, 8));
+            let checked = stored.verify(b"correct", &mut Slot::new(library, 8));
             assert!(checked.is_err(), "{library:?}");
         }
     }
@@ -237,8 +238,8 @@ fn a_hash_for_which_there_is_no_memory_is_no_wrong_password() {
 async fn hashes_of_other_services_share_one_budget_of_memory_and_hold_no_worker_while_they_wait() {
     let pool = pool(4, 4);
     let lease = async |pool: &HashingPool, kind: &str| {
-        let scheme = Scheme::parse(&sample(kind)).unwrap();
-        pool.lease_for(Some(&scheme)).await
+        let stored = formats::read(sample(kind).expose()).unwrap();
+        pool.lease_for(Some(&*stored)).await
     };
     // 1 MiB: two of these, or four of those.
     let half = "$argon2id$v=19$m=512,t=1,p=1";
@@ -266,19 +267,19 @@ async fn hashes_of_other_services_share_one_budget_of_memory_and_hold_no_worker_
 async fn no_more_wait_for_memory_than_may_wait_for_a_worker() {
     let pool = pool(1, 2);
     let needs = "$argon2id$v=19$m=1024,t=1,p=1";
-    let scheme = || Scheme::parse(&sample(needs)).unwrap();
-    let held = pool.lease_for(Some(&scheme())).await.unwrap();
+    let stored = || formats::read(sample(needs).expose()).unwrap();
+    let held = pool.lease_for(Some(&*stored())).await.unwrap();
     let waiting: Vec<_> = (0..2)
         .map(|_| {
-            let (pool, scheme) = (pool.clone(), scheme());
-            tokio::spawn(async move { pool.lease_for(Some(&scheme)).await.is_ok() })
+            let (pool, stored) = (pool.clone(), stored());
+            tokio::spawn(async move { pool.lease_for(Some(&*stored)).await.is_ok() })
         })
         .collect();
     while pool.0.workers.waiting_for_memory() < 2 {
         tokio::task::yield_now().await;
     }
     let before = Instant::now();
-    let surplus = pool.lease_for(Some(&scheme())).await;
+    let surplus = pool.lease_for(Some(&*stored())).await;
     assert!(matches!(surplus, Err(HashingError::Overloaded { .. })));
     assert_eq!(before.elapsed(), Duration::ZERO);
     drop(held);

@@ -47,12 +47,12 @@ impl Supply {
 
 /// A client of a package registry, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Client {
+enum RegistryClient {
     Pip,
     Npm,
 }
 
-impl Client {
+impl RegistryClient {
     const ALL: [Self; 2] = [Self::Pip, Self::Npm];
 
     fn name(self) -> &'static str {
@@ -174,12 +174,12 @@ fn kept(account: Account) -> Option<Programs> {
 }
 
 fn in_folder(folder: &Path, account: Account) -> Option<Programs> {
-    let mut clients = Client::ALL.into_iter();
+    let mut clients = RegistryClient::ALL.into_iter();
     clients.find_map(|client| unpacked(&folder.join(client.package()), client, account))
 }
 
 /// The programs in one package.
-fn unpacked(package: &Path, client: Client, account: Account) -> Option<Programs> {
+fn unpacked(package: &Path, client: RegistryClient, account: Account) -> Option<Programs> {
     let pattern = package.join(client.bin_dir());
     let folders = programs::expand(pattern.to_str()?);
     let mut found = folders.iter().filter_map(|d| Programs::inspect(d, account));
@@ -188,7 +188,9 @@ fn unpacked(package: &Path, client: Client, account: Account) -> Option<Programs
 
 /// Fetches the programs, unless another process does so meanwhile.
 fn fetched(account: Account, supply: Supply) -> Result<Programs, ClusterError> {
-    let available = Client::ALL.into_iter().find(|client| client.is_there());
+    let available = RegistryClient::ALL
+        .into_iter()
+        .find(|client| client.is_there());
     let client = choose(supply, available)?;
     let folder = home::reachable(Path::new(KEPT))?;
     let lock_file = folder.join("lock");
@@ -202,14 +204,17 @@ fn fetched(account: Account, supply: Supply) -> Result<Programs, ClusterError> {
 }
 
 /// Which client fetches the programs, or why none does.
-fn choose(supply: Supply, available: Option<Client>) -> Result<Client, ClusterError> {
+fn choose(
+    supply: Supply,
+    available: Option<RegistryClient>,
+) -> Result<RegistryClient, ClusterError> {
     match supply {
         Supply::Offline => Err(ClusterError::Offline),
         Supply::Registry => available.ok_or(ClusterError::NotInstalled),
     }
 }
 
-fn tell(client: Client, folder: &Path) {
+fn tell(client: RegistryClient, folder: &Path) {
     let (name, version) = (client.name(), client.version());
     // Nothing depends on this line being read.
     let _ = writeln!(
@@ -221,7 +226,7 @@ fn tell(client: Client, folder: &Path) {
 
 /// Fetches the package beside its place and moves it there when it is whole and runs.
 fn fetch(
-    client: Client,
+    client: RegistryClient,
     folder: &Path,
     account: Account,
     lock: File,
@@ -258,7 +263,7 @@ fn remove(folder: &Path) -> io::Result<()> {
 }
 
 /// Runs the client in `folder`; the last line that it says, if it fails.
-fn run(client: Client, folder: &Path, lock: io::Result<File>) -> Result<(), String> {
+fn run(client: RegistryClient, folder: &Path, lock: io::Result<File>) -> Result<(), String> {
     // Another user may run the programs: with a stricter mask, that user could not.
     let output = Command::new("/bin/sh")
         .args(["-c", "umask 022 && chmod 755 . && exec \"$@\"", "sh"])
@@ -302,12 +307,12 @@ mod tests {
 
     #[test]
     fn programs_that_cannot_be_fetched_are_told_in_one_line_with_what_to_type() {
-        for client in Client::ALL {
+        for client in RegistryClient::ALL {
             assert_eq!(choose(Supply::Registry, Some(client)).unwrap(), client);
         }
         let none = choose(Supply::Registry, None).unwrap_err().to_string();
         assert!(none.contains("pip") && none.contains("npm"), "{none}");
-        let offline = choose(Supply::Offline, Some(Client::Pip)).unwrap_err();
+        let offline = choose(Supply::Offline, Some(RegistryClient::Pip)).unwrap_err();
         let offline = offline.to_string();
         assert!(offline.contains(OFFLINE_VARIABLE), "{offline}");
         for told in [none, offline] {
@@ -318,7 +323,7 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_to_the_version_that_its_folder_names() {
-        for client in Client::ALL {
+        for client in RegistryClient::ALL {
             let (_, version) = client.package().rsplit_once("postgres-").unwrap();
             let version = version.trim_start_matches("npm-");
             assert!(version.starts_with(client.version()));
@@ -326,8 +331,17 @@ mod tests {
                 assert!(text.contains(version), "{name}");
             }
         }
-        assert_eq!(Client::Pip.pins()[0].1.matches("--hash=sha256:").count(), 4);
-        assert_eq!(Client::Npm.pins()[1].1.matches("\"sha512-").count(), 4);
+        assert_eq!(
+            RegistryClient::Pip.pins()[0]
+                .1
+                .matches("--hash=sha256:")
+                .count(),
+            4
+        );
+        assert_eq!(
+            RegistryClient::Npm.pins()[1].1.matches("\"sha512-").count(),
+            4
+        );
     }
 
     #[test]
@@ -344,8 +358,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bin_dir = folder
             .path()
-            .join(Client::Pip.package())
-            .join(Client::Pip.bin_dir());
+            .join(RegistryClient::Pip.package())
+            .join(RegistryClient::Pip.bin_dir());
         fs::create_dir_all(&bin_dir).unwrap();
         assert_eq!(in_folder(folder.path(), Account::Ours), None);
         fs::write(bin_dir.join("postgres"), "").unwrap();

@@ -5,10 +5,10 @@ use std::ops::RangeInclusive;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use base64::engine::{Engine as _, GeneralPurpose};
 
-use super::super::refusal::Flaw;
+use super::refusal::Flaw;
 
 /// A whole number without a sign and without zeros before it.
-pub(in super::super) fn number_from(what: &'static str, text: &str) -> Result<u32, Flaw> {
+pub(super) fn number_from(what: &'static str, text: &str) -> Result<u32, Flaw> {
     let is_plain =
         text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     let number = is_plain.then(|| text.parse().ok()).flatten();
@@ -33,7 +33,7 @@ pub(super) fn number(
 }
 
 /// The values of `name=value,…`: each name once, in any order.
-pub(in super::super) fn parameters<'a, const N: usize>(
+pub(super) fn parameters<'a, const N: usize>(
     text: &'a str,
     names: [&'static str; N],
 ) -> Result<[&'a str; N], Flaw> {
@@ -60,6 +60,12 @@ pub(super) fn optional_parameters<'a, const N: usize>(
         }
     }
     Ok(values)
+}
+
+/// As many parts as the format has.
+pub(super) fn parts<const N: usize>(text: &str, separator: char) -> Result<[&str; N], Flaw> {
+    let parts: Vec<&str> = text.split(separator).collect();
+    parts.try_into().map_err(|_| Flaw::Parts)
 }
 
 /// Base64 without padding.
