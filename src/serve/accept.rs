@@ -39,17 +39,43 @@ pub(super) async fn accept_until_stopped(
         };
         let timers = Arc::new(ConnectionTimers::new(shared.timeouts));
         let slot = stop.run_until_cancelled(slots.acquire(&timers)).await;
-        let served = serve(stream, peer, shared, timers);
-        connections.spawn(hold(slot, served, limits.listener));
+        let open = Open::begin(slot, limits.listener);
+        connections.spawn(serve_open(open, stream, peer, shared.clone(), timers));
     }
 }
 
-/// Serves a connection, which holds its slot meanwhile.
-async fn hold(slot: Option<Slot>, served: impl Future<Output = ()>, listener: &'static str) {
-    CONNECTIONS.shift(1.0, [listener.into()]);
-    served.await;
-    CONNECTIONS.shift(-1.0, [listener.into()]);
-    drop(slot);
+/// Serves a connection that counts as open meanwhile. The future of [`serve`] is made in here, because one that is
+/// moved in would take its room twice.
+async fn serve_open(
+    _open: Open,
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    timers: Arc<ConnectionTimers>,
+) {
+    serve(stream, peer, shared, timers).await;
+}
+
+/// An open connection: it counts, and holds its slot, until this is dropped.
+struct Open {
+    listener: &'static str,
+    _slot: Option<Slot>,
+}
+
+impl Open {
+    fn begin(slot: Option<Slot>, listener: &'static str) -> Self {
+        CONNECTIONS.shift(1.0, [listener.into()]);
+        Self {
+            listener,
+            _slot: slot,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        CONNECTIONS.shift(-1.0, [self.listener.into()]);
+    }
 }
 
 /// Closes the listener, and accepts the connections that wait in the backlog: the system tells
@@ -78,7 +104,7 @@ pub(super) fn accept_backlog(
             .and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
             let timers = Arc::new(ConnectionTimers::new(shared.timeouts));
-            connections.spawn(serve(stream, peer, shared, timers));
+            connections.spawn(serve(stream, peer, shared.clone(), timers));
         }
     }
 }
@@ -86,14 +112,14 @@ pub(super) fn accept_backlog(
 fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    shared: &Arc<Shared>,
+    shared: Arc<Shared>,
     timers: Arc<ConnectionTimers>,
-) -> impl Future<Output = ()> + use<> {
+) -> impl Future<Output = ()> {
     // An answer is one small write: there is nothing to gain from waiting for more.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
     }
-    connection::serve(stream, peer, shared.clone(), timers)
+    connection::serve(stream, peer, shared, timers)
 }
 
 /// A connection that failed before it was accepted needs no reaction; anything else (no more file
@@ -111,4 +137,39 @@ fn is_of_one_client(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::protocols;
+    use crate::serve::shutdown::Shutdown;
+    use crate::serve::timers::Timeouts;
+
+    /// Red where the future of a connection is moved into that which holds its slot.
+    #[tokio::test]
+    async fn an_open_connection_takes_little_more_than_a_kilobyte() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(peer).await.unwrap();
+        let second = Duration::from_secs(1);
+        let timeouts = Timeouts {
+            head: second,
+            idle: second,
+            write: second,
+        };
+        let shared = Arc::new(Shared {
+            router: axum::Router::new(),
+            replace: |_, _| None,
+            http1: protocols::http1(),
+            http2: protocols::http2(),
+            timeouts,
+            shutdown: Shutdown::default(),
+        });
+        let timers = Arc::new(ConnectionTimers::new(timeouts));
+        let open = Open::begin(None, "public");
+        let task = serve_open(open, stream, peer, shared, timers);
+        let bytes = size_of_val(&task);
+        assert!(bytes <= 1280, "{bytes}");
+    }
 }
