@@ -11,8 +11,7 @@
 ARG RUST=1.95
 ARG DEBIAN=bookworm
 
-# Always of the building machine's kind: images for another architecture are cross-compiled, not
-# emulated.
+# Always of the building machine's kind: images for another architecture are cross-compiled, not emulated.
 FROM --platform=$BUILDPLATFORM rust:${RUST}-slim-${DEBIAN} AS build
 ARG TARGETARCH
 WORKDIR /src
@@ -59,8 +58,7 @@ RUN target=$(< /target); \
     mv "target/$target/release/backoffice-auth" /usr/local/bin/
 
 # The program needs only glibc and libgcc beside itself (`ldd` names no others). This image has
-# them, and a user who is not root. The certificate authorities for SMTP and PostgreSQL are in the
-# program.
+# them, and a user who is not root. The certificate authorities for SMTP and PostgreSQL are in the program.
 FROM gcr.io/distroless/cc-debian12:nonroot
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -255,8 +255,7 @@ fn is_wanted(names: &[&str]) -> bool {
 /// All samples of a phase in an order of chance, the warm-up last, since they are taken from the end.
 ///
 /// The samples before one must not depend on its kind: an expensive hash keeps a worker for longer, and
-/// the next one finds a longer queue. In turns in which each kind comes once, that would be any kind
-/// but its own.
+/// the next one finds a longer queue. In turns in which each kind comes once, that would be any kind but its own.
 fn shuffled(first: usize) -> Vec<(usize, &'static str)> {
     let chance = RandomState::new();
     let kinds = || KINDS.into_iter().chain([UNKNOWN; 2]).enumerate();
