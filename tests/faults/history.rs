@@ -36,7 +36,7 @@ pub enum Asked {
     Refresh { session: String, generation: i64 },
     /// A check of an access token.
     Check { session: String },
-    /// A sign-out.
+    /// A sign-out with an access token of a session.
     Signout { session: String },
 }
 
