@@ -11,7 +11,7 @@
 ARG RUST=1.95
 ARG DEBIAN=bookworm
 
-# Always of the building machine's kind: what is built for another one is compiled across, not emulated.
+# Always of the building machine's kind: images for another architecture are cross-compiled, not emulated.
 FROM --platform=$BUILDPLATFORM rust:${RUST}-slim-${DEBIAN} AS build
 ARG TARGETARCH
 WORKDIR /src
@@ -35,8 +35,8 @@ RUN case "$TARGETARCH" in \
         rm -rf /var/lib/apt/lists/*; \
     fi
 
-# The dependencies are a layer of their own, which only a change of Cargo.lock or Cargo.toml builds
-# anew: they are compiled with nothing of ours but empty crates in the place of the real ones.
+# The dependencies are a layer of their own, which is built again only after a change of Cargo.lock
+# or Cargo.toml: they are compiled with empty crates in the place of our own.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/interop/rust; \
     touch src/lib.rs tests/traces.rs; \
@@ -57,8 +57,8 @@ RUN target=$(< /target); \
         --bin backoffice-auth; \
     mv "target/$target/release/backoffice-auth" /usr/local/bin/
 
-# What the program needs beside itself: glibc and libgcc (`ldd` names no others). This has them, and
-# a user who is not root. The certificate authorities for SMTP and PostgreSQL are in the program.
+# The program needs only glibc and libgcc beside itself (`ldd` names no others). This image has
+# them, and a user who is not root. The certificate authorities for SMTP and PostgreSQL are in the program.
 FROM gcr.io/distroless/cc-debian12:nonroot
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -75,8 +75,8 @@ COPY src/domain/common-passwords/LICENSES.txt /usr/share/doc/backoffice-auth/com
 ENV BACKOFFICE_AUTH__HTTP__LISTEN=0.0.0.0:8080 \
     BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN=0.0.0.0:9090
 EXPOSE 8080 9090
-# By number, so that whoever runs it can see that it is not root (`runAsNonRoot` of Kubernetes). It
-# writes no file: run it with a read-only root.
+# By number, so that anyone who runs it can see that it is not root (`runAsNonRoot` of Kubernetes).
+# It writes no file: run it with a read-only root.
 USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=4s --start-period=10s --retries=3 \

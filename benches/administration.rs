@@ -1,12 +1,12 @@
-//! What a page costs an administrator while the users grow in number.
+//! The time of an administrator's page while the users grow in number.
 //!
 //! `cargo bench --bench administration` fills two databases of one PostgreSQL, with ten thousand users and with a
 //! million (3 minutes, 2 GB of disk); with `-- --full`, also one with ten million (10 minutes, 13 GB). Half of them
-//! are active and half are invited, and one half comes before the other in the order of the addresses. A few are
-//! otherwise, and they are as many in each database, so that pages are as long: the hundred disabled ones, who come
-//! last of all, are 1 in 100 000 of ten million. An administrator signs in to a server on each database and asks
-//! for pages of fifty, one after the other, each somewhere else. The servers take turns. All tables are in
-//! PostgreSQL's memory, which takes up to 6 GB for that.
+//! are active and half are invited, and one half comes before the other in the order of the addresses. A few
+//! have other states, and their number is the same in each database, so that pages are equally long: the
+//! hundred disabled users, who come last of all, are 1 in 100 000 of ten million. An administrator signs in
+//! to a server on each database and asks for pages of fifty, one after the other, each somewhere else. The
+//! servers take turns. All tables are in PostgreSQL's memory, which takes up to 6 GB for that.
 //!
 //! It prints the median and the 99th percentile of the time to the answer, and both as a ratio to those with ten
 //! thousand. It fails if a 99th percentile with a million is over 20 ms, or if the ratio of the medians is over 3
@@ -177,7 +177,7 @@ fn list(query: &str) -> String {
     format!("?limit=50&{query}")
 }
 
-/// So many users.
+/// The users of a database, from which the questions pick.
 #[derive(Debug, Clone, Copy)]
 struct Crowd {
     users: i64,
@@ -362,7 +362,7 @@ impl Side {
     }
 }
 
-/// What a question costs on each side.
+/// The times of a question on each side.
 async fn ask_in_turns(sides: &mut [Side], (_, question): Question) -> anyhow::Result<Vec<Cost>> {
     let mut costs: Vec<Cost> = sides.iter().map(|_| Cost::default()).collect();
     let mut time = 0;
@@ -388,7 +388,7 @@ fn found(answer: &Value) -> anyhow::Result<f64> {
     Ok(f64::from(u32::try_from(found.map_or(1, Vec::len))?))
 }
 
-/// What is not as it is to be.
+/// The rules that the costs of a question break.
 fn misses_of(name: &str, sizes: &[i64], costs: &[Cost]) -> Vec<String> {
     let mut misses = Vec::new();
     for (users, cost) in sizes.iter().zip(costs) {

@@ -8,7 +8,7 @@
 //! nothing. It measures with the hashing pool idle, and with other sign-ins waiting in its queue.
 //!
 //! Then it asks for links to set a password, in the same way, for the same kinds of addresses; alone, and
-//! while others ask, too. `-- signin busy` limits it to what these words name.
+//! while others ask, too. `-- signin busy` limits it to the parts that these words name.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
@@ -50,7 +50,7 @@ use tower::ServiceExt as _;
 const ROUNDS: usize = 300;
 const WARM_UP: usize = 10;
 
-/// What keeps the queue filled, and how many samples are under way among it.
+/// The sign-ins that keep the queue filled, and the number of samples among them.
 const OTHERS: usize = 24;
 const AT_ONCE: usize = 4;
 
@@ -61,7 +61,7 @@ const TARGET: [f64; 2] = [0.45, 0.55];
 const UNKNOWN: &str = "unknown";
 const KINDS: [&str; 5] = ["wrong", "disabled", "bare", "bcrypt", "argon2"];
 
-/// What is asked.
+/// The kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     /// `/signin` with a wrong password.
@@ -78,7 +78,7 @@ struct Bench {
     _cluster: Cluster,
 }
 
-/// What a phase found: milliseconds by kind, and how many waited for a worker.
+/// The results of a phase: milliseconds by kind, and the number of those that waited for a worker.
 #[derive(Default)]
 struct Samples {
     millis: HashMap<&'static str, Vec<f64>>,
@@ -254,9 +254,8 @@ fn is_wanted(names: &[&str]) -> bool {
 
 /// All samples of a phase in an order of chance, the warm-up last, since they are taken from the end.
 ///
-/// What comes before a sample must not depend on its kind: an expensive hash keeps a worker for longer,
-/// and the next one finds a longer queue. In turns in which each kind comes once, that would be any
-/// kind but its own.
+/// The samples before one must not depend on its kind: an expensive hash keeps a worker for longer, and
+/// the next one finds a longer queue. In turns in which each kind comes once, that would be any kind but its own.
 fn shuffled(first: usize) -> Vec<(usize, &'static str)> {
     let chance = RandomState::new();
     let kinds = || KINDS.into_iter().chain([UNKNOWN; 2]).enumerate();

@@ -1,4 +1,5 @@
-//! What it costs when a thousand services follow the feed of ended sessions, and how soon they know.
+//! The cost of a thousand services that follow the feed of ended sessions, and the time until they
+//! know of an end.
 //!
 //! `cargo bench --bench followers` has the same followers wait for news, and then ask each second, on one
 //! instance and while a session ends every three seconds. It prints for both how long an end took to reach

@@ -1,8 +1,8 @@
-//! What a second factor costs beside the mailed code: `cargo bench --bench second_factors`.
+//! The time of a second factor compared with the mailed code: `cargo bench --bench second_factors`.
 //!
 //! People with a mailed code, with an authenticator app, and with a passkey sign in and confirm, one after the
 //! other in an order of chance, each once. It prints how long each step takes, and as a ratio to the same step with
-//! a mailed code. Passwords cost next to nothing here, so that the rest is seen.
+//! a mailed code. Password hashes cost almost nothing here, so that the rest is seen.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]
@@ -67,7 +67,7 @@ enum Kind {
 
 const KINDS: [Kind; 3] = [Kind::Mailed, Kind::App, Kind::Passkey];
 
-/// What somebody confirms with.
+/// The factor that a user confirms with.
 enum Factor {
     Mailed,
     App(Vec<u8>),

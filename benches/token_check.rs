@@ -1,9 +1,9 @@
-//! What it costs to check an access token, against what it must cost at least.
+//! The cost of checking an access token, compared with its minimum.
 //!
 //! `cargo bench --bench token_check` prints the time of `GET /api/v2/session` and of `/auth/verify`
 //! through the whole middleware stack, as a ratio to its floor: one RS256 verification plus a bare
-//! axum handler. All are measured in turns within one run, so that the machine's moods cancel out.
-//! At the end the database is stopped, and a check must still be answered: it asks none.
+//! axum handler. All are measured in turns within one run, so that variations of the machine cancel
+//! out. At the end the database is stopped, and a check must still be answered: it asks none.
 
 #![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 #![expect(unreachable_pub, reason = "a bench has no outside to hide from")]

@@ -8,7 +8,7 @@
 # `p`, and both take the one of 0.44.0.
 #
 # So a program that reads the hashes of others should take the parameters in any order. For a reader that does not,
-# write them in the order m, t, p when the table is moved: their order is not part of what is hashed.
+# write them in the order m, t, p when the table is moved: their order is not part of the hashed data.
 #
 # Exits with 0 while this is so.
 set -euo pipefail

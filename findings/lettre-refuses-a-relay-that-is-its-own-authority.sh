@@ -6,7 +6,7 @@
 # Seen, with the relay's certificate as the one that is trusted: with CA:TRUE, smtplib connects and lettre does not;
 # with CA:FALSE, which is all that differs, both connect.
 #
-# So a relay that mails were sent to for years is refused by a program that was moved to rustls. What helps is a
+# So a relay that mails were sent to for years is refused by a program that was moved to rustls. The remedy is a
 # certificate with `-addext basicConstraints=critical,CA:FALSE`, or one that an authority signed.
 #
 # Exits with 0 while this is so.

@@ -8,9 +8,9 @@
 # and a self-signed certificate it gets none ("self-signed certificate"). With `ignoreTLS: true` and `start_tls=False`
 # it gets both in the clear again.
 #
-# So a relay that begins to offer STARTTLS stops the sign-in codes of a server that never asked for TLS. What helps is
-# to decide: turn STARTTLS off, as above, for a relay on the same machine, and require it for all others
-# (`requireTLS: true`, `start_tls=True`), with the relay's own authority if no public one signed its certificate.
+# So a relay that begins to offer STARTTLS stops the sign-in codes of a server that never asked for TLS. The remedy is
+# to decide: turn STARTTLS off, as above, for a relay on the same machine, and require it for all others (`requireTLS:
+# true`, `start_tls=True`), with the relay's own authority if no public one signed its certificate.
 #
 # Exits with 0 while this is so.
 set -euo pipefail
@@ -43,7 +43,7 @@ import sys
 import aiosmtplib
 from aiosmtpd.controller import Controller
 
-# A client that hangs up during STARTTLS is what this is about.
+# This is about a client that hangs up during STARTTLS.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 
 

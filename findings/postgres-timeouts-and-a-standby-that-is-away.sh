@@ -7,7 +7,7 @@
 # Seen: after 4 s with all time-outs at 500 ms the backend is in the wait event SyncRep; it is still
 # there 2 s after its client was killed; pg_cancel_backend ends it, and the row is there.
 #
-# So whoever gives up on a commit must neither take it for undone, nor open a connection in its place.
+# So a caller that gives up on a commit must neither assume that it is undone, nor open a connection in its place.
 set -euo pipefail
 
 folder=$(mktemp -d)

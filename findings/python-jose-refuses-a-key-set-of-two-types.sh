@@ -6,7 +6,7 @@
 # of the set, one of the two tokens is refused ("Incorrect key type. Expected: 'RSA', Received: EC").
 #
 # So when a server changes from RS256 to ES256, and meanwhile publishes both keys as it should, such verifiers refuse
-# the tokens of one of them. JWKError is no JWTError: where only that is caught, the answer is a 500. What helps:
+# the tokens of one of them. JWKError is no JWTError: where only that is caught, the answer is a 500. The remedy:
 # `jwt.decode` with the one key whose `kid` is that of `jwt.get_unverified_header`.
 #
 # Exits with 0 while this is so.
@@ -41,7 +41,7 @@ for key, order in itertools.product(keys, (keys, keys[::-1])):
     except exceptions.JOSEError as error:
         assert not isinstance(error, exceptions.JWTError)
         seen[case] = f"{type(error).__name__}: {error}"
-    # The one key of the token's `kid` is what helps.
+    # The remedy: the one key of the token's `kid`.
     kid = jwt.get_unverified_header(token)["kid"]
     jwt.decode(token, next(each for each in key_set["keys"] if each["kid"] == kid), algorithms=[private["alg"]])
 print(*(f"{case}: {answer}" for case, answer in seen.items()), sep="\n")

@@ -7,7 +7,7 @@
 # new hash, pwdlib hands out one of half the memory, and Django stores one of half the iterations.
 #
 # This happens to users who are imported from a service with a higher cost. Where two programs with different settings
-# share a table, each sign-in at the other one writes a new hash. What helps: compare the parameters, and hash again
+# share a table, each sign-in at the other one writes a new hash. The remedy: compare the parameters, and hash again
 # only if one of them is lower than the one in use.
 #
 # Exits with 0 while this is so.

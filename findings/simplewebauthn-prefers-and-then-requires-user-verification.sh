@@ -7,7 +7,7 @@
 # Seen, for a registration without the flag UV, from an authenticator in this script: "User verification was required,
 # but user could not be verified"; with `requireUserVerification: false` it is good.
 #
-# What helps: say both, `userVerification: 'required'` in the options where a passkey is the only factor, so that the
+# The remedy: set both, `userVerification: 'required'` in the options where a passkey is the only factor, so that the
 # browser asks for a PIN, or `requireUserVerification: false` where it is the second one.
 #
 # Exits with 0 while this is so.

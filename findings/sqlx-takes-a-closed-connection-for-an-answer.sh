@@ -9,8 +9,8 @@
 #
 # Seen: with the default `sslmode=prefer` the error is Protocol, with `disable` it is Io(UnexpectedEof).
 #
-# So who tells an outage from a defect by the kind of the error must count Protocol among the outages while a
-# connection is made.
+# So a program that tells an outage from a defect by the kind of the error must count Protocol among the outages while
+# a connection is made.
 #
 # Exits with 0 while this is so.
 set -euo pipefail

@@ -4,7 +4,7 @@
 # otherwise, so an upgrade alone locks people out. otpauth 9.5.2 of npm takes them.
 #
 # Seen, for a secret that otplib 12.0.1 made: otplib 13 and pyotp raise errors for the secret, before any code is
-# looked at; otpauth makes the code that otplib 12 makes, and so do the other two with what helps:
+# looked at; otpauth makes the code that otplib 12 makes, and so do the other two with these remedies:
 # `createGuardrails({ MIN_SECRET_BYTES: 10 })`, and a subclass with `min_secret_length_bits = 80`.
 #
 # RFC 4226 asks for at least 128 bits and recommends 160, so new secrets should have those. But the secrets in people's

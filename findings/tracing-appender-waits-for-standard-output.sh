@@ -7,7 +7,7 @@
 # (`2>&1 |`, containers, systemd), that is the pipe that nobody reads, and the drop does not return.
 #
 # Seen: with both on one full pipe the program is still there after 10 s (status 124 of `timeout`); with
-# standard output elsewhere it ends at once (status 0). What helps: `lossy` programs can drop the guard in a
+# standard output elsewhere it ends at once (status 0). The remedy: `lossy` programs can drop the guard in a
 # thread that they do not join, or leave with `std::process::exit` after a wait of their own.
 #
 # Exits with 0 while this is so.

@@ -1,4 +1,4 @@
-//! What the operating system has on account for a process: CPU time and memory (proc(5)).
+//! The operating system's figures of a process: CPU time and memory (proc(5)).
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// CPU time that a process has used, with that of the children it has waited for.
 pub fn cpu(process: u32) -> anyhow::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name may hold spaces; what follows its parenthesis does not.
+    // The name may hold spaces; the fields after its parenthesis do not.
     let (_, fields) = stat.rsplit_once(')').context("stat names the process")?;
     let ticks = fields.split_whitespace().skip(11).take(4);
     let ticks: u32 = ticks.map(str::parse::<u32>).sum::<Result<_, _>>()?;

@@ -60,7 +60,7 @@ fn set(cores: &[usize]) -> CpuSet {
     set
 }
 
-/// Does something on these cores alone; what it starts stays there.
+/// Does something on these cores alone; its threads stay there.
 pub fn on<T: Send>(
     cores: CpuSet,
     work: impl FnOnce() -> anyhow::Result<T> + Send,
@@ -73,7 +73,7 @@ pub fn on<T: Send>(
         .map_err(|_| anyhow::anyhow!("a thread panicked"))?
 }
 
-/// Keeps all threads of a process on these cores, with what they start.
+/// Keeps all threads of a process on these cores, with the threads that they start.
 fn confine(process: u32, cores: &CpuSet) -> anyhow::Result<()> {
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
         let name = task?.file_name();

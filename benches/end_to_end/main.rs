@@ -1,10 +1,10 @@
-//! What a running server does and costs, against what it must cost at least.
+//! The throughput and the costs of a running server, compared with their minimum.
 //!
 //! `cargo bench --bench end_to_end` starts the program on a PostgreSQL of its own, calls it over
-//! loopback, and prints a row for each promise in `docs/performance.md`. Floors are measured in the
-//! same run, in turns with what they are the floor of. CPU time is what the operating system has on
-//! account. Callers, server and PostgreSQL share the machine, or the server has half of it to itself,
-//! as each row says. One argument limits the run to the rows whose name contains it.
+//! loopback, and prints a row for each promise in `docs/performance.md`. Each floor is measured in
+//! the same run, in turns with the figure that it bounds. CPU time is that which the operating system
+//! has counted. Callers, server and PostgreSQL share the machine, or the server has half of it to
+//! itself, as each row says. One argument limits the run to the rows whose name contains it.
 //!
 //! `cargo bench --bench end_to_end -- --with COMMIT` builds the program of that commit too, and measures both in
 //! turns, on one database that the present build has migrated.

@@ -13,7 +13,7 @@ pub struct Caller {
     buffer: Vec<u8>,
 }
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,

@@ -1,4 +1,4 @@
-//! What PostgreSQL's processes have used, apart from those that work for somebody else.
+//! The CPU time of PostgreSQL's processes, apart from those that work for somebody else.
 
 use std::collections::HashMap;
 use std::fs;
@@ -27,7 +27,7 @@ impl Accounts {
         Ok(Self(used.collect()))
     }
 
-    /// What was used since then.
+    /// The CPU time since then.
     pub fn since(&self, before: &Self) -> Duration {
         let used = self.0.iter().map(|(process, used)| {
             let before = before.0.get(process).copied().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What a request that is refused leaves in the database: five floods, each once the room that there is for
-//! a person's refusals is used up.
+//! The rows that a refused request leaves in the database: five floods, each after the room for a person's
+//! refusals is used up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ async fn flood(
     Ok(answers)
 }
 
-/// What the two tables take on disk with their indexes.
+/// The sizes of the two tables on disk with their indexes.
 async fn sizes(pool: &PgPool) -> anyhow::Result<[i64; 2]> {
     let size = "SELECT pg_total_relation_size('attempts'), pg_total_relation_size('audit_events')";
     let (attempts, events) = sqlx::query_as(size).fetch_one(pool).await?;

@@ -1,12 +1,12 @@
-//! What grows with the tables: the same operations on few sessions and on many, in turns.
+//! The growth of costs with the tables: the same operations on few sessions and on many, in turns.
 //!
 //! `cargo bench --bench growth` fills two databases of one PostgreSQL, with ten thousand sessions and
 //! with a million, and as many users, audit events, attempts and challenges as go with them; with
-//! `-- --full`, the larger one has ten million sessions of a million users (15 minutes, 15 GB). What
-//! is refreshed and who signs in is picked at random from all. All tables but the audit log are in
-//! PostgreSQL's memory, which takes 6 GB for that. CPU time is that of the connections to the database
-//! and of what PostgreSQL runs beside them. Neither vacuum nor a checkpoint falls into a measurement:
-//! each begins right after one.
+//! `-- --full`, the larger one has ten million sessions of a million users (15 minutes, 15 GB).
+//! Sessions to refresh and users to sign in are picked at random from all. All tables but the audit
+//! log are in PostgreSQL's memory, which takes 6 GB for that. CPU time is that of the connections to
+//! the database and of PostgreSQL's own processes beside them. Neither vacuum nor a checkpoint falls
+//! into a measurement: each begins right after one.
 //!
 //! `-- --plans` also prints how PostgreSQL carries out each statement with the larger number, and how
 //! many pages that touches with either. `-- --durable` waits for the disk and writes whole pages ahead,
@@ -43,7 +43,7 @@ use tokio::time::Instant;
 /// Sessions in the smaller database.
 const FEW: i64 = 10_000;
 
-/// Room for what is refreshed and signed in, as a server has it; the audit log is larger.
+/// Room for the tables of refreshes and sign-ins, as a server has it; the audit log is larger.
 const MEMORY: &str = "shared_buffers=6GB";
 
 /// How often both are measured.
@@ -94,8 +94,8 @@ async fn run(many: i64, durability: Durability, plans: bool) -> anyhow::Result<(
     Ok(())
 }
 
-/// What an operation costs with few and with many, turn by turn. The first turn, which fills the
-/// caches and lets PostgreSQL settle on its plans, is not among them.
+/// The cost of an operation with few rows and with many, turn by turn. The first turn, which fills
+/// the caches and lets PostgreSQL settle on its plans, is not among them.
 async fn take_turns(
     few: &mut Side,
     many: &mut Side,
@@ -103,7 +103,7 @@ async fn take_turns(
 ) -> anyhow::Result<Vec<[Cost; 2]>> {
     let mut turns = Vec::new();
     for turn in 0..=TURNS {
-        // Who comes second may find the machine in another mood.
+        // The second of a turn may find the machine in another state.
         let costs = if turn % 2 == 0 {
             let few = few.measure(operation).await?;
             [few, many.measure(operation).await?]

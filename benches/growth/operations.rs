@@ -1,4 +1,4 @@
-//! What is measured, on a filled database and on a server of its own.
+//! The measured operations, on a filled database and on a server of its own.
 
 use std::time::Duration;
 
@@ -91,14 +91,14 @@ impl Operation {
 /// How often each is done for its plan: PostgreSQL settles on one after the fifth time.
 const REPEATS: usize = 12;
 
-/// What one operation takes.
+/// The cost of one operation.
 #[derive(Debug)]
 pub struct Cost {
     /// CPU time of PostgreSQL, in microseconds.
     pub database: f64,
     /// From the request to its answer, in microseconds.
     pub latency: f64,
-    /// What it writes ahead, in bytes.
+    /// The bytes that it writes to the write-ahead log.
     pub wal: f64,
 }
 
@@ -177,7 +177,7 @@ impl Side {
         Ok(())
     }
 
-    /// What an operation costs now.
+    /// The present cost of an operation.
     pub async fn measure(&mut self, operation: Operation) -> anyhow::Result<Cost> {
         let times = operation.times();
         self.get_ready(operation, times).await?;
@@ -262,7 +262,7 @@ impl Side {
         Ok(())
     }
 
-    /// What the worker does in every round.
+    /// The statements of the worker in each round, when there is nothing to purge.
     async fn purge_nothing(&self) -> anyhow::Result<()> {
         for table in PurgedTable::ALL {
             self.store.purge(table, BATCH).await?;

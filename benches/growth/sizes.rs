@@ -1,4 +1,4 @@
-//! What the rows take, and how they are updated.
+//! The sizes of the rows, and the share of their updates that are HOT.
 
 use sqlx::Row as _;
 

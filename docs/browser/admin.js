@@ -1,5 +1,5 @@
-// The page for administrators: a list of people, and a view of one of them (person.js). What stands behind the
-// # of the address tells which: `#42` is the person with this number, and anything else the list.
+// The page for administrators: a list of people, and a view of one of them (person.js). The part behind
+// the # of the address decides between them: `#42` is the person with this number, and anything else the list.
 
 import { Administration } from "./administration.js";
 import { factorsOf, forgetPerson, offerPerson, showPerson, stateMark } from "./person.js";
@@ -36,15 +36,15 @@ const administration = new Administration(auth);
 let me = null;
 /** Whether browser and server have passkeys. */
 let offersPasskeys = false;
-/** What the list shows. @type {{ email?: string, state?: import("./administration.js").State }} */
+/** The filter of the list. @type {{ email?: string, state?: import("./administration.js").State }} */
 let asked = {};
-/** Where the next page of it begins. @type {string | undefined} */
+/** The cursor of the next page of the list. @type {string | undefined} */
 let next;
 
 /** The number of the person in the address; none for the list. */
 const inAddress = () => location.hash.match(/^#(-?\d+)$/)?.[1];
 
-/** Shows what the address tells. A later address takes the place of one that waits. */
+/** Shows the view of the address. A later address takes the place of one that waits. */
 async function route() {
   const { hash } = location;
   await idle();
@@ -64,7 +64,7 @@ async function route() {
 const emailOf = (id) => document.querySelector(`#rows a[href="#${id}"]`)?.textContent;
 
 /**
- * Shows the first page of what is asked for, or the one that begins there, below what is there already.
+ * Shows the first page of the list, or, with a cursor, appends the page that begins there.
  * @param {string} [after]
  */
 async function list(after) {
@@ -103,7 +103,7 @@ function row(user) {
 }
 
 /**
- * @param {string} label what stands before it where the table has no columns
+ * @param {string} label the text before it where the table has no columns
  * @param {...(string | Node)} parts
  */
 function cell(label, ...parts) {
@@ -121,7 +121,7 @@ async function search() {
   await list();
 }
 
-/** The focus goes on to what the button brought: it may be gone itself. */
+/** The focus goes to the new lines: the button may be gone. */
 async function showMore() {
   const [first] = await list(next);
   first?.querySelector("a")?.focus();
@@ -180,7 +180,7 @@ function forgetPeople() {
   asked = {};
 }
 
-/** Whether it is an administrator who is signed in; somebody else is told. */
+/** Whether an administrator is signed in; other people get a message. */
 async function isLetIn() {
   if (!me) [me, offersPasskeys] = await Promise.all([auth.me(), auth.offersPasskeys()]);
   if (!me.administrator) refuse();
@@ -200,7 +200,7 @@ async function begin() {
 }
 
 /**
- * Runs what a refusal leads to, once what was refused is over.
+ * Runs the consequence of a refusal, after the refused action has ended.
  * @param {() => Promise<void>} action
  */
 const afterwards = (action) => void idle().then(() => run(action));

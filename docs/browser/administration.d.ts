@@ -26,7 +26,7 @@
  * @property {string} [lastReply] the words of the mail server: any text. Show it as text
  */
 /**
- * What stands in the way of signing in. Take any other kind for one without a sentence of its own.
+ * An obstacle to signing in. Show any other kind without a sentence of its own.
  * @typedef {object} Obstacle
  * @property {string} kind `disabled`, `no_password`, `second_factor_locked`, `limited`, `mail_stuck`
  * @property {string} [since] of `disabled`
@@ -44,12 +44,12 @@
  * @property {string} createdAt
  * @property {string} lastUsedAt
  * @property {string} expiresAt
- * @property {string} network where it was opened
- * @property {string | null} userAgent what the browser called itself then: any text. Show it as text
- * @property {string} lastNetwork where it was last used
+ * @property {string} network the network that opened it
+ * @property {string | null} userAgent the browser's own name then: any text. Show it as text
+ * @property {string} lastNetwork the network that last used it
  * @property {string | null} lastUserAgent
  * @property {string | null} device a short name made of that
- * @property {boolean} current whether it is the one that asks
+ * @property {boolean} current whether it is the session that makes the call
  */
 /**
  * A line of the audit log, in the log's own words.
@@ -58,7 +58,7 @@
  * @property {string} kind
  * @property {"granted" | "refused"} outcome
  * @property {string} reason
- * @property {string} [actor] who did it: an operator, or `user:` and an id
+ * @property {string} [actor] the person who did it: an operator, or `user:` and an id
  * @property {string} [network]
  * @property {string} [sessionId]
  * @property {string} [requestId]
@@ -115,7 +115,7 @@ export class Administration {
      */
     endSession(id: string, session: string): Promise<void>;
     /**
-     * What happened to a person, the newest first.
+     * The events of a person, the newest first.
      * @param {string} id
      * @param {{ after?: string, limit?: number }} [which] `after`: `next` of the page before; `limit`: 1 to 200, by
      *   default 50
@@ -135,7 +135,7 @@ export class Administration {
      */
     mailLink(id: string): Promise<void>;
     /**
-     * Lets a person in no more, and ends all their sessions.
+     * Locks a person out, and ends all their sessions.
      * @param {string} id
      */
     disable(id: string): Promise<void>;
@@ -222,7 +222,7 @@ export type Mail = {
     lastReply?: string;
 };
 /**
- * What stands in the way of signing in. Take any other kind for one without a sentence of its own.
+ * An obstacle to signing in. Show any other kind without a sentence of its own.
  */
 export type Obstacle = {
     /**
@@ -268,15 +268,15 @@ export type UserSession = {
     lastUsedAt: string;
     expiresAt: string;
     /**
-     * where it was opened
+     * the network that opened it
      */
     network: string;
     /**
-     * what the browser called itself then: any text. Show it as text
+     * the browser's own name then: any text. Show it as text
      */
     userAgent: string | null;
     /**
-     * where it was last used
+     * the network that last used it
      */
     lastNetwork: string;
     lastUserAgent: string | null;
@@ -285,7 +285,7 @@ export type UserSession = {
      */
     device: string | null;
     /**
-     * whether it is the one that asks
+     * whether it is the session that makes the call
      */
     current: boolean;
 };
@@ -298,7 +298,7 @@ export type AuditEvent = {
     outcome: "granted" | "refused";
     reason: string;
     /**
-     * who did it: an operator, or `user:` and an id
+     * the person who did it: an operator, or `user:` and an id
      */
     actor?: string;
     network?: string;

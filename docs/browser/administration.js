@@ -5,8 +5,8 @@
 //   const { users, next } = await administration.users({ email: "ali" });
 //   await administration.unlock(users[0].id);
 //
-// Acts may be repeated: a second one changes nothing. They want a fresh session, so each can be refused as
-// `reauthentication_required`; after `signInAgain` it is to be made again. Anything here can be refused as
+// Acts may be repeated: a second one changes nothing. They require a fresh session, so each can be refused
+// as `reauthentication_required`; make it again after `signInAgain`. Anything here can be refused as
 // `forbidden` or `second_factor_required`.
 
 import { AuthError } from "./backoffice-auth.js";
@@ -42,7 +42,7 @@ import { AuthError } from "./backoffice-auth.js";
  */
 
 /**
- * What stands in the way of signing in. Take any other kind for one without a sentence of its own.
+ * An obstacle to signing in. Show any other kind without a sentence of its own.
  * @typedef {object} Obstacle
  * @property {string} kind `disabled`, `no_password`, `second_factor_locked`, `limited`, `mail_stuck`
  * @property {string} [since] of `disabled`
@@ -62,12 +62,12 @@ import { AuthError } from "./backoffice-auth.js";
  * @property {string} createdAt
  * @property {string} lastUsedAt
  * @property {string} expiresAt
- * @property {string} network where it was opened
- * @property {string | null} userAgent what the browser called itself then: any text. Show it as text
- * @property {string} lastNetwork where it was last used
+ * @property {string} network the network that opened it
+ * @property {string | null} userAgent the browser's own name then: any text. Show it as text
+ * @property {string} lastNetwork the network that last used it
  * @property {string | null} lastUserAgent
  * @property {string | null} device a short name made of that
- * @property {boolean} current whether it is the one that asks
+ * @property {boolean} current whether it is the session that makes the call
  */
 
 /**
@@ -77,7 +77,7 @@ import { AuthError } from "./backoffice-auth.js";
  * @property {string} kind
  * @property {"granted" | "refused"} outcome
  * @property {string} reason
- * @property {string} [actor] who did it: an operator, or `user:` and an id
+ * @property {string} [actor] the person who did it: an operator, or `user:` and an id
  * @property {string} [network]
  * @property {string} [sessionId]
  * @property {string} [requestId]
@@ -150,7 +150,7 @@ export class Administration {
   }
 
   /**
-   * What happened to a person, the newest first.
+   * The events of a person, the newest first.
    * @param {string} id
    * @param {{ after?: string, limit?: number }} [which] `after`: `next` of the page before; `limit`: 1 to 200, by
    *   default 50
@@ -170,7 +170,7 @@ export class Administration {
   }
 
   /**
-   * Lets a person in no more, and ends all their sessions.
+   * Locks a person out, and ends all their sessions.
    * @param {string} id
    */
   async disable(id) {
@@ -242,7 +242,7 @@ export class Administration {
 const pathOf = (id, rest = "") => `/admin/users/${encodeURIComponent(id)}${rest}`;
 
 /**
- * What is asked for, as a query; what is empty is left out.
+ * The parameters as a query; empty values are left out.
  * @param {Record<string, string | number | undefined>} which
  */
 function queryOf(which) {

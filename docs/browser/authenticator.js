@@ -1,5 +1,5 @@
 // The authenticator app and the recovery codes on the page of one's own account: setting the app up, removing
-// it, and codes that are shown once. What is secret here leaves the page with the view that shows it.
+// it, and codes that are shown once. Secrets leave the page with the view that shows them.
 
 import { at, attempt, auth, isComplete, isRefusedAs, onClick, onSubmit, run, say, show, turnTo } from "./ui.js";
 import { dateAndClock, filled, words } from "./words.js";
@@ -16,9 +16,9 @@ let showAccount = async () => {};
 let begun = null;
 /** The recovery codes that are shown. @type {string[]} */
 let shownCodes = [];
-/** What comes when they are kept. @type {() => Promise<void>} */
+/** The next step after the codes were kept. @type {() => Promise<void>} */
 let afterCodes = async () => {};
-/** Whose account it is. */
+/** The address of the account's owner. */
 let person = "";
 /** Whether the server has said that it takes no such apps. */
 let isOff = false;
@@ -45,7 +45,7 @@ export function offerApp(showingAccount) {
 }
 
 /**
- * Shows which of it there is for an account.
+ * Shows the parts that apply to an account.
  * @param {import("./backoffice-auth.js").Account} me
  */
 export function showApp({ user, totp, passkeys }) {
@@ -117,7 +117,7 @@ async function remove() {
 
 /**
  * @param {string[]} codes
- * @param {() => Promise<void>} then what comes when they are kept
+ * @param {() => Promise<void>} then the next step after they were kept
  */
 export function showCodes(codes, then = showAccount) {
   shownCodes = codes;
@@ -134,10 +134,11 @@ export function showCodes(codes, then = showAccount) {
 }
 
 /**
- * Copies a text. Where the browser forbids it, and on pages without TLS, what shows it is selected instead.
+ * Copies a text. Where the browser forbids it, and on pages without TLS, the element that shows it is
+ * selected instead.
  * @param {string} text
  * @param {HTMLElement} element
- * @param {HTMLElement} status where to say what was done
+ * @param {HTMLElement} status the place for the message
  */
 async function copy(text, element, status) {
   try {

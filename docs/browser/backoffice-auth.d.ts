@@ -9,19 +9,19 @@ export function localTokens(key: string): TokenStore;
  * @returns {TokenStore}
  */
 export function memoryTokens(): TokenStore;
-/** Whether this browser has passkeys. On pages without TLS it has none, but for those of `localhost`. */
+/** Whether this browser has passkeys. On pages without TLS it has none, except on those of `localhost`. */
 export function hasPasskeys(): boolean;
 /**
- * What is kept between pages. Both tokens are opaque.
+ * The tokens that are kept between pages. Both are opaque.
  * @typedef {object} Tokens
  * @property {string} access
  * @property {string} refresh
  * @property {number} life milliseconds that the access token had left at `receivedAt`
  * @property {number} receivedAt by this machine's clock
- * @property {string} session which sign-in they come from; a step-up counts as the sign-in whose place it takes
+ * @property {string} session the sign-in that they come from; a step-up counts as the sign-in whose place it takes
  */
 /**
- * Where tokens are kept. Both methods are synchronous, and neither throws.
+ * A place that keeps tokens. Both methods are synchronous, and neither throws.
  * @typedef {object} TokenStore
  * @property {() => Tokens | null} read
  * @property {(tokens: Tokens | null) => void} write
@@ -33,22 +33,22 @@ export function hasPasskeys(): boolean;
  * @property {string} provider the first of `providers`
  * @property {string[]} providers all that can confirm it, the best first: `passkey`, `totp` for the code of an
  *   authenticator app, `email` for a mailed one, `recovery_code`. Take any other word for "ask for a code"
- * @property {object} [publicKey] what an authenticator is asked, where `passkey` is among the providers
+ * @property {object} [publicKey] the options for an authenticator, where `passkey` is among the providers
  * @property {number} expiresIn seconds for which it can be confirmed
- * @property {boolean} isStepUp whether it takes the place of a session, as `signInAgain` wants it
+ * @property {boolean} isStepUp whether it takes the place of a session, as with `signInAgain`
  */
 /**
- * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
- * (expired, ended elsewhere, reused); `changed` in storage by something else.
+ * The reason why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by
+ * the server (expired, ended elsewhere, reused); `changed` in storage by something else.
  * @typedef {"signedIn" | "signedOut" | "ended" | "changed"} Reason
  */
 /**
- * What a sign-in brings besides the tokens.
+ * The result of a sign-in besides the tokens.
  * @typedef {object} Confirmation
- * @property {number} [recoveryCodesLeft] how many are unused; there only if a recovery code confirmed
+ * @property {number} [recoveryCodesLeft] the number of unused ones; there only if a recovery code confirmed
  */
 /**
- * An authenticator app that is being set up. It counts only when its first code was right.
+ * An authenticator app that is being set up. It is in use only after its first right code.
  * @typedef {object} TotpEnrolment
  * @property {string} id
  * @property {string} secret to be typed into an app: base32
@@ -78,11 +78,11 @@ export function hasPasskeys(): boolean;
  * @property {string[]} recoveryCodes new ones, to be shown once; none where unused ones were left
  */
 /**
- * What a mailed link is for, and whose it is.
+ * The purpose and the owner of a mailed link.
  * @typedef {object} PasswordLink
  * @property {"reset" | "invitation"} purpose
  * @property {string} email
- * @property {number} expiresIn seconds for which the link is good
+ * @property {number} expiresIn seconds for which the link works
  */
 /**
  * A person's own account, as the server answers it. All times are RFC 3339.
@@ -93,7 +93,7 @@ export function hasPasskeys(): boolean;
  * @property {{ createdAt: string, lastUsedAt?: string }} [totp] an authenticator app
  * @property {Passkey[]} passkeys
  * @property {number} recoveryCodesLeft
- * @property {string} freshUntil until when this session may change how the person proves themselves
+ * @property {string} freshUntil the end of the time in which this session may change the person's factors
  */
 /**
  * One of a person's sessions.
@@ -102,10 +102,10 @@ export function hasPasskeys(): boolean;
  * @property {string} createdAt
  * @property {string} lastUsedAt
  * @property {string} expiresAt
- * @property {string} network where it was last used
- * @property {string | null} userAgent what the browser calls itself: any text. Show it as text
+ * @property {string} network the network that last used it
+ * @property {string | null} userAgent the browser's own name: any text. Show it as text
  * @property {string | null} device a short name made of that
- * @property {boolean} current whether it is the one that asks
+ * @property {boolean} current whether it is the session that makes the call
  */
 /** @typedef {{ token: string, createdAt: string, expiresAt: string }} WireToken */
 /** @typedef {{ accessToken: WireToken, refreshToken: WireToken }} WirePair */
@@ -151,7 +151,7 @@ export class AuthError extends Error {
 export class BackofficeAuth {
     /**
      * @param {object} options
-     * @param {string} options.server where the server is, without a path: `https://auth.example.com`
+     * @param {string} options.server the server's address, without a path: `https://auth.example.com`
      * @param {string[]} [options.apis] other origins to which `fetch` may carry the token
      * @param {TokenStore} [options.store] by default `localTokens`
      */
@@ -168,10 +168,10 @@ export class BackofficeAuth {
      * @returns {() => void} stops that
      */
     onChange(listener: (signedIn: boolean, reason: Reason) => void): () => void;
-    /** Lets go of everything but the tokens. */
+    /** Releases everything but the tokens. */
     close(): void;
     /**
-     * Signs in, or begins to. Never repeated by itself: each attempt counts, and may mail a code.
+     * Signs in, or begins to. Never repeat it automatically: each attempt counts, and may mail a code.
      * @param {string} email
      * @param {string} password
      * @returns {Promise<Challenge | null>} what `confirm` needs; null where the password was enough
@@ -179,23 +179,23 @@ export class BackofficeAuth {
     signIn(email: string, password: string): Promise<Challenge | null>;
     /**
      * Step-up, after `reauthentication_required`: signs in again, and the new session takes the old one's
-     * place. Nobody is told of it by `onChange`. The call that was refused is then to be made again.
+     * place. `onChange` does not report it. Make the refused call again afterwards.
      * @param {string} email of the person who is signed in: anybody else's is `another_person`
      * @param {string} password
      * @returns {Promise<Challenge | null>} what `confirm` needs; null where the password was enough
      */
     signInAgain(email: string, password: string): Promise<Challenge | null>;
     /**
-     * Ends what `signIn` or `signInAgain` began. Never repeated by itself either: a code is good once, so
-     * after an answer that was lost the way is to sign in again.
+     * Completes a sign-in that `signIn` or `signInAgain` began. Never repeat it automatically either: a
+     * code works once, so after a lost answer the person has to sign in again.
      * @param {Challenge} challenge
      * @param {string} code the six digits, or a recovery code; spaces do not matter
      * @returns {Promise<Confirmation>}
      */
     confirm(challenge: Challenge, code: string): Promise<Confirmation>;
     /**
-     * The same with a passkey, where `passkey` is among the challenge's providers. To be called from a click.
-     * After a failure the challenge can still be confirmed, with a passkey or otherwise.
+     * The same with a passkey, where `passkey` is among the challenge's providers. Call it in the handler of
+     * a click. After a failure the challenge can still be confirmed, with a passkey or otherwise.
      * @param {Challenge} challenge
      * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
      * @returns {Promise<Confirmation>}
@@ -210,8 +210,8 @@ export class BackofficeAuth {
      */
     offersPasskeys(): Promise<boolean>;
     /**
-     * Signs in with a passkey alone: the browser asks which, so nobody types an address. To be called from a
-     * click.
+     * Signs in with a passkey alone: the browser asks which, so nobody types an address. Call it in the
+     * handler of a click.
      * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
      * @throws {AuthError} `passkey_cancelled`, `passkey_unusable`; `invalid_passkey`; `not_found` where the server
      *   takes none
@@ -220,21 +220,21 @@ export class BackofficeAuth {
         signal?: AbortSignal;
     }): Promise<void>;
     /**
-     * Offers passkeys among what the browser fills into a field with `autocomplete="username webauthn"`, until
-     * one is chosen, which signs in, or until it is ended: by the signal, or by another request to an
-     * authenticator.
+     * Offers passkeys among the values that the browser fills into a field with `autocomplete="username
+     * webauthn"`, until one is chosen, which signs in, or until it is ended: by the signal, or by another
+     * request to an authenticator.
      * @param {{ signal?: AbortSignal }} [options]
-     * @returns {Promise<boolean>} whether somebody has signed in so; false also where the browser offers none
-     *   in fields, and where the server takes none
-     * @throws {AuthError} `invalid_passkey`, or what else became of the passkey that was chosen
+     * @returns {Promise<boolean>} whether somebody has signed in this way; false also where the browser
+     *   offers none in fields, and where the server takes none
+     * @throws {AuthError} `invalid_passkey`, or another refusal of the chosen passkey
      */
     signInByAutofill({ signal }?: {
         signal?: AbortSignal;
     }): Promise<boolean>;
     /**
-     * Step-up as by `signInAgain`, with a passkey alone. To be called from a click.
+     * Step-up as by `signInAgain`, with a passkey alone. Call it in the handler of a click.
      * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
-     * @throws {AuthError} `another_person`; and what `signInWithPasskey` throws
+     * @throws {AuthError} `another_person`; and those of `signInWithPasskey`
      */
     signInAgainWithPasskey({ signal }?: {
         signal?: AbortSignal;
@@ -245,10 +245,10 @@ export class BackofficeAuth {
      */
     forgotPassword(email: string): Promise<void>;
     /**
-     * Whose a mailed link is. Uses nothing up.
-     * @param {string} token what stands behind the `#` of the link
+     * The purpose and the owner of a mailed link. Does not use it up.
+     * @param {string} token the part behind the `#` of the link
      * @returns {Promise<PasswordLink>}
-     * @throws {AuthError} `invalid_link` for one that is used, expired, void or none
+     * @throws {AuthError} `invalid_link` for a link that is used, expired, void or made up
      */
     passwordLink(token: string): Promise<PasswordLink>;
     /**
@@ -256,7 +256,7 @@ export class BackofficeAuth {
      * @param {string} token
      * @param {string} newPassword
      * @throws {AuthError} `invalid_link`; `invalid_request` with the field `newPassword` for a weak one, and
-     *   the link stays good
+     *   the link keeps working
      */
     setPassword(token: string, newPassword: string): Promise<void>;
     /**
@@ -272,11 +272,11 @@ export class BackofficeAuth {
      */
     changePassword(currentPassword: string, newPassword: string): Promise<void>;
     /**
-     * Begins to set up an authenticator app. Nothing changes before `confirmTotp`, and what was begun before is
+     * Begins to set up an authenticator app. Nothing changes before `confirmTotp`, and an earlier set-up is
      * void. Where there is an app already, the new one replaces it then.
      * @returns {Promise<TotpEnrolment>}
-     * @throws {AuthError} `reauthentication_required`; `method_not_allowed` or `not_found` where the server takes no
-     *   such apps
+     * @throws {AuthError} `reauthentication_required`; `method_not_allowed` or `not_found` where the server accepts
+     *   no such apps
      */
     beginTotp(): Promise<TotpEnrolment>;
     /**
@@ -294,9 +294,9 @@ export class BackofficeAuth {
      */
     removeTotp(): Promise<void>;
     /**
-     * Adds a passkey. To be called from a click. This session lives on, and all others end. Its methods
-     * gain no `mfa` by that: those of a new sign-in with the passkey have it.
-     * @param {string} name 1 to 64 characters by which its owner knows it
+     * Adds a passkey. Call it in the handler of a click. This session lives on, and all others end. Its
+     * methods do not gain `mfa`: those of a new sign-in with the passkey have it.
+     * @param {string} name 1 to 64 characters by which its owner recognises it
      * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
      * @returns {Promise<AddedPasskey>}
      * @throws {AuthError} `reauthentication_required`; `too_many_passkeys`; `passkey_known` for an authenticator that has
@@ -321,7 +321,8 @@ export class BackofficeAuth {
     /**
      * Makes new recovery codes, and voids the ones from before. This session lives on, and all others end.
      * @returns {Promise<string[]>} to be shown once
-     * @throws {AuthError} `reauthentication_required`; `not_found` where nothing is set up that they could stand in for
+     * @throws {AuthError} `reauthentication_required`; `not_found` where there is no app or passkey that they could
+     *   replace
      */
     makeRecoveryCodes(): Promise<string[]>;
     /**
@@ -337,12 +338,12 @@ export class BackofficeAuth {
     /** Ends all sessions of this person but this one. */
     signOutOthers(): Promise<void>;
     /**
-     * An access token that is good for some time. Near its end it is still handed out while its successor
-     * is fetched; past its end the successor is waited for.
+     * An access token that is valid for some time. Near its end it is still handed out while its
+     * successor is fetched; past its end the call waits for the successor.
      * @param {{ refused?: string, signal?: AbortSignal }} [options] `refused`: a token that a service did
-     *   not accept, so another one is wanted. `signal`: ends the waiting, not the refresh
+     *   not accept, so another one is wanted. `signal`: ends the wait, not the refresh
      * @returns {Promise<string>}
-     * @throws {AuthError} `signed_out`, or why there is none at the moment
+     * @throws {AuthError} `signed_out`, or the reason why there is none at the moment
      */
     accessToken({ refused, signal }?: {
         refused?: string;
@@ -352,25 +353,25 @@ export class BackofficeAuth {
      * `fetch` with an access token; a token that is refused is replaced once. It goes to the server and to
      * `apis` alone. A path is one of the server's.
      * @param {string | URL} input
-     * @param {RequestInit} [init] a body that is a stream cannot be sent again, and is not
+     * @param {RequestInit} [init] a body that is a stream cannot be sent again, so it is not
      * @returns {Promise<Response>}
      */
     fetch(input: string | URL, init?: RequestInit): Promise<Response>;
     /**
-     * Signs out: here whatever happens, at the server if it can be reached within some seconds.
+     * Signs out: here in any case, at the server if it can be reached within some seconds.
      * @returns {Promise<boolean>} whether the server knows; if not, the session ends when it idles out
      */
     signOut(): Promise<boolean>;
     /**
-     * Ends all sessions of this user, on all machines. Throws, and leaves all as it is, if the server
-     * cannot be told: this is what people do who fear for their account.
+     * Ends all sessions of this user, on all machines. Throws, and changes nothing, if the server
+     * cannot be reached: people who fear for their account must know that.
      */
     signOutEverywhere(): Promise<void>;
     /**
      * Calls a route of the server as the person who is signed in: for parts of its interface that have modules of
      * their own. A token that is refused is replaced once.
      * @param {string} method
-     * @param {string} path what stands behind `/api/v2`
+     * @param {string} path the part behind `/api/v2`
      * @param {object} [body]
      * @returns {Promise<any>} the answer's JSON; an empty text where it has none
      */
@@ -378,7 +379,7 @@ export class BackofficeAuth {
     #private;
 }
 /**
- * What is kept between pages. Both tokens are opaque.
+ * The tokens that are kept between pages. Both are opaque.
  */
 export type Tokens = {
     access: string;
@@ -392,12 +393,12 @@ export type Tokens = {
      */
     receivedAt: number;
     /**
-     * which sign-in they come from; a step-up counts as the sign-in whose place it takes
+     * the sign-in that they come from; a step-up counts as the sign-in whose place it takes
      */
     session: string;
 };
 /**
- * Where tokens are kept. Both methods are synchronous, and neither throws.
+ * A place that keeps tokens. Both methods are synchronous, and neither throws.
  */
 export type TokenStore = {
     read: () => Tokens | null;
@@ -418,7 +419,7 @@ export type Challenge = {
      */
     providers: string[];
     /**
-     * what an authenticator is asked, where `passkey` is among the providers
+     * the options for an authenticator, where `passkey` is among the providers
      */
     publicKey?: object;
     /**
@@ -426,26 +427,26 @@ export type Challenge = {
      */
     expiresIn: number;
     /**
-     * whether it takes the place of a session, as `signInAgain` wants it
+     * whether it takes the place of a session, as with `signInAgain`
      */
     isStepUp: boolean;
 };
 /**
- * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
- * (expired, ended elsewhere, reused); `changed` in storage by something else.
+ * The reason why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by
+ * the server (expired, ended elsewhere, reused); `changed` in storage by something else.
  */
 export type Reason = "signedIn" | "signedOut" | "ended" | "changed";
 /**
- * What a sign-in brings besides the tokens.
+ * The result of a sign-in besides the tokens.
  */
 export type Confirmation = {
     /**
-     * how many are unused; there only if a recovery code confirmed
+     * the number of unused ones; there only if a recovery code confirmed
      */
     recoveryCodesLeft?: number;
 };
 /**
- * An authenticator app that is being set up. It counts only when its first code was right.
+ * An authenticator app that is being set up. It is in use only after its first right code.
  */
 export type TotpEnrolment = {
     id: string;
@@ -508,13 +509,13 @@ export type AddedPasskey = {
     recoveryCodes: string[];
 };
 /**
- * What a mailed link is for, and whose it is.
+ * The purpose and the owner of a mailed link.
  */
 export type PasswordLink = {
     purpose: "reset" | "invitation";
     email: string;
     /**
-     * seconds for which the link is good
+     * seconds for which the link works
      */
     expiresIn: number;
 };
@@ -538,7 +539,7 @@ export type Account = {
     passkeys: Passkey[];
     recoveryCodesLeft: number;
     /**
-     * until when this session may change how the person proves themselves
+     * the end of the time in which this session may change the person's factors
      */
     freshUntil: string;
 };
@@ -551,11 +552,11 @@ export type Session = {
     lastUsedAt: string;
     expiresAt: string;
     /**
-     * where it was last used
+     * the network that last used it
      */
     network: string;
     /**
-     * what the browser calls itself: any text. Show it as text
+     * the browser's own name: any text. Show it as text
      */
     userAgent: string | null;
     /**
@@ -563,7 +564,7 @@ export type Session = {
      */
     device: string | null;
     /**
-     * whether it is the one that asks
+     * whether it is the session that makes the call
      */
     current: boolean;
 };

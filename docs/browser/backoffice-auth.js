@@ -6,32 +6,32 @@
 //   if (challenge) await auth.confirm(challenge, code);
 //   const answer = await auth.fetch("https://api.example.com/orders");
 //
-// Three rules carry it. No timer decides anything: expiry is looked at when a token is asked for and
-// when the page is shown again, so a laptop may sleep. The server alone ends a session: nothing but
-// its refusal of the refresh token signs anybody out. And a refresh token is kept until its successor
-// has arrived, because within the server's grace (30 s) it gets the same answer again.
+// It has three rules. No timer decides anything: expiry is checked when a token is asked for and when
+// the page is shown again, so a laptop may sleep. Only the server ends a session: nothing but its
+// refusal of the refresh token signs anybody out. And a refresh token is kept until its successor has
+// arrived, because within the server's grace (30 s) it gets the same answer again.
 
-/** Where there is no telling how much time an answer took: milliseconds. */
+/** The time-out of a request, in milliseconds. */
 const REQUEST_TIMEOUT = 10_000;
-/** How long what one tab wrote can take to be seen by another. */
+/** The longest time until another tab sees what one tab wrote. */
 const PROPAGATION = 250;
-/** How long a message may come after what was written before it: on a busy machine, longer than that. */
+/** The longest delay of a message after the write before it: on a busy machine, longer than the propagation. */
 const MESSAGE_PATIENCE = 3_000;
-/** Longer than whoever holds the lock can need. Past it the grace has to do. */
+/** Longer than any tab can need the lock. After that time the grace has to suffice. */
 const LOCK_PATIENCE = 15_000;
-/** How long one refresh is tried again: as long as the grace, past which hurry is no help. */
+/** The time for which one refresh is tried again: that of the grace, after which haste does not help. */
 const RETRY_FOR = 30_000;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 8_000;
-/** A token with less than this is not handed out: it has to travel, and to be checked there. */
+/** A token with less time than this left is not handed out: it has to travel, and to be checked there. */
 const TOO_SHORT = 2_000;
-/** Ahead of expiry by this, or by a quarter of the life of tokens that live shorter. */
+/** A refresh comes this long before the expiry, or a quarter of the lifetime if tokens live shorter. */
 const AHEAD = 60_000;
 /** An answer is repeated for at most this long, so its `Date` cannot be further from `createdAt`. */
 const LONGEST_GRACE = 300_000;
 /** How long a browser may take to end a request to an authenticator. An extension may never do so. */
 const LETTING_GO = 500;
-/** How often the clock is looked at while passkeys are offered in a field. */
+/** The interval between looks at the clock while passkeys are offered in a field. */
 const LOOK_AT_CLOCK = 5_000;
 /** Without a readable `Date` and with a wrong clock, a challenge may look as if it were over. */
 const SHORTEST_OFFER = 60_000;
@@ -42,17 +42,17 @@ const NOT_TAKEN = ["not_found", "method_not_allowed"];
 const NAME_RULE = "must be 1 to 64 characters, without control characters";
 
 /**
- * What is kept between pages. Both tokens are opaque.
+ * The tokens that are kept between pages. Both are opaque.
  * @typedef {object} Tokens
  * @property {string} access
  * @property {string} refresh
  * @property {number} life milliseconds that the access token had left at `receivedAt`
  * @property {number} receivedAt by this machine's clock
- * @property {string} session which sign-in they come from; a step-up counts as the sign-in whose place it takes
+ * @property {string} session the sign-in that they come from; a step-up counts as the sign-in whose place it takes
  */
 
 /**
- * Where tokens are kept. Both methods are synchronous, and neither throws.
+ * A place that keeps tokens. Both methods are synchronous, and neither throws.
  * @typedef {object} TokenStore
  * @property {() => Tokens | null} read
  * @property {(tokens: Tokens | null) => void} write
@@ -65,25 +65,25 @@ const NAME_RULE = "must be 1 to 64 characters, without control characters";
  * @property {string} provider the first of `providers`
  * @property {string[]} providers all that can confirm it, the best first: `passkey`, `totp` for the code of an
  *   authenticator app, `email` for a mailed one, `recovery_code`. Take any other word for "ask for a code"
- * @property {object} [publicKey] what an authenticator is asked, where `passkey` is among the providers
+ * @property {object} [publicKey] the options for an authenticator, where `passkey` is among the providers
  * @property {number} expiresIn seconds for which it can be confirmed
- * @property {boolean} isStepUp whether it takes the place of a session, as `signInAgain` wants it
+ * @property {boolean} isStepUp whether it takes the place of a session, as with `signInAgain`
  */
 
 /**
- * Why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by the server
- * (expired, ended elsewhere, reused); `changed` in storage by something else.
+ * The reason why somebody is signed in or out: `signedIn`; `signedOut` by themselves; `ended` by
+ * the server (expired, ended elsewhere, reused); `changed` in storage by something else.
  * @typedef {"signedIn" | "signedOut" | "ended" | "changed"} Reason
  */
 
 /**
- * What a sign-in brings besides the tokens.
+ * The result of a sign-in besides the tokens.
  * @typedef {object} Confirmation
- * @property {number} [recoveryCodesLeft] how many are unused; there only if a recovery code confirmed
+ * @property {number} [recoveryCodesLeft] the number of unused ones; there only if a recovery code confirmed
  */
 
 /**
- * An authenticator app that is being set up. It counts only when its first code was right.
+ * An authenticator app that is being set up. It is in use only after its first right code.
  * @typedef {object} TotpEnrolment
  * @property {string} id
  * @property {string} secret to be typed into an app: base32
@@ -116,11 +116,11 @@ const NAME_RULE = "must be 1 to 64 characters, without control characters";
  */
 
 /**
- * What a mailed link is for, and whose it is.
+ * The purpose and the owner of a mailed link.
  * @typedef {object} PasswordLink
  * @property {"reset" | "invitation"} purpose
  * @property {string} email
- * @property {number} expiresIn seconds for which the link is good
+ * @property {number} expiresIn seconds for which the link works
  */
 
 /**
@@ -132,7 +132,7 @@ const NAME_RULE = "must be 1 to 64 characters, without control characters";
  * @property {{ createdAt: string, lastUsedAt?: string }} [totp] an authenticator app
  * @property {Passkey[]} passkeys
  * @property {number} recoveryCodesLeft
- * @property {string} freshUntil until when this session may change how the person proves themselves
+ * @property {string} freshUntil the end of the time in which this session may change the person's factors
  */
 
 /**
@@ -142,10 +142,10 @@ const NAME_RULE = "must be 1 to 64 characters, without control characters";
  * @property {string} createdAt
  * @property {string} lastUsedAt
  * @property {string} expiresAt
- * @property {string} network where it was last used
- * @property {string | null} userAgent what the browser calls itself: any text. Show it as text
+ * @property {string} network the network that last used it
+ * @property {string | null} userAgent the browser's own name: any text. Show it as text
  * @property {string | null} device a short name made of that
- * @property {boolean} current whether it is the one that asks
+ * @property {boolean} current whether it is the session that makes the call
  */
 
 /** @typedef {{ token: string, createdAt: string, expiresAt: string }} WireToken */
@@ -210,7 +210,7 @@ export function localTokens(key) {
         else localStorage.removeItem(key);
         fallback.write(null);
       } catch {
-        // Storage is full or forbidden: better signed in for as long as this page lives than not.
+        // Storage is full or forbidden: signed in for as long as this page lives is better than not at all.
         fallback.write(tokens);
       }
     },
@@ -227,7 +227,7 @@ export function memoryTokens() {
   return { read: () => kept, write: (tokens) => void (kept = tokens) };
 }
 
-/** Whether this browser has passkeys. On pages without TLS it has none, but for those of `localhost`. */
+/** Whether this browser has passkeys. On pages without TLS it has none, except on those of `localhost`. */
 export function hasPasskeys() {
   return typeof globalThis.PublicKeyCredential === "function" && globalThis.navigator?.credentials !== undefined;
 }
@@ -242,11 +242,12 @@ export class BackofficeAuth {
   /** The refresh under way in this tab. @type {Promise<string> | undefined} */ #refreshing;
   /** When tokens were first seen here, and how old they were. */
   #seen = { access: "", at: 0, age: 0 };
-  /** Until when (of `performance.now`) nothing is asked, after which failure, and the how-manieth.
+  /** The end of the pause (by `performance.now`), its failure, and the number of failures in a row.
    * @type {{ until: number, failures: number, error?: AuthError }} */
   #pause = { until: 0, failures: 0 };
-  /** What `onChange` last told of. @type {string | undefined} */ #known;
-  /** What a tab last wrote, and why. @type {{ session?: string, reason: Reason }} */ #news = { reason: "changed" };
+  /** The session that `onChange` last reported. @type {string | undefined} */ #known;
+  /** The last write of a tab, and its reason. @type {{ session?: string, reason: Reason }} */
+  #news = { reason: "changed" };
   /** The last request to an authenticator. @type {Asking} */
   #asking = { isOpen: false, isOffer: false, settled: Promise.resolve(), end() {} };
   /** Whether the server takes passkeys, once it has said so. @type {boolean | undefined} */ #takesPasskeys;
@@ -255,7 +256,7 @@ export class BackofficeAuth {
 
   /**
    * @param {object} options
-   * @param {string} options.server where the server is, without a path: `https://auth.example.com`
+   * @param {string} options.server the server's address, without a path: `https://auth.example.com`
    * @param {string[]} [options.apis] other origins to which `fetch` may carry the token
    * @param {TokenStore} [options.store] by default `localTokens`
    */
@@ -266,15 +267,15 @@ export class BackofficeAuth {
     this.#name = `backoffice-auth ${this.#server}`;
     this.#store = store ?? localTokens(this.#name);
     this.#known = this.#read()?.session;
-    // A server that renders pages has no tabs to listen to, nobody signed in, and wants to end one day.
+    // A server that renders pages has no tabs to listen to and nobody signed in, and has to be able to end.
     if (typeof document === "undefined") return;
     const until = { signal: this.#closing.signal };
     if ("BroadcastChannel" in globalThis) {
       this.#channel = new BroadcastChannel(this.#name);
       this.#channel.addEventListener("message", (event) => this.#hear(event.data), until);
     }
-    // What another process wrote to localStorage may show after its message, and then brings this. Before
-    // it too, so the message, which says why, gets time to arrive.
+    // A write of another process to localStorage may show after its message, and then causes this event.
+    // It may also show before it, so the message, which has the reason, gets time to arrive.
     const patience = this.#channel ? MESSAGE_PATIENCE : 0;
     addEventListener("storage", () => setTimeout(() => this.#look(), patience), until);
     // A page that was asleep, hidden or in the back-forward cache may have missed everything.
@@ -298,7 +299,7 @@ export class BackofficeAuth {
     return () => void this.#listeners.delete(listener);
   }
 
-  /** Lets go of everything but the tokens. */
+  /** Releases everything but the tokens. */
   close() {
     this.#closing.abort();
     this.#asking.end();
@@ -307,7 +308,7 @@ export class BackofficeAuth {
   }
 
   /**
-   * Signs in, or begins to. Never repeated by itself: each attempt counts, and may mail a code.
+   * Signs in, or begins to. Never repeat it automatically: each attempt counts, and may mail a code.
    * @param {string} email
    * @param {string} password
    * @returns {Promise<Challenge | null>} what `confirm` needs; null where the password was enough
@@ -318,7 +319,7 @@ export class BackofficeAuth {
 
   /**
    * Step-up, after `reauthentication_required`: signs in again, and the new session takes the old one's
-   * place. Nobody is told of it by `onChange`. The call that was refused is then to be made again.
+   * place. `onChange` does not report it. Make the refused call again afterwards.
    * @param {string} email of the person who is signed in: anybody else's is `another_person`
    * @param {string} password
    * @returns {Promise<Challenge | null>} what `confirm` needs; null where the password was enough
@@ -328,8 +329,8 @@ export class BackofficeAuth {
   }
 
   /**
-   * Ends what `signIn` or `signInAgain` began. Never repeated by itself either: a code is good once, so
-   * after an answer that was lost the way is to sign in again.
+   * Completes a sign-in that `signIn` or `signInAgain` began. Never repeat it automatically either: a
+   * code works once, so after a lost answer the person has to sign in again.
    * @param {Challenge} challenge
    * @param {string} code the six digits, or a recovery code; spaces do not matter
    * @returns {Promise<Confirmation>}
@@ -339,8 +340,8 @@ export class BackofficeAuth {
   }
 
   /**
-   * The same with a passkey, where `passkey` is among the challenge's providers. To be called from a click.
-   * After a failure the challenge can still be confirmed, with a passkey or otherwise.
+   * The same with a passkey, where `passkey` is among the challenge's providers. Call it in the handler of
+   * a click. After a failure the challenge can still be confirmed, with a passkey or otherwise.
    * @param {Challenge} challenge
    * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
    * @returns {Promise<Confirmation>}
@@ -362,8 +363,8 @@ export class BackofficeAuth {
   }
 
   /**
-   * Signs in with a passkey alone: the browser asks which, so nobody types an address. To be called from a
-   * click.
+   * Signs in with a passkey alone: the browser asks which, so nobody types an address. Call it in the
+   * handler of a click.
    * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
    * @throws {AuthError} `passkey_cancelled`, `passkey_unusable`; `invalid_passkey`; `not_found` where the server
    *   takes none
@@ -373,13 +374,13 @@ export class BackofficeAuth {
   }
 
   /**
-   * Offers passkeys among what the browser fills into a field with `autocomplete="username webauthn"`, until
-   * one is chosen, which signs in, or until it is ended: by the signal, or by another request to an
-   * authenticator.
+   * Offers passkeys among the values that the browser fills into a field with `autocomplete="username
+   * webauthn"`, until one is chosen, which signs in, or until it is ended: by the signal, or by another
+   * request to an authenticator.
    * @param {{ signal?: AbortSignal }} [options]
-   * @returns {Promise<boolean>} whether somebody has signed in so; false also where the browser offers none
-   *   in fields, and where the server takes none
-   * @throws {AuthError} `invalid_passkey`, or what else became of the passkey that was chosen
+   * @returns {Promise<boolean>} whether somebody has signed in this way; false also where the browser
+   *   offers none in fields, and where the server takes none
+   * @throws {AuthError} `invalid_passkey`, or another refusal of the chosen passkey
    */
   async signInByAutofill({ signal } = {}) {
     if (!(await hasAutofill())) return false;
@@ -414,9 +415,9 @@ export class BackofficeAuth {
   }
 
   /**
-   * Step-up as by `signInAgain`, with a passkey alone. To be called from a click.
+   * Step-up as by `signInAgain`, with a passkey alone. Call it in the handler of a click.
    * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
-   * @throws {AuthError} `another_person`; and what `signInWithPasskey` throws
+   * @throws {AuthError} `another_person`; and those of `signInWithPasskey`
    */
   async signInAgainWithPasskey({ signal } = {}) {
     if (!this.isSignedIn) throw new AuthError("signed_out");
@@ -432,10 +433,10 @@ export class BackofficeAuth {
   }
 
   /**
-   * Whose a mailed link is. Uses nothing up.
-   * @param {string} token what stands behind the `#` of the link
+   * The purpose and the owner of a mailed link. Does not use it up.
+   * @param {string} token the part behind the `#` of the link
    * @returns {Promise<PasswordLink>}
-   * @throws {AuthError} `invalid_link` for one that is used, expired, void or none
+   * @throws {AuthError} `invalid_link` for a link that is used, expired, void or made up
    */
   async passwordLink(token) {
     const answer = await this.#call("POST", "/password/link", { body: { token } });
@@ -448,7 +449,7 @@ export class BackofficeAuth {
    * @param {string} token
    * @param {string} newPassword
    * @throws {AuthError} `invalid_link`; `invalid_request` with the field `newPassword` for a weak one, and
-   *   the link stays good
+   *   the link keeps working
    */
   async setPassword(token, newPassword) {
     await this.#call("POST", "/password/set", { body: { token, newPassword } });
@@ -473,11 +474,11 @@ export class BackofficeAuth {
   }
 
   /**
-   * Begins to set up an authenticator app. Nothing changes before `confirmTotp`, and what was begun before is
+   * Begins to set up an authenticator app. Nothing changes before `confirmTotp`, and an earlier set-up is
    * void. Where there is an app already, the new one replaces it then.
    * @returns {Promise<TotpEnrolment>}
-   * @throws {AuthError} `reauthentication_required`; `method_not_allowed` or `not_found` where the server takes no
-   *   such apps
+   * @throws {AuthError} `reauthentication_required`; `method_not_allowed` or `not_found` where the server accepts
+   *   no such apps
    */
   async beginTotp() {
     const answer = await this.#ask("POST", "/me/totp");
@@ -507,9 +508,9 @@ export class BackofficeAuth {
   }
 
   /**
-   * Adds a passkey. To be called from a click. This session lives on, and all others end. Its methods
-   * gain no `mfa` by that: those of a new sign-in with the passkey have it.
-   * @param {string} name 1 to 64 characters by which its owner knows it
+   * Adds a passkey. Call it in the handler of a click. This session lives on, and all others end. Its
+   * methods do not gain `mfa`: those of a new sign-in with the passkey have it.
+   * @param {string} name 1 to 64 characters by which its owner recognises it
    * @param {{ signal?: AbortSignal }} [options] `signal`: ends the request to the authenticator
    * @returns {Promise<AddedPasskey>}
    * @throws {AuthError} `reauthentication_required`; `too_many_passkeys`; `passkey_known` for an authenticator that has
@@ -517,7 +518,7 @@ export class BackofficeAuth {
    *   `credential` or `token`
    */
   async addPasskey(name, { signal } = {}) {
-    // Before the authenticator makes a passkey that the server would not take by that name.
+    // Checked before the authenticator makes a passkey that the server would not accept under that name.
     if (!isName(name)) throw new AuthError("invalid_request", { errors: [{ field: "name", message: NAME_RULE }] });
     const { token, publicKey } = (await this.#ask("POST", "/me/passkeys/options")).body;
     const credential = await this.#askAuthenticator("create", publicKey, { signal });
@@ -547,7 +548,8 @@ export class BackofficeAuth {
   /**
    * Makes new recovery codes, and voids the ones from before. This session lives on, and all others end.
    * @returns {Promise<string[]>} to be shown once
-   * @throws {AuthError} `reauthentication_required`; `not_found` where nothing is set up that they could stand in for
+   * @throws {AuthError} `reauthentication_required`; `not_found` where there is no app or passkey that they could
+   *   replace
    */
   async makeRecoveryCodes() {
     return (await this.#ask("POST", "/me/recovery-codes")).body.recoveryCodes;
@@ -575,12 +577,12 @@ export class BackofficeAuth {
   }
 
   /**
-   * An access token that is good for some time. Near its end it is still handed out while its successor
-   * is fetched; past its end the successor is waited for.
+   * An access token that is valid for some time. Near its end it is still handed out while its
+   * successor is fetched; past its end the call waits for the successor.
    * @param {{ refused?: string, signal?: AbortSignal }} [options] `refused`: a token that a service did
-   *   not accept, so another one is wanted. `signal`: ends the waiting, not the refresh
+   *   not accept, so another one is wanted. `signal`: ends the wait, not the refresh
    * @returns {Promise<string>}
-   * @throws {AuthError} `signed_out`, or why there is none at the moment
+   * @throws {AuthError} `signed_out`, or the reason why there is none at the moment
    */
   async accessToken({ refused, signal } = {}) {
     const tokens = this.#read();
@@ -597,7 +599,7 @@ export class BackofficeAuth {
    * `fetch` with an access token; a token that is refused is replaced once. It goes to the server and to
    * `apis` alone. A path is one of the server's.
    * @param {string | URL} input
-   * @param {RequestInit} [init] a body that is a stream cannot be sent again, and is not
+   * @param {RequestInit} [init] a body that is a stream cannot be sent again, so it is not
    * @returns {Promise<Response>}
    */
   async fetch(input, init = {}) {
@@ -617,7 +619,7 @@ export class BackofficeAuth {
   }
 
   /**
-   * Signs out: here whatever happens, at the server if it can be reached within some seconds.
+   * Signs out: here in any case, at the server if it can be reached within some seconds.
    * @returns {Promise<boolean>} whether the server knows; if not, the session ends when it idles out
    */
   async signOut() {
@@ -628,8 +630,8 @@ export class BackofficeAuth {
   }
 
   /**
-   * Ends all sessions of this user, on all machines. Throws, and leaves all as it is, if the server
-   * cannot be told: this is what people do who fear for their account.
+   * Ends all sessions of this user, on all machines. Throws, and changes nothing, if the server
+   * cannot be reached: people who fear for their account must know that.
    */
   async signOutEverywhere() {
     await this.#ask("DELETE", "/sessions", { signal: AbortSignal.timeout(REQUEST_TIMEOUT / 2) });
@@ -640,7 +642,7 @@ export class BackofficeAuth {
    * Calls a route of the server as the person who is signed in: for parts of its interface that have modules of
    * their own. A token that is refused is replaced once.
    * @param {string} method
-   * @param {string} path what stands behind `/api/v2`
+   * @param {string} path the part behind `/api/v2`
    * @param {object} [body]
    * @returns {Promise<any>} the answer's JSON; an empty text where it has none
    */
@@ -652,7 +654,7 @@ export class BackofficeAuth {
    * Calls as the person who is signed in. A token that is refused is replaced once.
    * @param {string} method
    * @param {string} path
-   * @param {{ body?: object, signal?: AbortSignal }} [what] `signal`: ends the waiting for a token
+   * @param {{ body?: object, signal?: AbortSignal }} [what] `signal`: ends the wait for a token
    * @returns {Promise<Answer>}
    */
   async #ask(method, path, { body, signal } = {}) {
@@ -695,7 +697,7 @@ export class BackofficeAuth {
     return { recoveryCodesLeft };
   }
 
-  /** What an authenticator is to sign, of whichever account. */
+  /** The options for a passkey of any account. */
   async #passkeyRequest() {
     try {
       const answer = await this.#call("POST", "/passkey/options");
@@ -726,8 +728,8 @@ export class BackofficeAuth {
   }
 
   /**
-   * Asks an authenticator, by way of the browser. One request at a time: a new one ends the one before it, which
-   * the browser would not let it stand beside. An offer in a field ends nothing but another offer.
+   * Asks an authenticator, by way of the browser. One request at a time: a new one ends the previous one, since
+   * browsers do not allow two. An offer in a field ends nothing but another offer.
    * @param {"get" | "create"} kind
    * @param {any} publicKey as the server writes it
    * @param {{ signal?: AbortSignal, mediation?: "conditional" }} how
@@ -762,7 +764,7 @@ export class BackofficeAuth {
 
   /**
    * Puts a new session in the place of the one that is signed in, if both are one person's, and signs
-   * the other one of the two out. The tokens are opaque, so the server is asked whose they are.
+   * the other one of the two out. The tokens are opaque, so the server is asked for their owners.
    * @param {Answer} answer
    */
   async #replace(answer) {
@@ -781,7 +783,7 @@ export class BackofficeAuth {
         leftOver = replaced?.access ?? "";
       });
     } finally {
-      // What cannot be told now ends when it idles out, and stands in the list of sessions until then.
+      // A session whose sign-out cannot be sent now ends when it idles out, and is in the list of sessions until then.
       await this.#call("POST", "/signout", { bearer: leftOver }).catch(() => {});
     }
   }
@@ -830,7 +832,7 @@ export class BackofficeAuth {
     const body = { refreshToken: tokens.refresh };
     try {
       const fresh = tokensOf(await this.#call("POST", "/refresh", { body }), tokens.session);
-      // A sign-out, a sign-in or a step-up meanwhile was meant: the next round looks at what there is now.
+      // A sign-out, a sign-in or a step-up meanwhile was intended: the next round looks at the present tokens.
       if (this.#read()?.refresh !== tokens.refresh) return undefined;
       this.#write(fresh, "changed");
       return fresh.access;
@@ -840,8 +842,8 @@ export class BackofficeAuth {
   }
 
   /**
-   * Waits for what the tab before has to say. Locks, messages and localStorage go different ways through
-   * a browser, so the lock can be here before the pair is. A tab that died says nothing.
+   * Waits for the message of the tab before. Locks, messages and localStorage take different ways
+   * through a browser, so the lock can be here before the pair is. A tab that died says nothing.
    * @param {string} stale
    */
   async #hearOut(stale) {
@@ -927,7 +929,7 @@ export class BackofficeAuth {
   }
 
   /**
-   * What another tab says, or this one to itself.
+   * Handles a message of another tab, or of this one.
    * @param {{ news?: { session?: string, reason: Reason }, pause?: { wait: number, failures: number, failure: any } }} message
    */
   #hear({ news, pause }) {
@@ -943,7 +945,7 @@ export class BackofficeAuth {
     }
   }
 
-  /** Tells of another session, or of none, if that is news here. */
+  /** Reports another session, or none, if that is news here. */
   #look() {
     const session = this.#read()?.session;
     if (session === this.#known) return;
@@ -956,7 +958,7 @@ export class BackofficeAuth {
     const tokens = this.#store.read();
     if (tokens && tokens.access !== this.#seen.access) {
       const age = Date.now() - tokens.receivedAt;
-      // A clock that was set back says nothing about their age.
+      // A clock that was set back does not tell their age.
       this.#seen = { access: tokens.access, at: performance.now(), age: age < -1000 ? Infinity : age };
     }
     return tokens;
@@ -1002,7 +1004,7 @@ export class BackofficeAuth {
         cache: "no-store",
         credentials: "omit",
         redirect: "error",
-        // Ending a session outlives the page that asks for it.
+        // The request to end a session outlives the page that sends it.
         keepalive: bearer !== undefined,
         signal: AbortSignal.timeout(REQUEST_TIMEOUT),
       });
@@ -1012,7 +1014,7 @@ export class BackofficeAuth {
       return { body: text && JSON.parse(text), date, sentAt };
     } catch (cause) {
       if (cause instanceof AuthError) throw cause;
-      // JSON that is none: something in between answers in the server's place.
+      // Invalid JSON: something in between answers in the server's place.
       throw new AuthError(cause instanceof SyntaxError ? "unexpected_answer" : "network", { cause });
     }
   }
@@ -1037,7 +1039,7 @@ function tokensOf({ body, date, sentAt }, session) {
 }
 
 /**
- * For display alone, so without a readable `Date` this machine's clock has to do.
+ * For display alone, so without a readable `Date` this machine's clock has to suffice.
  * @param {string} time
  * @param {Answer} answer
  */
@@ -1052,13 +1054,13 @@ function secondsUntil(time, { date }) {
  */
 const withoutSpaces = (code) => code.replace(/\s/g, "");
 
-/** What tells one sign-in from another, in this browser. */
+/** A name that tells one sign-in from another, in this browser. */
 function randomName() {
   return crypto.getRandomValues(new Uint32Array(2)).join("-");
 }
 
 /**
- * Whether the token is good, and the session too old for what was asked (RFC 9470, section 3).
+ * Whether the token is valid, and the session too old for the call (RFC 9470, section 3).
  * @param {Response} answer
  */
 function isStepUpWanted(answer) {
@@ -1091,7 +1093,7 @@ function isOver(error) {
 }
 
 /**
- * Why nothing is asked, with what is left of the wait.
+ * The reason for a pause, with the rest of the wait.
  * @param {AuthError | undefined} error
  * @param {number} until
  */
@@ -1118,8 +1120,8 @@ function unlessAborted(promise, signal) {
 }
 
 /**
- * What the browser asks an authenticator for. It has `parseRequestOptionsFromJSON` for this, and some extensions that
- * keep passkeys break that.
+ * The browser's options for an authenticator. Browsers have `parseRequestOptionsFromJSON` for this, and some
+ * extensions that store passkeys break it.
  * @param {any} json
  * @returns {PublicKeyCredentialRequestOptions}
  */
@@ -1144,7 +1146,7 @@ const withChallenge = (json) => ({ ...json, challenge: decoded(json.challenge) }
 const withBytes = (json) => ({ ...json, id: decoded(json.id) });
 
 /**
- * What `toJSON` of a credential gives, where it works.
+ * The result of a credential's `toJSON`, where that works.
  * @param {"get" | "create"} kind
  * @param {any} credential
  */
@@ -1180,8 +1182,8 @@ function encoded(bytes) {
 }
 
 /**
- * What became of a request to an authenticator. Browsers tell little: a person who cancels, a time that is over and
- * an authenticator without a passkey for this are one error.
+ * The error of a failed request to an authenticator. Browsers tell little: a person who cancels, a time that is
+ * over and an authenticator without a passkey for this are one error.
  * @param {"get" | "create"} kind
  * @param {any} cause
  */
@@ -1192,7 +1194,7 @@ function failureOf(kind, cause) {
 }
 
 /**
- * Whether it was the browser that ended a request, for whatever reason.
+ * Whether the browser ended a request, for any reason.
  * @param {any} error
  */
 const isNotAllowed = (error) => error.cause?.name === "NotAllowedError";

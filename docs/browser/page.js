@@ -1,4 +1,4 @@
-// The page to sign in on, and the page of one's own account: what people see of BackofficeAuth.
+// The page to sign in on, and the page of one's own account, on top of BackofficeAuth.
 
 import { forgetApp, offerApp, showApp } from "./authenticator.js";
 import { isEnoughAlone, offerPasskeys, passkeyLine, showPasskeys } from "./passkeys.js";
@@ -14,10 +14,10 @@ const input = (id) => /** @type {HTMLInputElement} */ (at(id));
 const [email, password, forgotEmail] = ["email", "password", "forgot-email"].map(input);
 const [currentPassword, newPassword] = ["current-password", "new-password"].map(input);
 
-/** Whose account is shown. */
+/** The address of the account that is shown. */
 let person = "";
 
-/** Takes all that was typed off the page: the passwords have done their work. */
+/** Clears all fields of the page: the passwords are not needed any more. */
 function forgetWhatWasTyped() {
   for (const form of document.forms) form.reset();
   forgetApp();
@@ -34,7 +34,7 @@ async function signIn() {
   if (begun) askForProof(begun, email.value.trim()); // Otherwise `onChange` shows the account.
 }
 
-/** Gives up what has waited for the new sign-in. The account may have changed before it was wanted. */
+/** Gives up the action that has waited for the new sign-in. The account may have changed before that. */
 function stayAsSignedIn() {
   lead("account");
   showAccount().catch(explain);
@@ -59,7 +59,7 @@ async function changePassword() {
   say(words.isChanged);
 }
 
-/** Shows who is signed in, how, and where. */
+/** Shows the signed-in person, their factors and their sessions. */
 async function showAccount() {
   forgetWhatWasTyped();
   if (shown() !== "account") show("account");
@@ -82,7 +82,7 @@ async function showAccount() {
 }
 
 /**
- * All by which a person proves themselves, in a line each.
+ * All factors of a person, in a line each.
  * @param {import("./backoffice-auth.js").Account} me
  */
 function enrolled({ twoFactor, totp, passkeys, recoveryCodesLeft }) {
@@ -96,7 +96,7 @@ function enrolled({ twoFactor, totp, passkeys, recoveryCodesLeft }) {
 }
 
 /**
- * A line of the list. All text is set as text: what a browser calls itself is whatever it likes.
+ * A line of the list. All text is set as text: a browser may call itself anything.
  * @param {import("./backoffice-auth.js").Session} session
  */
 function listed({ id, network, lastUsedAt, userAgent, device, current }) {
@@ -123,7 +123,7 @@ function endButton(id, name) {
 }
 
 /**
- * Ends sessions, and shows which are left. The focus goes to the title: the button may be gone.
+ * Ends sessions, and shows the remaining ones. The focus goes to the title: the button may be gone.
  * @param {() => Promise<void>} ending
  * @param {string} text
  */
@@ -168,7 +168,7 @@ for (const button of document.querySelectorAll("[data-leads]")) {
 }
 
 /**
- * Goes to another view, and leaves behind what was begun in this one.
+ * Goes to another view, and gives up the unfinished steps of this one.
  * @param {string} view
  */
 function lead(view) {

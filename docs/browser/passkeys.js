@@ -36,7 +36,7 @@ let hasApp = false;
 let removed = "";
 
 /**
- * Wires what there is for passkeys.
+ * Wires the controls for passkeys.
  * @param {() => Promise<void>} showingAccount
  * @param {(action: () => Promise<void>, hint: string) => void} signingInAgain
  */
@@ -56,7 +56,7 @@ export function offerPasskeys(showingAccount, signingInAgain) {
 }
 
 /**
- * Shows what there is for an account.
+ * Shows the passkeys of an account.
  * @param {import("./backoffice-auth.js").Account} me
  * @param {boolean} areOffered whether browser and server have passkeys
  */
@@ -71,7 +71,7 @@ export function showPasskeys(me, areOffered) {
 export const isEnoughAlone = () => isOffered && passkeys.some(({ alone }) => alone);
 
 /**
- * A line of the list of what is enrolled. A name is whatever its owner likes.
+ * A line of the list of passkeys. A name can be anything that its owner likes.
  * @param {import("./backoffice-auth.js").Passkey} passkey
  */
 export function passkeyLine({ id, name, createdAt, lastUsedAt, synced, alone }) {
@@ -105,7 +105,7 @@ function element(tag, text, className = "") {
 }
 
 
-/** Offers passkeys at the sign-in: by the button, and among what the browser fills into the field. */
+/** Offers passkeys at the sign-in: by the button, and among the values that the browser fills into the field. */
 async function offerInField() {
   const signal = untilLeft();
   at("passkey-signin").hidden = !(await auth.offersPasskeys());
@@ -125,7 +125,7 @@ async function signIn() {
     if (!isRefusedAs(error, ...NOT_TAKEN)) throw error;
     say(words.noPasskeys, { isError: true });
   } finally {
-    // The button's request has ended what was offered in the field.
+    // The button's request has ended the offer in the field.
     if (shown() === "signin") offerInField();
   }
 }
@@ -142,7 +142,7 @@ async function add() {
 }
 
 /**
- * Says what has no field to be marked.
+ * Shows messages that have no field to be marked.
  * @param {unknown} error
  */
 async function refuse(error) {

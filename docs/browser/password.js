@@ -1,8 +1,8 @@
-// The page that a mailed link opens: a person chooses a password there, and is signed in by nothing of it.
+// The page that a mailed link opens: a person chooses a password there, and is not signed in by that.
 //
-// What stands behind the # is a secret. It reaches no server, no log of one and no Referer; the page takes
-// it out of the address bar at once and keeps it in memory alone. Opening the link changes nothing, since
-// programs that look through mails open links too.
+// The part behind the # is secret. It reaches no server, no server's log and no Referer; the page takes it
+// out of the address bar at once and keeps it only in memory. Opening the link changes nothing, since
+// programs that scan mails open links too.
 
 import { AuthError } from "./backoffice-auth.js";
 import { at, auth, isComplete, onSubmit, remedies, run, show } from "./ui.js";
@@ -13,7 +13,7 @@ import { dateAndClock, filled, filledWith, words } from "./words.js";
 
 let token = "";
 
-/** Takes the token out of the address, and asks whose it is. */
+/** Takes the token out of the address, and asks the server for its owner. */
 function open() {
   if (location.hash.length < 2) return;
   token = location.hash.slice(1);
@@ -45,8 +45,8 @@ async function set() {
 }
 
 /**
- * Who is signed in in this browser, as far as the server can be asked. Sessions of the link's owner have
- * ended, and the module learns of it here.
+ * The person who is signed in in this browser, as far as the server can be asked. Sessions of the link's
+ * owner have ended, and the module learns of it here.
  */
 async function signedInHere() {
   if (!auth.isSignedIn) return "";
@@ -59,7 +59,7 @@ async function signedInHere() {
 }
 
 /**
- * Nothing can be set here.
+ * Shows that no password can be set here.
  * @param {string} title
  * @param {string} hint
  */
@@ -73,7 +73,7 @@ function giveUp(title, hint) {
 remedies.set("invalid_link", () => giveUp(words.deadTitle, words.deadHint));
 onSubmit("look-form", look);
 onSubmit("choose-form", set);
-// Another link, put into the address bar of this tab, loads nothing.
+// Another link, opened in the address bar of this tab, does not load the page again.
 addEventListener("hashchange", open);
 
 open();

@@ -1,5 +1,5 @@
-// One person on the page for administrators: what stands in the way of signing in, what can be done about it,
-// and what else helps to answer a call. All text is set as text: much of it is whatever its sender likes.
+// One person on the page for administrators: the obstacles to signing in, the acts against them, and other
+// facts that help to answer a call. All text is set as text: much of it can be anything that its sender chose.
 
 import { AuthError } from "./backoffice-auth.js";
 import {
@@ -41,15 +41,15 @@ const STATES = {
 
 /** @type {Administration} */
 let administration;
-/** Goes to the list, and says something there. @type {(text: string) => Promise<void>} */
+/** Goes to the list, and shows a message there. @type {(text: string) => Promise<void>} */
 let leave = async () => {};
 /** The person who is shown. @type {UserDetails | null} */
 let person = null;
-/** Where older events begin. @type {string | undefined} */
+/** The cursor of the older events. @type {string | undefined} */
 let older;
 
 /**
- * Wires what can be done for a person.
+ * Wires the acts on a person.
  * @param {Administration} its
  * @param {(text: string) => Promise<void>} leaving
  */
@@ -81,7 +81,7 @@ export function offerPerson(its, leaving) {
     at("change-address-hint").replaceChildren(...filledWith(words.changeAddressHint, { email }));
     turnTo("change-address");
   });
-  // It is asked before, and not within, what a new sign-in may have to repeat.
+  // The question comes before the action that a new sign-in may have to repeat, and not within it.
   at("change-address-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     mark(newEmail);
@@ -96,7 +96,7 @@ export function offerPerson(its, leaving) {
   onClick("ask-no", () => dialog.close());
 }
 
-/** Takes the person off the page, and what was asked about them. */
+/** Takes the person off the page, and the open question about them. */
 export function forgetPerson() {
   person = null;
   dialog.close();
@@ -150,7 +150,7 @@ export function stateMark(state) {
 }
 
 /**
- * Which acts there are for a person: none for an administrator.
+ * The acts that a person can be subject to: none for an administrator.
  * @param {UserDetails} person
  */
 function showActs({ administrator, state, twoFactor, totp, passkeys, recoveryCodesLeft }) {
@@ -167,7 +167,7 @@ function showActs({ administrator, state, twoFactor, totp, passkeys, recoveryCod
 /**
  * Does something for the person who is shown, and shows them as they are then.
  * @param {(id: string) => Promise<void>} act
- * @param {string} done what to say then
+ * @param {string} done the message for that
  */
 function perform(act, done) {
   if (!person) return;
@@ -181,7 +181,7 @@ function perform(act, done) {
 /**
  * The focus goes to the title: the button may be gone.
  * @param {string} id
- * @param {string} done what to say
+ * @param {string} done the message
  */
 async function showAgain(id, done) {
   await showPerson(id);
@@ -227,7 +227,7 @@ function remove() {
  * @param {string} title
  * @param {string} hint
  * @param {string} yes
- * @param {Record<string, string>} [more] what else is filled in
+ * @param {Record<string, string>} [more] further values to fill in
  * @returns {Promise<boolean>}
  */
 function ask(title, hint, yes, more = {}) {
@@ -248,13 +248,13 @@ async function showOlder() {
   const lines = events.map(eventLine);
   at("events").append(...lines);
   at("older").hidden = !older;
-  // The button may be gone, and what it brought is what comes next.
+  // The button may be gone, so the focus goes to the new lines.
   if (lines[0]) lines[0].tabIndex = -1;
   lines[0]?.focus();
 }
 
 /**
- * What stands in the way, and what helps.
+ * An obstacle, and its remedy.
  * @param {import("./administration.js").Obstacle} obstacle
  */
 function obstacleLine({ kind, since, wrongCodes, limit = "", until, network, mail }) {

@@ -1,6 +1,6 @@
 // How people prove themselves after the password: by a code, a passkey or a recovery code; and the new sign-in
-// (step-up) for which a call waits that the session is too old for. A view that is left ends what it has asked
-// an authenticator for.
+// (step-up) for which a call waits that the session is too old for. Leaving a view ends its request to an
+// authenticator.
 
 import { hasPasskeys } from "./backoffice-auth.js";
 import {
@@ -26,11 +26,11 @@ import { clock, filled, filledWith, words } from "./words.js";
 /** @typedef {import("./backoffice-auth.js").Challenge} Challenge */
 
 /**
- * What differs between the pages.
+ * The differences between the pages.
  * @typedef {object} Host
  * @property {string} home the view of somebody who is signed in
- * @property {string} hint why a call wants a new sign-in
- * @property {() => string} person whose account it is
+ * @property {string} hint the reason why a call needs a new sign-in
+ * @property {() => string} person the address of the account
  * @property {() => boolean} isEnoughAlone whether a passkey of this person signs in without a password here
  * @property {() => void} stay gives a step-up up
  * @property {() => void} back gives a sign-in up
@@ -45,12 +45,12 @@ const [code, recoveryCode, againPassword] = ["code", "recovery-code", "again-pas
 let host;
 /** @type {Challenge | null} */
 let challenge = null;
-/** What waits for a new sign-in, and in which view: it is done then.
+/** The action that waits for a new sign-in, and its view: it is done then.
  * @type {{ action: () => Promise<void>, hint: string, view: string } | null} */
 let waiting = null;
 /** The view to which the one for recovery codes leads back. */
 let wayBack = "confirm";
-/** Ends what the view has asked an authenticator for. */
+/** Ends the view's request to an authenticator. */
 let leaving = new AbortController();
 
 onShow(() => {
@@ -82,14 +82,14 @@ export function offerProof(its) {
   onClick("again-cancel", () => host.stay());
 }
 
-/** Leaves behind what was begun, and what has waited for it. */
+/** Gives up the unfinished sign-in, and the action that has waited for it. */
 export function forgetProof() {
   challenge = null;
   waiting = null;
   for (const field of [code, recoveryCode, againPassword]) field.value = "";
 }
 
-/** What to say about a code, by where it comes from. */
+/** The texts about a code, by its source. */
 const CODES = {
   email: {
     label: words.code,
@@ -105,7 +105,7 @@ const CODES = {
     wrong: "wrongCodeOfApp",
     back: words.toSignIn,
   },
-  // A word that these pages do not know: the person does.
+  // These pages do not know this word, but the person does.
   other: {
     label: words.anyCode,
     hint: words.anyCodeHint,
@@ -116,7 +116,7 @@ const CODES = {
 };
 
 /**
- * Where a code comes from, besides the recovery codes; null where there is none.
+ * The source of a code, besides the recovery codes; null where there is none.
  * @param {import("./backoffice-auth.js").Challenge} begun
  * @returns {keyof typeof CODES | null}
  */
@@ -127,7 +127,7 @@ function codeOf({ providers }) {
 }
 
 /**
- * Asks for the best of what the challenge can be confirmed with here, and offers the rest.
+ * Asks for the best factor that can confirm the challenge here, and offers the others.
  * @param {import("./backoffice-auth.js").Challenge} begun
  * @param {string} address
  */
@@ -158,7 +158,7 @@ export function askForProof(begun, address) {
 
 /**
  * @param {HTMLInputElement} field
- * @param {string} missing what to say where it is empty
+ * @param {string} missing the message for an empty field
  */
 async function confirm(field, missing) {
   const begun = challenge;
@@ -180,7 +180,7 @@ async function confirmWithPasskey() {
   }
 }
 
-/** Offers the recovery codes, with a way back to what is shown. */
+/** Offers the recovery codes, with a way back to the present view. */
 function turnToRecovery() {
   wayBack = shown() ?? "confirm";
   at("to-code").textContent = wayBack === "passkey" ? words.toPasskey : words.toCode;
@@ -195,8 +195,8 @@ async function sendAnotherCode() {
 /**
  * The sign-in is not enough for an action: it waits until the person has signed in again.
  * @param {() => Promise<void>} action
- * @param {string} hint why
- * @param {string} view where the action belongs
+ * @param {string} hint the reason
+ * @param {string} view the view of the action
  */
 export function stepUp(action, hint = host.hint, view = shown() ?? host.home) {
   waiting = { action, hint, view };
@@ -220,7 +220,7 @@ async function signInAgainWithPasskey() {
   if (isDone) await goOn();
 }
 
-/** Does what has waited for the new sign-in. */
+/** Does the action that has waited for the new sign-in. */
 async function goOn() {
   const { action, hint, view } = waiting ?? { view: host.home };
   forgetProof();
@@ -228,7 +228,7 @@ async function goOn() {
   try {
     await action?.();
   } catch (error) {
-    // The new sign-in is not good enough, either: that of a recovery code, for example.
+    // The new sign-in is not sufficient, either: one with a recovery code, for example.
     if (!action || !isRefusedAs(error, "reauthentication_required")) throw error;
     stepUp(action, hint, view);
   }

@@ -1,5 +1,5 @@
-// What the pages share: one view at a time, sentences that are read out, marks at fields, blocks that are
-// counted down, and buttons that show a password.
+// The common parts of the pages: one view at a time, sentences that are read out, marks at fields, blocks
+// that are counted down, and buttons that show a password.
 
 import { AuthError, BackofficeAuth } from "./backoffice-auth.js";
 import { dateAndClock, filled, language, saidOf, words } from "./words.js";
@@ -65,12 +65,12 @@ export function line(...parts) {
 }
 
 /** @type {HTMLElement[]} */ const views = all("main > section");
-/** Those with a place for what is wrong with them. @type {HTMLInputElement[]} */
+/** The fields with a place for their error. @type {HTMLInputElement[]} */
 const fields = all("input[aria-describedby]");
 /** @type {HTMLButtonElement[]} */ const reveals = all("button[data-reveals]");
 
 let isBusy = false;
-/** Ends with what runs. */
+/** Settles with the running action. */
 let running = Promise.resolve();
 /** When blocks end, by `performance.now`, and by the limit: a blocked sign-in blocks no forgotten password.
  * @type {Map<string, number>} */
@@ -79,7 +79,7 @@ const blocks = new Map();
 let timer;
 
 /**
- * What to do about a code instead of saying it. Gets the action that failed.
+ * Actions for error codes that are not shown. Each gets the failed action.
  * @type {Map<string, (action: () => Promise<void>) => void>}
  */
 export const remedies = new Map();
@@ -88,7 +88,7 @@ export const remedies = new Map();
 const arrivals = new Set();
 
 /**
- * Calls `listener` whenever a view is shown, and another one is left by that.
+ * Calls `listener` whenever a view is shown in place of another one.
  * @param {(view: string) => void} listener
  */
 export const onShow = (listener) => void arrivals.add(listener);
@@ -110,7 +110,7 @@ export function show(view) {
 }
 
 /**
- * The same where nothing of what was said belongs to the next view.
+ * The same, for a next view to which the present message does not belong.
  * @param {string} view
  */
 export function turnTo(view) {
@@ -122,7 +122,7 @@ export function turnTo(view) {
 export const shown = () => views.find((section) => !section.hidden)?.id;
 
 /**
- * Says something. Without a text, takes back what was said.
+ * Shows a message. Without a text, removes it.
  * @param {string} [text]
  * @param {{ isError?: boolean, requestId?: string }} [more]
  */
@@ -153,7 +153,7 @@ export function mark(field, text = "", lang = language) {
 }
 
 /**
- * Says why something failed, and leads to where it can be mended.
+ * Shows why something failed, and moves the focus to the place to correct it.
  * @param {unknown} error
  */
 export function explain(error) {
@@ -190,14 +190,14 @@ export function isRefusedAs(error, ...codes) {
   return error instanceof AuthError && codes.includes(error.code);
 }
 
-/** What the view that is shown counts under. */
+/** The limit under which the present view counts. */
 const counted = () => views.find((section) => !section.hidden)?.dataset.counted ?? "";
 
-/** Milliseconds until what is sent from this view is let in. */
+/** Milliseconds until a request of this view is let in. */
 const blockedFor = () => (blocks.get(counted()) ?? 0) - performance.now();
 
 /**
- * Runs what counts as an attempt: not during a block, when it would be in vain.
+ * Runs an action that counts as an attempt: not during a block, when it would be in vain.
  * @param {() => Promise<void>} action
  */
 export function attempt(action) {
@@ -206,8 +206,8 @@ export function attempt(action) {
 }
 
 /**
- * Runs what a button does: one at a time, and no failure goes unsaid. Buttons are never `disabled`:
- * that would take the focus from whoever stands on them.
+ * Runs the action of a button: one at a time, and every failure is shown. Buttons are never
+ * `disabled`: that would take the focus from anyone standing on them.
  * @param {() => Promise<void>} action
  */
 export function run(action) {
@@ -225,7 +225,7 @@ async function runNow(action) {
   isBusy = true;
   say();
   for (const field of fields) mark(field);
-  // What is sent as text may be kept and offered by the browser, as if it were no password.
+  // Text fields may be remembered and offered by the browser, as if they held no password.
   hideSecrets();
   dim();
   try {
@@ -271,14 +271,14 @@ function countDown() {
   }
 }
 
-/** What is left of a block: `4:59`. */
+/** The rest of a block: `4:59`. */
 function remaining() {
   const left = Math.ceil(blockedFor() / 1000);
   return `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
 }
 
 /**
- * Finds what is missing before the server is asked, since each attempt counts.
+ * Finds empty fields before the request, since each attempt counts.
  * @param {[HTMLInputElement, string][]} required
  */
 export function isComplete(required) {
@@ -307,7 +307,7 @@ export function onSubmit(form, action) {
 export const onClick = (button, action) => at(button).addEventListener("click", action);
 
 /**
- * Shows a password, or hides it. What the button says stays: `aria-pressed` tells which it is.
+ * Shows a password, or hides it. The label stays: `aria-pressed` tells the state.
  * @param {HTMLButtonElement} button
  * @param {boolean} isShown
  */

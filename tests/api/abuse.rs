@@ -1,5 +1,5 @@
-//! Requests that no honest client sends, byte by byte: what is ambiguous, broken, endless, slow or
-//! far too much. Each gets one answer or none, never a 5xx, and the connection ends; and all the
+//! Requests that no honest client sends, byte by byte: ambiguous, broken, endless, slow or far too
+//! large ones. Each gets one answer or none, never a 5xx, and the connection ends; and all the
 //! while others are served.
 
 use std::iter::once;
@@ -183,7 +183,7 @@ fn disagreements() -> [(&'static str, Vec<u8>); 14] {
 }
 
 /// Two servers in a row that disagree about where a request ends make two requests of one. Here none
-/// of these is followed by an answer to what it hides. hyper decides it; a row is a way to disagree.
+/// of these is followed by an answer to a hidden request. hyper decides it; a row is a way to disagree.
 #[tokio::test]
 async fn no_request_hides_another() {
     let app = TestApp::start().await;

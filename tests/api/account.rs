@@ -369,7 +369,7 @@ async fn a_user_ends_all_sessions_but_the_one_that_asks() {
     person.refresh(&own.refresh).await.pair();
     bob.refresh(&his.refresh).await.pair();
     assert_eq!(app.recorded("session_ended granted signed_out").await, 2);
-    // Without it, and with what means nothing here, all of them end.
+    // Without it, and with a parameter that means nothing here, all of them end.
     assert_eq!(end("?other=true").await.status, 204);
     person.fails_to_signout(&own.access).await;
 }

@@ -94,7 +94,7 @@ fn rows() -> impl Strategy<Value = Row> {
     )
 }
 
-/// A session in the database, and what its statements need to know.
+/// A session in the database, with the parameters of its statements.
 struct Subject {
     session_id: Uuid,
     user_id: i64,

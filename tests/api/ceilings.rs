@@ -41,7 +41,7 @@ async fn signins_at_once(
     race(held).await
 }
 
-/// Red when the oldest attempt of all is what must leave the window.
+/// Red when `Retry-After` is counted from the oldest attempt of all.
 #[tokio::test]
 async fn after_a_ceiling_was_lowered_retry_after_is_true_to_the_second() {
     let app = TestApp::with(&[("limits.signin_network_per_minute", "7")]).await;
@@ -134,7 +134,7 @@ async fn a_right_password_that_the_database_kept_out_counts_for_nothing() {
     alice.signin().await.pair();
 }
 
-/// Red when `reserve_signin` counts for the network, or for the account, what was refused before.
+/// Red when `reserve_signin` counts an attempt for the network, or for the account, that was refused before.
 #[tokio::test]
 async fn a_sign_in_that_one_limit_refuses_is_not_counted_by_the_next_ones() {
     let app = TestApp::with(&[("limits.signin_network_per_minute", "7")]).await;
@@ -185,8 +185,8 @@ async fn an_unlocking_waits_for_a_sign_in_without_holding_what_that_needs() {
     );
 }
 
-/// A process that dies between a reservation and its end leaves it as it is. Red when what was in flight
-/// for longer than anything is still counts, or when it starts a block.
+/// A process that dies between a reservation and its end leaves it as it is. Red when an attempt in
+/// flight for longer than any request takes still counts, or when it starts a block.
 #[tokio::test]
 async fn attempts_in_flight_refuse_for_seconds_and_count_for_nothing_if_they_never_end() {
     let app = TestApp::with(&[("limits.signin_account_failures_per_hour", "3")]).await;

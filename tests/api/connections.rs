@@ -99,8 +99,8 @@ async fn a_lock_that_is_not_had_in_time_leaves_nothing_waiting() {
     lock.commit().await.unwrap();
 }
 
-/// Red where a transaction counts as begun from the answer on, as it does for sqlx: what follows a `BEGIN`
-/// that its caller has left is answered, and never committed.
+/// Red where a transaction counts as begun from the answer on, as it does for sqlx: a statement after a
+/// `BEGIN` that its caller has left is answered, and never committed.
 #[tokio::test]
 async fn a_transaction_that_is_left_while_it_begins_swallows_nothing_that_comes_after_it() {
     let (database, store) = single().await;
@@ -130,8 +130,8 @@ async fn a_transaction_that_is_left_while_it_begins_swallows_nothing_that_comes_
 const OURS: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'backoffice-auth%'";
 
-/// Red where what was cut short is closed and replaced: PostgreSQL's processes go on waiting, and there
-/// are more and more of them.
+/// Red where a connection whose use was cut short is closed and replaced: PostgreSQL's processes go on
+/// waiting, and there are more and more of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_makes_no_more_connections_and_ends_with_the_same_ones() {
     let postgres = Stallable::start().await;
@@ -217,7 +217,7 @@ async fn network(url: &str) -> (Url, watch::Sender<bool>) {
                     _ = carried => return,
                     _ = sees.changed() => {}
                 }
-                // Neither end learns anything, but for what PostgreSQL itself says to nobody.
+                // Neither end learns of it, and PostgreSQL's further output reaches nobody.
                 std::future::pending::<()>().await;
             });
         }
@@ -297,7 +297,7 @@ const OURS_HERE: &str = "SELECT count(*) FROM pg_stat_activity
                           WHERE datname = current_database()
                             AND application_name LIKE 'backoffice-auth%'";
 
-/// Red without `ISOLATION`: what a role or a database has for a default decides the races.
+/// Red without `ISOLATION`: the default of the role or the database decides the races.
 #[tokio::test]
 async fn the_settings_that_decide_races_are_said_on_each_connection_or_in_each_transaction() {
     let database = Database::migrated().await;

@@ -1,4 +1,4 @@
-//! `doctor`, and what the command line says of a database that it cannot work with.
+//! `doctor`, and the errors of the command line about a database that it cannot work with.
 
 use std::net::SocketAddr;
 

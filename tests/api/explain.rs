@@ -1,4 +1,4 @@
-//! `explain`: what support staff learn of a person or a request, and what nobody does.
+//! `explain`: the facts about a person or a request that support staff see, and those that nobody sees.
 
 use backoffice_auth::dev::{Behaviour, Recipients};
 use serde_json::{Value, json};

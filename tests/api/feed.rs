@@ -253,7 +253,7 @@ async fn until_somebody_waits(app: &TestApp) {
     .await;
 }
 
-/// Red where nobody is told of what a reading brought.
+/// Red where the results of a reading are passed on to nobody.
 #[tokio::test]
 async fn a_waiting_service_learns_of_an_end_on_any_instance() {
     let app = TestApp::with(&[CLIENT]).await;

@@ -1,5 +1,5 @@
-//! Forged tokens. Each is a real one with one thing about it that is wrong, and nearly all are
-//! signed with a key that the server trusts: what is refused is the flaw, not the signature.
+//! Forged tokens. Each is a real one with a single flaw, and nearly all are signed with a key that
+//! the server trusts: it is the flaw that is refused, not the signature.
 //!
 //! Every forgery is shown at every place that takes its kind of token, and gets there what a token
 //! of one letter gets: the same answer, byte for byte.
@@ -824,7 +824,7 @@ async fn every_forged_access_token_is_refused_everywhere_with_the_one_answer() {
     }
 }
 
-/// A sign-out takes a token whose `exp` alone has passed for what it was.
+/// A sign-out treats a token whose only flaw is its `exp` as expired.
 fn is_expired_alone((name, _): &(String, String)) -> bool {
     name.starts_with("claim exp = Some(Number(")
 }

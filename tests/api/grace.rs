@@ -72,7 +72,7 @@ async fn an_outage_before_the_rotation_lengthens_nothing() {
     assert_eq!(count_reuse(&app).await, 1);
 }
 
-/// Red where a beat does not look at the one before: what came meanwhile is reuse.
+/// Red where a heartbeat does not look at the one before: later requests are reuse.
 #[tokio::test]
 async fn a_time_in_which_no_instance_beat_is_an_outage() {
     let app = TestApp::start().await;

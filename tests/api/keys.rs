@@ -87,7 +87,7 @@ async fn session(person: &Person<'_>, app: &TestApp, token: &str) -> Answer {
     app.send(request.bearer_auth(token)).await
 }
 
-/// The number of keys for access tokens, whatever became of them.
+/// The number of keys for access tokens, in any state.
 async fn count(app: &TestApp) -> i64 {
     app.count("SELECT count(*) FROM signing_keys WHERE purpose = 'access'")
         .await

@@ -157,7 +157,7 @@ async fn an_outcome_that_is_committed_too_late_counts_for_nothing() {
     }
 }
 
-/// Red when neither `settle_change` nor `commit_attempts` takes attempts back: what the change took still counts.
+/// Red when neither `settle_change` nor `commit_attempts` takes attempts back: those of the change still count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_password_that_is_committed_too_late_counts_for_nothing_and_is_told_by_mail() {
     let stall = Stall::with(&[]).await;

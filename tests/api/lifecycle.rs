@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{Database, Held, TestApp, secs, until};
 
-/// An error and what lies beneath it, in one line.
+/// An error and its causes, in one line.
 fn told(error: &dyn Error) -> String {
     let chain = std::iter::successors(Some(error), |&error| error.source());
     chain

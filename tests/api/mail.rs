@@ -1,4 +1,4 @@
-//! How codes reach people, and what happens when they do not.
+//! The ways in which codes reach people, and the consequences when they do not.
 
 use std::fs;
 

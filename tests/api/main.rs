@@ -1,9 +1,9 @@
 //! The server from the outside: real HTTP, a real PostgreSQL with a database for each test, real
-//! SMTP to a mailbox. Each test is a sentence of what the world may rely on.
+//! SMTP to a mailbox. Each test is a sentence that clients may rely on.
 //!
 //! Nothing here sleeps to let things happen: time passes because the rows in the database are made
-//! older ([`support::TestApp::age`]) or the process clock is moved, and what must be waited for is
-//! an event with a time limit.
+//! older ([`support::TestApp::age`]) or the process clock is moved, and a test waits only for
+//! events, with a time limit.
 
 #![cfg(feature = "dev")]
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]

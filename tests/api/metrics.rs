@@ -303,7 +303,7 @@ async fn stall(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Red when the counting is moved inside the layer that catches panics or the flood gate, when a
-/// hang-up is counted as an answer, or when any series of what was done is left out.
+/// hang-up is counted as an answer, or when any series is left out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_metrics_count_the_answers_that_clients_saw() {
     let app = TestApp::start().await;
@@ -366,7 +366,7 @@ async fn the_metrics_count_the_answers_that_clients_saw() {
     );
 }
 
-/// Everything else that is counted of what clients saw.
+/// Checks the other metrics against the answers that clients saw.
 fn check_the_rest(scrape: &Scrape, seen: &Seen) {
     for code in [
         "too_many_attempts",

@@ -1,4 +1,4 @@
-//! Notices: what changed about how a person proves themselves is told by mail.
+//! Notices: a change of a person's password or factors is reported by mail.
 
 use backoffice_auth::dev::{Behaviour, Recipients};
 use backoffice_auth::workers::purge_once;

@@ -97,7 +97,7 @@ async fn a_database_that_cannot_be_written_to_is_503_until_it_can() {
     alice.refresh(&pair.refresh).await.pair();
 }
 
-/// Red where what a failed write says of the disk is not kept.
+/// Red where a failed write does not record that the disk is full.
 #[tokio::test]
 async fn a_full_disk_is_said_by_readiness() {
     let app = TestApp::start().await;

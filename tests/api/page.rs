@@ -1,4 +1,4 @@
-//! The documented calls, as they are documented: what curl makes of them must work.
+//! The documented calls, as they are documented: they must work with curl.
 
 use std::process::Stdio;
 

@@ -3,8 +3,8 @@
 //! The requests of a race have arrived at two instances but for their last byte; the last bytes are
 //! sent together. An act without a route is called on two connections of its own at the same
 //! instant. Each race is run [`ROUNDS`] times with exact counts, and each was seen to fail with its
-//! guard taken out of the statement; the line above a test says which guard, and what happened then.
-//! Races for limits are in `limits.rs`.
+//! guard taken out of the statement; the line above a test names the guard, and the result without
+//! it. Races for limits are in `limits.rs`.
 
 use std::collections::HashSet;
 
@@ -665,7 +665,7 @@ impl Idle {
             .unwrap()
     }
 
-    /// The number of keys for access tokens, whatever became of them.
+    /// The number of keys for access tokens, in any state.
     async fn count_keys(&self) -> i64 {
         self.count("SELECT count(*) FROM signing_keys WHERE purpose = 'access'")
             .await
@@ -1063,7 +1063,7 @@ async fn a_mail_that_another_has_leased_or_settled_is_neither_sent_nor_put_off()
 }
 
 /// Red where all that is given up counts as expired, where the time of a lease is not waited for, or
-/// where what may have arrived counts too.
+/// where a mail that may have arrived counts too.
 #[tokio::test]
 async fn a_mail_that_arrived_or_may_have_is_not_said_to_have_expired() {
     let idle = Idle::start().await;

@@ -236,7 +236,7 @@ async fn strangers_do_not_fill_the_audit_log_and_hide_no_guess_at_an_account() {
             .await
             .unwrap()
     };
-    // The budget of a network, and what came in meanwhile.
+    // The budget of a network, and the room that came back meanwhile.
     let recorded = count("unknown_address").await;
     assert!((20..=22).contains(&recorded), "{recorded}");
     assert_eq!(count("wrong_password").await, 5);

@@ -1,4 +1,4 @@
-//! The tokens themselves: what they say, and who can verify them.
+//! The tokens themselves: their content and their verification.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -1,5 +1,5 @@
-//! An authenticator and its browser, in software: what a page would send for a passkey. Each field can be
-//! set, so that it also does what none would.
+//! An authenticator and its browser, in software: the data that a page would send for a passkey. Each
+//! field can be set, so that it also sends data that no real one would.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -18,7 +18,7 @@ pub const PRESENT: u8 = 1;
 pub const VERIFIED: u8 = 1 << 2;
 /// The passkey can be copied to other devices.
 pub const ELIGIBLE: u8 = 1 << 3;
-/// It has been.
+/// The passkey has been copied to other devices.
 pub const BACKED_UP: u8 = 1 << 4;
 /// A passkey follows.
 pub const ATTESTED: u8 = 1 << 6;

@@ -1,5 +1,5 @@
-// The page for administrators: the calls that a support desk gets, answered in it; and what the page does where
-// it may not do something, or has to ask.
+// The page for administrators: the calls that a support desk gets, answered in it; and the behaviour of the
+// page where it may not do something, or has to ask.
 
 import assert from "node:assert/strict";
 
@@ -97,7 +97,7 @@ async function assertFits(page, view) {
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), view);
 }
 
-/** What programs that read the screen are told that there is. */
+/** The roles that screen readers get. */
 async function rolesIn(page) {
   const session = await page.context().newCDPSession(page);
   const { nodes } = await session.send("Accessibility.getFullAXTree");
@@ -536,7 +536,7 @@ for (const colorScheme of ["light", "dark"]) {
     if (colorScheme === "dark") {
       await picture(page, "administration-list-small-dark", { colorScheme, width: 320, height: 740 });
     }
-    // What is a table on a large screen still is one.
+    // A table on a large screen still is one.
     const roles = await rolesIn(page);
     for (const role of ["table", "columnheader", "rowheader", "cell"]) assert.ok(roles.includes(role), role);
     await page.getByRole("link", { name: email }).click();
@@ -555,7 +555,7 @@ for (const colorScheme of ["light", "dark"]) {
     await press(page, "Change the address");
     await assertFits(page, "change-address");
     await press(page, "Cancel");
-    // What is said is seen from far down.
+    // Messages are seen from far down.
     await page.locator("#events > li").last().scrollIntoViewIfNeeded();
     await routeFirst(page, "**/api/v2/admin/users/*/unlock", 1, (route) => route.abort());
     await page.locator("#unlock").evaluate((button) => button.click());

@@ -1,5 +1,4 @@
-// What people do with their own account, from one end to the other, with keys alone. The same in every
-// engine.
+// The journeys of people with their own account, from one end to the other, with keys alone. The same in every engine.
 
 import assert from "node:assert/strict";
 
@@ -8,7 +7,7 @@ import { App } from "./totp.mjs";
 
 const GOOD = "correct horse battery staple";
 
-/** What `main.test.mjs` runs in each engine. */
+/** The journeys that `main.test.mjs` runs in each engine. */
 export const journeys = [];
 
 function journey(name, body, { needs } = {}) {
@@ -32,7 +31,7 @@ function journey(name, body, { needs } = {}) {
   ]);
 }
 
-/** Finds what can be seen and reached, by what it is called. Runs in the page. */
+/** Finds elements that can be seen and reached, by their names. Runs in the page. */
 const IN_PAGE = {
   isSeen: (element) => element.checkVisibility(),
   field: (label) =>
@@ -65,7 +64,7 @@ class Person {
     return new Person(this.profile).open(url);
   }
 
-  /** Before a page is opened: what she can have passkeys of. */
+  /** Before a page is opened: the kind of authenticator that she has. */
   async has(kind) {
     this.tab ??= await this.profile.tab();
     return this.tab.authenticator(kind);

@@ -1,5 +1,5 @@
-// docs/browser/backoffice-auth.js, on pages with nothing else on them: what tabs, clocks, networks and
-// servers do to it.
+// docs/browser/backoffice-auth.js, on pages with nothing else on them: the effects of tabs, clocks,
+// networks and servers on it.
 
 import assert from "node:assert/strict";
 

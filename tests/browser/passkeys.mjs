@@ -26,7 +26,7 @@ const KEY = { protocol: "ctap2", transport: "usb", hasResidentKey: false, hasUse
 /** One from before passkeys. */
 const OLD_KEY = { protocol: "u2f", transport: "usb", hasResidentKey: false, hasUserVerification: false };
 
-/** What Chromium acts as, in one tab. */
+/** The authenticator that Chromium simulates, in one tab. */
 class Authenticator {
   static async of(page, kind) {
     const authenticator = new Authenticator();
@@ -144,7 +144,7 @@ check("a synced passkey is added, is asked for after the password, and signs in 
 
 for (const [what, kind] of [["a security key without a PIN", KEY], ["a key of before passkeys", OLD_KEY]]) {
   check(`${what} is a second factor, and none alone`, async (profile) => {
-    // What some extensions break is not relied on.
+    // The module does not rely on the functions that some extensions break.
     await profile.context.addInitScript(() => {
       if (!isSecureContext) return; // A page that is empty yet.
       PublicKeyCredential.prototype.toJSON = () => {
@@ -464,7 +464,7 @@ check("a name that cannot be one is refused before a passkey is made", async (pr
   assert.equal((await authenticator.passkeys()).length, 0);
 });
 
-/** Notes what the page asks of authenticators: what for, and how many requests are open then. */
+/** Notes the page's requests to authenticators: their kinds, and how many are open then. */
 const noteRequests = () => {
   globalThis.asked = [];
   globalThis.open = 0;
@@ -574,7 +574,7 @@ check("a step-up with somebody else's passkey is none", async (profile) => {
 
 check("a page at an address instead of a name can use no passkeys, and says so", async ({ context }) => {
   const page = await tab(context, BARE_PAGE.replace("localhost", "127.0.0.1"), setting.server);
-  // What the server would answer, if it let in pages that cannot have passkeys.
+  // The answer of the server, if it let in pages that cannot have passkeys.
   const publicKey = { challenge: "AAAA", rpId: "localhost", allowCredentials: [], userVerification: "required" };
   const body = JSON.stringify({ token: "t", publicKey, expiresAt: new Date(Date.now() + 300_000).toISOString() });
   const headers = { "Access-Control-Allow-Origin": "*", "Content-Type": "application/json" };

@@ -1,4 +1,4 @@
-// What the checks run against: a `dev` of their own, more servers on its database, pages, a browser.
+// The setting of the checks: a `dev` of their own, more servers on its database, pages, a browser.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -27,7 +27,7 @@ const HASH =
 const USERS = 240;
 /** A name that is not this machine's own, so a page there is not a secure context. */
 const INSECURE_HOST = "office.test";
-/** What files of docs/browser are. */
+/** The content types of the files of docs/browser. */
 const TYPES = {
   ".css": "text/css",
   ".html": "text/html; charset=utf-8",
@@ -145,9 +145,9 @@ export class Setting {
       BACKOFFICE_AUTH__HTTP__LISTEN: `127.0.0.1:${listen}`,
       BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN: `127.0.0.1:${management}`,
       BACKOFFICE_AUTH__HTTP__ALLOWED_ORIGINS: `${this.allowed},${this.insecure}`,
-      // All come from one address here. What is counted per user is as ever.
+      // All requests come from one address here. Limits per user are as usual.
       BACKOFFICE_AUTH__LIMITS__SIGNIN_NETWORK_PER_MINUTE: "1000",
-      // Who sets up an app here uses it at once, and more than once.
+      // People who set up an app here use it at once, and more than once.
       BACKOFFICE_AUTH__LIMITS__CONFIRM__ATTEMPTS: "12",
       ...environment,
     });
@@ -252,7 +252,7 @@ export class Setting {
     return server.address().port;
   }
 
-  /** A browser profile of its own. It notes what its pages ask for, and what goes wrong on them. */
+  /** A browser profile of its own. It notes the requests of its pages, and their errors. */
   async profile(options) {
     const context = await this.browser.newContext({ locale: "en-GB", timezoneId: "UTC", ...options });
     context.setDefaultTimeout(30_000);
@@ -268,11 +268,11 @@ export class Setting {
 
 export const setting = await Setting.start();
 after(() => setting.stop());
-// Whatever ends this process, what it started ends with it.
+// However this process ends, its programs end with it.
 process.once("exit", () => setting.programs.forEach((program) => program.process.kill("SIGTERM")));
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
-/** What `main.test.mjs` runs. */
+/** The checks that `main.test.mjs` runs. */
 export const checks = [];
 
 /** Notes a check, to be run in a browser profile of its own. */
@@ -315,7 +315,7 @@ export async function tab(context, origin, server, options = {}) {
       globalThis.auth = new module.BackofficeAuth({ server, store: stores[store] });
       globalThis.changes = [];
       globalThis.auth.onChange((isSignedIn, reason) => globalThis.changes.push([isSignedIn, reason]));
-      /** What became of a promise, in words that travel. */
+      /** The outcome of a promise, as values that can leave the page. */
       globalThis.outcome = (promise) =>
         promise.then(
           (value) => ({ value: value ?? null }),

@@ -1,4 +1,5 @@
-"""What no schema can say of the manifests: that they speak of each other, and of the server as it is.
+"""The rules for the manifests that no schema can state: that they agree with each other, and with the
+server.
 
     manifests.py FOLDER
 """
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-# What the server may take after http.drain_seconds, see docs/operations.md.
+# The seconds that the server may take after http.drain_seconds, see docs/operations.md.
 AFTER_DRAIN = 8
 
 

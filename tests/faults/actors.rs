@@ -443,8 +443,7 @@ impl Actor {
         vec![Held { pair, is_over }]
     }
 
-    /// Tries what is left of a session until it is answered for good; what is wrong about it is for
-    /// the history's judges.
+    /// Tries what is left of a session until it is answered for good; the history's judges find its errors.
     pub async fn verify(&mut self, held: &Held, until: Duration) {
         let (pair, mut door) = (&held.pair, self.roll(2));
         loop {

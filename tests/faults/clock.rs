@@ -14,8 +14,7 @@ use crate::postgres::Postgres;
 use crate::world::World;
 
 /// Steps that an access token (900 s) outlives forwards, and any that lead backwards. By a larger step
-/// forwards an instance takes every access token for expired: that is what its own clock decides, and
-/// all that it decides.
+/// forwards an instance takes every access token for expired: its own clock decides that, and nothing else.
 const STEPS: [i64; 5] = [600, -600, -3_600, -86_400, 0];
 
 /// Red where the process's clock instead of the database's decides a rotation in `settle_refresh`: a

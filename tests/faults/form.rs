@@ -22,7 +22,7 @@ pub fn seconds(short: u64, full: u64) -> Duration {
     Duration::from_secs(of(short, full))
 }
 
-/// Tells something at once: what `println!` says, a test's runner keeps to itself until the end.
+/// Prints something at once: a test's runner keeps the output of `println!` until the end.
 pub fn say(line: &str) {
     let mut out = std::io::stderr().lock();
     out.write_all(line.as_bytes()).unwrap();

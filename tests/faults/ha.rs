@@ -189,7 +189,7 @@ impl Seen {
     }
 }
 
-/// Runs a command of `tests/ha/cluster`; what it prints.
+/// Runs a command of `tests/ha/cluster`, and gives its output.
 async fn cluster(command: impl AsRef<str>) -> String {
     let command = command.as_ref();
     let output = Command::new(var("HA_CLUSTER").unwrap())

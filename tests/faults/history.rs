@@ -36,11 +36,11 @@ pub enum Asked {
     Refresh { session: String, generation: i64 },
     /// A check of an access token.
     Check { session: String },
-    /// A sign-out.
+    /// A sign-out with an access token of a session.
     Signout { session: String },
 }
 
-/// Its outcome.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Answered {
@@ -92,7 +92,7 @@ impl Request {
     }
 }
 
-/// A look at one instance: what its readiness says, and whether a sign-in works.
+/// A look at one instance: its readiness, and whether a sign-in works.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     pub instance: usize,

@@ -2,8 +2,8 @@
 //! on a real PostgreSQL and a real mail relay, under load, while one fault after the other is made.
 //!
 //! Every request and its answer goes into a [`history`], which is judged afterwards by the pure
-//! functions of [`check`]: what a client cannot be sure of (no answer, 503) may have happened or not,
-//! what it was told must hold.
+//! functions of [`check`]: a request of whose outcome a client cannot be sure (no answer, 503) may
+//! have happened or not; every other answer must hold.
 //!
 //! `cargo test --test faults` is the short form, in which every fault happens once or a few times;
 //! `FAULTS=full cargo test --test faults` is the long one. Each test prints a row of figures. The

@@ -47,7 +47,7 @@ fn connections_cut_in_the_middle_of_statements_lose_no_acknowledged_word() {
             world.wire.cut();
             sleep(Duration::from_millis(100)).await;
         }
-        // The statement is done, and its answer, be it that of COMMIT, is lost.
+        // The statement is done, and its answer, even that of COMMIT, is lost.
         let lost = Weather::LostAnswers(20);
         weather(&mut world, lost, seconds(3, 20)).await;
         world.finish().await;
@@ -55,9 +55,9 @@ fn connections_cut_in_the_middle_of_statements_lose_no_acknowledged_word() {
 }
 
 /// Red without `idle_in_transaction_session_timeout`: transactions that the hole swallowed keep their
-/// locks, and who waits for them keeps the pool. The full form is red without `tcp_keepalives_idle`, when
-/// PostgreSQL has no connections left, and where nobody limits how long a connection is
-/// put in order: the pool has none left.
+/// locks, and requests that wait for them keep the pool. The full form is red without
+/// `tcp_keepalives_idle`, when PostgreSQL has no connections left, and where nobody limits how long a
+/// connection is put in order: the pool has none left.
 #[test]
 fn a_black_hole_is_503_in_time_and_dead_connections_are_let_go() {
     play(async {

@@ -130,10 +130,10 @@ async fn carry(mut client: TcpStream, shared: &Shared) {
     }
 }
 
-/// After what time PostgreSQL finds out that a peer is gone, if it was told nothing.
+/// The time after which PostgreSQL finds out that a peer is gone, by default.
 const HOURS: Duration = Duration::from_hours(2);
 
-/// After what time it does, if that is what these bytes tell it.
+/// That time, if these bytes set it.
 fn told_keepalives(startup: &[u8]) -> Option<Duration> {
     let text = String::from_utf8_lossy(startup);
     let setting = |name: &str| -> Option<u32> {

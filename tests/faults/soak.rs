@@ -192,8 +192,8 @@ async fn measure(world: &World, database: &mut PgConnection, all: &mut [Series])
     }
 }
 
-/// The columns of the table that grows by a line a minute: what is counted, then what is measured but
-/// for the sizes of tables.
+/// The columns of the table that grows by a line a minute: the counts, then the measurements except
+/// the sizes of tables.
 fn minutes_head() -> String {
     let mut line = format!("{:>6} {:>8} {:>5}", "minute", "requests", "5xx");
     for instance in ["a", "b"] {

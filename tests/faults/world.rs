@@ -40,7 +40,8 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How long the servers may take to be themselves again.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-/// In what time everything is answered; what the machine was not ours comes on top.
+/// The time within which everything is answered; the time for which the machine was busy with
+/// something else comes on top.
 const PROMPT: Duration = Duration::from_secs(2);
 
 /// How old the view of ended sessions may be: a second, and two while the database is in trouble.
@@ -107,7 +108,7 @@ pub struct World {
     pub setting: Arc<Setting>,
     variables: Vec<(String, String)>,
     metronome: Metronome,
-    /// Commits beside the servers': what keeps them waiting, too, is not the servers' doing.
+    /// Commits beside the servers': if these wait, too, the servers are not the cause.
     control: Metronome,
     lookouts: JoinSet<()>,
     load: Option<Load>,
@@ -337,7 +338,7 @@ impl World {
         self.end(held.len());
     }
 
-    /// Ends the load, tries everything that was acknowledged and judges, without failing for what is found.
+    /// Ends the load, tries everything that was acknowledged and judges, without failing because of the findings.
     pub async fn tally(mut self) -> Tally {
         let held = self.load.take().unwrap().stop().await;
         let under_load = self.history().requests();
@@ -458,7 +459,7 @@ impl World {
         [self.metronome.stolen(), self.control.stolen()]
     }
 
-    /// When each challenge in the database is over, by what its mails call it.
+    /// The end of each challenge in the database, by the name that its mails have for it.
     async fn ends_of_challenges(&self) -> BTreeMap<String, Timestamp> {
         let mut connection = self.postgres.connect(&self.database).await;
         let rows: Vec<(Uuid, Timestamp)> =

@@ -47,7 +47,7 @@ def credential(credential_id, **response):
 
 
 class Authenticator:
-    """One passkey. What it and its page say can be replaced in each ceremony."""
+    """One passkey. The data of it and of its page can be replaced in each ceremony."""
 
     def __init__(self, algorithm, origin, flags=VERIFIED, counter=0):
         self.algorithm, self.origin, self.flags, self.counter = algorithm, origin, flags, counter

@@ -77,7 +77,7 @@ class Checks:
 
 
 def discovery(c):
-    """What verifiers find under /.well-known, on both instances."""
+    """The documents under /.well-known, on both instances."""
     a, b, issuer = c.setting.a, c.setting.b, c.setting.issuer
     for instance in (a, b):
         metadata = instance.http("GET", "/.well-known/oauth-authorization-server").json()
@@ -141,7 +141,8 @@ def expected_identity(pair):
 
 
 def identity(request):
-    """What an application takes for the identity, also one that knows no `-` (CGI, WSGI, PHP)."""
+    """The headers that an application takes for the identity, also one that knows no `-` (CGI,
+    WSGI, PHP)."""
     found = {}
     for name, value in request["headers"]:
         name = re.sub(r"[^a-z0-9]", "-", name.lower())
@@ -173,7 +174,7 @@ def let_in(c, proxy, pair):
 
 
 def much_baggage(c, proxy, pair):
-    """What a request carries for the application is no matter, even if it is more than we read."""
+    """Headers for the application do not matter, even if they are more than the server reads."""
     cookies = [("Cookie", f"{name}={'x' * 7400}") for name in "abc"]
     answer, request = proxy("GET", "/", [*bearer(pair.access).items(), *cookies])
     c.equal(f"{proxy.name}: 22 KB of cookies", answer.status, 200)
@@ -182,7 +183,7 @@ def much_baggage(c, proxy, pair):
 
 
 def not_impersonated(c, proxy, pair):
-    """What a client says about its identity does not arrive."""
+    """A client's own claims about its identity do not arrive."""
     forged = ["1", "root@bar.com", str(uuid.uuid4())]
     spellings = {
         "as it is": str,
@@ -216,7 +217,7 @@ def not_impersonated(c, proxy, pair):
 
 
 def keep_out(c, proxy, pair, bad, methods=METHODS):
-    """Without a good token the answer is 401 with its challenge, whatever is asked for."""
+    """Without a valid token the answer is 401 with its challenge, for any request."""
     for (what, headers), method in itertools.product(bad.items(), methods):
         body = None if method in ("GET", "HEAD") else b"x" * 20_000
         answer, request = proxy(method, "/a?b=c", headers, body)
@@ -285,7 +286,7 @@ def forward_auth_calls(c):
 
 
 def introspection(c):
-    """RFC 7662, and who may ask."""
+    """RFC 7662, and the clients that may ask."""
     a, b = c.setting.a, c.setting.b
     pair = a.signin()
     claims = part(pair.access, 1)
@@ -471,7 +472,7 @@ def every_way_to_end(c):
 
 
 def libraries_refuse(c):
-    """What the printed verifiers must not accept."""
+    """The tokens that the printed verifiers must not accept."""
     pair = c.setting.a.signin()
     header, claims, signature = pair.access.split(".")
     bad = {
@@ -523,7 +524,7 @@ class Forger:
         }[algorithm]()
 
     def __call__(self, header=(), without=(), **other):
-        """A token as the server makes it, but for what is said here."""
+        """A token as the server makes it, except for the given values."""
         header = {"alg": "RS256", "typ": "at+jwt", "kid": self.kid} | dict(header)
         said = self.claims | other
         parts = ({n: v for n, v in it.items() if n not in without} for it in (header, said))
@@ -587,7 +588,8 @@ def last_before(instance, kid):
 
 
 def other_verifiers(c):
-    """Those who know keys alone, with the lines that docs/verifying-tokens.md prints, and without."""
+    """The verifiers that know keys alone, with the lines that docs/verifying-tokens.md prints, and
+    without."""
     setting, a = c.setting, c.setting.a
     forge = Forger(setting)
     both = (a, setting.b)
@@ -626,7 +628,7 @@ def other_verifiers(c):
     if c.options.verbose:
         print(json.dumps({"with": with_lines, "without": without}, indent=1))
     printed = (HERE.parent.parent / "docs" / "verifying-tokens.md").read_text()
-    # What is not pinned is of the system's version, which the document tells of one system.
+    # Tools that are not pinned have the system's version; the document has that of one system.
     printed = re.sub(
         r"^\| (HAProxy|ruby-jwt|mod_auth_openidc) [\d.]+ ", r"| \1 ", printed, flags=re.M
     )

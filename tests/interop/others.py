@@ -1,7 +1,7 @@
 """Other people's verifiers, each with the lines that docs/verifying-tokens.md prints, and without.
 
-A line that ends in `needed` is what a verifier's own documents leave out. The files are shown tokens as they
-are, when nothing may be wrong, and without those lines, which makes the table in the document.
+The documents of a verifier leave out the lines that end in `needed`. The files are run unchanged, when
+nothing may be wrong, and without those lines, which gives the table in the document.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from setting import HERE, Http, bearer, free_port, wait_for
 
 NEEDED = re.compile(r"^ *# needed:\n.*\n|^.*(?:#|//) needed\n", re.MULTILINE)
 
-# How long ago a token expired that is shown, and what it tells of the leeway if it is the oldest taken.
+# The seconds since a shown token expired, and the leeway that follows if it is the oldest that is accepted.
 EXPIRED = {3: "3 s", 15: "30 s", 45: "60 s", 250: "5 minutes", 850: "15 minutes", 2000: "no end"}
 TAKES = {
     "an older refresh token": "refresh tokens under a key of the set",
@@ -224,7 +224,7 @@ def wrong(file, said):
 
 
 def cells(without, with_lines):
-    """What the table says of a verifier: what it refuses and takes without the lines, and its leeway."""
+    """The cells of a verifier in the table: its wrong verdicts without the lines, and its leeway."""
     said = without if without["good"] == "good" else with_lines
     refuses = next((text for case, text in REFUSES.items() if without[case] != "good"), "")
     takes = [text for case, text in TAKES.items() if without[case] == "good"]
@@ -240,7 +240,7 @@ def name(file, pinned):
 
 
 def table(with_lines, without, pinned):
-    """The rows of the table in the document, without the versions of what is not pinned."""
+    """The rows of the table in the document, without the versions of tools that are not pinned."""
     rows = {file: [name(file, pinned), *cells(without[file], with_lines[file])] for file in without}
     return {
         file: "|" + "|".join(f" {cell} " if cell else " " for cell in row) + "|"

@@ -59,11 +59,11 @@ class Case:
 
     name: str
     is_good: bool = False
-    # What the authenticator and its page say instead.
+    # The data that the authenticator and its page send instead.
     says: dict = field(default_factory=dict)
-    # What the page was asked, if not by the server.
+    # The options for the page, if not those of the server.
     asked: dict = field(default_factory=dict)
-    # Changes a part of what is sent, after it was signed.
+    # Changes a part of the data, after it was signed.
     edit: dict = field(default_factory=dict)
 
     def suits(self, authenticator):
@@ -187,10 +187,10 @@ DIFFERENCES = {
     (ENROLMENT, "client data: a padded challenge"): STRICTER,
     # It is one item of CBOR (6.5.4), and bytes after it make it none (RFC 8949, appendix F).
     (ENROLMENT, "attestation: a byte more"): STRICTER,
-    # `none` was asked for (5.4.7). So a statement is not looked at (7.1, step 21), whatever it holds: nothing
-    # that the server decides rests on it.
+    # `none` was asked for (5.4.7). So a statement is not looked at (7.1, step 21), with any content: no
+    # decision of the server rests on it.
     (ENROLMENT, "attestation: a wrong signature"): LAXER,
-    # Whose passkey it is (7.2, steps 5 and 6). py_webauthn leaves that to its caller.
+    # The owner of the passkey (7.2, steps 5 and 6). py_webauthn leaves this check to its caller.
     (SECOND_FACTOR, "another id"): STRICTER,
     (SECOND_FACTOR, "another's handle"): STRICTER,
     (ALONE, "another id"): STRICTER,
@@ -203,7 +203,7 @@ DIFFERENCES = {
 
 
 def verified(verify, **asked):
-    """What py_webauthn found out, or `None` if it refused."""
+    """The verdict of py_webauthn, or `None` if it refused."""
     try:
         return verify(expected_rp_id=RP_ID, expected_origin=ORIGINS, **asked)
     except WebAuthnException:
@@ -211,11 +211,12 @@ def verified(verify, **asked):
 
 
 class Person:
-    """A user, their authenticator, and what a service with py_webauthn would keep of its passkey."""
+    """A user, their authenticator, and the data that a service with py_webauthn would keep of its
+    passkey."""
 
     def __init__(self, setting, name, authenticator):
         self.name, self.email, self.authenticator = name, email(name), authenticator
-        # What one instance asked is answered to the other.
+        # The request of one instance is answered to the other.
         self.instances = itertools.cycle([setting.a, setting.b, setting.b, setting.a])
         self.session = setting.a.signin(self.email)
         self.public_key, self.counter = None, 0
@@ -226,7 +227,7 @@ class Person:
         return next(self.instances).http("POST", f"/api/v2/{path}", headers, body)
 
     def enrol(self, case, authenticator):
-        """The server's answer, and what py_webauthn found out."""
+        """The server's answer, and the verdict of py_webauthn."""
         own = bearer(self.session.access)
         asked = self.post("me/passkeys/options", headers=own).json()
         options = asked["publicKey"]
@@ -354,7 +355,7 @@ def print_table(judged):
 
 def passkeys(c):
     """Other people's authenticators enrol and sign in, and other people's verifier agrees with the instances
-    on what is good, but for what is listed."""
+    on valid data, with the listed exceptions."""
     import_people(c.setting)
     judged, refusals = [], {ceremony: set() for ceremony in CASES}
     for name, (make, kind) in AUTHENTICATORS.items():

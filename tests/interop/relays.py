@@ -32,7 +32,7 @@ PORTS = ["USUAL", "GREY", "SMALL", "SLOW", "SILENT", "SELF", "INSIDE"]
 GREYLISTED = 4
 PASSWORD, NEW_PASSWORD = "amber-Kettle-41", "violet-Anvil-68"
 
-# What the server writes, in this order, and may find neither changed nor doubled.
+# The headers that the server writes, in this order. They may be neither changed nor doubled.
 OURS = {
     "From": r'(Back Office|"Back Office") <no-reply@office\.example>',
     "To": re.escape(ALICE),
@@ -46,7 +46,7 @@ OURS = {
 
 
 class Greylist(socketserver.ThreadingTCPServer):
-    """Postfix's policy protocol (SMTPD_POLICY_README): who is new is to come again."""
+    """Postfix's policy protocol (SMTPD_POLICY_README): new senders have to come again."""
 
     daemon_threads = allow_reuse_address = True
 
@@ -228,7 +228,7 @@ class Exim(Relay):
         # It trusts nobody else's.
         as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
         subprocess.run([*as_root, "chown", "root", self.folder / "exim.conf"], check=True)
-        # What is setuid is told of no library.
+        # A setuid program is not told of a library.
         program = self.unpacked / "usr/sbin/exim4"
         program.chmod(0o755)
         self.start("exim", [program, "-C", self.folder / "exim.conf", "-bdf", "-q1s"])
@@ -277,13 +277,13 @@ class Server:
         return self.instance.post("/api/v2/signin", body).json()["2faDetails"]["token"]
 
     def outbox(self, token, columns):
-        """What stands in the outbox about the mail of a sign-in."""
+        """The row of the outbox for the mail of a sign-in."""
         statement = f"SELECT {columns} FROM outbox WHERE challenge_id = '{token}'"
         return self.psql(self.url, statement).split("|")
 
 
 def run(setting, environment, *arguments, stdin=""):
-    """One command, whatever its exit status."""
+    """One command, with any exit status."""
     return subprocess.run(
         [setting.binary, "--config", setting.config, *arguments],
         env={**setting.base, **environment},
@@ -296,7 +296,7 @@ def run(setting, environment, *arguments, stdin=""):
 
 
 def trial(relay, to=BOB, port="USUAL", **more):
-    """What `config check --smtp` says of a relay, and for how long it waited."""
+    """The output of `config check --smtp` about a relay, and the time that it waited."""
     started = time.monotonic()
     environment = {
         "BACKOFFICE_AUTH__MAIL__FROM": f"Back Office <{SENDER}>",
@@ -309,7 +309,8 @@ def trial(relay, to=BOB, port="USUAL", **more):
 
 
 def trials(c, relay):
-    """A test mail to each port, and what an operator is told to look at where it is not taken."""
+    """A test mail to each port, and the settings that an operator is told to check where it is not
+    taken."""
     credentials = "check mail.smtp.username and mail.smtp.password"
     network = "check mail.smtp.host, port, tls and ca_file"
     cases = {
@@ -351,7 +352,7 @@ def code_in(mail):
 
 
 def greylisting(c, relay, server):
-    """The first attempt is refused for now; the code comes and works. What follows comes at once."""
+    """The first attempt is refused for now; the code comes and works. Later mails come at once."""
     started = time.monotonic()
     token = server.challenge(ALICE)
     code = code_in(arriving(relay, 1))
@@ -377,7 +378,7 @@ def greylisting(c, relay, server):
 
 
 def headers(c, relay):
-    """What was added on the way, and that nothing of ours was changed."""
+    """The headers that were added on the way. None of ours was changed."""
     for mail in relay.mails(ALICE):
         what = f"{relay.name}, {mail['Subject'][:20]}"
         for name, pattern in OURS.items():
@@ -388,7 +389,7 @@ def headers(c, relay):
         c.equal(f"{what}: the sender of the envelope", mail["Return-Path"], f"<{SENDER}>")
         parts = [it.get_content_type() for it in mail.iter_parts()]
         c.equal(f"{what}: the parts", parts, ["text/plain", "text/html"])
-        # What is 7bit or quoted-printable needs nothing of a relay.
+        # 7bit and quoted-printable need nothing of a relay.
         encodings = {str(it["Content-Transfer-Encoding"]) for it in mail.iter_parts()}
         c.check(f"{what}: the encodings", encodings <= {"7bit", "quoted-printable"}, encodings)
         received = " ".join(mail.get_all("Received"))
@@ -483,7 +484,7 @@ def relays(c):
         try:
             for relay, _ in pairs:
                 wait_for(relay.name, relay.greets)
-            # What waits for longest comes first.
+            # The job that waits for longest comes first.
             for job in [
                 *(pool.submit(with_a_substitute, c, relay, other) for relay, other in pairs),
                 *(pool.submit(trials, c, relay) for relay, _ in pairs),

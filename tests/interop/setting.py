@@ -31,7 +31,7 @@ def free_port():
 
 
 class Processes:
-    """What was started, and nothing else, is ended: by its process id, last first."""
+    """Ends the processes that were started, and no others: by process id, last first."""
 
     def __init__(self, logs):
         self.logs = logs
@@ -274,7 +274,7 @@ class Proxy:
         self.name, self.app, self.http = name, app, Http(port)
 
     def __call__(self, method="GET", path="/", headers=(), body=None, chunked=False):
-        """What the client got, and what reached the application (`None`: nothing)."""
+        """The client's answer, and the request that reached the application (`None`: none)."""
         probe = str(uuid.uuid4())
         pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
         answer = self.http(method, path, [*pairs, ("X-Probe", probe)], body, chunked)

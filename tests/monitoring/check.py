@@ -20,7 +20,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 MONITORING = DOCS / "monitoring"
 
-# What the dashboard's variables stand for here.
+# The values of the dashboard's variables here.
 VARIABLES = {"$__rate_interval": "10s", "$job": "backoffice-auth"}
 
 # No series of it begins before somebody has left in the middle of a request.
@@ -153,7 +153,7 @@ class Prometheus:
 
 
 def without_comparison(expression):
-    """What an alert compares, without what it is compared with."""
+    """The query of an alert, without its comparison."""
     compared, operator, _ = re.split(r"\s(==|<|>)\s(?=\S+$)", expression.strip())
     assert operator
     return compared

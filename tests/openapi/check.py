@@ -1,5 +1,5 @@
-"""Whether the description is what others take it for: linters read it, generators make clients of it
-that run, what really comes back fits it, and schemathesis asks the server for everything in it, and for what is not."""
+"""Whether other people's tools understand the description: linters read it, generators make clients of it that run,
+real answers fit it, and schemathesis asks the server for everything in it, and for things that are not."""
 
 import argparse
 import base64
@@ -45,7 +45,7 @@ LEGACY_ID = 4711
 MANAGED = {MANAGED_USER: 4712, LOCKED_USER: 4713}
 
 MANY = "1000000"
-# Thousands of requests from one address, as one user: what is counted must not end the run. Hashes are
+# Thousands of requests from one address, as one user: limits must not end the run. Hashes are
 # cheap, since a debug build would otherwise spend the time on them.
 RAISED = {
     **{
@@ -74,7 +74,7 @@ RAISED = {
     "BACKOFFICE_AUTH__INTROSPECTION__CLIENTS": f"{CLIENT}:{hashlib.sha256(SECRET.encode()).hexdigest()}",
 }
 
-# Of a second instance on the same database, for what the first one never refuses.
+# Settings of a second instance on the same database, for the refusals that the first one never gives.
 STRICT = {
     **RAISED,
     "BACKOFFICE_AUTH__ADMINISTRATION__REQUIRES_MFA": "false",
@@ -328,7 +328,7 @@ class Checks:
             "--continue-on-failure",
             "--warnings=off",
             "--generation-database=none",
-            # The same cases each time: what fails by chance tells nobody whose change it was.
+            # The same cases each time: a failure by chance does not tell which change caused it.
             "--seed=1",
             "--no-color",
         ]

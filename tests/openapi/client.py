@@ -3,7 +3,7 @@ type checker shows that another generator reads the description alike; that it r
 
     client.py SERVER CODE
 
-CODE is what the administrator's authenticator app shows."""
+CODE is the code of the administrator's authenticator app."""
 
 import sys
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 def ok(kind: type[T], answer: object) -> T:
-    """What must have succeeded, as what it then is."""
+    """The answer, which must be one of success, with its type."""
     assert isinstance(answer, kind), answer
     return answer
 

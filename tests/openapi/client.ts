@@ -22,7 +22,7 @@ function check(holds: unknown, what: string): asserts holds {
   console.log(`  ${what}`);
 }
 
-/** What must have succeeded, with the type of that. */
+/** The data of an answer that must be one of success, with its type. */
 function ok<T>(answer: { data?: T; error?: Problem }): T {
   if (answer.data === undefined) throw new Error(`refused: ${JSON.stringify(answer.error)}`);
   return answer.data;

@@ -1,4 +1,4 @@
-"""What schemathesis is told about: calls that end what they are about get a session, or a user, of their own."""
+"""The hooks of schemathesis: calls that end a session or delete a user get one of their own."""
 
 import base64
 import itertools
@@ -69,7 +69,7 @@ def aim(case):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    # Where it sends another token, or none, that is what it wants to see refused.
+    # Where it sends another token, or none, it expects a refusal.
     is_mine = case.headers.get("Authorization") == MINE
     path = case.operation.path
     if path.startswith(USERS):

@@ -96,7 +96,7 @@ fn every_deployment_that_is_shipped_has_a_sound_configuration() {
     ] {
         let mut all = variables_in(file);
         assert!(all.len() >= 3, "{file}: {all:?}");
-        // A file with a secret lies there; what the operator has to add is added.
+        // A file with a secret is there; the settings that the operator has to add are added.
         for (name, value) in all.iter_mut().filter(|(name, _)| name.ends_with("_FILE")) {
             let secret = variables().into_iter();
             let mut secret = secret.filter(|(secret, _)| name.trim_end_matches("_FILE") == secret);

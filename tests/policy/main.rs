@@ -1,6 +1,6 @@
-//! The rules of the house, kept by reading what is in it: which module may use which, where each
-//! outside library lives, what a migration looks like, that the shipped configuration loads, and that
-//! the tests which `docs/security.md` names are there.
+//! The rules of this code base, kept by reading it: which module may use which, where each outside
+//! library lives, the form of a migration, that the shipped configuration loads, and that the tests
+//! which `docs/security.md` names are there.
 
 #![cfg(feature = "dev")]
 #![expect(unreachable_pub, reason = "a test has no outside to hide from")]

@@ -1,4 +1,4 @@
-//! That the tests and the files which `docs/security.md` names for a promise are there.
+//! The tests and the files that `docs/security.md` names for a promise are there.
 
 use std::fs;
 use std::path::Path;

@@ -11,7 +11,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// The rows of the table: code, and what the page says. `true`: the code is one of the server's.
+/// The rows of the table: code, and the sentence of the page. `true`: the code is one of the server's.
 fn table() -> Vec<(bool, String, String)> {
     let page = read("docs/integrating-the-ui.md");
     let (_, section) = page.split_once("\n## What to say\n").unwrap();

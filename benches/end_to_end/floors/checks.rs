@@ -1,4 +1,4 @@
-//! What a check of a token costs at least: HTTP by axum alone, with a memory of what was verified, and with one
+//! The minimum cost of a token check: HTTP by axum alone, with a memory of verified tokens, and with one
 //! signature for each check.
 
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! What the work costs at least: the bare functions, measured in the same run.
+//! The minimum cost of the work: the bare functions, measured in the same run.
 
 pub mod checks;
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::accounts;
 
-/// What a hash is computed in.
+/// The memory that a hash is computed in.
 #[derive(Debug, Clone, Copy)]
 pub enum Memory {
     /// The same for all hashes of a thread.

@@ -46,7 +46,7 @@ pub struct Done {
     /// 200s a second.
     pub rate: f64,
     pub answered: Vec<f64>,
-    /// What was 503.
+    /// The times of the answers that were 503.
     pub refused: Vec<f64>,
 }
 

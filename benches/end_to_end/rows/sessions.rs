@@ -22,7 +22,7 @@ use crate::wire::{Answer, Caller, post};
 /// Sessions that a turn works on.
 const SESSIONS: usize = 1000;
 
-/// Who ask at once.
+/// The callers at once.
 pub const CALLERS: usize = 8;
 
 /// A session as its client knows it.
@@ -136,7 +136,7 @@ pub fn mailing(port: &str) -> [(&str, &str); 5] {
     ]
 }
 
-/// What a turn cost, for each operation.
+/// The cost of a turn, for each operation.
 pub struct Cost {
     pub server: f64,
     pub database: f64,

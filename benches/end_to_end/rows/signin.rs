@@ -9,7 +9,7 @@ use crate::floors::{self, Memory};
 use crate::measure::quantile;
 use crate::server::Server;
 
-/// What was found in the turns.
+/// The figures of the turns.
 #[derive(Default)]
 struct Turns {
     rates: Vec<f64>,

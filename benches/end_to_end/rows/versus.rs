@@ -30,7 +30,7 @@ const TOKENS: [usize; 3] = [1, 64, 100_000];
 const CPU: &str = "µs of the server's CPU";
 const WHOLE_CPU: &str = "µs of CPU, the server's and PostgreSQL's";
 
-/// What was measured of two servers, in each turn.
+/// The figures of two servers, in each turn.
 struct Measured([Vec<f64>; 2]);
 
 impl Measured {

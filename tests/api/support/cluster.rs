@@ -51,14 +51,14 @@ fn in_memory(name: &str) -> Option<PathBuf> {
 }
 
 /// Starts a cluster in a folder of this checkout. The folder is used again by the next run, so that
-/// nothing piles up; what holds it now is another run, and then it is the next folder's turn.
+/// nothing piles up. If another run holds it now, the next folder is used.
 pub fn start_with(name: &str, durability: Durability) -> Cluster {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for number in 0..FOLDERS {
         let folder = tmp.join(format!("{name}-{number}"));
         let mut started = Cluster::start(&folder, durability);
         if let Err(ClusterError::OtherVersion { folder: left, .. }) = &started {
-            // Another PostgreSQL is installed now, and what the tests left behind is worth nothing.
+            // Another PostgreSQL is installed now, and the files that the tests left behind are worthless.
             fs::remove_dir_all(left).unwrap();
             started = Cluster::start(&folder, durability);
         }

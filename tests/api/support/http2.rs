@@ -21,7 +21,7 @@ impl Http2 {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream)
             .await
             .unwrap();
-        // It ends with the connection, for whatever reason.
+        // It ends with the connection, for any reason.
         tokio::spawn(async { drop(connection.await) });
         Self(sender)
     }

@@ -35,7 +35,7 @@ pub static OPERATOR: LazyLock<Operator> = LazyLock::new(|| Operator::named("test
 /// How long anything may take that is waited for. Far more than it takes: reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often a race is run, each time from the start: what a guard keeps out need not happen at once.
+/// How often a race is run, each time from the start: without its guard, a race need not fail at once.
 pub const ROUNDS: usize = 20;
 
 /// A length of time in the unit of the settings.

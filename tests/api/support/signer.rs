@@ -30,7 +30,7 @@ impl Signer {
         pem("PUBLIC KEY", der.as_ref())
     }
 
-    /// A token with a signature that holds, whatever it says.
+    /// A token with a valid signature, with any content.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         let part = |json: &Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
         let signed = format!("{}.{}", part(header), part(claims));

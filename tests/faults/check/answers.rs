@@ -7,7 +7,7 @@ use super::{Limit, Violations};
 use crate::history::{Asked, Outcome, Request};
 use crate::metronome::Stolen;
 
-/// No fault is taken for a refusal or for a success: what is right is never 401, what is wrong never
+/// No fault is taken for a refusal or for a success: a right request is never 401, a wrong one never
 /// 200, and there is no other answer than these, 429 (with a cause) and 503.
 pub fn answers_are_true(history: &[Request], attempts: usize) -> Violations {
     let facts = Facts::of(history);

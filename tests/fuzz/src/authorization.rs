@@ -42,7 +42,7 @@ pub fn holds(data: &[u8]) {
     assert_eq!(basic.map(|text| text.to_string()), expected_basic);
 }
 
-/// A scheme, spaces, and what stands after the last of them (RFC 9110, section 11.4).
+/// A scheme, spaces, and the rest after the last of them (RFC 9110, section 11.4).
 fn scheme_and_rest(value: &[u8]) -> Option<(String, &[u8])> {
     let last_space = value.iter().rposition(|b| *b == b' ')?;
     let (head, rest) = value.split_at(last_space + 1);

@@ -125,7 +125,7 @@ fn read<T: FromBody>(data: &[u8]) -> Result<T, Problem> {
     read.map(|ApiJson(read)| read)
 }
 
-/// A field, and what is wrong with a text in it.
+/// A field, and the error of a text in it.
 type Rule<'a> = (&'a str, &'a dyn Fn(&str) -> Option<String>);
 
 /// Checks that a body is refused exactly if it should be, for exactly the reasons that there are,

@@ -168,7 +168,7 @@ fn both_headers_say_the_same_in_their_own_ways(peer: IpAddr, headers: &HeaderMap
     assert_eq!(address_of(peer, &headers), expected);
 }
 
-/// However a client begins the list, what our own proxy appends counts.
+/// However a client begins the list, the entry that our own proxy appends counts.
 fn nobody_hides_behind_what_they_prepend(peer: IpAddr, headers: &HeaderMap) {
     let client: IpAddr = CLIENT.parse().expect("an address");
     for (name, other, node, is_exact) in [

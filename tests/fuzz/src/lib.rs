@@ -14,7 +14,7 @@ pub mod hash;
 pub mod passkey;
 pub mod token;
 
-/// A property of what comes from outside.
+/// A property of outside input.
 pub type Property = fn(&[u8]);
 
 /// All of them. A name is that of the target and of its folder in `corpus`.

@@ -14,7 +14,7 @@ const CHALLENGE: [u8; 32] = [7; 32];
 /// No attestation object at all, for inputs that are about the browser's part.
 const NO_PASSKEY: &[u8] = &[];
 
-/// Takes a letter and what it is about: `a` an attestation object, `c` client data, `k` a public key.
+/// Takes a letter and its data: `a` an attestation object, `c` client data, `k` a public key.
 pub fn holds(input: &[u8]) {
     let party = RelyingParty::new(RP_ID, &[ORIGIN.to_owned()]);
     match input.split_first() {

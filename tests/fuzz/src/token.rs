@@ -56,7 +56,7 @@ pub fn holds(data: &[u8]) {
     check(data, true);
 }
 
-/// The same, but what is changed keeps the signature of the genuine token unless `signs`. A
+/// The same, but changed tokens keep the signature of the genuine one unless `signs`. A
 /// signature costs more than all else together; the claims are judged in any case.
 pub fn check(data: &[u8], signs: bool) {
     let Some(script) = str::from_utf8(data).ok().and_then(Script::read) else {
@@ -280,7 +280,7 @@ impl fmt::Display for Parts {
     }
 }
 
-/// The members of an object, with what is doubled.
+/// The members of an object, including doubled ones.
 struct Members(Vec<(String, Box<RawValue>)>);
 
 impl Members {
@@ -414,7 +414,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_timestamp(seconds, 0).expect("a time")
 }
 
-/// The defaults, and what has none.
+/// The defaults, and values for the keys without one.
 fn config() -> TokensConfig {
     let required = [
         ("DATABASE__URL", "postgres://user:password@host/database"),

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
-/** Throws if the library refuses the token, in whatever form it takes one. */
+/** Throws if the library refuses the token, in the form that it takes. */
 async function show(library, token) {
   const headers = { authorization: `Bearer ${token}` }
   if (library.verify) return library.verify(token)
@@ -25,7 +25,7 @@ const files = process.argv.slice(2)
 const libraries = []
 // One after the other: Node 20 fails if a module is imported by one and required by another at the same time.
 for (const file of files) libraries.push(await import(pathToFileURL(file)))
-// What comes in only now: the tokens do not grow old while the libraries are loaded.
+// The input is read only now: the tokens do not grow old while the libraries are loaded.
 const cases = Object.entries(JSON.parse(readFileSync(0, 'utf8')))
 const verdicts = {}
 for (const [at, file] of files.entries()) {

@@ -18,7 +18,7 @@ import rest_framework  # noqa: F401
 
 
 def simplejwt(settings):
-    """What Django does with the settings, for a request that carries the token."""
+    """Django's handling of a request that carries the token, with the settings."""
     from django.conf import settings as django_settings
 
     apps = ["django.contrib.auth", "django.contrib.contenttypes", "rest_framework_simplejwt"]

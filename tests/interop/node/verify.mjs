@@ -36,7 +36,7 @@ export class EndedSessions {
     try {
       while (await this.#read()); // at once again, until an answer brings nothing new
     } catch {
-      // What is known stays known; has() tells when it has grown too old.
+      // The known entries stay; has() tells when they have grown too old.
     }
     setTimeout(() => this.#follow(), EndedSessions.POLL)
   }
@@ -80,7 +80,7 @@ export class Verifier {
     try {
       claims = (await jwtVerify(token, this.keys, this.rules)).payload
     } catch (error) {
-      // Whatever is not about the token is about reading the keys.
+      // An error that is not about the token is about reading the keys.
       const isAboutToken =
         /^ERR_(JW[ST]_|JOSE_|JWKS_(NO|MULTIPLE)_MATCHING)/.test(error.code) && error.code !== 'ERR_JOSE_GENERIC'
       throw new (isAboutToken ? Refused : Unavailable)(error.message)

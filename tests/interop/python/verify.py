@@ -46,7 +46,7 @@ class EndedSessions:
                 while self._read():  # at once again, until an answer brings nothing new
                     pass
             except (OSError, ValueError, KeyError):
-                pass  # what is known stays known; has() tells when it has grown too old
+                pass  # the known entries stay; has() tells when they have grown too old
             time.sleep(self.POLL)
 
     def _read(self):

@@ -148,8 +148,8 @@ impl Verifier {
 
     async fn follow(self: Arc<Self>) {
         loop {
-            // At once again, until an answer brings nothing new. When there is none, what is known
-            // stays known.
+            // At once again, until an answer has nothing new. When there is no answer, the known
+            // entries stay.
             while let Ok(true) = self.read_feed().await {}
             tokio::time::sleep(POLL).await;
         }
