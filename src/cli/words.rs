@@ -5,7 +5,7 @@ use super::output;
 use crate::admin::{MailState, Obstacle};
 use crate::domain::{
     AdministrationRefusal, AuditKind, AuditReason, ChallengeRefusal, ClientNetwork, EndReason,
-    KeyChange, LimitReached, LimitScope, LinkRequest, LinkUse, MailKind, MailOutcome, NewNetwork,
+    KeyChange, LimitReached, LimitScope, LinkOutcome, LinkUse, MailKind, MailOutcome, NewNetwork,
     Overload, PasskeyRefusal, SigninGrant, SigninRefusal, TokenRefusal, UserChange,
 };
 
@@ -177,7 +177,7 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         AuditReason::Signin(refusal) => signin_sentence(refusal),
         AuditReason::Challenge(refusal) => challenge_sentence(refusal),
         AuditReason::Passkey(refusal) => passkey_sentence(refusal),
-        AuditReason::LinkRequest(request) => link_request_sentence(request),
+        AuditReason::LinkRequest(outcome) => link_outcome_sentence(outcome),
         AuditReason::LinkUse(use_of_link) => link_use_sentence(use_of_link),
         AuditReason::Token(refusal) => token_sentence(refusal),
         AuditReason::Network(network) => network_sentence(network),
@@ -276,12 +276,12 @@ fn passkey_sentence(refusal: PasskeyRefusal) -> &'static str {
     }
 }
 
-fn link_request_sentence(request: LinkRequest) -> &'static str {
-    match request {
-        LinkRequest::Mailed => "a link to set a password goes out by mail.",
-        LinkRequest::NotMailed => "no more links are mailed to this address now.",
-        LinkRequest::UnknownAddress => signin_sentence(SigninRefusal::UnknownAddress),
-        LinkRequest::UserDisabled => signin_sentence(SigninRefusal::UserDisabled),
+fn link_outcome_sentence(outcome: LinkOutcome) -> &'static str {
+    match outcome {
+        LinkOutcome::Mailed => "a link to set a password goes out by mail.",
+        LinkOutcome::NotMailed => "no more links are mailed to this address now.",
+        LinkOutcome::UnknownAddress => signin_sentence(SigninRefusal::UnknownAddress),
+        LinkOutcome::UserDisabled => signin_sentence(SigninRefusal::UserDisabled),
     }
 }
 

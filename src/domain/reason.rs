@@ -90,7 +90,7 @@ words! {
 
 words! {
     /// The outcome of a wish for a link.
-    pub enum LinkRequest {
+    pub enum LinkOutcome {
         /// It goes out by mail.
         Mailed = "link_mailed",
         /// So many links were mailed to the account recently that this one was not.
@@ -376,7 +376,7 @@ groups! {
         /// A passkey was refused.
         Passkey(PasskeyRefusal),
         /// A link was asked for.
-        LinkRequest(LinkRequest),
+        LinkRequest(LinkOutcome),
         /// A link came back.
         LinkUse(LinkUse),
         /// A token was refused.

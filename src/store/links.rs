@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::run::Run as _;
 use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{
-    ClientNetwork, EmailAddress, LinkId, LinkPurpose, LinkRequest, MailKind, RequestId, Timestamp,
+    ClientNetwork, EmailAddress, LinkId, LinkOutcome, LinkPurpose, MailKind, RequestId, Timestamp,
     UserId,
 };
 
@@ -43,7 +43,7 @@ pub struct InsertedLink {
     /// The user who has the address.
     pub user_id: Option<UserId>,
     /// Whether they get the link, and if not, why.
-    pub request: LinkRequest,
+    pub outcome: LinkOutcome,
 }
 
 /// A link that was found, in any state.
@@ -154,11 +154,11 @@ impl Tx {
         let row = self.fetch_one(query).await?;
         Ok(InsertedLink {
             user_id: row.user_id.map(UserId),
-            request: match row.user_id {
-                None => LinkRequest::UnknownAddress,
-                Some(_) if row.is_disabled => LinkRequest::UserDisabled,
-                Some(_) if !new.is_mailed => LinkRequest::NotMailed,
-                Some(_) => LinkRequest::Mailed,
+            outcome: match row.user_id {
+                None => LinkOutcome::UnknownAddress,
+                Some(_) if row.is_disabled => LinkOutcome::UserDisabled,
+                Some(_) if !new.is_mailed => LinkOutcome::NotMailed,
+                Some(_) => LinkOutcome::Mailed,
             },
         })
     }

@@ -247,7 +247,7 @@ pub async fn invite(
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ManagedMail)]
-pub struct MailBody {
+pub struct ManagedMail {
     /// What it is: `sign_in_code`, `reset_link`, `invitation_link` or `notice`. More may come.
     kind: String,
     /// When it was asked for.
@@ -286,7 +286,7 @@ impl From<MailState> for MailWord {
     }
 }
 
-impl From<&MailRecord> for MailBody {
+impl From<&MailRecord> for ManagedMail {
     fn from(mail: &MailRecord) -> Self {
         Self {
             kind: mail.kind.clone(),
@@ -327,7 +327,7 @@ enum ObstacleBody {
         network: Option<String>,
     },
     /// The last mail with a code has not left.
-    MailStuck { mail: MailBody },
+    MailStuck { mail: ManagedMail },
 }
 
 impl ObstacleBody {
@@ -372,7 +372,7 @@ pub struct UserResponse {
     obstacles: Vec<ObstacleBody>,
     /// Mails to the user in the last days, newest first.
     #[schema(max_items = 20)]
-    mails: Vec<MailBody>,
+    mails: Vec<ManagedMail>,
 }
 
 impl From<(UserSummary, Explanation)> for UserResponse {
@@ -385,7 +385,7 @@ impl From<(UserSummary, Explanation)> for UserResponse {
             obstacles: obstacles
                 .filter_map(|obstacle| ObstacleBody::of(obstacle, &found.mails))
                 .collect(),
-            mails: found.mails.iter().rev().map(MailBody::from).collect(),
+            mails: found.mails.iter().rev().map(ManagedMail::from).collect(),
         }
     }
 }
@@ -466,7 +466,7 @@ fn example_invited() -> Value {
 
 /// From `GET /admin/users/{id}`.
 fn example_user() -> Value {
-    let mail = || MailBody {
+    let mail = || ManagedMail {
         kind: "sign_in_code".to_owned(),
         created_at: sample::at(0).into(),
         state: MailWord::Waiting,
