@@ -71,7 +71,7 @@ fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
              lifts it."
         ),
         LimitScope::SigninNetwork => {
-            format!("Sign-ins {from} are refused, whoever signs in: there were too many.")
+            format!("Sign-ins {from} are refused for every account: there were too many.")
         }
         LimitScope::SigninFailures => {
             "Sign-ins to this address are refused from networks that its owner is not known from: \
@@ -96,7 +96,7 @@ fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
             "Wishes for a link to this address {from} are blocked after too many; `user unlock` lifts it."
         ),
         LimitScope::ForgotNetwork => {
-            format!("Wishes for links {from} are refused, whoever has them: there were too many.")
+            format!("Wishes for links {from} are refused for every account: there were too many.")
         }
         LimitScope::LinkMail => {
             "No more links are mailed to this address, there were too many; `user unlock` lifts it."
@@ -325,7 +325,9 @@ fn limited_sentence(limit: LimitReached) -> &'static str {
         LimitReached::Account => "too many changes by this user to their own account.",
         LimitReached::Administration => "too many acts of this administrator on others.",
         LimitReached::Signin => "too many sign-ins to this address from this network.",
-        LimitReached::SigninNetwork => "too many sign-ins from this network, whoever signs in.",
+        LimitReached::SigninNetwork => {
+            "too many sign-ins from this network, to all accounts together."
+        }
         LimitReached::SigninFailures => {
             "too many failed sign-ins to this address, and this was not its owner's right password from a \
              network that they are known from."

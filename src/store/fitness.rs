@@ -45,7 +45,7 @@ pub struct Backlog {
 /// The size of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSize {
-    /// Its name.
+    /// Its name, without that of its schema.
     pub table: String,
     /// On disk, indexes included, as the last vacuum or analyze found it.
     pub bytes: u64,

@@ -14,7 +14,7 @@ use crate::domain::{
 /// A link that was asked for.
 #[derive(Debug)]
 pub struct NewLink<'a> {
-    /// Its id.
+    /// Its id, from which its token follows.
     pub link_id: LinkId,
     /// The address that it was asked for.
     pub email: &'a EmailAddress,
@@ -49,7 +49,7 @@ pub struct InsertedLink {
 /// A link that was found, in any state.
 #[derive(Debug, Clone)]
 pub struct FoundLink {
-    /// The link.
+    /// The id that its token carries.
     pub link_id: LinkId,
     /// The occasion for it.
     pub purpose: LinkPurpose,

@@ -139,7 +139,7 @@ impl From<UserSummary> for ManagedUser {
 pub struct UsersResponse {
     #[schema(max_items = 200)]
     users: Vec<ManagedUser>,
-    /// What to ask for as `after`; absent on the last page.
+    /// The value for `after`; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -248,7 +248,7 @@ pub async fn invite(
 #[serde(rename_all = "camelCase")]
 #[schema(as = ManagedMail)]
 pub struct ManagedMail {
-    /// What it is: `sign_in_code`, `reset_link`, `invitation_link` or `notice`. More may come.
+    /// The kind: `sign_in_code`, `reset_link`, `invitation_link` or `notice`. More may come.
     kind: String,
     /// When it was asked for.
     created_at: WireTime,
@@ -298,7 +298,7 @@ impl From<&MailRecord> for ManagedMail {
     }
 }
 
-/// What stands in the way of signing in. More kinds may come.
+/// An obstacle to signing in. More kinds may come.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(
     tag = "kind",
@@ -358,7 +358,7 @@ impl ObstacleBody {
     }
 }
 
-/// One user, with what stands in the way of signing in now.
+/// One user, with the obstacles to signing in now.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ManagedUserDetails)]
@@ -368,7 +368,7 @@ pub struct UserResponse {
     /// Since when the user is disabled; absent if they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled_at: Option<WireTime>,
-    /// What stands in the way of signing in now. Empty: nothing.
+    /// The obstacles to signing in now. Empty: there are none.
     obstacles: Vec<ObstacleBody>,
     /// Mails to the user in the last days, newest first.
     #[schema(max_items = 20)]
@@ -390,7 +390,7 @@ impl From<(UserSummary, Explanation)> for UserResponse {
     }
 }
 
-/// Shows a user, and what stands in the way of signing in now.
+/// Shows a user, and the obstacles to signing in now.
 #[utoipa::path(
     get,
     path = "/admin/users/{id}",
