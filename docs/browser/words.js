@@ -251,7 +251,7 @@ const ENGLISH = {
   allPeople: "All people",
   personIsGone: "This person has no account any more.",
   obstacles: "Obstacles to signing in",
-  noObstacles: "Nothing: the person can sign in.",
+  noObstacles: "None: the person can sign in.",
   obstacleDisabled: "The account has been disabled since {time}.",
   helpDisabled: "“Enable” lets the person in again.",
   obstacleNoPassword: "The account has no password yet.",

@@ -102,7 +102,7 @@ fn print_person(found: &Explanation) {
             );
             if lines.is_empty() {
                 lines.push(
-                    "Nothing that is on record. The server's log has every refusal, by its request."
+                    "None on record. The server's log has every refusal, by its request."
                         .to_owned(),
                 );
             }
