@@ -8,12 +8,12 @@
 //! main -> cli -> app -> { http  workers } -> { admin  serve } -> auth -> { store  mail  token  password  passkey  limits } -> config -> domain
 //! ```
 //!
-//! A module uses what stands to its right and never what stands to its left. Modules in braces do
+//! A module uses the modules to its right and never those to its left. Modules in braces do
 //! not know each other. [`telemetry`] stands beside [`config`]: every module to the left of it may
 //! log and count. [`cli`], [`app`] and [`dev`] put things together and may use everything.
 //! `tests/policy` reads the sources and keeps this true.
 //!
-//! | module | what it is for | the library that lives there and nowhere else |
+//! | module | purpose | the library that lives there and nowhere else |
 //! |---|---|---|
 //! | [`cli`] | one file per family of commands: parse, call, print | `clap` |
 //! | [`app`] | from a configuration to a running server, and back to nothing | |
@@ -21,8 +21,8 @@
 //! | [`http`] | routes, layers, refusals; a file per endpoint | `axum`, `tower` |
 //! | [`workers`] | loops beside the requests: mail, ended sessions, keys, kinds of hashes, the heartbeat, measuring, purging | |
 //! | [`serve`] | connections and sockets: accepting, clocks, draining; no route | `hyper` |
-//! | [`admin`] | what operators do: users, imports, keys, explanations; one facade, the actor in each call | |
-//! | [`auth`] | what people do: the use cases; they know neither HTTP nor SQL | |
+//! | [`admin`] | the acts of operators: users, imports, keys, explanations; one facade, the actor in each call | |
+//! | [`auth`] | the use cases of people who sign in; they know neither HTTP nor SQL | |
 //! | [`store`] | the database: a file per table, a statement per function | `sqlx` |
 //! | [`mail`] | the text of a mail, and its delivery | `lettre` |
 //! | [`token`] | issuing and verifying tokens, the key ring | `jsonwebtoken` |
@@ -51,8 +51,8 @@
 //!    that belong together are made in one [`store::Tx`], their line in the audit log included. A race is decided
 //!    by the `WHERE` of a statement. A mail is put into the outbox; a worker sends it later.
 //! 6. A success becomes JSON in the handler. A refusal is a variant of the use case's own error
-//!    enum, and `http/error.rs` alone turns it into a [`http::problem::Problem`]: what the caller
-//!    may know goes into the body, the cause goes to the log.
+//!    enum, and `http/error.rs` alone turns it into a [`http::problem::Problem`]: the part
+//!    that the caller may know goes into the body, the cause goes to the log.
 //! 7. On the way out the layers of step 2 add their headers, write the body of a problem with the
 //!    request's id in it, and close the line in the log.
 //!

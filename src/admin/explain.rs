@@ -56,7 +56,7 @@ pub enum Obstacle {
     },
     /// A limit refuses.
     Limited {
-        /// The limit's scope.
+        /// The limit, by the attempts that it counts.
         scope: LimitScope,
         /// The network that it refuses; all of them, if there is none, or one that is not known.
         network: Option<ClientNetwork>,

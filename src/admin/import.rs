@@ -36,9 +36,9 @@ pub struct Clash {
 /// A value that two users cannot share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conflict {
-    /// The address.
+    /// The address that a user signs in with.
     Address,
-    /// The number.
+    /// The number of a user: the `sub` of their tokens.
     Number,
 }
 

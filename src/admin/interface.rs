@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Admin, Explanation, LinkError, UserError};
+use super::{Admin, Explanation, MailLinkError, UserError};
 use crate::auth::{Acting, AdministrationError, Auth};
 use crate::config::Config;
 use crate::domain::{
-    Actor, AdministrationRefusal, EmailAddress, EventId, LinkRequest, SessionId, TwoFactor, UserId,
+    Actor, AdministrationRefusal, EmailAddress, EventId, LinkOutcome, SessionId, TwoFactor, UserId,
 };
 use crate::store::{AuditRecord, SessionRecord, Store, StoreError, UserSearch, UserSummary};
 
@@ -16,7 +16,7 @@ pub enum ActError {
     /// The administrator may not do it, or not now.
     NotAdmitted(AdministrationError),
     /// It cannot be done.
-    NotDone(LinkError),
+    NotDone(MailLinkError),
 }
 
 impl From<StoreError> for ActError {
@@ -113,7 +113,7 @@ impl Administration {
         &self,
         acting: Acting,
         user_id: UserId,
-    ) -> Result<LinkRequest, ActError> {
+    ) -> Result<LinkOutcome, ActError> {
         let mail = async |admin: &Admin, actor| admin.request_link(actor, user_id).await;
         self.act(acting, Some(user_id), mail).await
     }
@@ -153,7 +153,7 @@ impl Administration {
         &self,
         acting: Acting,
         target: Option<UserId>,
-        act: impl AsyncFnOnce(&Admin, Actor) -> Result<T, LinkError>,
+        act: impl AsyncFnOnce(&Admin, Actor) -> Result<T, MailLinkError>,
     ) -> Result<T, ActError> {
         let error = match act(&self.admin, acting.actor()).await {
             Ok(done) => {
@@ -172,10 +172,10 @@ impl Administration {
 }
 
 /// The refusal that the audit log has of an act; `None` where nothing was decided.
-fn refusal_of(error: &LinkError) -> Option<AdministrationRefusal> {
+fn refusal_of(error: &MailLinkError) -> Option<AdministrationRefusal> {
     match error {
-        LinkError::TooMany => Some(AdministrationRefusal::TooManyLinks),
-        LinkError::User(error) => match error {
+        MailLinkError::TooMany => Some(AdministrationRefusal::TooManyLinks),
+        MailLinkError::User(error) => match error {
             UserError::Refused(refusal) => Some(*refusal),
             UserError::Unknown | UserError::UnknownSession => {
                 Some(AdministrationRefusal::UnknownUser)
@@ -188,11 +188,11 @@ fn refusal_of(error: &LinkError) -> Option<AdministrationRefusal> {
             | UserError::Hashing(_)
             | UserError::Store(_) => None,
         },
-        LinkError::Off | LinkError::Disabled | LinkError::HasPassword => None,
+        MailLinkError::Off | MailLinkError::Disabled | MailLinkError::HasPassword => None,
     }
 }
 
 /// Whether the answer is 503, so that nothing counts.
-fn is_unavailable(error: &LinkError) -> bool {
-    matches!(error, LinkError::User(UserError::Store(error)) if error.is_unavailable())
+fn is_unavailable(error: &MailLinkError) -> bool {
+    matches!(error, MailLinkError::User(UserError::Store(error)) if error.is_unavailable())
 }

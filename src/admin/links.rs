@@ -4,7 +4,7 @@
 use super::act::Act;
 use super::{Admin, Target, UserError};
 use crate::domain::{
-    Actor, AuditEvent, AuditKind, EmailAddress, LinkId, LinkRequest, Operator, Outcome, TwoFactor,
+    Actor, AuditEvent, AuditKind, EmailAddress, LinkId, LinkOutcome, Operator, Outcome, TwoFactor,
     UserChange, UserId,
 };
 use crate::limits::Ceilings;
@@ -12,7 +12,7 @@ use crate::store::{InsertedLink, LinkLifetimes, NewLink, NewUser, StoreError};
 
 /// Why no link was mailed.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub enum MailLinkError {
     /// There are no links.
     #[error(
         "there are no links: set links.password_url to the page on which people set a password"
@@ -35,7 +35,7 @@ pub enum LinkError {
     User(#[from] UserError),
 }
 
-impl From<StoreError> for LinkError {
+impl From<StoreError> for MailLinkError {
     fn from(error: StoreError) -> Self {
         Self::User(error.into())
     }
@@ -43,7 +43,11 @@ impl From<StoreError> for LinkError {
 
 impl Admin {
     /// Mails a link to set a password.
-    pub async fn mail_link(&self, actor: &Operator, email: &EmailAddress) -> Result<(), LinkError> {
+    pub async fn mail_link(
+        &self,
+        actor: &Operator,
+        email: &EmailAddress,
+    ) -> Result<(), MailLinkError> {
         told(self.request_link(actor, email).await?)
     }
 
@@ -52,12 +56,12 @@ impl Admin {
         &self,
         actor: impl Into<Actor>,
         target: impl Into<Target>,
-    ) -> Result<LinkRequest, LinkError> {
-        let lifetimes = self.links.ok_or(LinkError::Off)?;
+    ) -> Result<LinkOutcome, MailLinkError> {
+        let lifetimes = self.links.ok_or(MailLinkError::Off)?;
         let (mut act, user) = self.begin(actor, target).await?;
-        let request = self.put_mail(&mut act, &user.email, lifetimes).await?;
+        let outcome = self.put_mail(&mut act, &user.email, lifetimes).await?;
         self.finish(act).await?;
-        Ok(request)
+        Ok(outcome)
     }
 
     /// Makes a user without a password and mails a link to set one. A user who has not set one yet gets
@@ -67,22 +71,22 @@ impl Admin {
         actor: &Operator,
         email: &EmailAddress,
         two_factor: TwoFactor,
-    ) -> Result<bool, LinkError> {
-        let lifetimes = self.links.ok_or(LinkError::Off)?;
+    ) -> Result<bool, MailLinkError> {
+        let lifetimes = self.links.ok_or(MailLinkError::Off)?;
         let user = self.store.find_user(email).await?;
         if user
             .as_ref()
             .is_some_and(|user| user.password_hash.is_some())
         {
-            return Err(LinkError::HasPassword);
+            return Err(MailLinkError::HasPassword);
         }
         let mut act = self.admit(actor.into()).await?;
         if user.is_none() {
             insert_invited(&mut act, email, two_factor).await?;
         }
-        let request = self.put_mail(&mut act, email, lifetimes).await?;
+        let outcome = self.put_mail(&mut act, email, lifetimes).await?;
         self.finish(act).await?;
-        told(request)?;
+        told(outcome)?;
         Ok(user.is_none())
     }
 
@@ -92,8 +96,8 @@ impl Admin {
         actor: impl Into<Actor>,
         email: &EmailAddress,
         two_factor: TwoFactor,
-    ) -> Result<UserId, LinkError> {
-        let lifetimes = self.links.ok_or(LinkError::Off)?;
+    ) -> Result<UserId, MailLinkError> {
+        let lifetimes = self.links.ok_or(MailLinkError::Off)?;
         let mut act = self.admit(actor.into()).await?;
         let user_id = insert_invited(&mut act, email, two_factor).await?;
         told(self.put_mail(&mut act, email, lifetimes).await?)?;
@@ -107,12 +111,12 @@ impl Admin {
         act: &mut Act,
         email: &EmailAddress,
         lifetimes: LinkLifetimes,
-    ) -> Result<LinkRequest, LinkError> {
+    ) -> Result<LinkOutcome, MailLinkError> {
         let budget = self.attempt_keys.link_mail(email);
         let limit = Ceilings::new(&self.limits).link_mails;
         let room = act.tx.reserve_mail(&budget, &limit).await?;
         let request_id = act.request_id();
-        let InsertedLink { user_id, request } = act
+        let InsertedLink { user_id, outcome } = act
             .tx
             .insert_link(&NewLink {
                 link_id: LinkId::random(),
@@ -124,7 +128,7 @@ impl Admin {
             })
             .await?;
         let event = AuditEvent {
-            outcome: if request == LinkRequest::Mailed {
+            outcome: if outcome == LinkOutcome::Mailed {
                 Outcome::Granted
             } else {
                 Outcome::Refused
@@ -132,11 +136,11 @@ impl Admin {
             user_id,
             email: Some(email.clone()),
             request_id: Some(request_id),
-            ..AuditEvent::by_actor(AuditKind::Link, request, &act.actor)
+            ..AuditEvent::by_actor(AuditKind::Link, outcome, &act.actor)
         };
         let attempts: Vec<_> = room.into_iter().collect();
         act.tx.settle_and_record(&attempts, Some(&event)).await?;
-        Ok(request)
+        Ok(outcome)
     }
 }
 
@@ -162,11 +166,11 @@ async fn insert_invited(
     Ok(user_id)
 }
 
-fn told(request: LinkRequest) -> Result<(), LinkError> {
-    match request {
-        LinkRequest::Mailed => Ok(()),
-        LinkRequest::NotMailed => Err(LinkError::TooMany),
-        LinkRequest::UserDisabled => Err(LinkError::Disabled),
-        LinkRequest::UnknownAddress => Err(UserError::Unknown.into()),
+fn told(outcome: LinkOutcome) -> Result<(), MailLinkError> {
+    match outcome {
+        LinkOutcome::Mailed => Ok(()),
+        LinkOutcome::NotMailed => Err(MailLinkError::TooMany),
+        LinkOutcome::UserDisabled => Err(MailLinkError::Disabled),
+        LinkOutcome::UnknownAddress => Err(UserError::Unknown.into()),
     }
 }

@@ -83,7 +83,7 @@ impl Admin {
         Ok(user_id)
     }
 
-    /// One user.
+    /// The user with an address or a number; [`UserError::Unknown`] if there is none.
     pub async fn find_user(&self, target: impl Into<Target>) -> Result<User, UserError> {
         let found = match target.into() {
             Target::Address(email) => self.store.find_user(&email).await?,

@@ -227,7 +227,9 @@ impl App {
             .await
             .is_err()
         {
-            tracing::warn!("a worker did not stop in time; what it held will be taken up again");
+            tracing::warn!(
+                "a worker did not stop in time; its unfinished work will be taken up again"
+            );
         }
         self.store.close();
     }

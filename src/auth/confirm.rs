@@ -66,7 +66,7 @@ impl From<NotReserved> for ConfirmError {
 pub enum ConfirmAnswer<'a> {
     /// A code, as a person typed it.
     Code(&'a str),
-    /// A passkey.
+    /// The use of a passkey, as a browser tells of it.
     Passkey(&'a AssertionResponse),
 }
 
@@ -87,7 +87,7 @@ enum Proof {
     Totp(TotpId, TotpStep),
     /// The hash that a recovery code is stored as.
     RecoveryCode([u8; 32]),
-    /// A passkey.
+    /// A passkey whose signature over the challenge is good.
     Passkey(ProvenPasskey),
 }
 

@@ -133,7 +133,7 @@ impl Auth {
     }
 
     /// Begins to enrol an authenticator app: nothing counts as enrolled before its first right code. Replaces
-    /// what was begun before.
+    /// an enrolment that was begun before.
     pub async fn begin_totp(
         &self,
         client: &Client,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::{
-    AttemptInFlight, AuditEvent, AuditKind, Client, EmailAddress, LimitScope, LinkId, LinkRequest,
+    AttemptInFlight, AuditEvent, AuditKind, Client, EmailAddress, LimitScope, LinkId, LinkOutcome,
     Outcome,
 };
 use crate::password::wait_until;
@@ -132,7 +132,7 @@ impl Auth {
         attempts: &[AttemptInFlight],
     ) -> Result<(), StoreError> {
         let mut tx = self.0.store.begin().await?;
-        let InsertedLink { user_id, request } = tx
+        let InsertedLink { user_id, outcome } = tx
             .insert_link(&NewLink {
                 link_id: LinkId::random(),
                 email,
@@ -145,16 +145,16 @@ impl Auth {
         if let Some(user_id) = user_id {
             note_user(user_id);
         }
-        let outcome = match request {
-            LinkRequest::Mailed => Outcome::Granted,
-            LinkRequest::NotMailed | LinkRequest::UnknownAddress | LinkRequest::UserDisabled => {
+        let audited = match outcome {
+            LinkOutcome::Mailed => Outcome::Granted,
+            LinkOutcome::NotMailed | LinkOutcome::UnknownAddress | LinkOutcome::UserDisabled => {
                 Outcome::Refused
             }
         };
         let event = AuditEvent {
             user_id,
             email: Some(email.clone()),
-            ..AuditEvent::by_client(AuditKind::Link, outcome, request, client)
+            ..AuditEvent::by_client(AuditKind::Link, audited, outcome, client)
         };
         // Of a stranger if there is room. It is one statement either way.
         let is_recorded = user_id.is_some() || take_room(&self.0.foreign, &event);

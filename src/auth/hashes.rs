@@ -18,7 +18,7 @@ pub enum HashKindsError {
 }
 
 impl Auth {
-    /// Learns which kinds of hashes are in use and what they cost, so that a refusal's time does not
+    /// Learns which kinds of hashes are in use and their cost, so that a refusal's time does not
     /// tell them apart. For the worker that keeps this up to date.
     pub async fn learn_hash_kinds(&self) -> Result<(), HashKindsError> {
         let kinds = self.0.store.list_hash_kinds(MAX_HASH_KINDS).await?;

@@ -42,9 +42,9 @@ impl From<NotReserved> for LinkError {
 }
 
 impl Auth {
-    /// The live link of a token, and whose it is. Uses nothing up: scanners of mails open links.
+    /// The live link of a token, and its user. Uses nothing up: scanners of mails open links.
     pub async fn find_link(&self, client: &Client, token: &str) -> Result<FoundLink, LinkError> {
-        // The MAC first: who guesses asks no database for links.
+        // The MAC comes first, so that guesses cost no query.
         let Some((link_id, purpose)) = read_link_token(&self.0.link_key, token) else {
             return Err(self.refuse_link(client, None, LinkUse::Unknown).await);
         };

@@ -80,9 +80,9 @@ pub struct PasskeyOptions<T> {
 /// A passkey that was added.
 #[derive(Debug)]
 pub struct PasskeyAdded {
-    /// Its id.
+    /// The id by which its owner can remove it.
     pub passkey_id: PasskeyId,
-    /// Its name.
+    /// The name that its owner gave it.
     pub name: PasskeyName,
     /// When it was added.
     pub created_at: Timestamp,
@@ -145,7 +145,7 @@ pub(super) struct ProvenPasskey {
     pub(super) methods: AuthenticationMethods,
 }
 
-/// A refused passkey: whose it is, and why, where that was looked at.
+/// A refused passkey: the refusal, its owner and the fault, where they were looked at.
 struct Refused {
     refusal: PasskeyRefusal,
     owner: Option<(UserId, EmailAddress)>,

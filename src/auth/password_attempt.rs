@@ -90,7 +90,7 @@ impl From<NotReserved> for NotChecked {
 
 /// How an attempt was refused.
 pub(super) enum PasswordRefusal {
-    /// For the password.
+    /// By the check: the password is wrong, or its user may not sign in.
     Refused(SigninRefusal),
     /// By the ceiling, which let the password be checked.
     Limited(Limited),

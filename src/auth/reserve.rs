@@ -80,7 +80,7 @@ impl Pending {
         self.attempts.push(attempt);
     }
 
-    /// They are settled.
+    /// Forgets the attempts, which are settled: dropping this counts none of them.
     pub(super) fn end(mut self) {
         self.attempts.clear();
     }

@@ -1,4 +1,4 @@
-//! `config`: what is set, and whether it can be run with.
+//! `config`: the settings, and whether the server can run with them.
 
 use std::path::Path;
 

@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::output::say;
 use super::serve::{runtime, told_to_stop};
 use crate::config::process_environment;
-use crate::dev::{Demo, Mail, Workshop};
+use crate::dev::{Demo, ReceivedMail, Workshop};
 use crate::telemetry;
 
 /// Where all state lives.
@@ -38,7 +38,7 @@ pub(super) fn run(offline: bool, config: Option<&Path>) -> anyhow::Result<()> {
 }
 
 /// Prints of each mail what its reader needs: the code, the link, or what it is about.
-async fn print_mails(mut mails: Receiver<Arc<Mail>>) {
+async fn print_mails(mut mails: Receiver<Arc<ReceivedMail>>) {
     loop {
         match mails.recv().await {
             Ok(mail) => {

@@ -55,10 +55,10 @@ pub(super) async fn run(args: &ExplainArgs, config: &Config) -> anyhow::Result<(
             let found = admin.explain_request(request_id).await?;
             ensure!(
                 !found.events.is_empty(),
-                "nothing is on record for this request; what is not: a refresh that was granted to a \
-                 network that its session is known from, a \
-                 request that was malformed or had no token, 503, a flood (429 with cause `flood`), \
-                 whoever goes on knocking at a limit, and strangers when many come at once. The \
+                "nothing is on record for this request; these are not recorded: a refresh that was \
+                 granted to a network that its session is known from, a request that was malformed \
+                 or had no token, 503, a flood (429 with cause `flood`), \
+                 repeated attempts at a limit, and strangers when many come at once. The \
                  server's log has each request's line, with its cause, unless it was one of a \
                  flood: look there for this id. `explain EMAIL` tells the limits that are on; \
                  an address has an @"
@@ -83,7 +83,7 @@ fn print(found: &Explanation) {
         .has_older_events
         .then(|| "(there are older events)".to_owned());
     let events = older.into_iter().chain(found.events.iter().map(event_line));
-    section("What happened, newest last", events);
+    section("Events, newest last", events);
 }
 
 fn print_person(found: &Explanation) {
@@ -102,7 +102,7 @@ fn print_person(found: &Explanation) {
             );
             if lines.is_empty() {
                 lines.push(
-                    "Nothing that is on record. The server's log has every refusal, by its request."
+                    "None on record. The server's log has every refusal, by its request."
                         .to_owned(),
                 );
             }
@@ -110,7 +110,7 @@ fn print_person(found: &Explanation) {
         (Some(email), None) => say!("{email} is nobody's address."),
         (None, _) => {}
     }
-    section("What stands in the way of signing in now", lines);
+    section("Obstacles to signing in now", lines);
 }
 
 fn section(title: &str, lines: impl IntoIterator<Item = String>) {

@@ -29,8 +29,8 @@ Exit status:
   2  Wrong usage
   78 Wrong settings, of `serve` under a supervisor (NOTIFY_SOCKET), which then need not try again
 
-Results go to standard output; errors, warnings and the log to standard error. What lists or shows
-takes --json. Times are UTC.";
+Results go to standard output; errors, warnings and the log to standard error. Commands that
+list or show take --json. Times are UTC.";
 
 /// Below `serve`.
 pub(super) const SERVE: &str = "\
@@ -39,7 +39,7 @@ It listens on `http.listen` for browsers and services, without TLS, and on
 line a request there.
 
 SIGTERM or Ctrl-C stops it: not ready for `http.drain_seconds`, then up to 5 seconds for requests
-in flight. Whatever stops it should wait `http.drain_seconds` + 10 seconds before it kills.
+in flight. A supervisor should wait `http.drain_seconds` + 10 seconds before it kills it.
 
 Where NOTIFY_SOCKET is set, as systemd does for `Type=notify`, it tells its supervisor when it serves and
 when it stops, and exit status 78 means wrong settings, a wrong master key included: it cannot start
@@ -122,7 +122,8 @@ Examples:
 
 /// Below `key revoke`.
 pub(super) const KEY_REVOKE: &str = "\
-For a private key that was stolen, or may have been. Whoever it signed for has to sign in again.
+For a private key that was stolen, or may have been. Users whose tokens it signed
+must sign in again.
 
 Example:
   backoffice-auth key list

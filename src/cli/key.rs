@@ -58,7 +58,7 @@ pub(super) enum KeyCommand {
     Import {
         /// PKCS#8 or PKCS#1 in PEM form, private or public, or a certificate
         file: PathBuf,
-        /// What it is to sign
+        /// The tokens that it signs
         #[arg(long, value_parser = purposes(), default_value = KeyPurpose::Access.as_str())]
         purpose: KeyPurpose,
         /// When a public key ends, as 2026-12-31T00:00:00Z, at most 90 days away. Without it: after

@@ -50,7 +50,7 @@ use crate::telemetry::causes;
 #[derive(Debug, Parser)]
 #[command(name = "backoffice-auth", version, max_term_width = 100, after_long_help = help::PROGRAM)]
 struct Cli {
-    /// The configuration file (TOML): what differs from the defaults
+    /// The configuration file (TOML): the settings that differ from the defaults
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 

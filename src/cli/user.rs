@@ -21,7 +21,7 @@ pub(super) enum UserCommand {
     /// Make a user; without --password-stdin and a terminal, a strong password is made and printed
     #[command(after_long_help = help::USER_CREATE)]
     Create(CreateArgs),
-    /// Make a user without a password and mail a link to set one; mails another to whoever has not used theirs
+    /// Make a user without a password and mail a link to set one; mails another one to a user who has not used theirs
     #[command(after_long_help = help::USER_INVITE)]
     Invite(InviteArgs),
     /// Mail a link to set a password, which nobody but the user sees

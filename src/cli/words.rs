@@ -5,7 +5,7 @@ use super::output;
 use crate::admin::{MailState, Obstacle};
 use crate::domain::{
     AdministrationRefusal, AuditKind, AuditReason, ChallengeRefusal, ClientNetwork, EndReason,
-    KeyChange, LimitReached, LimitScope, LinkRequest, LinkUse, MailKind, MailOutcome, NewNetwork,
+    KeyChange, LimitReached, LimitScope, LinkOutcome, LinkUse, MailKind, MailOutcome, NewNetwork,
     Overload, PasskeyRefusal, SigninGrant, SigninRefusal, TokenRefusal, UserChange,
 };
 
@@ -71,7 +71,7 @@ fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
              lifts it."
         ),
         LimitScope::SigninNetwork => {
-            format!("Sign-ins {from} are refused, whoever signs in: there were too many.")
+            format!("Sign-ins {from} are refused for every account: there were too many.")
         }
         LimitScope::SigninFailures => {
             "Sign-ins to this address are refused from networks that its owner is not known from: \
@@ -96,7 +96,7 @@ fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
             "Wishes for a link to this address {from} are blocked after too many; `user unlock` lifts it."
         ),
         LimitScope::ForgotNetwork => {
-            format!("Wishes for links {from} are refused, whoever has them: there were too many.")
+            format!("Wishes for links {from} are refused for every account: there were too many.")
         }
         LimitScope::LinkMail => {
             "No more links are mailed to this address, there were too many; `user unlock` lifts it."
@@ -177,7 +177,7 @@ pub(super) fn reason_sentence(reason: AuditReason) -> &'static str {
         AuditReason::Signin(refusal) => signin_sentence(refusal),
         AuditReason::Challenge(refusal) => challenge_sentence(refusal),
         AuditReason::Passkey(refusal) => passkey_sentence(refusal),
-        AuditReason::LinkRequest(request) => link_request_sentence(request),
+        AuditReason::LinkRequest(outcome) => link_outcome_sentence(outcome),
         AuditReason::LinkUse(use_of_link) => link_use_sentence(use_of_link),
         AuditReason::Token(refusal) => token_sentence(refusal),
         AuditReason::Network(network) => network_sentence(network),
@@ -276,12 +276,12 @@ fn passkey_sentence(refusal: PasskeyRefusal) -> &'static str {
     }
 }
 
-fn link_request_sentence(request: LinkRequest) -> &'static str {
-    match request {
-        LinkRequest::Mailed => "a link to set a password goes out by mail.",
-        LinkRequest::NotMailed => "no more links are mailed to this address now.",
-        LinkRequest::UnknownAddress => signin_sentence(SigninRefusal::UnknownAddress),
-        LinkRequest::UserDisabled => signin_sentence(SigninRefusal::UserDisabled),
+fn link_outcome_sentence(outcome: LinkOutcome) -> &'static str {
+    match outcome {
+        LinkOutcome::Mailed => "a link to set a password goes out by mail.",
+        LinkOutcome::NotMailed => "no more links are mailed to this address now.",
+        LinkOutcome::UnknownAddress => signin_sentence(SigninRefusal::UnknownAddress),
+        LinkOutcome::UserDisabled => signin_sentence(SigninRefusal::UserDisabled),
     }
 }
 
@@ -325,7 +325,9 @@ fn limited_sentence(limit: LimitReached) -> &'static str {
         LimitReached::Account => "too many changes by this user to their own account.",
         LimitReached::Administration => "too many acts of this administrator on others.",
         LimitReached::Signin => "too many sign-ins to this address from this network.",
-        LimitReached::SigninNetwork => "too many sign-ins from this network, whoever signs in.",
+        LimitReached::SigninNetwork => {
+            "too many sign-ins from this network, to all accounts together."
+        }
         LimitReached::SigninFailures => {
             "too many failed sign-ins to this address, and this was not its owner's right password from a \
              network that they are known from."

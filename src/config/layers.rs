@@ -27,7 +27,7 @@ pub(super) struct Layers {
 impl Layers {
     /// Reads the defaults, the file and the environment, weakest first.
     ///
-    /// A file that cannot be read ends it: what else is missing cannot be told without the file.
+    /// A file that cannot be read ends it: other missing keys cannot be reported without the file.
     pub(super) fn read(
         file: Option<&Path>,
         environment: &BTreeMap<String, String>,

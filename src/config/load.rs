@@ -27,7 +27,7 @@ impl Config {
     /// (see [`process_environment`](super::process_environment)).
     ///
     /// The error lists everything that is wrong at once. Only a file that cannot be read stands alone:
-    /// what else is missing cannot be told without it.
+    /// other missing keys cannot be reported without it.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,

@@ -1,4 +1,4 @@
-//! The configuration: what can be set, as checked types. A [`Config`] that exists is valid.
+//! The configuration: all settings, as checked types. A [`Config`] that exists is valid.
 //!
 //! [`Config::load`] lays the given file and the environment over `config/default.toml`, the one
 //! place where defaults live, and lists everything that is wrong at once. No secret is ever

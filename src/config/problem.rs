@@ -16,7 +16,7 @@ pub struct ConfigError {
 pub struct ConfigProblem {
     /// The key, as in `http.listen`, or the file if it could not be read at all.
     pub key: String,
-    /// A sentence without the key: what is wrong with it.
+    /// A sentence on the fault, without the key.
     pub message: String,
     /// The environment variable that gave the value, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]

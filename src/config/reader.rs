@@ -1,4 +1,4 @@
-//! Reads keys as what they should be. A problem is noted and reading goes on, so that one pass finds every
+//! Reads keys as the types that they should have. A problem is noted and reading goes on, so that one pass finds every
 //! mistake.
 
 use std::ops::RangeInclusive;

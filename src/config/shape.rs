@@ -136,8 +136,8 @@ pub(super) fn collector(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A connection URL that the database driver can take apart. The text is a secret.
-pub(super) fn is_database_url(text: &str) -> Result<(), &'static str> {
+/// Refuses a connection URL that the database driver cannot take apart. The text is a secret.
+pub(super) fn check_database_url(text: &str) -> Result<(), &'static str> {
     if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
         return Err("must begin with postgres:// or postgresql://");
     }
@@ -392,9 +392,9 @@ mod tests {
 
     #[test]
     fn a_database_url_is_postgres_and_can_be_taken_apart() {
-        assert!(is_database_url("postgres://a:b@c:5432/d").is_ok());
-        assert!(is_database_url("postgresql:///d?host=/run").is_ok());
-        assert!(is_database_url("postgres://a%40b:c%2F%3F%23@d/e?user=x%40y").is_ok());
+        assert!(check_database_url("postgres://a:b@c:5432/d").is_ok());
+        assert!(check_database_url("postgresql:///d?host=/run").is_ok());
+        assert!(check_database_url("postgres://a%40b:c%2F%3F%23@d/e?user=x%40y").is_ok());
         for text in [
             "mysql://a/b",
             "a",
@@ -407,7 +407,7 @@ mod tests {
             "postgres://u:p@db/auth#x",
             "postgres://a b:99999/",
         ] {
-            assert!(is_database_url(text).is_err(), "{text:?}");
+            assert!(check_database_url(text).is_err(), "{text:?}");
         }
     }
 
@@ -421,16 +421,16 @@ mod tests {
             "postgres:///db?host=a,b",
             "postgres:///db?host=a%2Cb&port=1,2",
         ] {
-            let told = is_database_url(text).unwrap_err();
+            let told = check_database_url(text).unwrap_err();
             assert!(told.contains("several hosts"), "{text}: {told}");
         }
         for text in [
             "postgres://u:p,q@a/db",
             "postgres://u,v@a/d,b?application_name=a,b",
         ] {
-            assert_eq!(is_database_url(text), Ok(()), "{text}");
+            assert_eq!(check_database_url(text), Ok(()), "{text}");
         }
-        let told = is_database_url("postgres://u:p,/q@a/db").unwrap_err();
+        let told = check_database_url("postgres://u:p,/q@a/db").unwrap_err();
         assert!(told.contains("percent-encoded"), "{told}");
     }
 

@@ -22,7 +22,7 @@ pub struct Config {
     pub tokens: TokensConfig,
     /// The challenge of the second factor.
     pub two_factor: TwoFactorConfig,
-    /// Passkeys.
+    /// The party that passkeys are made for.
     pub passkeys: PasskeysConfig,
     /// The hashing of passwords.
     pub passwords: PasswordsConfig,
@@ -143,7 +143,7 @@ pub struct TwoFactorConfig {
     pub totp_issuer: String,
 }
 
-/// `passkeys`: whom they are made for.
+/// `passkeys`: the party that they are made for.
 #[derive(Debug, Clone)]
 pub struct PasskeysConfig {
     /// The domain of the pages, and the pages' origins; `None`: there are no passkeys.
@@ -198,7 +198,7 @@ pub struct LinksConfig {
     pub invitation_ttl: Duration,
 }
 
-/// `administration`: what is asked of administrators.
+/// `administration`: the requirements for administrators.
 #[derive(Debug, Clone, Copy)]
 pub struct AdministrationConfig {
     /// Whether an administrator must have signed in with an authenticator app or a passkey.
@@ -252,8 +252,8 @@ pub struct MailConfig {
     pub from: String,
     /// The language of mails.
     pub language: Language,
-    /// Whom to ask, in a line of the operator's words, for mails that raise a question. Empty: nobody is
-    /// named.
+    /// The contact for questions, in a line of the operator's words, for mails that raise some. Empty: nobody
+    /// is named.
     pub contact: String,
     /// A folder with the operator's own templates; read when the mailer is built.
     pub templates_dir: Option<PathBuf>,
@@ -305,7 +305,7 @@ pub enum SmtpTls {
 /// How this server signs in to a relay: `username` and `password`.
 #[derive(Debug, Clone)]
 pub struct SmtpCredentials {
-    /// The user name.
+    /// The user name that the relay knows it by.
     pub username: String,
     /// The password of that user.
     pub password: SecretString,

@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::DropGuard;
 
 use super::signin_page::SigninPage;
-use super::{Cluster, Durability, Mail, Mailbox};
+use super::{Cluster, Durability, Mailbox, ReceivedMail};
 use crate::admin::{Admin, UserError};
 use crate::app::{App, StartError};
 use crate::config::{Config, HttpConfig};
@@ -159,7 +159,7 @@ impl Demo {
 
     /// Every mail from now on, as it arrives.
     #[must_use]
-    pub fn mails(&self) -> broadcast::Receiver<Arc<Mail>> {
+    pub fn mails(&self) -> broadcast::Receiver<Arc<ReceivedMail>> {
         self.mailbox.subscribe()
     }
 

@@ -9,4 +9,4 @@ mod signin_page;
 
 pub use cluster::{Cluster, ClusterError, Durability, Programs, Version};
 pub use demo::{Demo, Workshop};
-pub use mailbox::{Behaviour, Mail, Mailbox, Recipients};
+pub use mailbox::{Behaviour, Mailbox, ReceivedMail, Recipients};

@@ -1,4 +1,4 @@
-//! Administrators: who may act as one, and on whom.
+//! Administrators: the conditions for acting as one, and for acting on a user.
 
 use std::time::Duration;
 
@@ -61,9 +61,9 @@ pub struct AdministrationRule {
 /// The access that an administrator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdministrationAccess {
-    /// To read.
+    /// To look at users, their sessions and their events.
     Read,
-    /// To change something.
+    /// To change something, which needs a session that was opened recently.
     Act,
 }
 
@@ -99,7 +99,7 @@ pub struct Administrator {
     pub session_id: SessionId,
     /// The network that the request came from.
     pub network: ClientNetwork,
-    /// The request.
+    /// The id of that request.
     pub request_id: RequestId,
     /// The attempts that the act takes up of the limit. They are settled with it.
     pub attempts: Vec<AttemptInFlight>,

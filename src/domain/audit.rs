@@ -18,7 +18,7 @@ words! {
         Refresh = "refresh",
         /// A sign-out was refused (a granted one ends a session).
         Signout = "signout",
-        /// A session ended.
+        /// A session ended, for one of the reasons of [`EndReason`](super::EndReason).
         SessionEnded = "session_ended",
         /// A user's change to their own account.
         Account = "account",

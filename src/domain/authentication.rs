@@ -5,7 +5,7 @@ use super::words::words;
 words! {
     /// One method; its word is a value of the claim `amr`.
     pub enum AuthenticationMethod {
-        /// A password.
+        /// A password that matched the stored hash.
         Password = "pwd",
         /// A one-time code.
         OneTimeCode = "otp",

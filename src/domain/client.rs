@@ -164,9 +164,9 @@ const SYSTEMS: [(&str, &str); 7] = [
 pub struct Client {
     /// The network that its attempts count for.
     pub network: ClientNetwork,
-    /// Its `User-Agent`.
+    /// Its `User-Agent`; `None` where it sent no printable one.
     pub user_agent: Option<UserAgent>,
-    /// The request's id.
+    /// The request's id: the `X-Request-Id` of the answer.
     pub request_id: RequestId,
 }
 

@@ -26,7 +26,7 @@ const MAX_TIME_DIGITS: usize = 18;
 pub struct FeedPosition {
     /// The id of the transaction. Zero for ends of which nothing is known but that they were there first.
     pub xid: i64,
-    /// The session.
+    /// The session that ended.
     pub session_id: SessionId,
 }
 
@@ -227,7 +227,7 @@ mod tests {
             prop_assert_eq!(cursor.to_string().parse(), Ok(FeedStart::After(cursor)));
         }
 
-        /// But what both saw of one transaction in part counts as its later part.
+        /// Of a transaction that both saw in part, the later part counts.
         #[test]
         fn joined_cursors_have_seen_what_either_has(one in cursors(), other in cursors()) {
             let joined = one.joined(&other);

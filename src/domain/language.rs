@@ -5,13 +5,13 @@ use super::words::words;
 words! {
     /// A language, by its code in ISO 639-1.
     pub enum Language {
-        /// English.
+        /// English, the default.
         English = "en",
-        /// German.
+        /// German, in the polite form (Sie).
         German = "de",
-        /// French.
+        /// French, in the polite form (vous).
         French = "fr",
-        /// Spanish.
+        /// Spanish, in the polite form (usted).
         Spanish = "es",
     }
 }

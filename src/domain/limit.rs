@@ -110,7 +110,7 @@ pub enum Reservation {
         /// When it was reserved.
         at: Timestamp,
     },
-    /// It is refused.
+    /// There is no room for it, or a block is on.
     Refused(LimitRefusal),
 }
 

@@ -64,7 +64,7 @@ pub use passkey::{
 };
 pub use password::{HashKind, InvalidPassword, NewPasswordHash, PasswordHash, PlainPassword};
 pub use reason::{
-    AuditReason, ChallengeRefusal, EndReason, KeyChange, LimitReached, LinkRequest, LinkUse,
+    AuditReason, ChallengeRefusal, EndReason, KeyChange, LimitReached, LinkOutcome, LinkUse,
     MailOutcome, NewNetwork, Overload, PasskeyRefusal, SigninGrant, SigninRefusal, TokenRefusal,
     UserChange,
 };

@@ -32,7 +32,7 @@ impl PasskeyName {
             .ok_or(InvalidPasskeyName)
     }
 
-    /// The text.
+    /// The name, without space around it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -99,7 +99,7 @@ impl PasskeyRequest {
         self.of_parts(b"challenge", occasion, |parts| key.mac(parts))
     }
 
-    /// Hands on what a MAC of this request is over.
+    /// Hands on the bytes that a MAC of this request is over.
     fn of_parts<T>(
         &self,
         part: &[u8],

@@ -156,13 +156,13 @@ impl NewPasswordHash {
         Self { hash, kind }
     }
 
-    /// The hash.
+    /// The hash, as it is to be stored.
     #[must_use]
     pub fn hash(&self) -> &PasswordHash {
         &self.hash
     }
 
-    /// The kind.
+    /// The kind, which decides the cost of a check.
     #[must_use]
     pub fn kind(&self) -> &HashKind {
         &self.kind

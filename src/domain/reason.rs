@@ -89,8 +89,8 @@ words! {
 }
 
 words! {
-    /// The outcome of a wish for a link.
-    pub enum LinkRequest {
+    /// The outcome of a request for a link.
+    pub enum LinkOutcome {
         /// It goes out by mail.
         Mailed = "link_mailed",
         /// So many links were mailed to the account recently that this one was not.
@@ -153,7 +153,7 @@ words! {
         Reuse = "reuse",
         /// An operator disabled the user.
         UserDisabled = "user_disabled",
-        /// The password changed.
+        /// The user or an operator set another password, or a mailed link did.
         PasswordChanged = "password_changed",
         /// The user's address changed.
         AddressChanged = "address_changed",
@@ -376,7 +376,7 @@ groups! {
         /// A passkey was refused.
         Passkey(PasskeyRefusal),
         /// A link was asked for.
-        LinkRequest(LinkRequest),
+        LinkRequest(LinkOutcome),
         /// A link came back.
         LinkUse(LinkUse),
         /// A token was refused.
@@ -395,7 +395,7 @@ groups! {
         Keys(KeyChange),
         /// A mail left, or was given up.
         Mail(MailOutcome),
-        /// A session ended.
+        /// A session ended, for this reason.
         Ended(EndReason),
     }
 }

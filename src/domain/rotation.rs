@@ -223,7 +223,7 @@ mod tests {
             assert_eq!(decide(&stalled(seconds), 2, now), Rotation::Reused);
             assert_eq!(decide(&stalled(seconds), 4, now), Rotation::Advance);
             let is_late = stalled(0).is_late(Generation(3), at(now), &RULE);
-            assert_eq!(is_late, now >= 1030, "what stalled it is asked for");
+            assert_eq!(is_late, now >= 1030, "the cause of the stall is asked for");
         }
         let none = RotationRule {
             grace: Duration::ZERO,

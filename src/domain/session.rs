@@ -1,4 +1,4 @@
-//! A session.
+//! The facts of a session that its tokens state.
 
 use super::{AuthenticationMethods, EmailAddress, Generation, KeyId, SessionId, Timestamp, UserId};
 

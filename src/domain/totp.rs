@@ -119,7 +119,7 @@ impl TotpSealer {
         Self(Seal::new(&master_key.derive(Purpose::SealTotpSecrets)))
     }
 
-    /// Seals a secret.
+    /// Seals a secret for one app of one user: it opens for no other.
     #[must_use]
     pub fn seal(&self, totp_id: TotpId, user_id: UserId, secret: &TotpSecret) -> Vec<u8> {
         self.0.seal(&name(totp_id, user_id), secret.expose())

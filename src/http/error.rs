@@ -257,14 +257,14 @@ impl From<ActError> for Problem {
     }
 }
 
-impl From<admin::LinkError> for Problem {
-    fn from(error: admin::LinkError) -> Self {
+impl From<admin::MailLinkError> for Problem {
+    fn from(error: admin::MailLinkError) -> Self {
         match error {
-            admin::LinkError::Off => Self::new(Code::NotFound).because("there are no links"),
-            admin::LinkError::Disabled => Code::UserDisabled.into(),
-            admin::LinkError::HasPassword => Code::AddressTaken.into(),
-            admin::LinkError::TooMany => Self::too_many_links(),
-            admin::LinkError::User(error) => error.into(),
+            admin::MailLinkError::Off => Self::new(Code::NotFound).because("there are no links"),
+            admin::MailLinkError::Disabled => Code::UserDisabled.into(),
+            admin::MailLinkError::HasPassword => Code::AddressTaken.into(),
+            admin::MailLinkError::TooMany => Self::too_many_links(),
+            admin::MailLinkError::User(error) => error.into(),
         }
     }
 }

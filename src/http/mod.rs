@@ -49,9 +49,9 @@ pub const API: &str = "/api/v2";
 /// The use cases that the routes call.
 #[derive(Debug, Clone)]
 pub struct UseCases {
-    /// Those of the people who sign in.
+    /// The use cases of people who sign in, and of the services that check their tokens.
     pub auth: Auth,
-    /// Those of administrators.
+    /// The use cases of administrators, on other users.
     pub administration: Administration,
 }
 
@@ -70,11 +70,11 @@ impl FromRef<UseCases> for Administration {
 /// The features that people can have beside the four methods.
 #[derive(Clone, Copy)]
 struct Offers {
-    /// Links by which they set their passwords.
+    /// Whether people can set their passwords by mailed links.
     links: bool,
-    /// Authenticator apps.
+    /// Whether authenticator apps can be enrolled.
     totp: bool,
-    /// Passkeys.
+    /// Whether passkeys can be added and used.
     passkeys: bool,
 }
 

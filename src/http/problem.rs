@@ -48,7 +48,7 @@ pub enum Code {
     MissingAccessToken,
     /// 401: an access token that is not, or no longer, good.
     InvalidAccessToken,
-    /// 401: the session was opened too long ago for this. To sign in again is what helps.
+    /// 401: the session was opened too long ago for this. Signing in again helps.
     ReauthenticationRequired,
     /// 401: a service that is not known, or whose secret is wrong.
     InvalidClient,
@@ -244,9 +244,9 @@ impl Code {
 /// A field of the request that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// The field's name.
+    /// The name of the field, as the request spells it.
     pub field: &'static str,
-    /// What is wrong with it, without its value.
+    /// The fault, without the value.
     pub message: String,
 }
 
@@ -403,12 +403,12 @@ impl Problem {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Problem)]
 pub struct ProblemBody<'a> {
-    /// `about:blank`: what kind of problem it is, `code` says.
+    /// `about:blank`: the kind of problem is in `code`.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The phrase of the status, as `about:blank` demands (section 4.2.1).
     title: &'static str,
-    /// The status.
+    /// The status code of the answer.
     status: u16,
     /// A sentence for people.
     detail: &'static str,

@@ -8,7 +8,7 @@ use crate::domain::Language;
 pub(super) struct Installation {
     /// The language of all mails.
     pub(super) language: Language,
-    /// Whom to ask: a line in the operator's words. Empty: the mails name nobody.
+    /// The contact for questions: a line in the operator's words. Empty: the mails name nobody.
     pub(super) contact: String,
     /// Whether people can set another password by themselves.
     pub(super) is_self_service: bool,

@@ -26,7 +26,7 @@ pub struct Mail {
     pub to: EmailAddress,
     /// When the mail was asked for. Also its date, so that a retry is the same message.
     pub requested_at: Timestamp,
-    /// Its content.
+    /// Its content, which decides its kind.
     pub body: MailBody,
 }
 
@@ -44,7 +44,7 @@ pub enum MailBody {
 /// The content of a mail with a code.
 #[derive(Debug, Clone)]
 pub struct SignInCode {
-    /// The code.
+    /// The code that the user is to type.
     pub code: OneTimeCode,
     /// The challenge that the code answers.
     pub challenge_id: ChallengeId,
@@ -59,7 +59,7 @@ pub struct SignInCode {
 pub struct PasswordLink {
     /// The link, whole.
     pub link: SecretString,
-    /// Its id.
+    /// The link's id, from which the message id follows.
     pub link_id: LinkId,
     /// The occasion for it.
     pub purpose: LinkPurpose,

@@ -1,4 +1,4 @@
-//! Mails: what they say, by kind, and how they leave.
+//! Mails: their content, by kind, and how they leave.
 //!
 //! A mail tells when its event happened and from which network, so that its reader recognises an event that
 //! they did not cause. It repeats nothing that the request brought along, because a request's headers are a

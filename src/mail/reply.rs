@@ -24,7 +24,7 @@ pub enum SendError {
     /// It will never leave: the relay refused its recipient for good.
     #[error("the mail was refused: {0}")]
     Permanent(SmtpReply),
-    /// Nobody wants it any more: what it carries was used or made void, or it is not ours to send.
+    /// Nobody wants it any more: its code or link was used or made void, or it is not ours to send.
     #[error("the mail is not wanted any more")]
     Unwanted,
 }

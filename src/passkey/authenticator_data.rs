@@ -1,4 +1,4 @@
-//! The authenticator data: what the authenticator signs (section 6.1).
+//! The authenticator data: the bytes that the authenticator signs (section 6.1).
 
 use ciborium::Value;
 
@@ -10,7 +10,7 @@ pub(super) const USER_PRESENT: u8 = 1 << 0;
 pub(super) const USER_VERIFIED: u8 = 1 << 2;
 /// The passkey can be copied to other devices.
 pub(super) const BACKUP_ELIGIBLE: u8 = 1 << 3;
-/// It has been.
+/// The passkey has been copied to other devices.
 pub(super) const BACKED_UP: u8 = 1 << 4;
 const HAS_ATTESTED: u8 = 1 << 6;
 const HAS_EXTENSIONS: u8 = 1 << 7;

@@ -1,4 +1,4 @@
-//! The client data: what the browser says of the page that asked (section 5.8.1).
+//! The client data: the browser's statement on the page that asked (section 5.8.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -46,7 +46,7 @@ struct Json {
     cross_origin: Option<bool>,
 }
 
-/// Parses all of it: of a key that is not known, the value alone would not be looked at, be it no text at all.
+/// Parses all of it: of a key that is not known, the value alone would not be looked at, even if it is no text.
 fn parse(json: &[u8]) -> Result<Json, serde_json::Error> {
     serde_json::from_slice::<Value>(json)?;
     serde_json::from_slice(json)

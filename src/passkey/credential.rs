@@ -13,9 +13,9 @@ const MAX_TRANSPORT_LETTERS: usize = 32;
 /// A new passkey as a browser tells of it (`RegistrationResponseJSON`).
 #[derive(Debug, Clone)]
 pub struct RegistrationResponse {
-    /// The bytes of the client data.
+    /// The bytes of `clientDataJSON`, not yet parsed.
     pub client_data_json: Vec<u8>,
-    /// The attestation object.
+    /// The bytes of `attestationObject`, not yet parsed.
     pub attestation_object: Vec<u8>,
     /// How the authenticator can be reached. Texts without the form of such a word are left out.
     pub transports: Vec<String>,
@@ -26,9 +26,9 @@ pub struct RegistrationResponse {
 pub struct AssertionResponse {
     /// The id of the passkey.
     pub credential_id: Vec<u8>,
-    /// The bytes of the client data.
+    /// The bytes of `clientDataJSON`, not yet parsed.
     pub client_data_json: Vec<u8>,
-    /// The authenticator data.
+    /// The bytes of `authenticatorData`, not yet parsed.
     pub authenticator_data: Vec<u8>,
     /// The signature over both.
     pub signature: Vec<u8>,

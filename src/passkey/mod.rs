@@ -67,7 +67,7 @@ pub struct PasskeyFacts {
 /// A passkey as it was stored, to verify an assertion with.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredPasskey<'a> {
-    /// Its public key.
+    /// Its public key, in the form of COSE.
     pub public_key: &'a [u8],
     /// The handle of its owner.
     pub user_handle: &'a [u8],

@@ -54,7 +54,7 @@ pub struct Timeouts {
 pub(super) enum Due {
     /// Park it: it has been quiet for a while.
     Park,
-    /// Cut it.
+    /// Cut it, for this reason.
     Cut(Cut),
 }
 
@@ -98,7 +98,7 @@ impl State {
         }
     }
 
-    /// The next clock to run out if nothing happens, and what is due then.
+    /// The next clock to run out if nothing happens, and the action that is due then.
     fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Due)> {
         let cut = |reason| move |at| (at, Due::Cut(reason));
         let writing = self.stuck_since.map(|since| since + timeouts.write);

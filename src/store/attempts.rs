@@ -27,7 +27,7 @@ use crate::domain::{
 /// The attempts that are counted under one key.
 #[derive(Debug, Clone)]
 pub struct AttemptRecord {
-    /// The key's hash.
+    /// The keyed hash that they are counted by.
     pub hash: [u8; 32],
     /// The limit that it belongs to.
     pub scope: LimitScope,

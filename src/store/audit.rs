@@ -163,7 +163,7 @@ impl Store {
         Ok(rows.into_iter().map(AuditRecord::from).collect())
     }
 
-    /// Writes down what changed nothing else: a refusal.
+    /// Writes down an event that changed nothing else: a refusal.
     pub async fn record(&self, event: &AuditEvent) -> Result<(), StoreError> {
         self.execute(insert_event(event)).await?;
         Ok(())

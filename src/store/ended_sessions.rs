@@ -15,7 +15,7 @@ use crate::domain::{FeedCursor, FeedPosition, SessionId, Timestamp};
 pub struct ReadEnd {
     /// Its place in the feed.
     pub at: FeedPosition,
-    /// The session.
+    /// The session that ended, and when.
     pub session: EndedSession,
 }
 

@@ -48,7 +48,7 @@ pub enum Unique {
     Email,
     /// A user's number.
     UserId,
-    /// A signing key.
+    /// A signing key's id.
     SigningKey,
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{EmailAddress, STEP_SECONDS, SessionId, Timestamp, TotpId, To
 /// An authenticator app as it is stored.
 #[derive(Debug, Clone)]
 pub struct SealedTotp {
-    /// Its id.
+    /// Its id, for which its secret is sealed.
     pub totp_id: TotpId,
     /// The user who has it.
     pub user_id: UserId,
@@ -21,7 +21,7 @@ pub struct SealedTotp {
 /// An enrolment that waits for its first code.
 #[derive(Debug)]
 pub struct BegunTotp {
-    /// The app.
+    /// The app, which counts as enrolled once a code of it was right.
     pub totp: SealedTotp,
     /// The current time step of the database's clock.
     pub step: TotpStep,

@@ -1,4 +1,4 @@
-//! The failover guard: what failures have told about the server behind the connections.
+//! The failover guard: the evidence of failures about the server behind the connections.
 
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -182,7 +182,7 @@ mod tests {
             assert!(guard.is_unsettled());
         }
         pass(PAUSE / 10).await;
-        assert!(guard.is_outdated(PAUSE), "what they found is not forgotten");
+        assert!(guard.is_outdated(PAUSE), "their finding is not forgotten");
         assert!(!guard.is_unsettled());
         assert!(!guard.is_outdated(Duration::ZERO));
     }

@@ -45,7 +45,7 @@ pub struct Backlog {
 /// The size of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableSize {
-    /// Its name.
+    /// Its name, without that of its schema.
     pub table: String,
     /// On disk, indexes included, as the last vacuum or analyze found it.
     pub bytes: u64,
@@ -76,7 +76,7 @@ impl Store {
             Err(StoreError::Defect(_)) => return Ok(Fitness::NotMigrated),
             row => row?,
         };
-        let ahead = is_ahead_by(asked_at, row.now, clock.now());
+        let ahead = lead_over(asked_at, row.now, clock.now());
         if !row.is_writable {
             self.guard.note_wrong_server();
         }
@@ -103,7 +103,7 @@ impl Store {
         let query = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#);
         let asked_at = clock.now();
         let now = self.on_probes().fetch_one(query).await?;
-        Ok(is_ahead_by(asked_at, now, clock.now()))
+        Ok(lead_over(asked_at, now, clock.now()))
     }
 
     /// A setting of PostgreSQL's, as it is for the statements of requests.
@@ -168,11 +168,12 @@ impl Store {
     }
 }
 
-/// By how much a clock is at least ahead of another one, which was read between two readings of it.
-fn is_ahead_by(before: Timestamp, theirs: Timestamp, after: Timestamp) -> TimeDelta {
-    let is_ahead = (before - theirs).max(TimeDelta::zero());
-    let is_behind = (theirs - after).max(TimeDelta::zero());
-    is_ahead - is_behind
+/// The least lead of a clock over another one, which was read between two readings of it; negative if it is
+/// behind.
+fn lead_over(before: Timestamp, theirs: Timestamp, after: Timestamp) -> TimeDelta {
+    let ahead = (before - theirs).max(TimeDelta::zero());
+    let behind = (theirs - after).max(TimeDelta::zero());
+    ahead - behind
 }
 
 #[cfg(test)]
@@ -188,7 +189,7 @@ mod tests {
             (10, 7, 15, 3),
             (10, 20, 15, -5),
         ] {
-            let found = is_ahead_by(at(before), at(theirs), at(after));
+            let found = lead_over(at(before), at(theirs), at(after));
             assert_eq!(
                 found,
                 TimeDelta::seconds(ahead),

@@ -44,7 +44,7 @@ pub struct ServerState {
     pub isolation: String,
     /// Whether it follows a primary.
     pub is_standby: bool,
-    /// Whether it cannot be written to, be it for that or for a setting.
+    /// Whether it cannot be written to, for that reason or because of a setting.
     pub is_read_only: bool,
     /// The schema that tables are looked for in; `None` where the role may use none.
     pub schema: Option<String>,
@@ -132,8 +132,8 @@ impl Store {
         Ok(versions.filter(|v| !applied.contains(v)).collect())
     }
 
-    /// The rights that the role lacks of those that the server needs, as `INSERT on users`. Of what is not
-    /// there nothing is lacking.
+    /// The rights that the role lacks of those that the server needs, as `INSERT on users`. No
+    /// right is lacking on a table that is not there.
     pub async fn missing_rights(&self) -> Result<Vec<String>, StoreError> {
         let tables = TABLES.map(str::to_owned);
         let query = sqlx::query_scalar!(

@@ -52,7 +52,7 @@ impl<T: Send + 'static> Drop for Outliving<T> {
         runtime.spawn(async move {
             let Ok(value) = work.await else { return };
             if let Err(error) = late(value).await {
-                tracing::warn!(%error, "what was committed too late could not be taken back");
+                tracing::warn!(%error, "a commit that came too late could not be taken back");
             }
         });
     }

@@ -7,14 +7,14 @@ use ipnet::IpNet;
 use super::run::Run as _;
 use super::{Store, StoreError, Tx, columns, seconds};
 use crate::domain::{
-    ClientNetwork, EmailAddress, LinkId, LinkPurpose, LinkRequest, MailKind, RequestId, Timestamp,
+    ClientNetwork, EmailAddress, LinkId, LinkOutcome, LinkPurpose, MailKind, RequestId, Timestamp,
     UserId,
 };
 
 /// A link that was asked for.
 #[derive(Debug)]
 pub struct NewLink<'a> {
-    /// Its id.
+    /// Its id, from which its token follows.
     pub link_id: LinkId,
     /// The address that it was asked for.
     pub email: &'a EmailAddress,
@@ -43,13 +43,13 @@ pub struct InsertedLink {
     /// The user who has the address.
     pub user_id: Option<UserId>,
     /// Whether they get the link, and if not, why.
-    pub request: LinkRequest,
+    pub outcome: LinkOutcome,
 }
 
 /// A link that was found, in any state.
 #[derive(Debug, Clone)]
 pub struct FoundLink {
-    /// The link.
+    /// The id that its token carries.
     pub link_id: LinkId,
     /// The occasion for it.
     pub purpose: LinkPurpose,
@@ -154,11 +154,11 @@ impl Tx {
         let row = self.fetch_one(query).await?;
         Ok(InsertedLink {
             user_id: row.user_id.map(UserId),
-            request: match row.user_id {
-                None => LinkRequest::UnknownAddress,
-                Some(_) if row.is_disabled => LinkRequest::UserDisabled,
-                Some(_) if !new.is_mailed => LinkRequest::NotMailed,
-                Some(_) => LinkRequest::Mailed,
+            outcome: match row.user_id {
+                None => LinkOutcome::UnknownAddress,
+                Some(_) if row.is_disabled => LinkOutcome::UserDisabled,
+                Some(_) if !new.is_mailed => LinkOutcome::NotMailed,
+                Some(_) => LinkOutcome::Mailed,
             },
         })
     }

@@ -219,7 +219,7 @@ impl Store {
         Ok(value)
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction on a connection of the pool; waits for one if all are in use.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(Tx {
             inner: self.guard.watch(acquire(&self.pool, true)).await?,
@@ -247,7 +247,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Commits the transaction.
+    /// Commits the transaction. After an error it may have been committed all the same.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.guard.watch(self.inner.commit()).await?;
         self.inner.release();

@@ -15,7 +15,7 @@ use crate::domain::{
 /// Copies of a mail that may arrive, at most.
 const MAX_COPIES: i32 = 2;
 
-/// How long a notice is wanted: what changed is told within a day, or not at all.
+/// How long a notice is wanted: a change is told within a day, or not at all.
 const NOTICE_LIFE: Duration = Duration::from_hours(24);
 
 /// A notice to be mailed.
@@ -55,7 +55,7 @@ impl<'a> NewNotice<'a> {
 /// A mail that this instance has leased and is to send.
 #[derive(Debug)]
 pub struct DueMail {
-    /// The mail.
+    /// Its id in the outbox.
     pub mail_id: MailId,
     /// The user that it is for.
     pub recipient_id: UserId,
@@ -91,7 +91,7 @@ pub enum MailSource {
     },
     /// A link to set a password.
     Link {
-        /// The link.
+        /// The id from which the link's token follows.
         link_id: LinkId,
         /// The occasion for it.
         purpose: LinkPurpose,
@@ -417,7 +417,7 @@ fn in_columns(leases: &[MailLease]) -> (Vec<Uuid>, Vec<i32>) {
         .unzip()
 }
 
-/// A leased mail as it is read: what belongs to a challenge is there if the mail has one.
+/// A leased mail as it is read: the columns of a challenge are there if the mail has one.
 struct LeasedRow {
     mail_id: Uuid,
     kind: String,

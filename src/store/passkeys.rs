@@ -10,7 +10,7 @@ use crate::domain::{
 /// A passkey as its owner sees it.
 #[derive(Debug, Clone)]
 pub struct PasskeyRecord {
-    /// Its id.
+    /// Its id, by which its owner can remove it.
     pub passkey_id: PasskeyId,
     /// The name that its owner gave it.
     pub name: String,
@@ -42,7 +42,7 @@ pub struct PasskeyToAdd<'a> {
     pub user_id: UserId,
     /// The id that the authenticator knows it by.
     pub credential_id: &'a [u8],
-    /// Its public key.
+    /// Its public key, in the form of COSE.
     pub public_key: &'a [u8],
     /// The domain that it was made for.
     pub rp_id: &'a str,
@@ -61,7 +61,7 @@ pub struct PasskeyToAdd<'a> {
 /// The use of a passkey.
 #[derive(Debug, Clone, Copy)]
 pub struct PasskeyUse {
-    /// The passkey.
+    /// The passkey that was used.
     pub passkey_id: PasskeyId,
     /// The signatures that its authenticator has counted.
     pub sign_count: u32,
@@ -74,9 +74,9 @@ pub struct PasskeyUse {
 /// A passkey as it is needed to verify one.
 #[derive(Debug)]
 pub struct StoredKey {
-    /// Its id.
+    /// Its id here; the authenticator knows it by another.
     pub passkey_id: PasskeyId,
-    /// Its public key.
+    /// Its public key, in the form of COSE.
     pub public_key: Vec<u8>,
     /// The handle of its owner.
     pub user_handle: Vec<u8>,
@@ -87,9 +87,9 @@ pub struct StoredKey {
 /// A passkey and its owner.
 #[derive(Debug)]
 pub struct OwnedPasskey {
-    /// The passkey.
+    /// The passkey, as it is needed to verify it.
     pub key: StoredKey,
-    /// Its owner.
+    /// The owner's number.
     pub user_id: UserId,
     /// The owner's address.
     pub email: EmailAddress,

@@ -30,7 +30,7 @@ use super::reaper::{Backend, Reaper};
 /// up is told from a server that is silent.
 const PATIENCE: Duration = Duration::from_millis(1_400);
 
-/// How long a connection may take to be made, be it that its caller has left by then.
+/// How long a connection may take to be made, even if its caller has left by then.
 const CONNECTING: Duration = Duration::from_secs(3);
 
 /// Connections that a pool makes at a time. Where making them is slow, the first are soon there, instead
@@ -196,8 +196,8 @@ impl ConnectionPool {
 
     /// Acquires a connection that is fit to be used, once there is a place for it.
     ///
-    /// Where PostgreSQL has no more for us, be it that the role may have fewer than the pool, this waits
-    /// for one to come back.
+    /// Where PostgreSQL has no more for us, for example because the role is limited to fewer than the pool,
+    /// this waits for one to come back.
     pub(super) async fn acquire(&self) -> Result<PooledConnection, sqlx::Error> {
         let until = Instant::now() + PATIENCE;
         let mut refusal = None;
@@ -405,7 +405,7 @@ impl PooledConnection {
         self.is_in_transaction
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction; behind a pooler, with the settings that a connection has otherwise.
     pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
         // First, since it may be cut short after PostgreSQL has heard of it.
         self.is_in_transaction = true;
@@ -418,7 +418,7 @@ impl PooledConnection {
         Ok(())
     }
 
-    /// Commits the transaction.
+    /// Commits the transaction, within the deadline of a statement.
     pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         (**self).execute("COMMIT").await?;
         self.is_in_transaction = false;

@@ -1,4 +1,4 @@
-//! Removing what no longer decides anything, in bounded batches.
+//! Removing rows that no longer decide anything, in bounded batches.
 //!
 //! The ages are compared with `statement_timestamp()`: it stands still during a statement, so an
 //! index can be searched for it, which `clock_timestamp()` does not allow. The rows of a batch are
@@ -23,7 +23,7 @@ pub enum PurgedTable {
     /// Attempts that count for nothing any more.
     Attempts,
     /// Challenges, with their mails, a day after they expired: until then they help to explain
-    /// what happened to a code.
+    /// the fate of a code.
     Challenges,
     /// Links, with their mails, a day after they expired, and decoys as soon as they were written.
     Links,

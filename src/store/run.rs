@@ -16,7 +16,7 @@ use super::{Store, Tx};
 /// A checked statement without rows.
 pub(super) type Command = Query<'static, Postgres, PgArguments>;
 
-/// A checked statement with rows of `T`: what `query!`, `query_as!` and `query_scalar!` make.
+/// A checked statement with rows of `T`, as `query!`, `query_as!` and `query_scalar!` make it.
 pub(super) trait Rows<T>: Send + 'static {
     /// Its only row.
     fn one(self, connection: &mut PgConnection) -> BoxFuture<'_, T>;

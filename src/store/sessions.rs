@@ -32,7 +32,7 @@ pub struct SessionLifetimes {
 /// The session and generation that a refresh token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionGeneration {
-    /// Its session.
+    /// The session that it refreshes.
     pub session_id: SessionId,
     /// The session's owner.
     pub user_id: UserId,
@@ -62,7 +62,7 @@ pub struct NewSession<'a> {
 pub struct SessionState {
     /// The session that its current tokens follow from; absent if its user is gone.
     pub session: Option<Session>,
-    /// Its user.
+    /// The number of its owner, who may be gone.
     pub user_id: UserId,
     /// The facts that the rotation rule decides by.
     pub facts: RotationFacts,
@@ -146,7 +146,7 @@ impl TryFrom<StateRow> for SessionState {
 /// A session as its owner or an operator sees it.
 #[derive(Debug, Clone)]
 pub struct SessionRecord {
-    /// Its id.
+    /// Its id: the `sid` of its tokens.
     pub session_id: SessionId,
     /// When it was opened.
     pub created_at: Timestamp,
@@ -169,7 +169,7 @@ pub struct SessionRecord {
 /// A session with how it ended.
 #[derive(Debug, Clone)]
 pub struct SessionHistory {
-    /// Its id.
+    /// Its id: the `sid` of its tokens.
     pub session_id: SessionId,
     /// When it was opened.
     pub created_at: Timestamp,
@@ -196,7 +196,7 @@ pub struct SessionHistory {
 /// A session that has ended while tokens of it may still look good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndedSession {
-    /// The session's id.
+    /// Its id: the `sid` of its tokens.
     pub session_id: SessionId,
     /// When it ended.
     pub ended_at: Timestamp,

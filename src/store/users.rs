@@ -16,7 +16,7 @@ const IMPORT_LOCK: i64 = 0x6261_636b_696d_7074;
 pub struct NewUser {
     /// The number to take over from an older service; `None` for the next free one.
     pub user_id: Option<UserId>,
-    /// The address.
+    /// The address to sign in with.
     pub email: EmailAddress,
     /// The password as stored; `None` for a user who has none yet.
     pub password_hash: Option<NewPasswordHash>,
@@ -52,7 +52,7 @@ impl NewUser {
 pub struct Account {
     /// The user's number.
     pub user_id: UserId,
-    /// The address.
+    /// The address to sign in with.
     pub email: EmailAddress,
     /// Whether the user manages others.
     pub is_administrator: bool,

@@ -88,7 +88,7 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
-/// Defines metrics; what documents one in the source is its help text for scrapers too.
+/// Defines metrics; the doc comment of one is also its help text for scrapers.
 macro_rules! catalogue {
     ($($(#[doc = $help:literal])+ $kind:ident $metric:ident = $name:literal [$($label:literal),*];)+) => {
         $(
@@ -126,7 +126,7 @@ catalogue! {
     Counter LIMIT_REFUSALS = "backoffice_auth_limit_refusals_total" ["limit"];
     /// Sessions that this instance opened, by what was proved.
     Counter SESSIONS_OPENED = "backoffice_auth_sessions_opened_total" ["method"];
-    /// Sessions that this instance ended, by reason. What the command line ends is in the audit log alone.
+    /// Sessions that this instance ended, by reason. Sessions that the command line ends are in the audit log only.
     Counter SESSIONS_ENDED = "backoffice_auth_sessions_ended_total" ["reason"];
 
     /// Password hashes that wait for a worker.
@@ -169,9 +169,9 @@ catalogue! {
     /// Time until a successor of the active signing key is made; negative if that is overdue, +Inf if it never is.
     Gauge SIGNING_KEY_ROTATION = "backoffice_auth_signing_key_rotation_seconds" [];
 
-    /// Whether the last look at the database, every 5 s, succeeded. What is read with it stays as it was while it is 0.
+    /// Whether the last look at the database, every 5 s, succeeded. While it is 0, the values read with it keep their last state.
     Gauge DATABASE_UP = "backoffice_auth_database_up" [];
-    /// Seconds by which this machine's clock is ahead of the database's, read every 5 s; negative if it is behind. What the answer took is no difference.
+    /// Seconds by which this machine's clock is ahead of the database's, read every 5 s; negative if it is behind. The time of the answer is not counted as a difference.
     Gauge CLOCK_SKEW = "backoffice_auth_clock_skew_seconds" [];
     /// Time since the database last answered this instance's heartbeat, a commit about once a second. Past 3 s it is an outage, and the grace of refresh tokens stands still.
     Gauge COMMIT_HEARTBEAT_AGE = "backoffice_auth_commit_heartbeat_age_seconds" [];

@@ -122,7 +122,7 @@ impl Ring {
         &self.signers
     }
 
-    /// The public keys.
+    /// The public keys of access tokens, in the forms that they are published in.
     #[must_use]
     pub fn public_keys(&self) -> Arc<PublicKeys> {
         Arc::clone(&self.public)
@@ -250,7 +250,7 @@ mod tests {
         Ring::open(&[record], now, &sealer).unwrap()
     }
 
-    /// Red where what was verified outlives its keys.
+    /// Red where verified tokens outlive their keys.
     #[test]
     fn a_verified_token_is_verified_again_once_other_keys_are_in_force() {
         let keys = KeyRing::new(ring(), 10);

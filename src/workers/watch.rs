@@ -34,8 +34,8 @@ pub async fn watched(
 mod tests {
     use super::*;
 
-    /// Whether a worker is missed that ends so.
-    async fn is_missed(
+    /// Runs a worker to its end, and returns whether it is missed.
+    async fn ends_missed(
         worker: impl Future<Output = ()> + Send + 'static,
         is_told_to_stop: bool,
     ) -> bool {
@@ -54,13 +54,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_that_panics_is_missed() {
-        assert!(is_missed(panics(), false).await);
-        assert!(is_missed(panics(), true).await, "it held something");
+        assert!(ends_missed(panics(), false).await);
+        assert!(ends_missed(panics(), true).await, "it held something");
     }
 
     #[tokio::test]
     async fn a_worker_that_returns_is_missed_unless_it_was_told_to_stop() {
-        assert!(is_missed(async {}, false).await);
-        assert!(!is_missed(async {}, true).await);
+        assert!(ends_missed(async {}, false).await);
+        assert!(!ends_missed(async {}, true).await);
     }
 }

@@ -150,8 +150,8 @@ impl Subject {
         user.execute(sql).await.unwrap();
     }
 
-    /// The decision of the rule, and whether the statement moves the session on.
-    async fn is_decided(&self, store: &Store, row: &Row) -> (Rotation, bool) {
+    /// The decision of the rule, and whether the statement has moved the session on.
+    async fn decide_and_advance(&self, store: &Store, row: &Row) -> (Rotation, bool) {
         let session_id = SessionId(self.session_id);
         let state = store.find_session_state(session_id).await.unwrap().unwrap();
         let presented = Generation(row.presented);
@@ -181,7 +181,7 @@ async fn a_session_is_moved_on_by_its_statement_just_where_the_rule_says_so() {
     let mut moved_on = 0;
     for row in cases(&rows()) {
         subject.becomes(sql, &row).await;
-        let (decided, is_advanced) = subject.is_decided(&store, &row).await;
+        let (decided, is_advanced) = subject.decide_and_advance(&store, &row).await;
         assert_eq!(
             is_advanced,
             decided == Rotation::Advance,

@@ -484,7 +484,7 @@ async fn the_help_of_the_program_is_this() {
 
     Options:
           --config <FILE>
-              The configuration file (TOML): what differs from the defaults
+              The configuration file (TOML): the settings that differ from the defaults
 
           --as <NAME>
               The operator, as the audit log is to call them; by default the system's user
@@ -522,8 +522,8 @@ async fn the_help_of_the_program_is_this() {
       2  Wrong usage
       78 Wrong settings, of `serve` under a supervisor (NOTIFY_SOCKET), which then need not try again
 
-    Results go to standard output; errors, warnings and the log to standard error. What lists or shows
-    takes --json. Times are UTC.
+    Results go to standard output; errors, warnings and the log to standard error. Commands that
+    list or show take --json. Times are UTC.
     ");
 }
 

@@ -166,7 +166,7 @@ check("a block after too many attempts is explained, and lifted", async (profile
   await assertAccessible(page);
   await press(page, "Unlock");
   await says(page, `All blocks on ${email} are lifted.`);
-  await section(page, "obstacles").getByText("Nothing: the person can sign in.").waitFor();
+  await section(page, "obstacles").getByText("None: the person can sign in.").waitFor();
   assert.equal((await signInBy(email)).status, 200);
 }, WIDE);
 

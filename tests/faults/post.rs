@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use backoffice_auth::dev::{Mail, Mailbox};
+use backoffice_auth::dev::{Mailbox, ReceivedMail};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -61,7 +61,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(mail: &Mail) -> Option<Delivered> {
+fn read(mail: &ReceivedMail) -> Option<Delivered> {
     let raw = String::from_utf8_lossy(&mail.raw);
     let id = raw
         .lines()

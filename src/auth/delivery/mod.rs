@@ -240,7 +240,7 @@ impl Delivery {
         tracing::debug!(request_id, attempts, "a mail leaves");
         let until = leased_at + due.life;
         let outcome = (self.0.mailer)
-            .send(&mail, until, || self.may_leave(due, place))
+            .send(&mail, until, || self.claim_copy(due, place))
             .await;
         MAIL_DURATION.observe(leased_at.elapsed(), []);
         MAILS.add(1, [word(&outcome).into()]);
@@ -248,18 +248,18 @@ impl Delivery {
         self.settle_in_time(due, &outcome).await;
     }
 
-    /// Whether a relay that is ready for a mail may have it. From then on it may arrive. Nothing is sent
-    /// while the database does not answer: it could not be told of the copy either.
-    async fn may_leave(&self, due: &DueMail, place: &Place) -> bool {
+    /// Counts the copy that a relay is ready for, and returns whether it may be sent. From then on it may
+    /// arrive. Nothing is sent while the database does not answer: it could not be told of the copy either.
+    async fn claim_copy(&self, due: &DueMail, place: &Place) -> bool {
         let counted = self.0.store.count_mail_copy(due).await;
-        let may_leave = counted.unwrap_or_else(|error| {
+        let is_claimed = counted.unwrap_or_else(|error| {
             tracing::warn!(%error, request_id = due.request_id.as_str(), "a mail was held back");
             false
         });
-        if may_leave && place.step_aside() {
+        if is_claimed && place.step_aside() {
             self.0.is_due.notify_one();
         }
-        may_leave
+        is_claimed
     }
 
     async fn settle_in_time(&self, due: &DueMail, outcome: &Result<SmtpReply, SendError>) {

@@ -34,7 +34,7 @@ pub enum KeysError {
 /// A key that signs, or will.
 #[derive(Debug, Clone)]
 pub struct Successor {
-    /// Its id.
+    /// Its id: the `kid` of the tokens that it signs.
     pub key_id: KeyId,
     /// From when it signs.
     pub activates_at: Timestamp,

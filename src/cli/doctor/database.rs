@@ -80,7 +80,7 @@ fn encoding(state: &ServerState) -> Finding {
     Finding::problem(
         "encoding",
         format!(
-            "{encoding} cannot hold every text: make the database anew, CREATE DATABASE … ENCODING \
+            "{encoding} cannot hold every text: create the database again, CREATE DATABASE … ENCODING \
              'UTF8' TEMPLATE template0, and restore a dump into it"
         ),
     )
@@ -101,8 +101,8 @@ fn isolation(state: &ServerState) -> Finding {
     Finding::problem(
         "isolation",
         format!(
-            "transactions are {isolation}, and races are decided by read committed: what lies between, \
-             as a pooler, must leave the setting alone (or set database.transaction_pooling)"
+            "transactions are {isolation}, and races are decided by read committed: a pooler in \
+             between must not change it (or set database.transaction_pooling)"
         ),
     )
 }

@@ -1,4 +1,4 @@
-//! Django: what `manage.py dumpdata` writes of a model of users, as JSON or as lines of JSON.
+//! Django: the output of `manage.py dumpdata` for a model of users, as JSON or as lines of JSON.
 
 use super::json::Object;
 use super::record::{Person, Refusal, address, hash, number};

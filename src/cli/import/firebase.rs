@@ -1,4 +1,4 @@
-//! Firebase: what `firebase auth:export` writes, as JSON or as CSV, which has no names of columns.
+//! Firebase: the export of `firebase auth:export`, as JSON or as CSV, which has no names of columns.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ const DISABLED: usize = 26;
 /// `REDACTED`, in place of a hash that the exporting account may not read.
 const REDACTED: &str = "UkVEQUNURUQ=";
 
-/// Reads the hash parameters of a project: what the console shows, or the same as JSON.
+/// Reads the hash parameters of a project: the text that the console shows, or the same as JSON.
 pub(super) fn read_project(file: &Path) -> anyhow::Result<FirebaseProject> {
     let cannot_read = || format!("cannot read {}", file.display());
     let text = fs::read_to_string(file).with_context(cannot_read)?;

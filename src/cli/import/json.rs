@@ -95,7 +95,6 @@ impl Object {
         elements.map(|element| Self(element.clone())).collect()
     }
 
-    /// All members.
     pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }

@@ -59,7 +59,7 @@ pub(super) struct ImportArgs {
     /// The hash parameters of a Firebase project, as its console shows them
     #[arg(long, value_name = "FILE")]
     firebase_config: Option<PathBuf>,
-    /// Whether signing in takes a mailed code, for those of whom the file does not say
+    /// Whether signing in takes a mailed code, for users of whom the file does not say it
     #[arg(long, value_name = "email|off", default_value = "email")]
     two_factor: TwoFactor,
     /// Give everybody a new number, even if the file has one
@@ -200,7 +200,7 @@ impl<'a> Job<'a> {
         let made = self.write(survey).await?;
         let price = self.price(survey).await;
         let price =
-            price.context("the users were imported; what their hashes cost is not known")?;
+            price.context("the users were imported; the cost of their hashes is not known")?;
         if self.args.json {
             output::json(&json!({
                 "imported": made,

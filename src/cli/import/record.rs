@@ -81,7 +81,7 @@ impl From<&str> for Refusal {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) passwords: PasswordsConfig,
-    /// For those of whom the file says nothing.
+    /// For users of whom the file does not say it.
     pub(super) two_factor: TwoFactor,
     /// Whether people leave their numbers behind.
     pub(super) gives_new_numbers: bool,

@@ -123,7 +123,7 @@ impl Source {
     }
 
     fn records(&self, mut input: Counted) -> anyhow::Result<Records> {
-        let is_json = is_json(&mut input)?;
+        let is_json = looks_like_json(&mut input)?;
         Ok(match (self.system, self.project.clone()) {
             (System::JsonLines, _) => Box::new(JsonLines::new(input)),
             (System::Table, _) if is_json => {
@@ -149,7 +149,7 @@ impl Source {
     fn is_json(&self) -> anyhow::Result<bool> {
         let (mut input, _) = self.input()?;
         check_encoding(&mut input)?;
-        Ok(is_json(&mut input)?)
+        Ok(looks_like_json(&mut input)?)
     }
 }
 
@@ -172,8 +172,8 @@ fn cannot_read(file: &Path) -> String {
     format!("cannot read {}", file.display())
 }
 
-/// Whether it begins as JSON does; a row of CSV may begin with neither.
-fn is_json(input: &mut impl BufRead) -> io::Result<bool> {
+/// Fills the buffer and returns whether it begins as JSON does; a row of CSV may begin with neither sign.
+fn looks_like_json(input: &mut impl BufRead) -> io::Result<bool> {
     let start = input.fill_buf()?.trim_ascii_start();
     Ok(start.starts_with(b"[") || start.starts_with(b"{"))
 }

@@ -15,7 +15,7 @@ pub(super) fn database(reader: &mut Reader) -> Reading<DatabaseConfig> {
     let migrate = reader.flag("database.migrate");
     let transaction_pooling = reader.flag("database.transaction_pooling");
     let url = url?;
-    shape::is_database_url(&url.text).map_err(|must| reader.problem(&url.key, must))?;
+    shape::check_database_url(&url.text).map_err(|must| reader.problem(&url.key, must))?;
     Ok(DatabaseConfig {
         url: SecretString::from(url.text),
         max_connections: max_connections?,

@@ -1,4 +1,4 @@
-//! `[log]` and `[telemetry]`: what the server tells about itself.
+//! `[log]` and `[telemetry]`: the log and the traces.
 
 use super::super::reader::{Reader, Reading};
 use super::super::shape;

@@ -6,7 +6,7 @@ use crate::domain::Timestamp;
 
 /// A mail that was delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mail {
+pub struct ReceivedMail {
     /// Counts from 1, in order of arrival.
     pub id: u64,
     /// The sender on the envelope; empty for a bounce.
@@ -34,7 +34,7 @@ pub(super) struct Envelope {
     pub(super) to: Vec<String>,
 }
 
-impl Mail {
+impl ReceivedMail {
     /// Reads a message. A message that cannot be parsed is kept, too, with nothing decoded.
     pub(super) fn read(id: u64, envelope: Envelope, raw: Vec<u8>, received_at: Timestamp) -> Self {
         let message = MessageParser::default().parse(&raw);
@@ -108,9 +108,9 @@ fn find_code(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn read(raw: &str) -> Mail {
+    fn read(raw: &str) -> ReceivedMail {
         let raw = raw.replace('\n', "\r\n").into_bytes();
-        Mail::read(1, Envelope::default(), raw, Timestamp::UNIX_EPOCH)
+        ReceivedMail::read(1, Envelope::default(), raw, Timestamp::UNIX_EPOCH)
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::domain::Clock;
 use shelf::Shelf;
 
-pub use mail::Mail;
+pub use mail::ReceivedMail;
 
 /// How the mailbox treats deliveries. It can be changed at run time; open connections follow at their next
 /// command.
@@ -127,25 +127,25 @@ impl Mailbox {
 
     /// The mails that are kept (the last 200), newest first.
     #[must_use]
-    pub fn mails(&self) -> Vec<Arc<Mail>> {
+    pub fn mails(&self) -> Vec<Arc<ReceivedMail>> {
         self.shelf.mails()
     }
 
     /// The mails to one recipient, newest first.
     #[must_use]
-    pub fn mails_to(&self, recipient: &str) -> Vec<Arc<Mail>> {
+    pub fn mails_to(&self, recipient: &str) -> Vec<Arc<ReceivedMail>> {
         self.shelf.mails_to(recipient)
     }
 
     /// The oldest mail to `recipient` that this has not returned before. It waits for a mail without
     /// end, so callers bound it. Cancelling it loses no mail.
-    pub async fn next_for(&self, recipient: &str) -> Arc<Mail> {
+    pub async fn next_for(&self, recipient: &str) -> Arc<ReceivedMail> {
         self.shelf.next_for(recipient).await
     }
 
     /// Every mail from now on, as it arrives.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Mail>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<ReceivedMail>> {
         self.shelf.subscribe()
     }
 

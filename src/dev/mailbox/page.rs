@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::mail::Mail;
+use super::mail::ReceivedMail;
 use super::shelf::Shelf;
 use crate::domain::Timestamp;
 
@@ -105,7 +105,7 @@ fn on_the_wire(at: Timestamp) -> String {
 /// A mail as JSON shows it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct MailBody<'a> {
+struct ReceivedMailBody<'a> {
     id: u64,
     to: &'a [String],
     subject: &'a str,
@@ -115,8 +115,8 @@ struct MailBody<'a> {
     html: Option<&'a str>,
 }
 
-impl<'a> From<&'a Mail> for MailBody<'a> {
-    fn from(mail: &'a Mail) -> Self {
+impl<'a> From<&'a ReceivedMail> for ReceivedMailBody<'a> {
+    fn from(mail: &'a ReceivedMail) -> Self {
         Self {
             id: mail.id,
             to: &mail.to,
@@ -137,7 +137,7 @@ async fn page(State(shelf): State<Arc<Shelf>>) -> Html<String> {
     Html(page.expect("the template is built in, and renders any mail"))
 }
 
-fn in_template(mail: &Mail) -> Value {
+fn in_template(mail: &ReceivedMail) -> Value {
     context! {
         id => mail.id,
         to => mail.to.join(", "),
@@ -170,7 +170,7 @@ async fn mails(State(shelf): State<Arc<Shelf>>, Query(query): Query<MailsQuery>)
         Some(recipient) => shelf.mails_to(&recipient),
         None => shelf.mails(),
     };
-    let mails: Vec<MailBody> = mails.iter().map(|mail| (&**mail).into()).collect();
+    let mails: Vec<ReceivedMailBody> = mails.iter().map(|mail| (&**mail).into()).collect();
     Json(mails).into_response()
 }
 

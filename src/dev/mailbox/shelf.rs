@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
-use super::mail::{Envelope, Mail};
+use super::mail::{Envelope, ReceivedMail};
 use crate::domain::Clock;
 
 /// How many mails are kept.
@@ -17,7 +17,7 @@ pub(super) struct Shelf {
     clock: Clock,
     state: Mutex<State>,
     arrivals: watch::Sender<()>,
-    announcements: broadcast::Sender<Arc<Mail>>,
+    announcements: broadcast::Sender<Arc<ReceivedMail>>,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ struct State {
 
 #[derive(Debug)]
 struct Kept {
-    mail: Arc<Mail>,
+    mail: Arc<ReceivedMail>,
     /// Recipients for whom `next_for` has not given it out.
     waiting: Vec<String>,
 }
@@ -49,7 +49,12 @@ impl Shelf {
         let mut state = self.state();
         state.last_id += 1;
         let waiting = envelope.to.clone();
-        let mail = Arc::new(Mail::read(state.last_id, envelope, raw, self.clock.now()));
+        let mail = Arc::new(ReceivedMail::read(
+            state.last_id,
+            envelope,
+            raw,
+            self.clock.now(),
+        ));
         if state.mails.len() == KEPT {
             state.mails.pop_front();
         }
@@ -64,19 +69,19 @@ impl Shelf {
         self.arrivals.send_replace(());
     }
 
-    pub(super) fn mails(&self) -> Vec<Arc<Mail>> {
+    pub(super) fn mails(&self) -> Vec<Arc<ReceivedMail>> {
         let state = self.state();
         let newest_first = state.mails.iter().rev();
         newest_first.map(|kept| Arc::clone(&kept.mail)).collect()
     }
 
-    pub(super) fn mails_to(&self, recipient: &str) -> Vec<Arc<Mail>> {
+    pub(super) fn mails_to(&self, recipient: &str) -> Vec<Arc<ReceivedMail>> {
         let mut mails = self.mails();
         mails.retain(|mail| mail.is_to(recipient));
         mails
     }
 
-    pub(super) async fn next_for(&self, recipient: &str) -> Arc<Mail> {
+    pub(super) async fn next_for(&self, recipient: &str) -> Arc<ReceivedMail> {
         // Subscribed before the first look: a mail that arrives in between wakes us.
         let mut arrivals = self.arrivals.subscribe();
         loop {
@@ -88,7 +93,7 @@ impl Shelf {
         }
     }
 
-    fn take_for(&self, recipient: &str) -> Option<Arc<Mail>> {
+    fn take_for(&self, recipient: &str) -> Option<Arc<ReceivedMail>> {
         self.state().mails.iter_mut().find_map(|kept| {
             let is_theirs = |to: &String| to.eq_ignore_ascii_case(recipient);
             let place = kept.waiting.iter().position(is_theirs)?;
@@ -97,7 +102,7 @@ impl Shelf {
         })
     }
 
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<Mail>> {
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<ReceivedMail>> {
         self.announcements.subscribe()
     }
 

@@ -21,7 +21,7 @@ const MAX_CONNECTIONS: usize = 256;
 const MAX_COMMAND: u64 = 2048;
 /// Bytes of a message that are read at a time, unless a line ends before.
 const MAX_CHUNK: u64 = 8192;
-/// Bytes of a message; what `EHLO` says of `SIZE`.
+/// Bytes of a message; the value of `SIZE` in the answer to `EHLO`.
 const MAX_MESSAGE: usize = 1_048_576;
 /// Recipients of a message, as RFC 5321, section 4.5.3.1.8, asks for.
 const MAX_RECIPIENTS: usize = 100;

@@ -152,11 +152,11 @@ pub fn stage_of(key: &SigningKeyRecord, keys: &[SigningKeyRecord], now: Timestam
 /// The state of a key at some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyState {
-    /// The key.
+    /// The key's id: the `kid` of its tokens.
     pub key_id: KeyId,
     /// The tokens that it signs.
     pub purpose: KeyPurpose,
-    /// Its stage.
+    /// Its stage at that time.
     pub stage: KeyStage,
     /// Whether it verifies refresh tokens, if any.
     pub verifies_refresh_tokens: bool,

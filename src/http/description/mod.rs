@@ -46,10 +46,10 @@ const CONTENT_TYPE_OPTIONS: &str = "X-Content-Type-Options";
     ),
     tags(
         (name = SIGN_IN, description = "Sign in, stay signed in, sign out"),
-        (name = ACCOUNT, description = "What users see and change of their own account"),
-        (name = ADMINISTRATION, description = "What administrators see and change of others"),
+        (name = ACCOUNT, description = "See and change one's own account"),
+        (name = ADMINISTRATION, description = "See and change other users, for administrators"),
         (name = PASSWORDS, description = "Passwords by mailed links, where the server is set to mail them"),
-        (name = SESSIONS, description = "What users see and end of their own sessions"),
+        (name = SESSIONS, description = "See and end one's own sessions"),
         (name = SERVICES, description = "For services that let signed-in people in"),
         (name = PROXIES, description = "For reverse proxies in front of such services"),
         (name = DESCRIPTION, description = "This description"),

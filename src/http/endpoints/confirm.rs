@@ -20,9 +20,9 @@ use crate::passkey::AssertionResponse;
 /// The body of `POST /2fa/confirm`. Any text is in bounds; a malformed one is refused as every other wrong one is.
 #[derive(Debug, Clone)]
 pub enum ConfirmRequest {
-    /// By a code.
+    /// By a code: a mailed one, one of an authenticator app, or a recovery code.
     Code(ConfirmByCode),
-    /// By a passkey.
+    /// By a passkey, in place of a code.
     Passkey(ConfirmByPasskey),
 }
 
@@ -41,7 +41,7 @@ pub struct ConfirmByCode {
 pub struct ConfirmByPasskey {
     /// The 2FA token of the sign-in.
     pub token: String,
-    /// The passkey.
+    /// The result of `navigator.credentials.get`, as `toJSON()` writes it.
     #[schema(value_type = UsedBody)]
     pub credential: AssertionResponse,
 }

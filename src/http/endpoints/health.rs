@@ -37,7 +37,7 @@ pub struct Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
-    /// It should.
+    /// It should: it has all that it needs to serve them.
     Ready,
     /// It waits for its database, or migrates it.
     Starting,

@@ -24,7 +24,7 @@ use crate::token::AccessClaims;
 /// The form of `POST /oauth2/introspect`. A `token_type_hint` is ignored: one kind is introspected.
 #[derive(ToSchema)]
 pub struct IntrospectForm {
-    /// The token.
+    /// The token to introspect.
     token: String,
 }
 
@@ -42,7 +42,7 @@ impl IntrospectForm {
     }
 }
 
-/// The answer: `active`, and for an active token what it says. Exactly one of the two describes it.
+/// The answer: `active`, and the claims of an active token. Exactly one of the two describes it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum IntrospectResponse {
@@ -52,8 +52,8 @@ pub enum IntrospectResponse {
     Inactive(InactiveToken),
 }
 
-/// What a good access token says. Absent is what a token of an older service does not know: it has no
-/// session, and was issued to no application.
+/// The claims of a good access token. A token of an older service lacks some: it has no session, and was
+/// issued to no application.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActiveToken {
     /// Always `true` here.
@@ -63,11 +63,11 @@ pub struct ActiveToken {
     token_type: &'static str,
     /// The user's address.
     username: String,
-    /// The issuer.
+    /// The issuer: the URL of this server.
     iss: String,
     /// The user's number in decimal.
     sub: String,
-    /// Who it is for.
+    /// The audience.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     aud: Option<String>,
@@ -77,13 +77,13 @@ pub struct ActiveToken {
     client_id: Option<String>,
     /// When it was issued, in seconds since 1970.
     iat: i64,
-    /// When it expires.
+    /// When it expires, in seconds since 1970.
     exp: i64,
-    /// Its own id.
+    /// The id of this token, which no other token has.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Uuid, required = false)]
     jti: Option<Uuid>,
-    /// The session's id.
+    /// The id of its session, by which the feed of revocations names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Uuid, required = false)]
     sid: Option<SessionId>,

@@ -101,7 +101,7 @@ impl From<(Account, Timestamp)> for MeResponse {
 
 /// Shows the account of the token's owner.
 ///
-/// From the database, unlike `GET /session`: what has changed since the token was issued is seen at once.
+/// From the database, unlike `GET /session`: a change since the token was issued shows at once.
 #[utoipa::path(
     get,
     path = "/me",

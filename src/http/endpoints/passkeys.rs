@@ -1,7 +1,7 @@
 //! `/passkey` and `/me/passkeys`: signing in with a passkey alone, and a user's own passkeys.
 //!
-//! What a browser is asked, and what it answers, are the JSON forms of WebAuthn level 3 (section 5.1), so that a
-//! page can hand them on as they are.
+//! The options for a browser and its answers are the JSON forms of WebAuthn level 3 (section 5.1), so that a page
+//! can hand them on as they are.
 
 use std::time::Duration;
 
@@ -142,9 +142,9 @@ pub struct CreationOptionsBody {
 #[derive(Clone, Serialize, ToSchema)]
 #[schema(as = PasskeyParty)]
 struct PartyBody {
-    /// Its domain.
+    /// Its domain: the RP ID of WebAuthn.
     id: String,
-    /// Its name.
+    /// Its name, for people to read.
     name: String,
 }
 
@@ -155,9 +155,9 @@ struct PartyBody {
 struct OwnerBody {
     /// Random bytes in base64url, the same for all passkeys of a user.
     id: String,
-    /// The address.
+    /// The user's address.
     name: String,
-    /// The address.
+    /// The same as `name`.
     display_name: String,
 }
 
@@ -172,7 +172,7 @@ struct AlgorithmBody {
     alg: i32,
 }
 
-/// What authenticator is wanted.
+/// The wanted authenticator.
 #[derive(Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = PasskeySelection)]
@@ -248,7 +248,7 @@ impl From<PasskeyOptions<PasskeyAsked>> for AskedResponse {
     tag = SIGN_IN,
     responses((
         status = OK,
-        description = "What the browser is to be asked",
+        description = "The options for the browser",
         body = AskedResponse,
         example = example_asked,
     )),
@@ -258,7 +258,7 @@ pub async fn ask(State(auth): State<Auth>) -> Result<Json<AskedResponse>, Proble
     Ok(Json(options.into()))
 }
 
-/// What `navigator.credentials.get` gave, as `toJSON()` writes it: `AuthenticationResponseJSON` of WebAuthn
+/// The result of `navigator.credentials.get`, as `toJSON()` writes it: `AuthenticationResponseJSON` of WebAuthn
 /// level 3.
 #[derive(ToSchema)]
 #[schema(as = PasskeyUsed)]
@@ -292,7 +292,7 @@ struct UsedParts {
     user_handle: Option<String>,
 }
 
-/// What `navigator.credentials.create` gave, as `toJSON()` writes it: `RegistrationResponseJSON` of WebAuthn
+/// The result of `navigator.credentials.create`, as `toJSON()` writes it: `RegistrationResponseJSON` of WebAuthn
 /// level 3.
 #[derive(ToSchema)]
 #[schema(as = PasskeyMade)]
@@ -339,7 +339,7 @@ struct Base64Url(String);
 pub struct PasskeySigninRequest {
     /// The token that came with the options.
     pub token: String,
-    /// The passkey.
+    /// The result of `navigator.credentials.get`, as `toJSON()` writes it.
     #[schema(value_type = UsedBody)]
     pub credential: AssertionResponse,
 }
@@ -421,7 +421,7 @@ impl From<PasskeyOptions<PasskeyWanted>> for WantedResponse {
     security(("accessToken" = [])),
     responses((
         status = OK,
-        description = "What the browser is to be asked",
+        description = "The options for the browser",
         body = WantedResponse,
         example = example_wanted,
     )),
@@ -443,7 +443,7 @@ pub struct AddPasskeyRequest {
     /// A name by which the user tells it from others, without control characters.
     #[schema(value_type = String, min_length = 1, max_length = 64)]
     pub name: PasskeyName,
-    /// The passkey.
+    /// The result of `navigator.credentials.create`, as `toJSON()` writes it.
     #[schema(value_type = MadeBody)]
     pub credential: RegistrationResponse,
 }
@@ -635,7 +635,7 @@ fn example_asked() -> Value {
     })
 }
 
-/// What a browser gives for a passkey that is used.
+/// The result of `navigator.credentials.get`.
 pub(super) fn example_assertion() -> Value {
     json!({
         "id": CREDENTIAL,

@@ -19,7 +19,7 @@ use crate::store::FoundLink;
 /// The body of `POST /password/forgot`.
 #[derive(Debug, Clone, ToSchema)]
 pub struct ForgotRequest {
-    /// Whose password. Upper and lower case are the same.
+    /// The account's address. Upper and lower case are the same.
     #[schema(value_type = Address)]
     pub email: EmailAddress,
 }
@@ -35,7 +35,7 @@ impl FromBody for ForgotRequest {
 /// one is.
 #[derive(Clone, ToSchema)]
 pub struct LinkRequest {
-    /// What follows the `#` in the link.
+    /// The part of the link behind the `#`.
     pub token: String,
 }
 
@@ -50,7 +50,7 @@ impl FromBody for LinkRequest {
 #[derive(Clone, ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct SetPasswordRequest {
-    /// What follows the `#` in the link.
+    /// The part of the link behind the `#`.
     pub token: String,
     /// The password, in at most 1024 bytes of UTF-8.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 1024)]
@@ -75,7 +75,7 @@ impl FromBody for SetPasswordRequest {
 pub struct LinkBody {
     /// The occasion for it.
     purpose: PurposeBody,
-    /// Whose password it sets.
+    /// The address of the account whose password it sets.
     #[schema(value_type = String, format = Email)]
     email: EmailAddress,
     /// Until when it is good.

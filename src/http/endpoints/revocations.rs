@@ -54,7 +54,7 @@ impl RevocationsQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RevocationsResponse {
     revocations: Vec<Revocation>,
-    /// What to ask for the next time. An entry may come more than once, and none is missed.
+    /// The cursor for the next request. An entry may come more than once, and none is missed.
     #[schema(pattern = r"^[0-9a-f]{16}-[0-9a-f]{1,15}-[0-9a-f]{32}(-[0-9a-f]{1,15}){0,64}$")]
     cursor: String,
 }

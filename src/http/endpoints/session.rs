@@ -110,7 +110,7 @@ fn wire_time(seconds: i64) -> WireTime {
     security(("accessToken" = [])),
     responses((
         status = OK,
-        description = "What the token stands for",
+        description = "The user and session of the token",
         body = SessionResponse,
         example = example,
     )),

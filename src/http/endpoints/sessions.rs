@@ -38,12 +38,12 @@ struct ListedSession {
     expires_at: WireTime,
     /// The IPv4 address, or the /64 of the IPv6 address, from which it was opened.
     network: String,
-    /// What opened it calls itself; null where it did not say.
+    /// The `User-Agent` that opened it; null where there was none.
     #[schema(required, max_length = 200)]
     user_agent: Option<String>,
     /// The IPv4 address, or the /64 of the IPv6 address, from which it was used last.
     last_network: String,
-    /// What used it last calls itself; null where it did not say.
+    /// The `User-Agent` that last used it; null where there was none.
     #[schema(required, max_length = 200)]
     last_user_agent: Option<String>,
     /// A short name for that, as "Firefox on Windows"; null where it names nothing that is known here.

@@ -22,7 +22,7 @@ use crate::http::problem::Problem;
 /// The body of `POST /signin`.
 #[derive(Debug, Clone, ToSchema)]
 pub struct SigninRequest {
-    /// Whose account. Upper and lower case are the same.
+    /// The account's address. Upper and lower case are the same.
     #[schema(
         value_type = String,
         format = Email,
@@ -46,7 +46,7 @@ impl FromBody for SigninRequest {
     }
 }
 
-/// The answer of `POST /signin`: tokens, or what to confirm. Keys that do not apply are absent.
+/// The answer of `POST /signin`: tokens, or a challenge to confirm. Keys that do not apply are absent.
 #[derive(Clone, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum SigninResponse {
@@ -79,7 +79,7 @@ pub struct ChallengedBody {
     #[serde(rename = "2faRequired")]
     #[schema(schema_with = always_true)]
     two_factor_required: bool,
-    /// What to confirm.
+    /// The challenge to confirm.
     #[serde(rename = "2faDetails")]
     two_factor_details: TwoFactorDetails,
 }
@@ -90,13 +90,12 @@ pub struct ChallengedBody {
 struct TwoFactorDetails {
     /// The 2FA token, for `/2fa/confirm`.
     token: Uuid,
-    /// What is asked for: the first of `providers`.
+    /// The means that is asked for: the first of `providers`.
     provider: Provider,
-    /// All that it can be confirmed with, best first. Absent where that is the mailed code alone.
+    /// The means to confirm it, best first. Absent where the mailed code is the only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     providers: Option<Vec<Provider>>,
-    /// What to ask the browser for, for `navigator.credentials.get`; there only if `passkey` is among the
-    /// `providers`.
+    /// The options for `navigator.credentials.get`; there only if `passkey` is among the `providers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     public_key: Option<RequestOptionsBody>,
     /// Until when the code is good.

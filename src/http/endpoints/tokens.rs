@@ -43,7 +43,7 @@ impl Serialize for WireTime {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Token)]
 pub struct TokenBody {
-    /// The token.
+    /// The token itself, a JWT.
     pub token: String,
     /// When it was issued: its `iat`.
     pub created_at: WireTime,
@@ -51,7 +51,7 @@ pub struct TokenBody {
     pub expires_at: WireTime,
 }
 
-/// What a session's owner needs to go on: the answer of `/2fa/confirm`, of `/refresh`, and half
+/// The tokens that a session's owner goes on with: the answer of `/2fa/confirm`, of `/refresh`, and half
 /// of that of `/signin`.
 #[derive(Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -30,10 +30,10 @@ where
         })
 }
 
-/// Lets a proxy know whose request it holds: 200 with who it is in the headers, or 401.
+/// Tells a proxy whose request it holds: 200 with the user in the headers, or 401.
 ///
-/// For `auth_request` of nginx, `forwardAuth` of Traefik and `ext_authz` of Envoy. Whatever the
-/// method, the body and what follows in the path, the access token alone is looked at.
+/// For `auth_request` of nginx, `forwardAuth` of Traefik and `ext_authz` of Envoy. Only the
+/// access token is looked at, regardless of the method, the body and the rest of the path.
 #[utoipa::path(
     get,
     path = PATH,

@@ -29,11 +29,11 @@ pub struct MetadataResponse {
     jwks_uri: String,
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: [&'static str; 1],
-    /// None.
+    /// Always empty: there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
-    /// None.
+    /// Always empty: there is no token endpoint.
     grant_types_supported: [&'static str; 0],
-    /// None.
+    /// Always empty: there are no scopes.
     scopes_supported: [&'static str; 0],
 }
 
@@ -73,7 +73,7 @@ pub async fn metadata(State(auth): State<Auth>) -> Json<MetadataResponse> {
 /// Tells the same to those who look only here.
 ///
 /// RFC 8414, section 5, allows for that. It is no OIDC provider: nothing is claimed that there is not,
-/// so what OIDC Discovery requires besides (an authorization endpoint, ID tokens) is absent.
+/// so the rest that OIDC Discovery requires (an authorization endpoint, ID tokens) is absent.
 #[utoipa::path(
     get,
     path = "/.well-known/openid-configuration",

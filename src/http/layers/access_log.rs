@@ -47,8 +47,8 @@ impl Lines {
         }
     }
 
-    /// Whether a refused request gets a line of its own. Only tests have requests without a client.
-    fn has_room(&self, network: Option<ClientNetwork>) -> bool {
+    /// Takes the room of a line, and returns whether there was some. Only tests have requests without a client.
+    fn take_room(&self, network: Option<ClientNetwork>) -> bool {
         network.is_none_or(|network| self.budget.take(network))
     }
 
@@ -138,7 +138,7 @@ impl Entry {
         if let Some(limit) = problem.and_then(Problem::limit) {
             LIMIT_REFUSALS.add(1, [limit.into()]);
         }
-        if !self.has_line(status) {
+        if !self.take_line(status) {
             return;
         }
         let (status, micros) = (status.as_u16(), self.micros());
@@ -149,10 +149,10 @@ impl Entry {
         });
     }
 
-    /// Served requests and defects are always logged.
-    fn has_line(&self, status: StatusCode) -> bool {
+    /// Served requests and defects are always logged; a refused request takes room for its line.
+    fn take_line(&self, status: StatusCode) -> bool {
         let is_refused = status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE;
-        !is_refused || self.lines.has_room(self.network)
+        !is_refused || self.lines.take_room(self.network)
     }
 
     fn count(&self, status: StatusCode, code: &'static str) {
@@ -199,7 +199,7 @@ impl Drop for Entry {
         if !self.answered {
             let micros = self.micros();
             REQUESTS_ABANDONED.add(1, [self.method.into(), self.route()]);
-            if self.lines.has_room(self.network) {
+            if self.lines.take_room(self.network) {
                 self.span.in_scope(|| tracing::info!(micros, "abandoned"));
             }
         }

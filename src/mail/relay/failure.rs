@@ -1,4 +1,4 @@
-//! How far an attempt at a mail came, and what its failure means.
+//! How far an attempt at a mail came, and the meaning of its failure.
 
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::response::Severity;

@@ -56,7 +56,7 @@ impl Templates {
         })
     }
 
-    /// Fills one template.
+    /// Renders one part of a mail.
     pub(super) fn fill(&self, id: TemplateId, mail: &Mail) -> Result<String, Error> {
         let template = self.environment.get_template(id.file())?;
         template.render(id.values(&self.installation, mail))

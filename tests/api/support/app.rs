@@ -8,7 +8,7 @@ use std::time::Duration;
 use backoffice_auth::admin::Admin;
 use backoffice_auth::app::{App, StartError};
 use backoffice_auth::config::Config;
-use backoffice_auth::dev::{Behaviour, Mail, Mailbox};
+use backoffice_auth::dev::{Behaviour, Mailbox, ReceivedMail};
 use backoffice_auth::domain::{self, TwoFactor};
 use backoffice_auth::password::HashingPool;
 use backoffice_auth::store::Store;
@@ -302,7 +302,7 @@ impl TestApp {
     }
 
     /// The next mail to somebody, which must hold no secret but its code.
-    pub async fn mail_for(&self, email: &str) -> Arc<Mail> {
+    pub async fn mail_for(&self, email: &str) -> Arc<ReceivedMail> {
         let mail = soon("a mail", self.world.mailbox.next_for(email)).await;
         scanner::assert_clean("a mail", &mail.raw);
         if let Some(code) = &mail.code {

@@ -33,11 +33,11 @@ pub fn holds(data: &[u8]) {
     let is_label =
         |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
     assert!(domain.split('.').all(is_label));
-    is_mailed_as_it_is(canonical, local, domain);
+    assert_mailed_as_it_is(canonical, local, domain);
 }
 
-/// The recipient that lettre makes of it is that mailbox and no other.
-fn is_mailed_as_it_is(canonical: &str, local: &str, domain: &str) {
+/// Asserts that the recipient that lettre makes of it is that mailbox and no other.
+fn assert_mailed_as_it_is(canonical: &str, local: &str, domain: &str) {
     let Ok(recipient) = canonical.parse::<Address>() else {
         let is_short = local.len() <= 64 && domain.split('.').all(|label| label.len() <= 63);
         assert!(!is_short || domain.contains('_'), "{canonical}");

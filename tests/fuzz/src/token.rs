@@ -76,12 +76,12 @@ pub fn check(data: &[u8], signs: bool) {
         assert!(!is_accepted || FORGE.is_good_elsewhere(&token.text, audience));
     }
     if let Ok(claims) = access {
-        is_canonical(&token.text, "at+jwt", &ACCESS, &*claims);
+        assert_canonical(&token.text, "at+jwt", &ACCESS, &*claims);
         assert_eq!((&*claims.iss, &*claims.aud), (ISSUER, AUDIENCE));
         assert!(claims.exp > NOW);
     }
     if let Ok(claims) = refresh {
-        is_canonical(&token.text, "rt+jwt", &REFRESH, &claims);
+        assert_canonical(&token.text, "rt+jwt", &REFRESH, &claims);
         assert_eq!((&*claims.iss, &*claims.aud), (ISSUER, ISSUER));
     }
     let access = claims_are_canonical::<AccessClaims>(&token.claims, &ACCESS);
@@ -105,8 +105,8 @@ fn are_ours(json: &str) -> bool {
     members.is_some_and(|members| members.0.iter().all(|(name, _)| is_ours(name)))
 }
 
-/// A token that verified is spelled as we spell it.
-fn is_canonical(token: &str, typ: &str, names: &[&str], claims: &impl Serialize) {
+/// Asserts that a token that verified is spelled as we spell it.
+fn assert_canonical(token: &str, typ: &str, names: &[&str], claims: &impl Serialize) {
     assert!(token.len() <= 4096);
     let parts: Vec<_> = token.split('.').map(decode).collect();
     let [header, payload, signature] = parts.as_slice() else {

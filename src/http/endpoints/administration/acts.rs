@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{SessionPath, UserParam, UserPath};
 use crate::admin::{Administration, Change};
 use crate::auth::Acting;
-use crate::domain::{EmailAddress, LinkRequest, TwoFactor};
+use crate::domain::{EmailAddress, LinkOutcome, TwoFactor};
 use crate::http::endpoints::me::TwoFactorWord;
 use crate::http::endpoints::openapi::{ADMINISTRATION, Address, JSON_BODY};
 use crate::http::endpoints::sample;
@@ -34,10 +34,10 @@ pub async fn link(
     UserPath(user_id): UserPath,
 ) -> Result<StatusCode, Problem> {
     match administration.mail_link(acting, user_id).await? {
-        LinkRequest::Mailed => Ok(StatusCode::ACCEPTED),
-        LinkRequest::NotMailed => Err(Problem::too_many_links()),
-        LinkRequest::UserDisabled => Err(Code::UserDisabled.into()),
-        LinkRequest::UnknownAddress => Err(Code::NotFound.into()),
+        LinkOutcome::Mailed => Ok(StatusCode::ACCEPTED),
+        LinkOutcome::NotMailed => Err(Problem::too_many_links()),
+        LinkOutcome::UserDisabled => Err(Code::UserDisabled.into()),
+        LinkOutcome::UnknownAddress => Err(Code::NotFound.into()),
     }
 }
 

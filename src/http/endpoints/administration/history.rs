@@ -1,4 +1,4 @@
-//! `/admin/users/{id}/sessions` and `/admin/users/{id}/events`: where a user is signed in, and what happened.
+//! `/admin/users/{id}/sessions` and `/admin/users/{id}/events`: a user's sessions, and the recorded events.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -67,13 +67,13 @@ impl EventsQuery {
 #[schema(as = ManagedEvent)]
 pub struct EventBody {
     at: WireTime,
-    /// What it is about: `signin`, `confirm`, `administration`, …
+    /// The subject: `signin`, `confirm`, `administration`, …
     kind: String,
     /// `granted` or `refused`.
     outcome: String,
-    /// The reason, or what exactly was done.
+    /// The reason, or the exact act.
     reason: String,
-    /// Who did it: an operator, or an administrator as `user:1`. Absent where the user did it themselves.
+    /// The actor: an operator, or an administrator as `user:1`. Absent where the user did it themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<String>,
     /// The IPv4 address, or the /64 of the IPv6 address, that it came from.
@@ -116,7 +116,7 @@ impl From<AuditRecord> for EventBody {
 pub struct EventsResponse {
     #[schema(max_items = 200)]
     events: Vec<EventBody>,
-    /// What to ask for as `after`; absent on the last page.
+    /// The value for `after`; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! `/admin`: what administrators see and do. [`users`] lists, shows, invites and removes, [`acts`] changes one user,
-//! and [`history`] tells of sessions and events.
+//! `/admin`: the interface of administrators. [`users`] lists, shows, invites and removes, [`acts`] changes one
+//! user, and [`history`] tells of sessions and events.
 
 pub mod acts;
 pub mod history;
@@ -100,7 +100,7 @@ impl BadFields {
         self.read("limit", text, read, LIMIT_RULE).unwrap_or(PAGE)
     }
 
-    /// What was read, if nothing was bad.
+    /// The parameters, if none was bad.
     fn or<T>(self, good: T) -> Result<T, Problem> {
         if self.0.is_empty() {
             Ok(good)

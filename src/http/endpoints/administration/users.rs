@@ -139,7 +139,7 @@ impl From<UserSummary> for ManagedUser {
 pub struct UsersResponse {
     #[schema(max_items = 200)]
     users: Vec<ManagedUser>,
-    /// What to ask for as `after`; absent on the last page.
+    /// The value for `after`; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -247,8 +247,8 @@ pub async fn invite(
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ManagedMail)]
-pub struct MailBody {
-    /// What it is: `sign_in_code`, `reset_link`, `invitation_link` or `notice`. More may come.
+pub struct ManagedMail {
+    /// The kind: `sign_in_code`, `reset_link`, `invitation_link` or `notice`. More may come.
     kind: String,
     /// When it was asked for.
     created_at: WireTime,
@@ -286,7 +286,7 @@ impl From<MailState> for MailWord {
     }
 }
 
-impl From<&MailRecord> for MailBody {
+impl From<&MailRecord> for ManagedMail {
     fn from(mail: &MailRecord) -> Self {
         Self {
             kind: mail.kind.clone(),
@@ -298,7 +298,7 @@ impl From<&MailRecord> for MailBody {
     }
 }
 
-/// What stands in the way of signing in. More kinds may come.
+/// An obstacle to signing in. More kinds may come.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(
     tag = "kind",
@@ -327,7 +327,7 @@ enum ObstacleBody {
         network: Option<String>,
     },
     /// The last mail with a code has not left.
-    MailStuck { mail: MailBody },
+    MailStuck { mail: ManagedMail },
 }
 
 impl ObstacleBody {
@@ -358,7 +358,7 @@ impl ObstacleBody {
     }
 }
 
-/// One user, with what stands in the way of signing in now.
+/// One user, with the obstacles to signing in now.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ManagedUserDetails)]
@@ -368,11 +368,11 @@ pub struct UserResponse {
     /// Since when the user is disabled; absent if they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled_at: Option<WireTime>,
-    /// What stands in the way of signing in now. Empty: nothing.
+    /// The obstacles to signing in now. Empty: there are none.
     obstacles: Vec<ObstacleBody>,
     /// Mails to the user in the last days, newest first.
     #[schema(max_items = 20)]
-    mails: Vec<MailBody>,
+    mails: Vec<ManagedMail>,
 }
 
 impl From<(UserSummary, Explanation)> for UserResponse {
@@ -385,12 +385,12 @@ impl From<(UserSummary, Explanation)> for UserResponse {
             obstacles: obstacles
                 .filter_map(|obstacle| ObstacleBody::of(obstacle, &found.mails))
                 .collect(),
-            mails: found.mails.iter().rev().map(MailBody::from).collect(),
+            mails: found.mails.iter().rev().map(ManagedMail::from).collect(),
         }
     }
 }
 
-/// Shows a user, and what stands in the way of signing in now.
+/// Shows a user, and the obstacles to signing in now.
 #[utoipa::path(
     get,
     path = "/admin/users/{id}",
@@ -466,7 +466,7 @@ fn example_invited() -> Value {
 
 /// From `GET /admin/users/{id}`.
 fn example_user() -> Value {
-    let mail = || MailBody {
+    let mail = || ManagedMail {
         kind: "sign_in_code".to_owned(),
         created_at: sample::at(0).into(),
         state: MailWord::Waiting,
