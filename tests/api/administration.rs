@@ -32,10 +32,13 @@ impl<'a> Administrator<'a> {
         let (person, pair) = server.signed_in(email).await;
         let begun = act(&person, "POST", "totp", &pair, None).await.ok();
         let app = App::of(&begun);
-        let body = json!({"id": begun["id"], "code": app.code(-1)});
+        let body = json!({"id": begun["id"], "code": app.code(0)});
         act(&person, "POST", "totp/confirm", &pair, Some(body))
             .await
             .ok();
+        // As if it had been the code before, so that the one that is shown now is still to be used.
+        let earlier = "UPDATE totp_factors SET last_step = last_step - 1";
+        sqlx::query(earlier).execute(server.sql()).await.unwrap();
         set_role(server, email, true).await;
         let administrator = Self {
             person,
