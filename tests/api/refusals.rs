@@ -352,5 +352,8 @@ async fn a_client_that_goes_on_knocking_does_not_fill_the_audit_log() {
     let run = Program::on(app.database_url(), &[])
         .run(&format!("explain {id}"))
         .await;
-    assert!(run.refused().contains("repeated attempts at a limit"), "{run:?}");
+    assert!(
+        run.refused().contains("repeated attempts at a limit"),
+        "{run:?}"
+    );
 }
