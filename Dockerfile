@@ -5,14 +5,14 @@
 #   docker build -t backoffice-auth .
 #   docker build --build-arg REVISION="$(git rev-parse HEAD)" --sbom=true --provenance=mode=max … .
 #
-# Base images are named by release. A digest would name their very bytes: for a build that can be
-# repeated exactly, resolve each `FROM` to one (`docker buildx imagetools inspect IMAGE`) and write
+# Base images are named with their registry, since Podman asks none by itself, and by release. A digest
+# would name their very bytes: for a build that can be repeated exactly, resolve each `FROM` to one (`docker buildx imagetools inspect IMAGE`) and write
 # `IMAGE@sha256:…`. Dependabot then keeps it up to date.
 ARG RUST=1.95
 ARG DEBIAN=bookworm
 
 # Always of the building machine's kind: images for another architecture are cross-compiled, not emulated.
-FROM --platform=$BUILDPLATFORM rust:${RUST}-slim-${DEBIAN} AS build
+FROM --platform=$BUILDPLATFORM docker.io/library/rust:${RUST}-slim-${DEBIAN} AS build
 ARG TARGETARCH
 WORKDIR /src
 # The statements are checked against .sqlx: there is no database here. The image has a C compiler,
@@ -20,39 +20,44 @@ WORKDIR /src
 ENV SQLX_OFFLINE=true \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-RUN case "$TARGETARCH" in \
-        amd64) target=x86_64-unknown-linux-gnu gcc=x86-64-linux-gnu ;; \
-        arm64) target=aarch64-unknown-linux-gnu gcc=aarch64-linux-gnu ;; \
+# Plain `sh`: Podman ignores `SHELL` in images of its own format.
+RUN set -eu; \
+    case "$TARGETARCH" in \
+        amd64) target=x86_64-unknown-linux-gnu gcc=x86_64-linux-gnu-gcc package=gcc-x86-64-linux-gnu ;; \
+        arm64) target=aarch64-unknown-linux-gnu gcc=aarch64-linux-gnu-gcc package=gcc-aarch64-linux-gnu ;; \
         *) echo "no image is built for $TARGETARCH" >&2; exit 1 ;; \
     esac; \
     echo "$target" > /target; \
     rustup target add "$target"; \
-    if ! command -v "${gcc/x86-64/x86_64}-gcc" >/dev/null; then \
+    if ! command -v "$gcc" >/dev/null; then \
         apt-get update -q; \
         DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-            "gcc-$gcc" "libc6-dev-${TARGETARCH}-cross"; \
+            "$package" "libc6-dev-${TARGETARCH}-cross"; \
         rm -rf /var/lib/apt/lists/*; \
     fi
 
 # The dependencies are a layer of their own, which is built again only after a change of Cargo.lock
 # or Cargo.toml: they are compiled with empty crates in the place of our own.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/interop/rust; \
+RUN set -eu; \
+    mkdir -p src tests/interop/rust; \
     touch src/lib.rs tests/traces.rs; \
-    echo 'fn main() {}' | tee src/main.rs > tests/interop/rust/main.rs; \
-    sed -n '/^\[\[bench\]\]$/{n;s/^name = "\(.*\)"$/\1/p}' Cargo.toml | while read -r bench; do \
+    echo 'fn main() {}' > src/main.rs; \
+    cp src/main.rs tests/interop/rust; \
+    benches=$(sed -n '/^\[\[bench\]\]$/{n;s/^name = "\(.*\)"$/\1/p}' Cargo.toml); \
+    for bench in $benches; do \
         mkdir -p "benches/$bench"; \
         cp src/main.rs "benches/$bench"; \
     done; \
-    target=$(< /target); \
+    target=$(cat /target); \
     cargo build --release --locked --no-default-features --target "$target" \
         --bin backoffice-auth; \
     cargo clean --release --target "$target" --package backoffice-auth; \
     rm -r src benches
 
 COPY . .
-RUN target=$(< /target); \
+RUN set -eu; \
+    target=$(cat /target); \
     cargo build --release --locked --no-default-features --target "$target" \
         --bin backoffice-auth; \
     mv "target/$target/release/backoffice-auth" /usr/local/bin/
