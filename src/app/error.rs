@@ -43,13 +43,9 @@ impl StartError {
     /// Whether a database that starts, or is being promoted, may be the reason.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Database(error) => error.may_be_starting(),
+            Self::Database(error) | Self::Migrations(error) => error.may_be_starting(),
             Self::ReadOnly(_) => true,
-            Self::Migrations(_)
-            | Self::NotMigrated
-            | Self::Keys(_)
-            | Self::Mail(_)
-            | Self::Listen { .. } => false,
+            Self::NotMigrated | Self::Keys(_) | Self::Mail(_) | Self::Listen { .. } => false,
         }
     }
 

@@ -96,7 +96,8 @@ impl RingReader {
         state.last = Some(reading);
         let mut refresh = refreshed?;
         if let Some(ring) = refresh.ring.take() {
-            tracing::info!(active = %ring.active(), refresh = ?ring.signers().refresh, "the signing keys were read");
+            let refresh_key = ring.signers().refresh.as_ref();
+            tracing::info!(active = %ring.active(), refresh = refresh_key.map(tracing::field::display), "the signing keys were read");
             self.tokens.ring().replace(ring);
         }
         self.tokens.ring().confirm(refresh.now);

@@ -293,6 +293,35 @@ async fn a_server_that_starts_before_its_database_waits_for_it_and_says_so() {
     serving.stop().await;
 }
 
+/// Red where only the first connection is waited for.
+#[tokio::test]
+async fn a_connection_for_the_migrations_that_breaks_off_is_waited_for() {
+    let database = Database::migrated().await;
+    let (before, rest) = database.url.rsplit_once("127.0.0.1:").unwrap();
+    let (port, name) = rest.split_once('/').unwrap();
+    let postgres = format!("127.0.0.1:{port}");
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{before}{}/{name}", door.local_addr().unwrap());
+    tokio::spawn(async move {
+        for number in 1.. {
+            let (mut one, _) = door.accept().await.unwrap();
+            // The first one asks for the state of the server, the second one is to migrate.
+            if number == 2 {
+                continue;
+            }
+            let mut other = TcpStream::connect(&postgres).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut one, &mut other).await });
+        }
+    });
+    let settings = [("database.wait_seconds", "60")];
+    let mut serving = Serving::begin(&Program::on(&url, &settings));
+    serving
+        .line(|line| line["message"] == "waiting for the database")
+        .await;
+    serving.line(|line| line["message"] == "ready").await;
+    serving.stop().await;
+}
+
 #[tokio::test]
 async fn a_server_that_waits_for_its_database_stops_when_told() {
     let database = Database::migrated().await;
