@@ -104,7 +104,7 @@ fn spread(what: &str, ratios: &[f64], target: &str) {
 }
 
 /// A sign-in of a user, from a network of its own.
-fn signin(prefix: &str, user: usize, network: usize) -> String {
+fn signin_request(prefix: &str, user: usize, network: usize) -> String {
     let body = json!({"email": server::address(prefix, user), "password": PASSWORD}).to_string();
     post("/api/v2/signin", server::network(network), None, &body)
 }

@@ -88,7 +88,7 @@ struct Parts {
     pool: HashingPool,
     attempt_keys: AttemptKeys,
     strangers: Strangers,
-    /// For wishes for links, which anybody can have for any address.
+    /// For requests for links, which anybody can have for any address.
     askers: Strangers,
     /// For refusals by a limit that is reached: repeated attempts at an account cost nothing.
     knocking: AuditThrottle,

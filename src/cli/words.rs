@@ -93,10 +93,10 @@ fn limit_sentence(scope: LimitScope, network: Option<ClientNetwork>) -> String {
                 .to_owned()
         }
         LimitScope::Forgot => format!(
-            "Wishes for a link to this address {from} are blocked after too many; `user unlock` lifts it."
+            "Requests for a link to this address {from} are blocked after too many; `user unlock` lifts it."
         ),
         LimitScope::ForgotNetwork => {
-            format!("Wishes for links {from} are refused for every account: there were too many.")
+            format!("Requests for links {from} are refused for every address: there were too many.")
         }
         LimitScope::LinkMail => {
             "No more links are mailed to this address, there were too many; `user unlock` lifts it."
@@ -337,8 +337,8 @@ fn limited_sentence(limit: LimitReached) -> &'static str {
         LimitReached::Refresh => "too many refreshes of this session.",
         LimitReached::RefreshUnknown => "too many refresh tokens that are not ours, or are over.",
         LimitReached::Mail => "too many code mails to this user.",
-        LimitReached::Forgot => "too many wishes for a link to this address from this network.",
-        LimitReached::ForgotNetwork => "too many wishes for links from this network.",
+        LimitReached::Forgot => "too many requests for a link to this address from this network.",
+        LimitReached::ForgotNetwork => "too many requests for links from this network.",
         LimitReached::LinkMail => "too many mails with links to this address.",
         LimitReached::LinkUnknown => "too many links that are not good, from this network.",
     }

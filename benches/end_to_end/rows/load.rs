@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{millis, quantile, signin};
+use super::{millis, quantile, signin_request};
 use crate::server::Server;
 use crate::wire::Caller;
 
@@ -36,7 +36,7 @@ impl Signins {
 
     pub fn next(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        signin(self.prefix, number % self.users, number)
+        signin_request(self.prefix, number % self.users, number)
     }
 }
 

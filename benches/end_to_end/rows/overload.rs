@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::{Bench, USERS, ask, load, micros, quantile, sessions, signin};
+use super::{Bench, USERS, ask, load, micros, quantile, sessions, signin_request};
 use crate::accounts;
 use crate::cores;
 use crate::server::network;
@@ -64,7 +64,7 @@ impl Bench {
         let mut tasks = JoinSet::new();
         for (number, mut caller) in connections.drain(..AT_ONCE).enumerate() {
             tasks.spawn(async move {
-                let answer = caller.ask(&signin("usual", number, number)).await?;
+                let answer = caller.ask(&signin_request("usual", number, number)).await?;
                 anyhow::Ok((answer.status, caller))
             });
         }
@@ -124,7 +124,7 @@ impl Bench {
         }
         let after = accounts::resident_mib(server.id())?;
         println!("  {NETWORKS} networks later: {after:.1} MiB, before {before:.1} MiB");
-        let alive = ask(&server, &signin("cheap", 1, 77)).await?;
+        let alive = ask(&server, &signin_request("cheap", 1, 77)).await?;
         anyhow::ensure!(alive.status == 200, "it still signs people in");
         Ok(())
     }

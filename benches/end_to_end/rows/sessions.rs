@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Bench, TURNS, USERS, ask, micros, millis, signin, spread};
+use super::{Bench, TURNS, USERS, ask, micros, millis, signin_request, spread};
 use crate::cores;
 use crate::measure::quantile;
 use crate::server::{Server, network};
@@ -57,7 +57,7 @@ pub async fn open(server: &Server, prefix: &str, count: usize) -> anyhow::Result
     let mut caller = Caller::connect(server.public).await?;
     let mut chains = Vec::with_capacity(count);
     for number in 0..count {
-        let answer = caller.ask(&signin(prefix, number, number)).await?;
+        let answer = caller.ask(&signin_request(prefix, number, number)).await?;
         chains.push(Chain::new(number, &answer.ok()?)?);
     }
     Ok(chains)
@@ -195,7 +195,9 @@ impl Bench {
     async fn confirm(&self, server: &Server, mailbox: &Mailbox) -> anyhow::Result<()> {
         let mut requests = Vec::with_capacity(USERS);
         for number in 0..SESSIONS {
-            let challenge = ask(server, &signin("mailed", number, number)).await?.ok()?;
+            let challenge = ask(server, &signin_request("mailed", number, number))
+                .await?
+                .ok()?;
             let mail = mailbox
                 .next_for(&crate::server::address("mailed", number))
                 .await;

@@ -10,7 +10,7 @@ use backoffice_auth::domain::Clock;
 use serde_json::{Value, json};
 
 use super::sessions::{CALLERS, Chain, ask_all, mailing};
-use super::{Bench, CHEAP, TURNS, USERS, ask, load, micros, signin};
+use super::{Bench, CHEAP, TURNS, USERS, ask, load, micros, signin_request};
 use crate::cores::{self, Halves};
 use crate::floors::checks::{Floor, Issued, Served};
 use crate::measure::quantile;
@@ -210,7 +210,9 @@ async fn confirmations(
 ) -> anyhow::Result<Vec<String>> {
     let mut requests = Vec::with_capacity(users.len());
     for user in users {
-        let challenge = ask(server, &signin("turn", user, user)).await?.ok()?;
+        let challenge = ask(server, &signin_request("turn", user, user))
+            .await?
+            .ok()?;
         let mail = mailbox.next_for(&server::address("turn", user)).await;
         let code = mail.code.as_ref().context("a code in the mail")?;
         let body = json!({"token": challenge["2faDetails"]["token"], "code": code});

@@ -102,7 +102,7 @@ fn isolation(state: &ServerState) -> Finding {
         "isolation",
         format!(
             "transactions are {isolation}, and races are decided by read committed: a pooler in \
-             between must not change it (or set database.transaction_pooling)"
+             between must not change that (or set database.transaction_pooling)"
         ),
     )
 }
