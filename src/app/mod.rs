@@ -154,7 +154,7 @@ impl App {
         W: Future<Output = ()> + Send + 'static,
     {
         let (stop, misses) = (self.stop_workers.clone(), self.misses_worker.clone());
-        let worker = worker(stop.clone());
+        let worker = Box::pin(worker(stop.clone()));
         self.workers.spawn(watched(name, worker, stop, misses));
     }
 

@@ -2,15 +2,19 @@
 //! It is not started again, since its state in memory may be half changed. The process is to be
 //! restarted.
 
+use std::pin::Pin;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::metrics::WORKERS_STOPPED;
 
 /// Runs a worker to its end. If that comes before `stop`, by a panic or by itself, it is logged and
 /// counted, and `missed` is cancelled: readiness asks for it.
+///
+/// The worker is boxed, so that its task is compiled once and not once for each worker and scheduler.
 pub async fn watched(
     name: &'static str,
-    worker: impl Future<Output = ()> + Send + 'static,
+    worker: Pin<Box<dyn Future<Output = ()> + Send>>,
     stop: CancellationToken,
     missed: CancellationToken,
 ) {
@@ -43,7 +47,7 @@ mod tests {
         if is_told_to_stop {
             stop.cancel();
         }
-        watched("one of a test", worker, stop, missed.clone()).await;
+        watched("one of a test", Box::pin(worker), stop, missed.clone()).await;
         missed.is_cancelled()
     }
 
