@@ -1,10 +1,12 @@
 //! A key before it is stored: made or imported, named and sealed.
 
 use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKey};
 use aws_lc_rs::signature::{KeyPair as _, RsaKeyPair};
 use jsonwebtoken::jwk::ThumbprintHash;
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use rustls::pki_types::CertificateDer;
+use rustls::server::ParsedCertificate;
 
 use super::open_key::jwk;
 use super::{KeyRingError, Sealer};
@@ -48,14 +50,21 @@ impl SealedKey {
     /// Reads a PEM file: a private key in PKCS#8 or PKCS#1, a public one, or a certificate, of which only
     /// the key is read.
     pub fn import(pem: &[u8], sealer: &Sealer) -> Result<(Self, ImportedKey), KeyRingError> {
-        if let Ok(key) = EncodingKey::from_rsa_pem(pem)
-            && let Ok(pair) = RsaKeyPair::from_der(key.as_bytes())
-        {
-            return Ok((Self::of_pair(&pair, sealer)?, ImportedKey::Private));
-        }
-        let key = DecodingKey::from_rsa_pem(pem).map_err(|_| KeyRingError::NotRsa)?;
-        let der = key.try_get_as_bytes().map_err(|_| KeyRingError::NotRsa)?;
-        let public = PublicKey::from_der(der).map_err(|_| KeyRingError::NotRsa)?;
+        let pem = pem::parse(pem).map_err(|_| KeyRingError::NotRsa)?;
+        let der = pem.contents();
+        let public = match pem.tag() {
+            "PRIVATE KEY" => return Self::private(RsaKeyPair::from_pkcs8(der), sealer),
+            "RSA PRIVATE KEY" => return Self::private(RsaKeyPair::from_der(der), sealer),
+            "PUBLIC KEY" | "RSA PUBLIC KEY" => PublicKey::from_der(der),
+            "CERTIFICATE" => {
+                let certificate = CertificateDer::from(der);
+                let certificate =
+                    ParsedCertificate::try_from(&certificate).map_err(|_| KeyRingError::NotRsa)?;
+                PublicKey::from_der(&certificate.subject_public_key_info())
+            }
+            _ => return Err(KeyRingError::NotRsa),
+        };
+        let public = public.map_err(|_| KeyRingError::NotRsa)?;
         check_size(public.modulus_len())?;
         let key_id = thumbprint(&public)?;
         let public_key = public_der(&public)?;
@@ -67,6 +76,14 @@ impl SealedKey {
             },
             ImportedKey::Public,
         ))
+    }
+
+    fn private(
+        pair: Result<RsaKeyPair, KeyRejected>,
+        sealer: &Sealer,
+    ) -> Result<(Self, ImportedKey), KeyRingError> {
+        let pair = pair.map_err(|_| KeyRingError::NotRsa)?;
+        Ok((Self::of_pair(&pair, sealer)?, ImportedKey::Private))
     }
 
     fn of_pair(pair: &RsaKeyPair, sealer: &Sealer) -> Result<Self, KeyRingError> {

@@ -7,7 +7,6 @@ use backoffice_auth::app::StartError;
 use backoffice_auth::auth::SigningKeys;
 use backoffice_auth::domain::{Clock, KeyId, KeyPurpose};
 use futures_util::future::join_all;
-use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
@@ -869,7 +868,8 @@ async fn the_keys_that_services_may_read_have_none_for_refresh_tokens() {
     let (active, next) = (app.get(&active).await, app.get(&next).await);
     assert_eq!(all.body, [&active.body[..], &next.body[..]].concat());
     assert_eq!(active.header("cache-control"), Some(&*caching[0]));
-    DecodingKey::from_rsa_pem(&active.body).unwrap();
+    let key = pem::parse(&active.body).unwrap();
+    aws_lc_rs::rsa::PublicKey::from_der(key.contents()).unwrap();
     app.get(&one(&refresh_signer(&pair)))
         .await
         .problem(404, "not_found");
