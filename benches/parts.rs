@@ -9,7 +9,8 @@ use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use argon2::{Argon2, Block, Params};
+use argon2_rust::params::Memory;
+use argon2_rust::{Algorithm, Argon2, Params, Version};
 use axum::http::HeaderMap;
 use backoffice_auth::config::Config;
 use backoffice_auth::config::ForwardedHeader;
@@ -34,25 +35,19 @@ fn password(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("password");
     group.sample_size(20);
     let config = config().passwords;
-    let params = Params::new(
-        config.memory_kib,
-        config.iterations,
-        config.parallelism,
-        None,
-    );
-    let params = params.expect("the defaults are within bounds");
-    let mut memory = vec![Block::new(); params.block_count()];
-    let argon2 = Argon2::from(params);
+    let params = Params::builder()
+        .memory(Memory::kib(config.memory_kib.into()))
+        .passes(config.iterations)
+        .lanes(config.parallelism)
+        .threads(1)
+        .build()
+        .expect("the defaults are within bounds");
+    let mut hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hasher();
     group.bench_function("bare Argon2id", |bencher| {
         bencher.iter(|| {
             let mut hash = [0; 32];
-            argon2
-                .hash_password_into_with_memory(
-                    b"violet-anvil-67",
-                    &[7; 16],
-                    &mut hash,
-                    &mut memory,
-                )
+            hasher
+                .hash_into(b"violet-anvil-67", &[7; 16], &mut hash)
                 .expect("it hashes");
             black_box(hash)
         });

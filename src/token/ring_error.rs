@@ -12,6 +12,11 @@ pub enum KeyRingError {
     /// Not an RSA key of one of the sizes that we use.
     #[error("not an RSA key or certificate in PEM form, of 2048, 3072 or 4096 bits")]
     NotRsa,
+    /// A certificate of another version of X.509 than 3, or with a critical extension that webpki does not know.
+    #[error(
+        "the certificate cannot be read: import its key, which `openssl x509 -in FILE -noout -pubkey` prints"
+    )]
+    UnreadableCertificate,
     /// There is no key that signs access tokens.
     #[error("there is no active signing key")]
     NoActiveKey,

@@ -58,8 +58,8 @@ impl SealedKey {
             "PUBLIC KEY" | "RSA PUBLIC KEY" => PublicKey::from_der(der),
             "CERTIFICATE" => {
                 let certificate = CertificateDer::from(der);
-                let certificate =
-                    ParsedCertificate::try_from(&certificate).map_err(|_| KeyRingError::NotRsa)?;
+                let certificate = ParsedCertificate::try_from(&certificate)
+                    .map_err(|_| KeyRingError::UnreadableCertificate)?;
                 PublicKey::from_der(&certificate.subject_public_key_info())
             }
             _ => return Err(KeyRingError::NotRsa),

@@ -397,6 +397,15 @@ async fn a_certificate_of_the_older_service_will_do_for_its_key() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_version_1_is_refused_with_the_command_that_takes_its_key_out() {
+    let made = Move::with(&[ON]).await;
+    let refused = made
+        .import_pem(include_str!("support/certificate-v1.pem"), "")
+        .await;
+    assert!(refused.refused().contains("openssl x509"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn there_are_at_most_four_keys_of_older_services() {
     let made = Move::with(&[ON]).await;
     for _ in 0..4 {

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2_rust::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{
@@ -21,7 +21,7 @@ use super::accounts;
 pub enum Memory {
     /// The same for all hashes of a thread.
     Reused,
-    /// Taken and given back by each, as `Argon2::hash_password_into` does.
+    /// Taken and given back by each, as `Argon2::hash_into` does.
     ItsOwn,
 }
 
@@ -37,24 +37,29 @@ pub fn argon2_per_second(threads: usize, span: Duration, memory: Memory) -> anyh
 }
 
 fn argon2_for(span: Duration, memory: Memory) -> anyhow::Result<f64> {
-    let params = Params::new(19_456, 2, 1, Some(32)).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let mut blocks = vec![Block::new(); params.block_count()];
-    let context = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let params = Params::builder()
+        .memory(argon2_rust::params::Memory::kib(19_456))
+        .passes(2)
+        .build();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.map_err(failed)?);
+    let mut in_memory = argon2.hasher();
     let (password, salt) = (b"violet-anvil-67", &[7; 16]);
     let (started, mut hashes) = (Instant::now(), 0.0);
     while started.elapsed() < span {
         let mut hash = [0; 32];
         match memory {
-            Memory::Reused => {
-                context.hash_password_into_with_memory(password, salt, &mut hash, &mut blocks)
-            }
-            Memory::ItsOwn => context.hash_password_into(password, salt, &mut hash),
+            Memory::Reused => in_memory.hash_into(password, salt, &mut hash),
+            Memory::ItsOwn => argon2.hash_into(password, salt, &mut hash),
         }
-        .map_err(|error| anyhow::anyhow!("{error}"))?;
+        .map_err(failed)?;
         black_box(hash);
         hashes += 1.0;
     }
     Ok(hashes / started.elapsed().as_secs_f64())
+}
+
+fn failed(error: argon2_rust::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error}")
 }
 
 /// An RSA key of the default size.

@@ -5,9 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::body::Body;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{Request, StatusCode};
 use backoffice_auth::dev::Mailbox;
 use backoffice_auth::domain::Clock;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::sessions::{CALLERS, Chain, ask_all, mailing};
 use super::{Bench, CHEAP, TURNS, USERS, ask, load, micros, signin_request};
@@ -113,6 +120,11 @@ impl Bench {
                 cost.print(&format!("check, {path}, {count} tokens"), CPU);
             }
         }
+        let [cost] = in_turns([&now, &before], async |server, _| {
+            Ok([cost_over_http2(server, few).await?])
+        })
+        .await?;
+        cost.print("check, /auth/verify, 64 tokens over HTTP/2", CPU);
         let requests = check("/auth/verify", few);
         for floor in [Floor::Bare, Floor::Remembering, Floor::VerifyingOnce] {
             let served = Served::start(floor, &issued, halves.servers)?;
@@ -195,6 +207,39 @@ fn check(path: &str, tokens: &[String]) -> Vec<String> {
             )
         })
         .collect()
+}
+
+/// What a check takes of the server's CPU over HTTP/2, as proxies ask: one request after the other on each connection.
+async fn cost_over_http2(server: &Server, tokens: &[String]) -> anyhow::Result<f64> {
+    let (before, mut proxies) = (server.cpu()?, JoinSet::new());
+    for _ in 0..PROXIES {
+        let stream = TcpStream::connect(server.public).await?;
+        stream.set_nodelay(true)?;
+        let (mut sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        let tokens = tokens.to_vec();
+        proxies.spawn(async move {
+            let asked = async {
+                for token in tokens.iter().cycle().take(CHECKS / PROXIES) {
+                    let request = Request::get("http://localhost/auth/verify")
+                        .header(AUTHORIZATION, format!("Bearer {token}"))
+                        .body(Body::empty())?;
+                    sender.ready().await?;
+                    let status = sender.send_request(request).await?.status();
+                    anyhow::ensure!(status == StatusCode::OK, "{status}");
+                }
+                Ok(())
+            };
+            tokio::select! {
+                asked = asked => asked,
+                ended = connection => Err(anyhow::anyhow!("the connection ended: {ended:?}")),
+            }
+        });
+    }
+    while let Some(asked) = proxies.join_next().await {
+        asked??;
+    }
+    Ok(micros(server.cpu()?.saturating_sub(before)) / count(CHECKS))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "some thousand")]
