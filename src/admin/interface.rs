@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Admin, Explanation, MailLinkError, UserError};
+use super::{Admin, Explanation, LinkRequest, MailLinkError, UserError};
 use crate::auth::{Acting, AdministrationError, Auth};
 use crate::config::Config;
 use crate::domain::{
-    Actor, AdministrationRefusal, EmailAddress, EventId, LinkOutcome, SessionId, TwoFactor, UserId,
+    Actor, AdministrationRefusal, EmailAddress, EventId, SessionId, TwoFactor, UserId,
 };
 use crate::store::{AuditRecord, SessionRecord, Store, StoreError, UserSearch, UserSummary};
 
@@ -113,7 +113,7 @@ impl Administration {
         &self,
         acting: Acting,
         user_id: UserId,
-    ) -> Result<LinkOutcome, ActError> {
+    ) -> Result<LinkRequest, ActError> {
         let mail = async |admin: &Admin, actor| admin.request_link(actor, user_id).await;
         self.act(acting, Some(user_id), mail).await
     }
@@ -167,14 +167,17 @@ impl Administration {
             return Err(ActError::NotDone(error));
         };
         self.auth.refuse_act(acting, target, refusal).await?;
-        Err(ActError::NotAdmitted(self.auth.refused(refusal)))
+        Err(match error {
+            MailLinkError::TooMany { .. } => ActError::NotDone(error),
+            _ => ActError::NotAdmitted(self.auth.refused(refusal)),
+        })
     }
 }
 
 /// The refusal that the audit log has of an act; `None` where nothing was decided.
 fn refusal_of(error: &MailLinkError) -> Option<AdministrationRefusal> {
     match error {
-        MailLinkError::TooMany => Some(AdministrationRefusal::TooManyLinks),
+        MailLinkError::TooMany { .. } => Some(AdministrationRefusal::TooManyLinks),
         MailLinkError::User(error) => match error {
             UserError::Refused(refusal) => Some(*refusal),
             UserError::Unknown | UserError::UnknownSession => {

@@ -1,6 +1,9 @@
 //! The links that operators have mailed: nobody sees a link but its recipient, and nobody chooses a password
 //! for another person.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::act::Act;
 use super::{Admin, Target, UserError};
 use crate::domain::{
@@ -29,10 +32,22 @@ pub enum MailLinkError {
         "so many links were mailed to this address in the last hour that no more are \
          (limits.link_mails_per_account); `user unlock` makes room"
     )]
-    TooMany,
+    TooMany {
+        /// The time until there is room for another one.
+        retry_after: Duration,
+    },
     /// The user cannot be found or made.
     #[error(transparent)]
     User(#[from] UserError),
+}
+
+/// What became of a wish for a link.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkRequest {
+    /// Whether it goes out by mail.
+    pub outcome: LinkOutcome,
+    /// The time until there is room for another one; zero unless this one [was not mailed](LinkOutcome::NotMailed).
+    pub retry_after: Duration,
 }
 
 impl From<StoreError> for MailLinkError {
@@ -56,12 +71,12 @@ impl Admin {
         &self,
         actor: impl Into<Actor>,
         target: impl Into<Target>,
-    ) -> Result<LinkOutcome, MailLinkError> {
+    ) -> Result<LinkRequest, MailLinkError> {
         let lifetimes = self.links.ok_or(MailLinkError::Off)?;
         let (mut act, user) = self.begin(actor, target).await?;
         let outcome = self.put_mail(&mut act, &user.email, lifetimes).await?;
         self.finish(act).await?;
-        Ok(outcome)
+        self.requested(outcome, &user.email).await
     }
 
     /// Makes a user without a password and mails a link to set one. A user who has not set one yet gets
@@ -86,7 +101,7 @@ impl Admin {
         }
         let outcome = self.put_mail(&mut act, email, lifetimes).await?;
         self.finish(act).await?;
-        told(outcome)?;
+        told(self.requested(outcome, email).await?)?;
         Ok(user.is_none())
     }
 
@@ -100,9 +115,33 @@ impl Admin {
         let lifetimes = self.links.ok_or(MailLinkError::Off)?;
         let mut act = self.admit(actor.into()).await?;
         let user_id = insert_invited(&mut act, email, two_factor).await?;
-        told(self.put_mail(&mut act, email, lifetimes).await?)?;
-        self.finish(act).await?;
+        let outcome = self.put_mail(&mut act, email, lifetimes).await?;
+        if outcome == LinkOutcome::Mailed {
+            self.finish(act).await?;
+        } else {
+            drop(act);
+        }
+        told(self.requested(outcome, email).await?)?;
         Ok(user_id)
+    }
+
+    async fn requested(
+        &self,
+        outcome: LinkOutcome,
+        email: &EmailAddress,
+    ) -> Result<LinkRequest, MailLinkError> {
+        let retry_after = if outcome == LinkOutcome::NotMailed {
+            let budget = self.attempt_keys.link_mail(email);
+            let limit = Ceilings::new(&self.limits).link_mails;
+            let refusal = self.store.refuse_by(&budget, &limit, &[], Arc::default());
+            refusal.await?.retry_after
+        } else {
+            Duration::ZERO
+        };
+        Ok(LinkRequest {
+            outcome,
+            retry_after,
+        })
     }
 
     /// Puts the mail into the outbox, if the account may get one, and records what became of it.
@@ -166,10 +205,12 @@ async fn insert_invited(
     Ok(user_id)
 }
 
-fn told(outcome: LinkOutcome) -> Result<(), MailLinkError> {
-    match outcome {
+fn told(request: LinkRequest) -> Result<(), MailLinkError> {
+    match request.outcome {
         LinkOutcome::Mailed => Ok(()),
-        LinkOutcome::NotMailed => Err(MailLinkError::TooMany),
+        LinkOutcome::NotMailed => Err(MailLinkError::TooMany {
+            retry_after: request.retry_after,
+        }),
         LinkOutcome::UserDisabled => Err(MailLinkError::Disabled),
         LinkOutcome::UnknownAddress => Err(UserError::Unknown.into()),
     }

@@ -249,7 +249,8 @@ impl Admin {
         self.finish(act).await
     }
 
-    /// Gives a user another address, and ends the sessions. Both addresses are told by mail.
+    /// Gives a user another address, and ends the sessions. Both addresses are told by mail. If it is the user's
+    /// address already, only the event is recorded: a request whose answer was lost can be repeated.
     pub async fn change_email(
         &self,
         actor: impl Into<Actor>,
@@ -258,22 +259,21 @@ impl Admin {
     ) -> Result<(), UserError> {
         let (mut act, user) = self.begin(actor, target).await?;
         let old = &user.email;
-        if old == new {
-            return Err(UserError::AddressTaken);
+        if old != new {
+            if !act.tx.change_email(user.user_id, old, new).await? {
+                return Err(UserError::Unknown);
+            }
+            act.end_sessions(&user, EndReason::AddressChanged).await?;
+            for to in [old, new] {
+                act.notify(&user, to, Notice::AddressChanged).await?;
+            }
         }
-        if !act.tx.change_email(user.user_id, old, new).await? {
-            return Err(UserError::Unknown);
-        }
-        act.end_sessions(&user, EndReason::AddressChanged).await?;
         // Under the old address: a search for the new one finds it by the user's number.
         let event = AuditEvent {
             detail: Some(format!("to {new}")),
             ..act.event(&user, UserChange::AddressChanged)
         };
         act.tx.record(&event).await?;
-        for to in [old, new] {
-            act.notify(&user, to, Notice::AddressChanged).await?;
-        }
         self.finish(act).await
     }
 

@@ -48,6 +48,13 @@ const MAILBOX_PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 const LISTEN_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__LISTEN";
 const MANAGEMENT_VARIABLE: &str = "BACKOFFICE_AUTH__HTTP__MANAGEMENT_LISTEN";
 
+/// Ignored: users with a password that everybody knows belong into no other database than the demo's own.
+const DATABASE_VARIABLES: [&str; 3] = [
+    "DATABASE_URL",
+    "BACKOFFICE_AUTH__DATABASE__URL",
+    "BACKOFFICE_AUTH__DATABASE__URL_FILE",
+];
+
 /// Everything that a first run needs besides the server: a database, a mailbox, and a configuration for them.
 #[derive(Debug)]
 pub struct Workshop {
@@ -72,8 +79,8 @@ pub struct Demo {
 
 impl Workshop {
     /// Starts PostgreSQL and the mailbox, and writes `config.toml` into `folder`, where all state
-    /// lives. The environment overrides that file, except for `DATABASE_URL`: the demo has a database
-    /// of its own. With `offline`, programs of PostgreSQL that are missing are not fetched.
+    /// lives. The environment overrides that file, except for the [address of a database](DATABASE_VARIABLES).
+    /// With `offline`, programs of PostgreSQL that are missing are not fetched.
     pub async fn open(
         folder: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -81,10 +88,7 @@ impl Workshop {
     ) -> anyhow::Result<Self> {
         make_private_folder(folder)?;
         let folder = fs::canonicalize(folder).context("the folder cannot be found")?;
-        let environment: Vec<_> = environment
-            .into_iter()
-            .filter(|(name, _)| name != "DATABASE_URL")
-            .collect();
+        let environment = without_a_database(environment);
         let set = |variable, default: &'static str| {
             let set = environment.iter().find(|(name, _)| name == variable);
             set.map_or(default, |(_, value)| value)
@@ -120,6 +124,15 @@ impl Workshop {
             folder,
         })
     }
+}
+
+fn without_a_database(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Vec<(String, String)> {
+    let environment = environment.into_iter();
+    environment
+        .filter(|(name, _)| !DATABASE_VARIABLES.contains(&name.as_str()))
+        .collect()
 }
 
 impl Demo {
@@ -319,4 +332,22 @@ async fn enrol_app(store: &Store, config: &Config, user_id: UserId) -> anyhow::R
     tx.begin_totp(&totp, Duration::from_mins(1)).await?;
     tx.confirm_totp(totp_id, user_id, TotpStep(0)).await?;
     Ok(tx.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_takes_settings_from_the_environment_but_no_database() {
+        let names = [
+            "DATABASE_URL",
+            "BACKOFFICE_AUTH__DATABASE__URL",
+            "BACKOFFICE_AUTH__DATABASE__URL_FILE",
+            LISTEN_VARIABLE,
+        ];
+        let environment = names.map(|name| (name.to_owned(), "a value".to_owned()));
+        let kept = without_a_database(environment);
+        assert_eq!(kept, [(LISTEN_VARIABLE.to_owned(), "a value".to_owned())]);
+    }
 }

@@ -238,7 +238,8 @@ impl From<AdministrationError> for Problem {
                     }
                     AdministrationRefusal::UnknownUser => Self::new(Code::NotFound),
                     AdministrationRefusal::AddressTaken => Self::new(Code::AddressTaken),
-                    AdministrationRefusal::TooManyLinks => Self::too_many_links(),
+                    // The answer to an act comes from its `MailLinkError`, which knows the wait.
+                    AdministrationRefusal::TooManyLinks => Self::new(Code::TooManyAttempts),
                 };
                 problem.because(refusal.as_str())
             }
@@ -263,7 +264,8 @@ impl From<admin::MailLinkError> for Problem {
             admin::MailLinkError::Off => Self::new(Code::NotFound).because("there are no links"),
             admin::MailLinkError::Disabled => Code::UserDisabled.into(),
             admin::MailLinkError::HasPassword => Code::AddressTaken.into(),
-            admin::MailLinkError::TooMany => Self::too_many_links(),
+            admin::MailLinkError::TooMany { retry_after } => Self::too_many_links(retry_after)
+                .because(AdministrationRefusal::TooManyLinks.as_str()),
             admin::MailLinkError::User(error) => error.into(),
         }
     }

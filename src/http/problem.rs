@@ -294,10 +294,10 @@ impl Problem {
         Self::new(Code::TooManyAttempts).retry_after(wait)
     }
 
-    /// 429: so many links were mailed to an address in the last hour that no more are.
+    /// 429: so many links were mailed to an address that no more are until `wait` has passed.
     #[must_use]
-    pub fn too_many_links() -> Self {
-        Self::too_many_attempts(Duration::from_hours(1)).by_limit("link_mail")
+    pub fn too_many_links(wait: Duration) -> Self {
+        Self::too_many_attempts(wait).by_limit("link_mail")
     }
 
     /// 401: the session was opened longer ago than `max_age` (RFC 9470, section 3).

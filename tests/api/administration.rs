@@ -1,6 +1,7 @@
 //! All that administrators see and do, and that nobody else does it.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use backoffice_auth::dev::{Behaviour, Recipients};
 use backoffice_auth::domain::{EmailAddress, TwoFactor};
@@ -479,6 +480,9 @@ async fn a_link_goes_to_the_user_alone_and_is_an_invitation_to_one_without_a_pas
     );
     let refused = root.send("POST", &link, None).await;
     assert_eq!(refused.limited(), 3600);
+    server.age_attempts(Duration::from_mins(50)).await;
+    let refused = root.send("POST", &link, None).await;
+    assert!((540..=600).contains(&refused.limited()), "{refused:?}");
     server
         .execute("UPDATE users SET disabled_at = now() WHERE email = 'bob@example.com'")
         .await;
@@ -495,7 +499,7 @@ async fn a_link_goes_to_the_user_alone_and_is_an_invitation_to_one_without_a_pas
         server
             .recorded("administration refused link_not_mailed")
             .await,
-        1
+        2
     );
     assert_eq!(
         server
@@ -515,8 +519,9 @@ async fn nobody_is_invited_whom_no_mail_may_reach() {
         .post("/api/v2/password/forgot", &stranger.network, &forgot)
         .await;
     assert_eq!(asked.status, 202);
+    server.age_attempts(Duration::from_mins(50)).await;
     let refused = root.send("POST", "users", Some(forgot)).await;
-    refused.limited();
+    assert!((540..=600).contains(&refused.limited()), "{refused:?}");
     assert_eq!(server.count("SELECT count(*) FROM users").await, 1);
     assert_eq!(
         server
@@ -666,12 +671,10 @@ async fn another_address_ends_the_sessions_and_both_addresses_are_told() {
     let (bob, pair) = server.signed_in(BOB).await;
     server.user(ALICE).await;
     let path = format!("users/{}/email", number_of(&server, BOB).await);
-    for taken in [ALICE, BOB] {
-        let refused = root
-            .send("POST", &path, Some(json!({"email": taken})))
-            .await;
-        refused.problem(409, "address_taken");
-    }
+    let refused = root
+        .send("POST", &path, Some(json!({"email": ALICE})))
+        .await;
+    refused.problem(409, "address_taken");
     root.does("POST", &path, Some(json!({"email": "robert@example.com"})))
         .await;
     bob.fails_to_signout(&pair.access).await;
@@ -679,13 +682,19 @@ async fn another_address_ends_the_sessions_and_both_addresses_are_told() {
     for told in [BOB, "robert@example.com"] {
         server.mail_for(told).await;
     }
-    server.stranger("robert@example.com").signin().await.pair();
+    let robert = server.stranger("robert@example.com");
+    let pair = robert.signin().await.pair();
     assert_eq!(
         server
             .recorded("administration refused address_taken")
             .await,
-        2
+        1
     );
+
+    // The same again, as by an administrator whose answer was lost.
+    root.does("POST", &path, Some(json!({"email": "robert@example.com"})))
+        .await;
+    robert.me(&pair.access).await.ok();
 }
 
 #[tokio::test]

@@ -148,7 +148,8 @@ impl<R: BufRead> Elements<R> {
                 self.peek()?;
             }
             (Some(_), Place::First) => self.place = Place::Within,
-            (Some(_), Place::Row) => {}
+            (Some(b'{'), Place::Row) => {}
+            (Some(_), Place::Row) => bail!("not JSON: no object begins here"),
             (Some(_), _) => bail!("not JSON: a comma or a bracket is missing before it"),
             (None, _) => bail!("the file ends within it: it is not whole"),
         }
@@ -350,6 +351,8 @@ mod tests {
                 None,
                 "not JSON: a comma or a bracket is missing before it",
             ),
+            ("{}\n{},", None, "not JSON: no object begins here"),
+            ("{}]", None, "not JSON: no object begins here"),
             ("{}", Some("users"), none),
             (r#"{"a": [1]}"#, Some("users"), none),
             (r#"{"users": {}}"#, Some("users"), none),

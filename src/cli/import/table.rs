@@ -54,9 +54,13 @@ const NAMES: [(Field, &[&str]); 8] = [
             "disabled",
             "isdisabled",
             "banned",
+            "isbanned",
             "blocked",
+            "isblocked",
             "suspended",
+            "issuspended",
             "deleted",
+            "isdeleted",
         ],
     ),
     (

@@ -11,7 +11,7 @@ use super::error::ClusterError;
 use super::version::Version;
 
 /// The oldest major version that the migrations are made for.
-const OLDEST: u32 = 15;
+pub(super) const OLDEST: u32 = 15;
 
 /// The variable that names the folder of the programs, for one who has several versions.
 const FOLDER_VARIABLE: &str = "BACKOFFICE_AUTH_POSTGRES";

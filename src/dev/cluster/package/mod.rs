@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use super::account::Account;
 use super::error::ClusterError;
 use super::home::{self, Home};
-use super::programs::{self, Programs};
+use super::programs::{self, OLDEST, Programs};
 
 /// Where the programs are kept, below the folder that the process runs in: for `dev` and for Cargo's
 /// tests that is the checkout.
@@ -154,13 +154,23 @@ impl RegistryClient {
 pub(super) fn find(home: &Home, supply: Supply) -> Result<Programs, ClusterError> {
     let (account, written_by) = (home.account(), home.written_by());
     let mut found = Programs::installed(account)?;
-    let suits = |programs: &Programs| written_by.is_none_or(|it| it == programs.version.major);
+    let suits = |programs: &Programs| {
+        let major = programs.version.major;
+        written_by.map_or(major >= OLDEST, |it| it == major)
+    };
     if !found.iter().any(suits) {
         // Also where others are installed: fetched ones may have written the data.
         found.extend(kept(account));
     }
-    if found.is_empty() {
-        found.push(fetched(account, supply)?);
+    // Where there is data of another version, fetched programs would be no use.
+    let may_fetch = found.is_empty() || written_by.is_none();
+    if may_fetch && !found.iter().any(suits) {
+        match fetched(account, supply) {
+            Ok(programs) => found.push(programs),
+            Err(error) if found.is_empty() => return Err(error),
+            // The installed version is too old, which `choose` says.
+            Err(_) => {}
+        }
     }
     programs::choose(found, home.folder(), written_by)
 }
@@ -219,7 +229,7 @@ fn tell(client: RegistryClient, folder: &Path) {
     // Nothing depends on this line being read.
     let _ = writeln!(
         io::stderr(),
-        "PostgreSQL is not installed: {name} fetches the programs of version {version}, once, into {} …",
+        "PostgreSQL {OLDEST} or newer is not installed: {name} fetches the programs of version {version}, once, into {} …",
         folder.display()
     );
 }

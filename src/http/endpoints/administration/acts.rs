@@ -33,9 +33,10 @@ pub async fn link(
     acting: Acting,
     UserPath(user_id): UserPath,
 ) -> Result<StatusCode, Problem> {
-    match administration.mail_link(acting, user_id).await? {
+    let request = administration.mail_link(acting, user_id).await?;
+    match request.outcome {
         LinkOutcome::Mailed => Ok(StatusCode::ACCEPTED),
-        LinkOutcome::NotMailed => Err(Problem::too_many_links()),
+        LinkOutcome::NotMailed => Err(Problem::too_many_links(request.retry_after)),
         LinkOutcome::UserDisabled => Err(Code::UserDisabled.into()),
         LinkOutcome::UnknownAddress => Err(Code::NotFound.into()),
     }
