@@ -79,7 +79,7 @@ pub struct Demo {
 
 impl Workshop {
     /// Starts PostgreSQL and the mailbox, and writes `config.toml` into `folder`, where all state
-    /// lives. The environment overrides that file, except for the [address of a database](DATABASE_VARIABLES).
+    /// lives. The environment overrides that file, except for the address of a database: the demo has its own.
     /// With `offline`, programs of PostgreSQL that are missing are not fetched.
     pub async fn open(
         folder: &Path,
