@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Admin, Explanation, LinkRequest, MailLinkError, UserError};
+use super::{Admin, Explanation, MailLinkError, RequestedLink, UserError};
 use crate::auth::{Acting, AdministrationError, Auth};
 use crate::config::Config;
 use crate::domain::{
@@ -113,7 +113,7 @@ impl Administration {
         &self,
         acting: Acting,
         user_id: UserId,
-    ) -> Result<LinkRequest, ActError> {
+    ) -> Result<RequestedLink, ActError> {
         let mail = async |admin: &Admin, actor| admin.request_link(actor, user_id).await;
         self.act(acting, Some(user_id), mail).await
     }

@@ -41,9 +41,9 @@ pub enum MailLinkError {
     User(#[from] UserError),
 }
 
-/// What became of a wish for a link.
+/// The outcome of a request for a link.
 #[derive(Debug, Clone, Copy)]
-pub struct LinkRequest {
+pub struct RequestedLink {
     /// Whether it goes out by mail.
     pub outcome: LinkOutcome,
     /// The time until there is room for another one; zero unless this one [was not mailed](LinkOutcome::NotMailed).
@@ -66,12 +66,12 @@ impl Admin {
         told(self.request_link(actor, email).await?)
     }
 
-    /// Mails a link to set a password, if the user may get one, and tells what became of it.
+    /// Mails a link to set a password, if the user may get one.
     pub async fn request_link(
         &self,
         actor: impl Into<Actor>,
         target: impl Into<Target>,
-    ) -> Result<LinkRequest, MailLinkError> {
+    ) -> Result<RequestedLink, MailLinkError> {
         let lifetimes = self.links.ok_or(MailLinkError::Off)?;
         let (mut act, user) = self.begin(actor, target).await?;
         let outcome = self.put_mail(&mut act, &user.email, lifetimes).await?;
@@ -129,7 +129,7 @@ impl Admin {
         &self,
         outcome: LinkOutcome,
         email: &EmailAddress,
-    ) -> Result<LinkRequest, MailLinkError> {
+    ) -> Result<RequestedLink, MailLinkError> {
         let retry_after = if outcome == LinkOutcome::NotMailed {
             let budget = self.attempt_keys.link_mail(email);
             let limit = Ceilings::new(&self.limits).link_mails;
@@ -138,7 +138,7 @@ impl Admin {
         } else {
             Duration::ZERO
         };
-        Ok(LinkRequest {
+        Ok(RequestedLink {
             outcome,
             retry_after,
         })
@@ -205,11 +205,11 @@ async fn insert_invited(
     Ok(user_id)
 }
 
-fn told(request: LinkRequest) -> Result<(), MailLinkError> {
-    match request.outcome {
+fn told(requested: RequestedLink) -> Result<(), MailLinkError> {
+    match requested.outcome {
         LinkOutcome::Mailed => Ok(()),
         LinkOutcome::NotMailed => Err(MailLinkError::TooMany {
-            retry_after: request.retry_after,
+            retry_after: requested.retry_after,
         }),
         LinkOutcome::UserDisabled => Err(MailLinkError::Disabled),
         LinkOutcome::UnknownAddress => Err(UserError::Unknown.into()),

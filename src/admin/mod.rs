@@ -26,7 +26,7 @@ pub use explain::{Explanation, MailState, Obstacle};
 pub use import::{Clash, Conflict, Import, ImportError};
 pub use interface::{ActError, Administration, Change};
 pub use keys::{Activation, Imported, KeyChangeError, ListedKey, Revoked, Rotated};
-pub use links::{LinkRequest, MailLinkError};
+pub use links::{MailLinkError, RequestedLink};
 pub use users::Target;
 
 /// The acts of operators on a database.
