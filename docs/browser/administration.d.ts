@@ -166,7 +166,7 @@ export class Administration {
      * Changes the address by which a person signs in, and to which mails go.
      * @param {string} id
      * @param {string} email
-     * @throws {AuthError} `address_taken`, by this very person too
+     * @throws {AuthError} `address_taken`
      */
     setEmail(id: string, email: string): Promise<void>;
     #private;

@@ -219,7 +219,7 @@ export class Administration {
    * Changes the address by which a person signs in, and to which mails go.
    * @param {string} id
    * @param {string} email
-   * @throws {AuthError} `address_taken`, by this very person too
+   * @throws {AuthError} `address_taken`
    */
   async setEmail(id, email) {
     await this.#act(id, "/email", { email });
